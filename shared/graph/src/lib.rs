@@ -1,0 +1,1 @@
+//! The server state of one Logseq graph: transactions, log, checksum, snapshots, presence.

@@ -1,0 +1,1 @@
+//! The HTTP surface over ports: routing, handlers, CORS, error mapping.

@@ -1,0 +1,1 @@
+//! Users, graphs, members and keys: SQL and rules over an asynchronous database.

@@ -1,0 +1,1 @@
+//! Messages and bodies on the wire, their validation, and error bodies.

@@ -1,0 +1,1 @@
+//! Transit-JSON: a streaming reader, a writer and a value model.

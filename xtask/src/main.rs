@@ -1,0 +1,3 @@
+//! `cargo xtask`: one command per intent.
+
+fn main() {}
