@@ -1,0 +1,91 @@
+//! Which users and graphs were active on a day (sync.md 8.5).
+
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
+
+use lru::LruCache;
+
+use crate::{Database, Error, Param};
+
+/// How many (day, entity) pairs are remembered as written.
+const CAPACITY: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
+
+const MS_PER_DAY: i64 = 86_400_000;
+
+const TOUCH: &str = "INSERT INTO daily_active_entities (day_utc, entity_type, entity_id, first_seen_at) \
+    VALUES (?, ?, ?, ?) ON CONFLICT(day_utc, entity_type, entity_id) DO NOTHING";
+
+/// What can be active.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Entity<'a> {
+    /// A user, by id.
+    User(&'a str),
+    /// A graph, by id.
+    Graph(&'a str),
+}
+
+impl<'a> Entity<'a> {
+    const fn parts(self) -> (&'static str, &'a str) {
+        match self {
+            Self::User(id) => ("user", id),
+            Self::Graph(id) => ("graph", id),
+        }
+    }
+}
+
+/// Remembers what was written, one an isolate or process; the oldest is forgotten first.
+pub struct ActivitySeen(Mutex<LruCache<String, ()>>);
+
+impl Default for ActivitySeen {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(CAPACITY)))
+    }
+}
+
+/// Writes that the entity was active today, once a day.
+pub async fn touch(db: &impl Database, seen: &ActivitySeen, entity: Entity<'_>, now_ms: i64) -> Result<(), Error> {
+    let (kind, id) = entity.parts();
+    let day = day_utc(now_ms);
+    let key = format!("{day} {kind} {id}");
+    if seen.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&key) {
+        return Ok(());
+    }
+    db.execute(TOUCH, &[Param::Text(&day), Param::Text(kind), Param::Text(id), Param::millis(now_ms)]).await?;
+    seen.0.lock().unwrap_or_else(PoisonError::into_inner).put(key, ());
+    Ok(())
+}
+
+/// The day in UTC as `YYYY-MM-DD` (days to civil date in the proleptic Gregorian calendar).
+fn day_utc(now_ms: i64) -> String {
+    // Days since 0000-03-01, so that the leap day is the last of its year.
+    let days = now_ms.div_euclid(MS_PER_DAY) + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::day_utc;
+
+    #[test]
+    fn days_are_utc() {
+        for (ms, day) in [
+            (0, "1970-01-01"),
+            (-1, "1969-12-31"),
+            (951_782_400_000, "2000-02-29"),
+            (1_709_164_799_999, "2024-02-28"),
+            (1_709_164_800_000, "2024-02-29"),
+            (1_735_689_599_999, "2024-12-31"),
+            (1_735_689_600_000, "2025-01-01"),
+        ] {
+            assert_eq!(day_utc(ms), day);
+        }
+    }
+}

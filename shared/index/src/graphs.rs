@@ -1,0 +1,147 @@
+//! The rows of graphs: listing, creating, flags, deleting (sync.md 4.1–4.5, 8.4).
+
+use crate::{Database, Error, Param, Row, Session};
+
+/// One line of a user's list of graphs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph {
+    /// The graph's id, a UUID in text.
+    pub graph_id: String,
+    /// The name given at creation; names never change.
+    pub graph_name: String,
+    /// The schema version that the creating client named.
+    pub schema_version: Option<String>,
+    /// Whether titles and names are ciphertext.
+    pub e2ee: bool,
+    /// False while an upload has not finished.
+    pub ready_for_use: bool,
+    /// The caller's role, when the caller has a member row.
+    pub role: Option<String>,
+    /// Who invited the caller.
+    pub invited_by: Option<String>,
+    /// Milliseconds since the epoch.
+    pub created_at: i64,
+    /// Milliseconds since the epoch.
+    pub updated_at: i64,
+}
+
+/// What a new graph is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct NewGraph<'a> {
+    /// A fresh random UUID.
+    pub graph_id: &'a str,
+    /// The name, unique among the owner's graphs.
+    pub graph_name: &'a str,
+    /// The owner.
+    pub user_id: &'a str,
+    /// The schema version that the client named.
+    pub schema_version: Option<&'a str>,
+    /// Whether titles and names are ciphertext.
+    pub e2ee: bool,
+    /// Whether the graph may be used before an upload has finished.
+    pub ready_for_use: bool,
+}
+
+// Equal times fall back to the order of insertion, so that the list is stable.
+const LIST: &str = "SELECT g.graph_id, g.graph_name, g.schema_version, g.graph_e2ee, g.graph_ready_for_use, \
+    m.role, m.invited_by, g.created_at, g.updated_at \
+    FROM graphs g LEFT JOIN graph_members m ON g.graph_id = m.graph_id AND m.user_id = ? \
+    WHERE g.user_id = ? OR m.user_id = ? ORDER BY g.updated_at DESC, g.rowid DESC";
+
+const NAME_EXISTS: &str = "SELECT 1 FROM graphs WHERE graph_name = ? AND user_id = ? LIMIT 1";
+
+const UPSERT: &str = "INSERT INTO graphs (graph_id, graph_name, user_id, schema_version, graph_e2ee, \
+    graph_ready_for_use, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) \
+    ON CONFLICT(graph_id) DO UPDATE SET graph_name = excluded.graph_name, user_id = excluded.user_id, \
+    schema_version = excluded.schema_version, graph_e2ee = excluded.graph_e2ee, \
+    graph_ready_for_use = excluded.graph_ready_for_use, updated_at = excluded.updated_at";
+
+const READY: &str = "SELECT graph_ready_for_use FROM graphs WHERE graph_id = ?";
+const SET_READY: &str = "UPDATE graphs SET graph_ready_for_use = ?, updated_at = ? WHERE graph_id = ?";
+const E2EE: &str = "SELECT graph_e2ee FROM graphs WHERE graph_id = ?";
+
+const DELETE_KEYS: &str = "DELETE FROM graph_aes_keys WHERE graph_id = ?";
+const DELETE_MEMBERS: &str = "DELETE FROM graph_members WHERE graph_id = ?";
+const DELETE_GRAPH: &str = "DELETE FROM graphs WHERE graph_id = ?";
+
+/// The graphs that the user owns or is a member of, the latest updated first; those not ready included.
+pub async fn list(db: &impl Database, user_id: &str) -> Result<Vec<Graph>, Error> {
+    let user = Param::Text(user_id);
+    let rows = db.query(Session::Default, LIST, &[user, user, user]).await?;
+    Ok(rows.iter().map(graph_of).collect())
+}
+
+fn graph_of(row: &Row) -> Graph {
+    Graph {
+        graph_id: row.string(0).unwrap_or_default(),
+        graph_name: row.string(1).unwrap_or_default(),
+        schema_version: row.string(2),
+        e2ee: row.flag(3),
+        ready_for_use: row.flag(4),
+        role: row.string(5),
+        invited_by: row.string(6),
+        created_at: row.int(7).unwrap_or_default(),
+        updated_at: row.int(8).unwrap_or_default(),
+    }
+}
+
+/// Whether the user already owns a graph with exactly this name.
+pub async fn name_exists(db: &impl Database, graph_name: &str, user_id: &str) -> Result<bool, Error> {
+    let params = [Param::Text(graph_name), Param::Text(user_id)];
+    Ok(!db.query(Session::Default, NAME_EXISTS, &params).await?.is_empty())
+}
+
+/// Creates the graph and makes its owner a manager, in one unit (D-23).
+pub async fn create(db: &impl Database, graph: &NewGraph<'_>, now_ms: i64) -> Result<(), Error> {
+    let (id, owner, now) = (Param::Text(graph.graph_id), Param::Text(graph.user_id), Param::millis(now_ms));
+    let row = [
+        id,
+        Param::Text(graph.graph_name),
+        owner,
+        Param::text(graph.schema_version),
+        Param::flag(graph.e2ee),
+        Param::flag(graph.ready_for_use),
+        now,
+        now,
+    ];
+    let member = [owner, id, Param::Text("manager"), owner, now];
+    db.batch(&[(UPSERT, &row), (crate::members::UPSERT, &member)]).await?;
+    Ok(())
+}
+
+/// Whether the graph may be used. A graph without a row, or with NULL in the column, counts as ready (sync.md 5).
+pub async fn is_ready(db: &impl Database, graph_id: &str) -> Result<bool, Error> {
+    flag(db, READY, graph_id).await
+}
+
+/// Sets the ready flag; [`Error::GraphMissing`] when no row was changed (sync.md 8.4).
+pub async fn set_ready(db: &impl Database, graph_id: &str, ready: bool, now_ms: i64) -> Result<(), Error> {
+    let params = [Param::flag(ready), Param::millis(now_ms), Param::Text(graph_id)];
+    match db.execute(SET_READY, &params).await? {
+        0 => Err(Error::GraphMissing),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the graph is encrypted end to end. A graph without a row counts as encrypted (sync.md 6.2).
+pub async fn is_e2ee(db: &impl Database, graph_id: &str) -> Result<bool, Error> {
+    flag(db, E2EE, graph_id).await
+}
+
+async fn flag(db: &impl Database, sql: &str, graph_id: &str) -> Result<bool, Error> {
+    let rows = db.query(Session::Default, sql, &[Param::Text(graph_id)]).await?;
+    Ok(rows.first().is_none_or(|row| row.flag(0)))
+}
+
+/// First step of deleting a graph: keys and members go, in one unit, so that nobody but the owner reaches it any more.
+pub async fn delete_keys_and_members(db: &impl Database, graph_id: &str) -> Result<(), Error> {
+    let id = [Param::Text(graph_id)];
+    db.batch(&[(DELETE_KEYS, &id), (DELETE_MEMBERS, &id)]).await?;
+    Ok(())
+}
+
+/// Last step of deleting a graph: its row goes once its contents are gone, so that the owner can retry until then.
+pub async fn delete(db: &impl Database, graph_id: &str) -> Result<(), Error> {
+    db.execute(DELETE_GRAPH, &[Param::Text(graph_id)]).await?;
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! Key material of end-to-end encryption (sync.md 4.7). All of it is opaque text made by clients.
+
+use crate::{Database, Error, Param, Session};
+
+/// A user's RSA pair; the private key is encrypted by the client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RsaPair {
+    /// The public key.
+    pub public_key: Option<String>,
+    /// The private key, encrypted.
+    pub encrypted_private_key: Option<String>,
+}
+
+const RSA_PAIR: &str = "SELECT public_key, encrypted_private_key FROM user_rsa_keys WHERE user_id = ?";
+
+const UPSERT_RSA_PAIR: &str = "INSERT INTO user_rsa_keys (user_id, public_key, encrypted_private_key, created_at, \
+    updated_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT(user_id) DO UPDATE SET public_key = excluded.public_key, \
+    encrypted_private_key = excluded.encrypted_private_key, updated_at = excluded.updated_at";
+
+const PUBLIC_KEY: &str = "SELECT k.public_key FROM user_rsa_keys k JOIN users u ON k.user_id = u.id \
+    WHERE u.email = ? LIMIT 1";
+
+const GRAPH_KEY: &str = "SELECT encrypted_aes_key FROM graph_aes_keys WHERE graph_id = ? AND user_id = ?";
+
+const UPSERT_GRAPH_KEY: &str = "INSERT INTO graph_aes_keys (graph_id, user_id, encrypted_aes_key, created_at, \
+    updated_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT(graph_id, user_id) DO UPDATE SET \
+    encrypted_aes_key = excluded.encrypted_aes_key, updated_at = excluded.updated_at";
+
+/// The user's RSA pair, if a row exists.
+pub async fn rsa_pair(db: &impl Database, user_id: &str) -> Result<Option<RsaPair>, Error> {
+    let rows = db.query(Session::FirstPrimary, RSA_PAIR, &[Param::Text(user_id)]).await?;
+    Ok(rows.first().map(|row| RsaPair { public_key: row.string(0), encrypted_private_key: row.string(1) }))
+}
+
+/// Whether the user has both halves of an RSA pair.
+pub async fn has_rsa_pair(db: &impl Database, user_id: &str) -> Result<bool, Error> {
+    let pair = rsa_pair(db, user_id).await?;
+    Ok(pair.is_some_and(|pair| pair.public_key.is_some() && pair.encrypted_private_key.is_some()))
+}
+
+/// Stores the user's RSA pair over what was there.
+pub async fn upsert_rsa_pair(
+    db: &impl Database,
+    user_id: &str,
+    public_key: &str,
+    encrypted_private_key: &str,
+    now_ms: i64,
+) -> Result<(), Error> {
+    let now = Param::millis(now_ms);
+    let params = [Param::Text(user_id), Param::Text(public_key), Param::Text(encrypted_private_key), now, now];
+    db.execute(UPSERT_RSA_PAIR, &params).await?;
+    Ok(())
+}
+
+/// The public key of the user with exactly this e-mail address.
+pub async fn public_key_of(db: &impl Database, email: &str) -> Result<Option<String>, Error> {
+    let rows = db.query(Session::FirstPrimary, PUBLIC_KEY, &[Param::Text(email)]).await?;
+    Ok(rows.first().and_then(|row| row.string(0)))
+}
+
+/// The user's own copy of the graph key.
+pub async fn graph_key(db: &impl Database, graph_id: &str, user_id: &str) -> Result<Option<String>, Error> {
+    let rows = db.query(Session::Default, GRAPH_KEY, &[Param::Text(graph_id), Param::Text(user_id)]).await?;
+    Ok(rows.first().and_then(|row| row.string(0)))
+}
+
+/// Stores the user's copy of the graph key over what was there.
+pub async fn upsert_graph_key(
+    db: &impl Database,
+    graph_id: &str,
+    user_id: &str,
+    encrypted_aes_key: &str,
+    now_ms: i64,
+) -> Result<(), Error> {
+    let now = Param::millis(now_ms);
+    let params = [Param::Text(graph_id), Param::Text(user_id), Param::Text(encrypted_aes_key), now, now];
+    db.execute(UPSERT_GRAPH_KEY, &params).await?;
+    Ok(())
+}

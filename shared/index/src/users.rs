@@ -1,0 +1,120 @@
+//! The rows of users: what their claims say, written when it changed (sync.md 8.3).
+
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
+
+use lru::LruCache;
+
+use crate::{Database, Error, Param, Session};
+
+/// How long an unchanged user is not written again; each request renews it.
+const THROTTLE_MS: i64 = 60 * 60 * 1000;
+
+/// How many users the throttle remembers.
+const THROTTLE_CAPACITY: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+
+/// What the claims say about a user. An absent claim leaves the stored column as it is (D-11): access tokens carry no
+/// e-mail address.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct User<'a> {
+    /// The subject.
+    pub id: &'a str,
+    /// The e-mail address.
+    pub email: Option<&'a str>,
+    /// Whether the identity provider has verified the address.
+    pub email_verified: Option<bool>,
+    /// The name to show.
+    pub username: Option<&'a str>,
+}
+
+struct Seen {
+    email: Option<String>,
+    email_verified: Option<bool>,
+    username: Option<String>,
+    at_ms: i64,
+}
+
+impl Seen {
+    /// True when writing `user` would change nothing: every claim there is equals what was written last.
+    fn covers(&self, user: &User<'_>) -> bool {
+        user.email.is_none_or(|email| self.email.as_deref() == Some(email))
+            && user.email_verified.is_none_or(|verified| self.email_verified == Some(verified))
+            && user.username.is_none_or(|name| self.username.as_deref() == Some(name))
+    }
+
+    fn merge(&mut self, user: &User<'_>, now_ms: i64) {
+        if let Some(email) = user.email {
+            self.email = Some(email.to_owned());
+        }
+        self.email_verified = user.email_verified.or(self.email_verified);
+        if let Some(name) = user.username {
+            self.username = Some(name.to_owned());
+        }
+        self.at_ms = now_ms;
+    }
+}
+
+/// Remembers which users were written lately, one an isolate or process.
+pub struct UserThrottle(Mutex<LruCache<String, Seen>>);
+
+impl Default for UserThrottle {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(THROTTLE_CAPACITY)))
+    }
+}
+
+impl UserThrottle {
+    /// True when the user was written less than the throttle's time ago with the same values; renews that time.
+    fn renew(&self, user: &User<'_>, now_ms: i64) -> bool {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match seen.get_mut(user.id) {
+            Some(entry) if entry.covers(user) && now_ms - entry.at_ms < THROTTLE_MS => {
+                entry.at_ms = now_ms;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn remember(&self, user: &User<'_>, now_ms: i64) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = seen.get_mut(user.id) {
+            entry.merge(user, now_ms);
+        } else {
+            let mut entry = Seen { email: None, email_verified: None, username: None, at_ms: now_ms };
+            entry.merge(user, now_ms);
+            seen.put(user.id.to_owned(), entry);
+        }
+    }
+}
+
+const UPSERT: &str = "INSERT INTO users (id, email, email_verified, username, created_at) VALUES (?, ?, ?, ?, ?) \
+    ON CONFLICT(id) DO UPDATE SET email = COALESCE(excluded.email, users.email), \
+    email_verified = COALESCE(excluded.email_verified, users.email_verified), \
+    username = COALESCE(excluded.username, users.username), \
+    created_at = COALESCE(users.created_at, excluded.created_at)";
+
+const BY_EMAIL: &str = "SELECT id FROM users WHERE email = ? LIMIT 1";
+
+/// Writes what the claims say, unless the same was written within the hour.
+pub async fn upsert(db: &impl Database, throttle: &UserThrottle, user: &User<'_>, now_ms: i64) -> Result<(), Error> {
+    if throttle.renew(user, now_ms) {
+        return Ok(());
+    }
+    let params = [
+        Param::Text(user.id),
+        Param::text(user.email),
+        user.email_verified.map_or(Param::Null, Param::flag),
+        Param::text(user.username),
+        Param::millis(now_ms),
+    ];
+    db.execute(UPSERT, &params).await?;
+    throttle.remember(user, now_ms);
+    Ok(())
+}
+
+/// The id of the user with exactly this e-mail address.
+pub async fn id_by_email(db: &impl Database, email: &str) -> Result<Option<String>, Error> {
+    let rows = db.query(Session::FirstPrimary, BY_EMAIL, &[Param::Text(email)]).await?;
+    Ok(rows.first().and_then(|row| row.string(0)))
+}

@@ -1,0 +1,360 @@
+//! The rules of the index over SQLite.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+use std::cell::RefCell;
+
+use index::activity::{ActivitySeen, Entity};
+use index::graphs::NewGraph;
+use index::members::{Removal, Role};
+use index::sqlite::SqliteIndex;
+use index::users::{User, UserThrottle};
+use index::{Database, DbError, Error, Param, Row, Session, Statement, access, activity, graphs, keys, members, users};
+use pollster::block_on;
+
+fn db() -> SqliteIndex {
+    SqliteIndex::in_memory().unwrap()
+}
+
+fn new_graph<'a>(graph_id: &'a str, user_id: &'a str) -> NewGraph<'a> {
+    NewGraph { graph_id, graph_name: graph_id, user_id, schema_version: Some("65"), e2ee: true, ready_for_use: true }
+}
+
+fn create(db: &impl Database, graph_id: &str, user_id: &str, now_ms: i64) {
+    block_on(graphs::create(db, &new_graph(graph_id, user_id), now_ms)).unwrap();
+}
+
+fn run(db: &impl Database, sql: &str) {
+    block_on(db.execute(sql, &[])).unwrap();
+}
+
+fn rows(db: &impl Database, sql: &str) -> Vec<Row> {
+    block_on(db.query(Session::None, sql, &[])).unwrap()
+}
+
+/// Records what reaches the database.
+struct Recorder<D> {
+    inner: D,
+    seen: RefCell<Vec<(Option<Session>, String, usize)>>,
+}
+
+impl Recorder<SqliteIndex> {
+    fn new() -> Self {
+        Self { inner: db(), seen: RefCell::default() }
+    }
+
+    fn take(&self) -> Vec<(Option<Session>, String, usize)> {
+        self.seen.take()
+    }
+}
+
+impl<D: Database> Database for Recorder<D> {
+    async fn query(&self, session: Session, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+        self.seen.borrow_mut().push((Some(session), sql.to_owned(), params.len()));
+        self.inner.query(session, sql, params).await
+    }
+
+    async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, DbError> {
+        self.seen.borrow_mut().push((None, sql.to_owned(), params.len()));
+        self.inner.execute(sql, params).await
+    }
+
+    async fn batch(&self, statements: &[Statement<'_>]) -> Result<(), DbError> {
+        for (sql, params) in statements {
+            self.seen.borrow_mut().push((None, (*sql).to_owned(), params.len()));
+        }
+        self.inner.batch(statements).await
+    }
+}
+
+#[test]
+fn flags_decode_null_as_true_and_text_as_number() {
+    let db = db();
+    for (id, e2ee, ready) in [("a", "0", "NULL"), ("b", "1", "0"), ("c", "NULL", "1"), ("d", "'0'", "'1'")] {
+        create(&db, id, "u", 1);
+        run(
+            &db,
+            &format!("UPDATE graphs SET graph_e2ee = {e2ee}, graph_ready_for_use = {ready} WHERE graph_id = '{id}'"),
+        );
+    }
+    let mut list = block_on(graphs::list(&db, "u")).unwrap();
+    list.sort_by(|a, b| a.graph_id.cmp(&b.graph_id));
+    let flags: Vec<_> = list.iter().map(|graph| (graph.e2ee, graph.ready_for_use)).collect();
+    assert_eq!(flags, [(false, true), (true, false), (true, true), (false, true)]);
+}
+
+#[test]
+fn the_list_holds_owned_and_shared_graphs_latest_first() {
+    let db = db();
+    create(&db, "old", "u", 10);
+    create(&db, "tie-1", "u", 20);
+    create(&db, "tie-2", "u", 20);
+    create(&db, "shared", "v", 30);
+    create(&db, "foreign", "v", 40);
+    block_on(members::upsert(&db, "shared", "u", Role::Member, "v", 31)).unwrap();
+    let list = block_on(graphs::list(&db, "u")).unwrap();
+    let ids: Vec<_> = list.iter().map(|graph| graph.graph_id.as_str()).collect();
+    assert_eq!(ids, ["shared", "tie-2", "tie-1", "old"]);
+    assert_eq!((list[0].role.as_deref(), list[0].invited_by.as_deref()), (Some("member"), Some("v")));
+    assert_eq!((list[3].role.as_deref(), list[3].created_at, list[3].updated_at), (Some("manager"), 10, 10));
+}
+
+#[test]
+fn create_binds_all_columns_and_stores_integers() {
+    let db = Recorder::new();
+    create(&db, "g", "u", 1_700_000_000_123);
+    let seen = db.take();
+    assert_eq!(seen.iter().map(|(_, _, params)| *params).collect::<Vec<_>>(), [8, 5]);
+    let types = rows(&db, "SELECT typeof(created_at), typeof(graph_e2ee), graph_ready_for_use FROM graphs");
+    assert_eq!((types[0].text(0), types[0].text(1), types[0].int(2)), (Some("integer"), Some("integer"), Some(1)));
+}
+
+#[test]
+fn create_is_one_unit() {
+    let db = db();
+    run(&db, "DROP TABLE graph_members");
+    block_on(graphs::create(&db, &new_graph("g", "u"), 1)).unwrap_err();
+    assert!(rows(&db, "SELECT * FROM graphs").is_empty(), "D-23: no graph without its member row");
+}
+
+#[test]
+fn names_are_compared_exactly_per_owner() {
+    let db = db();
+    create(&db, "Name", "u", 1);
+    for (name, user, expected) in [("Name", "u", true), ("name", "u", false), ("Name", "v", false)] {
+        assert_eq!(block_on(graphs::name_exists(&db, name, user)).unwrap(), expected);
+    }
+}
+
+#[test]
+fn the_ready_flag_needs_a_row() {
+    let db = db();
+    assert!(block_on(graphs::is_ready(&db, "g")).unwrap(), "a missing row counts as ready");
+    assert!(matches!(block_on(graphs::set_ready(&db, "g", false, 2)), Err(Error::GraphMissing)));
+    create(&db, "g", "u", 1);
+    block_on(graphs::set_ready(&db, "g", false, 2)).unwrap();
+    assert!(!block_on(graphs::is_ready(&db, "g")).unwrap());
+    assert_eq!(block_on(graphs::list(&db, "u")).unwrap()[0].updated_at, 2);
+}
+
+#[test]
+fn a_missing_graph_counts_as_encrypted() {
+    let db = db();
+    assert!(block_on(graphs::is_e2ee(&db, "g")).unwrap());
+    block_on(graphs::create(&db, &NewGraph { e2ee: false, ..new_graph("g", "u") }, 1)).unwrap();
+    assert!(!block_on(graphs::is_e2ee(&db, "g")).unwrap());
+}
+
+#[test]
+fn access_and_management() {
+    let db = db();
+    create(&db, "g", "owner", 1);
+    block_on(members::upsert(&db, "g", "manager", Role::Manager, "owner", 2)).unwrap();
+    block_on(members::upsert(&db, "g", "member", Role::Member, "owner", 3)).unwrap();
+    block_on(members::set_role(&db, "g", "owner", Role::Member)).unwrap();
+    for (user, has_access, manages) in
+        [("owner", true, true), ("manager", true, true), ("member", true, false), ("stranger", false, false)]
+    {
+        assert_eq!(block_on(access::has_access(&db, "g", user)).unwrap(), has_access, "{user}");
+        assert_eq!(block_on(access::is_manager(&db, "g", user)).unwrap(), manages, "{user}");
+    }
+    assert!(!block_on(access::has_access(&db, "unknown", "owner")).unwrap());
+}
+
+#[test]
+fn removing_members() {
+    let db = db();
+    create(&db, "g", "owner", 1);
+    for (user, role) in [("m1", Role::Manager), ("a", Role::Member), ("b", Role::Member)] {
+        block_on(members::upsert(&db, "g", user, role, "owner", 2)).unwrap();
+        block_on(keys::upsert_graph_key(&db, "g", user, "key", 2)).unwrap();
+    }
+    for (target, caller, expected) in [
+        ("owner", "m1", Removal::Forbidden),
+        ("m1", "m1", Removal::Forbidden),
+        ("m1", "owner", Removal::Forbidden),
+        ("a", "b", Removal::Forbidden),
+        ("a", "stranger", Removal::Forbidden),
+        ("nobody", "a", Removal::Forbidden),
+        ("nobody", "m1", Removal::Removed),
+        ("a", "a", Removal::Removed),
+        ("b", "m1", Removal::Removed),
+    ] {
+        assert_eq!(block_on(members::remove(&db, "g", target, caller)).unwrap(), expected, "{caller} removes {target}");
+    }
+    let left: Vec<_> = block_on(members::list(&db, "g")).unwrap().into_iter().map(|member| member.user_id).collect();
+    assert_eq!(left, ["owner", "m1"]);
+    assert_eq!(block_on(keys::graph_key(&db, "g", "a")).unwrap(), None, "D-04: the key row goes with the member");
+    assert_eq!(block_on(keys::graph_key(&db, "g", "m1")).unwrap().as_deref(), Some("key"));
+}
+
+#[test]
+fn members_are_listed_with_their_users() {
+    let db = db();
+    create(&db, "g", "owner", 1);
+    block_on(members::upsert(&db, "g", "early", Role::Member, "owner", 2)).unwrap();
+    let user = User { id: "early", email: Some("e@x"), email_verified: Some(true), username: Some("E") };
+    block_on(users::upsert(&db, &UserThrottle::default(), &user, 3)).unwrap();
+    let list = block_on(members::list(&db, "g")).unwrap();
+    assert_eq!((list[0].email.as_deref(), list[0].username.as_deref()), (None, None));
+    assert_eq!(
+        (list[1].email.as_deref(), list[1].username.as_deref(), list[1].created_at),
+        (Some("e@x"), Some("E"), 2)
+    );
+}
+
+#[test]
+fn absent_claims_keep_what_is_stored() {
+    let db = db();
+    let id_token = User { id: "u", email: Some("e@x"), email_verified: Some(true), username: Some("U") };
+    let access_token = User { id: "u", username: Some("U"), ..User::default() };
+    block_on(users::upsert(&db, &UserThrottle::default(), &id_token, 1)).unwrap();
+    block_on(users::upsert(&db, &UserThrottle::default(), &access_token, 2)).unwrap();
+    let row = rows(&db, "SELECT email, email_verified, username, created_at FROM users").remove(0);
+    assert_eq!((row.text(0), row.int(1), row.text(2), row.int(3)), (Some("e@x"), Some(1), Some("U"), Some(1)));
+    assert_eq!(block_on(users::id_by_email(&db, "e@x")).unwrap().as_deref(), Some("u"));
+    assert_eq!(block_on(users::id_by_email(&db, "E@x")).unwrap(), None);
+}
+
+#[test]
+fn the_throttle_slides_and_sees_changes() {
+    let db = Recorder::new();
+    let throttle = UserThrottle::default();
+    let writes = |user: &User<'_>, now_ms: i64| {
+        block_on(users::upsert(&db, &throttle, user, now_ms)).unwrap();
+        db.take().len()
+    };
+    let minute = 60_000;
+    let user = User { id: "u", email: Some("e@x"), ..User::default() };
+    let changed = User { email: Some("f@x"), ..user };
+    assert_eq!(writes(&user, 0), 1);
+    assert_eq!(writes(&user, 59 * minute), 0);
+    assert_eq!(writes(&user, 118 * minute), 0, "a hit renews the time");
+    assert_eq!(writes(&User { id: "u", ..User::default() }, 119 * minute), 0, "absent claims change nothing");
+    assert_eq!(writes(&changed, 120 * minute), 1);
+    assert_eq!(writes(&changed, 180 * minute), 1, "the hour is over");
+    for other in 0..1024 {
+        writes(&User { id: &other.to_string(), ..User::default() }, 181 * minute);
+    }
+    assert_eq!(writes(&changed, 181 * minute), 1, "the oldest was dropped");
+}
+
+#[test]
+fn a_failed_write_is_not_remembered() {
+    let db = db();
+    let (throttle, seen) = (UserThrottle::default(), ActivitySeen::default());
+    run(&db, "ALTER TABLE users RENAME TO users_away");
+    run(&db, "ALTER TABLE daily_active_entities RENAME TO days_away");
+    let user = User { id: "u", ..User::default() };
+    block_on(users::upsert(&db, &throttle, &user, 1)).unwrap_err();
+    block_on(activity::touch(&db, &seen, Entity::User("u"), 1)).unwrap_err();
+    run(&db, "ALTER TABLE users_away RENAME TO users");
+    run(&db, "ALTER TABLE days_away RENAME TO daily_active_entities");
+    block_on(users::upsert(&db, &throttle, &user, 1)).unwrap();
+    block_on(activity::touch(&db, &seen, Entity::User("u"), 1)).unwrap();
+    assert_eq!(rows(&db, "SELECT * FROM users").len(), 1);
+    assert_eq!(rows(&db, "SELECT * FROM daily_active_entities").len(), 1);
+}
+
+#[test]
+fn activity_is_written_once_a_day() {
+    let db = Recorder::new();
+    let seen = ActivitySeen::default();
+    let day = 86_400_000;
+    for (entity, now_ms) in
+        [(Entity::User("x"), 5), (Entity::User("x"), 6), (Entity::Graph("x"), 7), (Entity::User("x"), day + 1)]
+    {
+        block_on(activity::touch(&db, &seen, entity, now_ms)).unwrap();
+    }
+    assert_eq!(db.take().len(), 3);
+    block_on(activity::touch(&db, &ActivitySeen::default(), Entity::User("x"), 9)).unwrap();
+    let stored =
+        rows(&db, "SELECT day_utc, entity_type, first_seen_at FROM daily_active_entities ORDER BY first_seen_at");
+    let stored: Vec<_> =
+        stored.iter().map(|row| (row.text(0).unwrap(), row.text(1).unwrap(), row.int(2).unwrap())).collect();
+    assert_eq!(stored, [("1970-01-01", "user", 5), ("1970-01-01", "graph", 7), ("1970-01-02", "user", day + 1)]);
+}
+
+#[test]
+fn keys_are_stored_over_what_was_there() {
+    let db = db();
+    assert_eq!(block_on(keys::rsa_pair(&db, "u")).unwrap(), None);
+    for private in ["one", "two"] {
+        block_on(keys::upsert_rsa_pair(&db, "u", "public", private, 1)).unwrap();
+        block_on(keys::upsert_graph_key(&db, "g", "u", private, 1)).unwrap();
+    }
+    assert_eq!(block_on(keys::rsa_pair(&db, "u")).unwrap().unwrap().encrypted_private_key.as_deref(), Some("two"));
+    assert_eq!(block_on(keys::graph_key(&db, "g", "u")).unwrap().as_deref(), Some("two"));
+    assert!(block_on(keys::has_rsa_pair(&db, "u")).unwrap());
+    run(&db, "UPDATE user_rsa_keys SET encrypted_private_key = NULL");
+    assert!(!block_on(keys::has_rsa_pair(&db, "u")).unwrap(), "half a pair is none");
+    let user = User { id: "u", email: Some("e@x"), ..User::default() };
+    block_on(users::upsert(&db, &UserThrottle::default(), &user, 1)).unwrap();
+    assert_eq!(block_on(keys::public_key_of(&db, "e@x")).unwrap().as_deref(), Some("public"));
+    assert_eq!(block_on(keys::public_key_of(&db, "other@x")).unwrap(), None);
+}
+
+#[test]
+fn reads_use_the_session_of_their_purpose() {
+    let db = Recorder::new();
+    block_on(async {
+        graphs::list(&db, "u").await.unwrap();
+        graphs::name_exists(&db, "n", "u").await.unwrap();
+        graphs::is_ready(&db, "g").await.unwrap();
+        graphs::is_e2ee(&db, "g").await.unwrap();
+        keys::graph_key(&db, "g", "u").await.unwrap();
+        members::role(&db, "g", "u").await.unwrap();
+        access::has_access(&db, "g", "u").await.unwrap();
+        access::is_manager(&db, "g", "u").await.unwrap();
+    });
+    assert!(db.take().iter().all(|(session, ..)| *session == Some(Session::Default)));
+    block_on(async {
+        users::id_by_email(&db, "e").await.unwrap();
+        keys::rsa_pair(&db, "u").await.unwrap();
+        keys::public_key_of(&db, "e").await.unwrap();
+        members::list(&db, "g").await.unwrap();
+    });
+    assert!(db.take().iter().all(|(session, ..)| *session == Some(Session::FirstPrimary)));
+}
+
+#[test]
+fn deleting_a_graph_leaves_no_row() {
+    let db = db();
+    for graph in ["g", "other"] {
+        create(&db, graph, "u", 1);
+        block_on(keys::upsert_graph_key(&db, graph, "u", "k", 1)).unwrap();
+    }
+    block_on(graphs::delete_keys_and_members(&db, "g")).unwrap();
+    assert!(block_on(access::is_manager(&db, "g", "u")).unwrap(), "the owner can retry");
+    block_on(graphs::delete(&db, "g")).unwrap();
+    for table in ["graphs", "graph_members", "graph_aes_keys"] {
+        let left = rows(&db, &format!("SELECT graph_id FROM {table}"));
+        assert_eq!(left.iter().map(|row| row.text(0).unwrap()).collect::<Vec<_>>(), ["other"], "{table}");
+    }
+}
+
+#[test]
+fn migrations_run_once_and_adopt_existing_columns() {
+    let file = std::env::temp_dir().join(format!("index-migrations-{}.sqlite", std::process::id()));
+    let open = || rusqlite::Connection::open(&file).unwrap();
+    SqliteIndex::new(open()).unwrap();
+    let again = SqliteIndex::new(open()).unwrap();
+    assert_eq!(rows(&again, "SELECT * FROM d1_migrations").len(), 6);
+    run(&again, "DELETE FROM d1_migrations");
+    let adopted = SqliteIndex::new(open()).unwrap();
+    assert_eq!(rows(&adopted, "SELECT * FROM d1_migrations").len(), 6);
+    let indexes =
+        rows(&adopted, "SELECT name FROM sqlite_master WHERE type = 'index' AND name LIKE 'idx_%' ORDER BY name");
+    let names: Vec<_> = indexes.iter().map(|row| row.text(0).unwrap()).collect();
+    assert_eq!(
+        names,
+        [
+            "idx_daily_active_entities_type_day",
+            "idx_graph_members_graph_id_created_at",
+            "idx_graphs_user_id_updated_at",
+            "idx_users_email"
+        ]
+    );
+    drop((again, adopted));
+    std::fs::remove_file(file).unwrap();
+}
