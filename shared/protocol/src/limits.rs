@@ -1,0 +1,40 @@
+//! The bounds the server puts on what it is sent (sync.md 7.5), each with its reason.
+//!
+//! The bytes of a body are counted where it is read; [`BATCH_ENTRIES`] and [`EDITING_BLOCK_BYTES`] are enforced by the
+//! parsers of this crate.
+
+/// JSON body of an index route, in bytes: key material and names are a few kilobytes; a megabyte leaves room for
+/// granting a key to thousands of members at once. Beyond it: 413 [`REQUEST_TOO_LARGE`](crate::errors::REQUEST_TOO_LARGE).
+pub const INDEX_BODY_BYTES: usize = 1 << 20;
+
+/// JSON body of `tx/batch` over HTTP, and one WebSocket message, in bytes: the largest frame the platform delivers.
+/// Beyond it: 413 over HTTP, the socket is closed with 1009.
+pub const MESSAGE_BYTES: usize = 32 << 20;
+
+/// Entries of one `tx/batch`: clients send at most 50, and a batch is applied in one turn, during which nobody else
+/// is served. Beyond it the request is invalid.
+pub const BATCH_ENTRIES: usize = 10_000;
+
+/// Nesting of a Transit text: deeper values occur in no graph, and readers recurse. Beyond it the text counts as
+/// undecodable.
+pub const TRANSIT_DEPTH: usize = 256;
+
+/// One snapshot frame, in bytes: clients' frames are near one megabyte, older servers' frames reached 30 MB. Beyond
+/// it: 400 `invalid snapshot`.
+pub const SNAPSHOT_FRAME_BYTES: usize = 64 << 20;
+
+/// Content of one stored row, in bytes: the most that one value of the platform's database holds. Beyond it: 413
+/// `snapshot row too large`.
+pub const ROW_CONTENT_BYTES: usize = 2_000_000;
+
+/// Bytes of one upload request after decompression: a small compressed body could otherwise grow a thousandfold.
+/// Beyond it: 413.
+pub const UPLOAD_INFLATED_BYTES: u64 = 1 << 30;
+
+/// A token, in bytes: identity providers stay near 2 KiB, and header space ends at 16 KiB on most servers. Beyond it
+/// the caller is unauthenticated.
+pub const TOKEN_BYTES: usize = 16 << 10;
+
+/// `editing-block-uuid` of a presence message, in bytes: it goes to every peer and into the socket's attachment, which
+/// holds 16 KiB together with the names that came in a token. Beyond it the message is invalid.
+pub const EDITING_BLOCK_BYTES: usize = 1 << 10;

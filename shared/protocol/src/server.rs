@@ -1,0 +1,227 @@
+//! What the server says over a WebSocket, and in the bodies of `pull` and `tx/batch` (sync.md 7.3).
+
+use crate::errors::InvalidRequest;
+use crate::presence::PresenceUser;
+use crate::{pull, write};
+use uuid::Uuid;
+
+/// One message to a client.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ServerMessage<'a> {
+    /// Answer to `hello`.
+    Hello {
+        /// The graph's counter.
+        t: i64,
+        /// The stored checksum, 16 hexadecimal digits.
+        checksum: Option<&'a str>,
+    },
+    /// Everybody who has the graph open.
+    OnlineUsers(&'a [&'a PresenceUser]),
+    /// A peer's current block.
+    Presence {
+        /// The peer.
+        user_id: &'a str,
+        /// As the peer sent it.
+        editing_block_uuid: Option<&'a str>,
+    },
+    /// Answer to `pull`, when its rows are at hand; [`pull`] writes one row by row.
+    PullOk {
+        /// The graph's counter.
+        t: i64,
+        /// Ascending by `t`.
+        txs: &'a [pull::LoggedTx<'a>],
+        /// The stored checksum.
+        checksum: Option<&'a str>,
+    },
+    /// All entries of a batch were taken.
+    TxBatchOk {
+        /// The counter after them.
+        t: i64,
+        /// The checksum after them.
+        checksum: Option<&'a str>,
+    },
+    /// A batch was refused, or failed on the way.
+    TxReject(&'a Reject),
+    /// Somebody else's batch moved the counter.
+    Changed {
+        /// The new counter.
+        t: i64,
+    },
+    /// Answer to `ping`.
+    Pong,
+    /// The sender's message could not be handled.
+    Error(MessageError),
+}
+
+/// The text of an `error` message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    /// The message was refused.
+    #[error(transparent)]
+    Invalid(#[from] InvalidRequest),
+    /// Handling it failed.
+    #[error("server error")]
+    Server,
+}
+
+/// Why a batch was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RejectReason {
+    /// The client's `t-before` is not the graph's counter.
+    Stale,
+    /// A batch without entries.
+    EmptyTxData,
+    /// The batch as a whole cannot be read.
+    InvalidTx,
+    /// A negative `t-before`.
+    InvalidTBefore,
+    /// An entry failed; those before it stay applied.
+    DbTransactFailed,
+    /// The graph is being replaced by an upload.
+    SnapshotUploadInProgress,
+}
+
+impl RejectReason {
+    /// The text on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stale => "stale",
+            Self::EmptyTxData => "empty tx data",
+            Self::InvalidTx => "invalid tx",
+            Self::InvalidTBefore => "invalid t-before",
+            Self::DbTransactFailed => "db transact failed",
+            Self::SnapshotUploadInProgress => "snapshot upload in progress",
+        }
+    }
+}
+
+/// The answer to a batch that was not taken as a whole (sync.md 11.1, 11.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reject {
+    /// Why.
+    pub reason: RejectReason,
+    /// What was wrong with the failing entry, for people.
+    pub error_detail: Option<String>,
+    /// The counter now, where the client needs it.
+    pub t: Option<i64>,
+    /// Entries of the batch that stay applied; empty: the key is left out.
+    pub success_tx_ids: Vec<Uuid>,
+    /// The entry that failed, if it had an id.
+    pub failed_tx_id: Option<Uuid>,
+    /// Blocks the entry referred to that the server does not hold; empty: the key is left out.
+    pub missing_block_uuids: Vec<Uuid>,
+    /// The stored checksum now.
+    pub checksum: Option<String>,
+}
+
+impl Reject {
+    /// A reject that says nothing but its reason and, if given, the counter.
+    pub fn new(reason: RejectReason, t: Option<i64>) -> Self {
+        Self {
+            reason,
+            error_detail: None,
+            t,
+            success_tx_ids: Vec::new(),
+            failed_tx_id: None,
+            missing_block_uuids: Vec::new(),
+            checksum: None,
+        }
+    }
+}
+
+impl ServerMessage<'_> {
+    /// The message as JSON.
+    pub fn to_json(&self) -> String {
+        let mut out = String::with_capacity(96);
+        self.write_json(&mut out);
+        out
+    }
+
+    /// Appends the message as JSON.
+    pub fn write_json(&self, out: &mut String) {
+        match self {
+            Self::Hello { t, checksum } => counter(out, "hello", *t, *checksum),
+            Self::OnlineUsers(users) => {
+                out.push_str("{\"type\":\"online-users\",\"online-users\":[");
+                for (i, user) in users.iter().enumerate() {
+                    if i > 0 {
+                        out.push(',');
+                    }
+                    user.write_json(out);
+                }
+                out.push_str("]}");
+            }
+            Self::Presence { user_id, editing_block_uuid } => {
+                out.push_str("{\"type\":\"presence\",\"editing-block-uuid\":");
+                write::nullable(out, *editing_block_uuid);
+                write::optional(out, "user-id", Some(user_id));
+                out.push('}');
+            }
+            Self::PullOk { t, txs, checksum } => {
+                let mut writer = pull::PullWriter::begin(out, *t);
+                for tx in *txs {
+                    writer.row(out, tx);
+                }
+                writer.end(out, *checksum);
+            }
+            Self::TxBatchOk { t, checksum } => counter(out, "tx/batch/ok", *t, *checksum),
+            Self::TxReject(reject) => reject.write_json(out),
+            Self::Changed { t } => counter(out, "changed", *t, None),
+            Self::Pong => out.push_str("{\"type\":\"pong\"}"),
+            Self::Error(error) => {
+                out.push_str("{\"type\":\"error\"");
+                let message = match error {
+                    MessageError::Invalid(InvalidRequest::Malformed) => "invalid request",
+                    MessageError::Invalid(InvalidRequest::Since) => "invalid since",
+                    MessageError::Server => "server error",
+                };
+                write::optional(out, "message", Some(message));
+                out.push('}');
+            }
+        }
+    }
+}
+
+fn counter(out: &mut String, kind: &str, t: i64, checksum: Option<&str>) {
+    out.push_str("{\"type\":\"");
+    out.push_str(kind);
+    out.push_str("\",\"t\":");
+    write::int(out, t);
+    write::optional(out, "checksum", checksum);
+    out.push('}');
+}
+
+impl Reject {
+    fn write_json(&self, out: &mut String) {
+        out.push_str("{\"type\":\"tx/reject\"");
+        write::optional(out, "reason", Some(self.reason.as_str()));
+        write::optional(out, "error-detail", self.error_detail.as_deref());
+        if let Some(t) = self.t {
+            out.push_str(",\"t\":");
+            write::int(out, t);
+        }
+        uuids(out, "success-tx-ids", &self.success_tx_ids);
+        if let Some(id) = self.failed_tx_id {
+            out.push_str(",\"failed-tx-id\":");
+            write::uuid(out, id);
+        }
+        uuids(out, "missing-block-uuids", &self.missing_block_uuids);
+        write::optional(out, "checksum", self.checksum.as_deref());
+        out.push('}');
+    }
+}
+
+/// Appends a list of UUIDs as strings (D-19), or nothing when there are none.
+fn uuids(out: &mut String, key: &str, ids: &[Uuid]) {
+    if ids.is_empty() {
+        return;
+    }
+    out.push_str(",\"");
+    out.push_str(key);
+    out.push_str("\":");
+    for (i, id) in ids.iter().enumerate() {
+        out.push(if i == 0 { '[' } else { ',' });
+        write::uuid(out, *id);
+    }
+    out.push(']');
+}
