@@ -1,29 +1,9 @@
 //! The rows of graphs: listing, creating, flags, deleting (sync.md 4.1–4.5, 8.4).
 
-use crate::{Database, Error, Param, Row, Session};
+use protocol::bodies::graphs::Graph;
+use protocol::bodies::members::Role;
 
-/// One line of a user's list of graphs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Graph {
-    /// The graph's id, a UUID in text.
-    pub graph_id: String,
-    /// The name given at creation; names never change.
-    pub graph_name: String,
-    /// The schema version that the creating client named.
-    pub schema_version: Option<String>,
-    /// Whether titles and names are ciphertext.
-    pub e2ee: bool,
-    /// False while an upload has not finished.
-    pub ready_for_use: bool,
-    /// The caller's role, when the caller has a member row.
-    pub role: Option<String>,
-    /// Who invited the caller.
-    pub invited_by: Option<String>,
-    /// Milliseconds since the epoch.
-    pub created_at: i64,
-    /// Milliseconds since the epoch.
-    pub updated_at: i64,
-}
+use crate::{Database, Error, Param, Row, Session};
 
 /// What a new graph is made of.
 #[derive(Clone, Copy, Debug)]
@@ -76,9 +56,9 @@ fn graph_of(row: &Row) -> Graph {
         graph_id: row.string(0).unwrap_or_default(),
         graph_name: row.string(1).unwrap_or_default(),
         schema_version: row.string(2),
-        e2ee: row.flag(3),
-        ready_for_use: row.flag(4),
-        role: row.string(5),
+        graph_e2ee: row.flag(3),
+        graph_ready_for_use: row.flag(4),
+        role: row.text(5).and_then(Role::from_text),
         invited_by: row.string(6),
         created_at: row.int(7).unwrap_or_default(),
         updated_at: row.int(8).unwrap_or_default(),
@@ -104,7 +84,7 @@ pub async fn create(db: &impl Database, graph: &NewGraph<'_>, now_ms: i64) -> Re
         now,
         now,
     ];
-    let member = [owner, id, Param::Text("manager"), owner, now];
+    let member = [owner, id, Param::Text(Role::Manager.as_str()), owner, now];
     db.batch(&[(UPSERT, &row), (crate::members::UPSERT, &member)]).await?;
     Ok(())
 }

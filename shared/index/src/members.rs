@@ -1,53 +1,8 @@
 //! Members of graphs: listing, adding, changing roles, removing (sync.md 4.6).
 
+use protocol::bodies::members::{Member, Role};
+
 use crate::{Database, Error, Param, Row, Session, access};
-
-/// What a member may do.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Role {
-    /// May manage members, keys and the graph itself.
-    Manager,
-    /// May read and write the graph.
-    Member,
-}
-
-impl Role {
-    /// The text on the wire and in the table.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Manager => "manager",
-            Self::Member => "member",
-        }
-    }
-
-    /// The role that a text names.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "manager" => Some(Self::Manager),
-            "member" => Some(Self::Member),
-            _ => None,
-        }
-    }
-}
-
-/// One line of a graph's list of members.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Member {
-    /// The member's user id.
-    pub user_id: String,
-    /// The graph's id.
-    pub graph_id: String,
-    /// `manager` or `member`.
-    pub role: String,
-    /// Who added the member.
-    pub invited_by: Option<String>,
-    /// Milliseconds since the epoch.
-    pub created_at: i64,
-    /// The member's e-mail address; none until that user's first request to an index route.
-    pub email: Option<String>,
-    /// The member's name; none as long as the e-mail address is.
-    pub username: Option<String>,
-}
 
 /// What became of a request to remove a member.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -81,7 +36,7 @@ fn member_of(row: &Row) -> Member {
     Member {
         user_id: row.string(0).unwrap_or_default(),
         graph_id: row.string(1).unwrap_or_default(),
-        role: row.string(2).unwrap_or_default(),
+        role: row.text(2).and_then(Role::from_text).unwrap_or_default(),
         invited_by: row.string(3),
         created_at: row.int(4).unwrap_or_default(),
         email: row.string(5),
@@ -119,7 +74,7 @@ pub async fn set_role(db: &impl Database, graph_id: &str, user_id: &str, role: R
 /// The role in a member's row, if there is one.
 pub async fn role(db: &impl Database, graph_id: &str, user_id: &str) -> Result<Option<Role>, Error> {
     let rows = db.query(Session::Default, ROLE, &[Param::Text(graph_id), Param::Text(user_id)]).await?;
-    Ok(rows.first().and_then(|row| row.text(0)).and_then(Role::parse))
+    Ok(rows.first().and_then(|row| row.text(0)).and_then(Role::from_text))
 }
 
 /// Removes a member on behalf of `caller`: a manager removes anyone who is no manager, a plain member leaves. The

@@ -6,11 +6,12 @@ use std::cell::RefCell;
 
 use index::activity::{ActivitySeen, Entity};
 use index::graphs::NewGraph;
-use index::members::{Removal, Role};
+use index::members::Removal;
 use index::sqlite::SqliteIndex;
 use index::users::{User, UserThrottle};
 use index::{Database, DbError, Error, Param, Row, Session, Statement, access, activity, graphs, keys, members, users};
 use pollster::block_on;
+use protocol::bodies::members::Role;
 
 fn db() -> SqliteIndex {
     SqliteIndex::in_memory().unwrap()
@@ -79,7 +80,7 @@ fn flags_decode_null_as_true_and_text_as_number() {
     }
     let mut list = block_on(graphs::list(&db, "u")).unwrap();
     list.sort_by(|a, b| a.graph_id.cmp(&b.graph_id));
-    let flags: Vec<_> = list.iter().map(|graph| (graph.e2ee, graph.ready_for_use)).collect();
+    let flags: Vec<_> = list.iter().map(|graph| (graph.graph_e2ee, graph.graph_ready_for_use)).collect();
     assert_eq!(flags, [(false, true), (true, false), (true, true), (false, true)]);
 }
 
@@ -95,8 +96,8 @@ fn the_list_holds_owned_and_shared_graphs_latest_first() {
     let list = block_on(graphs::list(&db, "u")).unwrap();
     let ids: Vec<_> = list.iter().map(|graph| graph.graph_id.as_str()).collect();
     assert_eq!(ids, ["shared", "tie-2", "tie-1", "old"]);
-    assert_eq!((list[0].role.as_deref(), list[0].invited_by.as_deref()), (Some("member"), Some("v")));
-    assert_eq!((list[3].role.as_deref(), list[3].created_at, list[3].updated_at), (Some("manager"), 10, 10));
+    assert_eq!((list[0].role, list[0].invited_by.as_deref()), (Some(Role::Member), Some("v")));
+    assert_eq!((list[3].role, list[3].created_at, list[3].updated_at), (Some(Role::Manager), 10, 10));
 }
 
 #[test]
