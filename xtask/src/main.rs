@@ -1,3 +1,61 @@
-//! `cargo xtask`: one command per intent.
+//! `cargo xtask`: one command per intent. Every step prints one line that tells what it does.
 
-fn main() {}
+mod commands;
+mod process;
+mod project;
+mod step;
+mod tools;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+One command per intent.
+
+Usage: cargo xtask <COMMAND> [OPTIONS]
+
+Commands:
+  dev     Prepare the tools, build the sync worker, migrate its local database and serve it
+  serve   Serve what was built, without building
+  build   Build the sync worker
+  setup   Prepare the tools only
+  test    Run every test there is
+  lint    Check formatting, lints, licences and dependencies
+  bench   Run the benchmarks
+
+`cargo xtask <COMMAND> --help` tells the options of a command.";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let mut args = lexopt::Parser::from_env();
+    let command = match args.next()? {
+        Some(lexopt::Arg::Value(name)) => name.to_string_lossy().into_owned(),
+        Some(lexopt::Arg::Long("help") | lexopt::Arg::Short('h')) | None => {
+            println!("{HELP}");
+            return Ok(());
+        }
+        Some(other) => return Err(other.unexpected().into()),
+    };
+    match command.as_str() {
+        "dev" => commands::dev::run(args),
+        "serve" => commands::serve::run(args),
+        "build" => commands::build::run(args),
+        "setup" => commands::setup::run(args),
+        "test" => commands::test::run(args),
+        "lint" => commands::lint::run(args),
+        "bench" => commands::bench::run(args),
+        "help" => {
+            println!("{HELP}");
+            Ok(())
+        }
+        unknown => anyhow::bail!("unknown command {unknown:?}; `cargo xtask --help` lists the commands"),
+    }
+}

@@ -1,0 +1,100 @@
+// Serves a built worker under workerd, with the bindings of wrangler.toml and local storage below one folder:
+//   node serve.mjs --config wrangler.toml --bundle DIR --data DIR --port N
+// The folder has wrangler's layout, so `wrangler d1 execute DB --local --persist-to DIR` works on it.
+//
+// Miniflare, which is what `wrangler dev` drives, is driven directly: `wrangler dev` puts a second workerd as a proxy
+// before the worker and bundles what is a bundle already. SIGTERM and SIGINT end workerd, then this process.
+import crypto from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { Miniflare, Log, LogLevel } from 'miniflare';
+import { unstable_getMiniflareWorkerOptions, unstable_readConfig, unstable_splitSqlQuery } from 'wrangler';
+import { settingsFrom, describeAuthentication } from './settings.mjs';
+
+const HOST = '127.0.0.1';
+
+const { values: args } = parseArgs({
+  options: { config: { type: 'string' }, bundle: { type: 'string' }, data: { type: 'string' }, port: { type: 'string' } },
+});
+const port = Number(args.port);
+const persistRoot = path.join(args.data, 'v3');
+
+let running = null;
+let ending = false;
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) {
+  process.on(signal, async () => {
+    if (ending) return;
+    ending = true;
+    await running?.dispose().catch(() => {});
+    process.exit(0);
+  });
+}
+
+/** Starts one instance; a signal that arrives meanwhile ends it. */
+async function start(options) {
+  const instance = new Miniflare({ host: HOST, port: 0, cf: false, log: new Log(LogLevel.WARN), defaultPersistRoot: persistRoot, ...options });
+  running = instance;
+  await instance.ready;
+  return instance;
+}
+
+/** Applies the migrations that the local index database has not seen, with wrangler's own book-keeping. */
+async function migrate({ binding, database_id: id, migrations_dir: folder, migrations_table: table = 'd1_migrations' }) {
+  const files = fs.readdirSync(folder).filter((name) => name.endsWith('.sql')).sort();
+  const texts = files.map((name) => fs.readFileSync(path.join(folder, name), 'utf8'));
+  const digest = crypto.createHash('sha256').update(JSON.stringify([id, files, texts])).digest('hex');
+  const stamp = path.join(persistRoot, 'd1', `migrated-${binding}`);
+  if (fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === digest) return;
+  const instance = await start({ modules: true, script: 'export default {}', compatibilityDate: '2026-04-26', d1Databases: { [binding]: id } });
+  const db = await instance.getD1Database(binding);
+  await db.prepare(`CREATE TABLE IF NOT EXISTS ${table} (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL)`).run();
+  const applied = new Set((await db.prepare(`SELECT name FROM ${table}`).all()).results.map((row) => row.name));
+  const wanted = files.map((name, i) => ({ name, text: texts[i] })).filter(({ name }) => !applied.has(name));
+  for (const { name, text } of wanted) {
+    const statements = unstable_splitSqlQuery(text).map((sql) => db.prepare(sql));
+    await db.batch([...statements, db.prepare(`INSERT INTO ${table} (name) VALUES (?)`).bind(name)]);
+  }
+  await instance.dispose();
+  running = null;
+  fs.writeFileSync(stamp, digest);
+  console.log(`==> Index database: applied ${wanted.length ? wanted.map(({ name }) => name).join(', ') : 'nothing new'}`);
+}
+
+/** The modules of the bundle, the entry point first. */
+function modulesOf(bundle, main) {
+  const modules = [{ type: 'ESModule', path: path.join(bundle, path.basename(main)) }];
+  for (const name of fs.readdirSync(bundle)) {
+    if (name.endsWith('.wasm')) modules.push({ type: 'CompiledWasm', path: path.join(bundle, name) });
+  }
+  return modules;
+}
+
+const config = unstable_readConfig({ config: args.config });
+for (const database of config.d1_databases) {
+  if (ending) break;
+  await migrate({ ...database, migrations_dir: path.resolve(path.dirname(args.config), database.migrations_dir) });
+}
+const { workerOptions } = unstable_getMiniflareWorkerOptions(args.config);
+const settings = settingsFrom(process.env, workerOptions.bindings);
+const agents = process.env.AGENTS_SERVICE_URL;
+// The agents worker is another process, if it runs at all: without its address the binding is left out.
+const serviceBindings = agents ? { AGENTS_SERVICE: { external: { address: new URL(agents).host, http: {} } } } : {};
+if (!ending) {
+  await start({
+    workers: [{
+      ...workerOptions,
+      name: config.name,
+      modulesRoot: args.bundle,
+      modules: modulesOf(args.bundle, config.main),
+      bindings: settings,
+      serviceBindings,
+      // Straight to the worker: Miniflare's own entry worker would handle every request a second time.
+      unsafeDirectSockets: [{ host: HOST, port }],
+    }],
+  });
+  const base = `http://${HOST}:${port}`;
+  console.log(`==> Ready: ${base} (WebSocket: ws://${HOST}:${port}/sync/<graph-id>, health: ${base}/health)`);
+  console.log(`    ${describeAuthentication(settings)}`);
+  console.log(`    agents: ${agents ?? 'none (AGENTS_SERVICE_URL is not set)'}; stop with Ctrl-C or kill ${process.pid}`);
+}
