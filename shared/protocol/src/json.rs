@@ -128,7 +128,7 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 fn integer(number: f64) -> Option<i64> {
     #[expect(clippy::cast_possible_truncation, reason = "clamped to ±2^53 first")]
     let clamped = number.clamp(-EXACT, EXACT) as i64;
-    (number.trunc() == number && number.abs() < 1e21).then_some(clamped)
+    (number.fract() == 0.0 && number.abs() < 1e21).then_some(clamped)
 }
 
 /// A UUID of the form 8-4-4-4-12, in any case.
@@ -176,7 +176,7 @@ impl<'a> Fields<'a> for Skipped {
     }
 }
 
-impl<'a> Item<'a> for Skipped {
+impl Item<'_> for Skipped {
     const MAX: usize = 0;
 }
 

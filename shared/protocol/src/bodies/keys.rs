@@ -29,17 +29,17 @@ impl<'a> UserKeys<'a> {
 
 #[derive(Debug, Default)]
 struct UserKeyFields<'a> {
-    public_key: Json<'a>,
-    encrypted_private_key: Json<'a>,
-    reset_private_key: Json<'a>,
+    public: Json<'a>,
+    encrypted_private: Json<'a>,
+    reset_private: Json<'a>,
 }
 
 impl<'a> Fields<'a> for UserKeyFields<'a> {
     fn read<A: MapAccess<'a>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
         match key {
-            "public-key" => self.public_key = map.next_value()?,
-            "encrypted-private-key" => self.encrypted_private_key = map.next_value()?,
-            "reset-private-key" => self.reset_private_key = map.next_value()?,
+            "public-key" => self.public = map.next_value()?,
+            "encrypted-private-key" => self.encrypted_private = map.next_value()?,
+            "reset-private-key" => self.reset_private = map.next_value()?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -48,8 +48,8 @@ impl<'a> Fields<'a> for UserKeyFields<'a> {
 
 impl<'a> UserKeyFields<'a> {
     fn check(self) -> Result<UserKeys<'a>, Mismatch> {
-        self.reset_private_key.optional_bool()?;
-        Ok(UserKeys { public_key: self.public_key.text()?, encrypted_private_key: self.encrypted_private_key.text()? })
+        self.reset_private.optional_bool()?;
+        Ok(UserKeys { public_key: self.public.text()?, encrypted_private_key: self.encrypted_private.text()? })
     }
 }
 
