@@ -1,0 +1,175 @@
+//! Snapshot downloads (sync.md 10.2, 10.3).
+
+use std::collections::HashMap;
+
+use conformance::{Server, TestGraph, frames, tx};
+use serde_json::{Value, json};
+
+super::cases![
+    the_descriptor_names_the_stream,
+    the_stream_is_framed_rows_in_order,
+    frames_stay_near_one_mebibyte,
+    an_empty_graph_still_opens,
+    a_third_device_reads_what_two_wrote,
+    writes_during_a_slow_download_do_not_tear_it,
+];
+
+fn the_descriptor_names_the_stream(server: &Server) {
+    let graph = TestGraph::initial(&server.person("owner"));
+    let found = graph.owner.get(&graph.path("/snapshot/download")).status(200).json();
+    assert_eq!((&found["ok"], &found["key"]), (&json!(true), &json!(format!("stream/{}.snapshot", graph.id))));
+    assert_eq!(found["url"], format!("{}{}", server.base, graph.path("/snapshot/stream")));
+    if let Some(encoding) = found.get("content-encoding") {
+        assert_eq!(encoding, "gzip");
+    }
+    server.anonymous().get(&graph.path("/snapshot/stream")).error(401, "unauthorized");
+}
+
+fn the_stream_is_framed_rows_in_order(server: &Server) {
+    let graph = TestGraph::initial(&server.person("owner"));
+    let answer = graph.owner.get(&graph.path("/snapshot/stream"));
+    answer.status(200);
+    assert_eq!(answer.header("content-type"), "application/transit+json");
+    assert_eq!(answer.header("x-snapshot-row-count"), "418");
+    assert_eq!(answer.header("access-control-allow-origin"), "*");
+    let declared = graph.owner.get(&graph.path("/snapshot/download")).json()["content-encoding"] == "gzip";
+    assert_eq!(
+        answer.bytes.starts_with(&[0x1f, 0x8b]),
+        declared && answer.header("content-encoding") == "gzip",
+        "packed once"
+    );
+    let rows = frames::rows(&answer.bytes);
+    assert!(rows.is_sorted_by_key(|r| r.0));
+    assert_eq!(rows, frames::rows(&frames::initial_graph(false)));
+}
+
+fn frames_stay_near_one_mebibyte(server: &Server) {
+    let graph = TestGraph::create(&server.person("owner"));
+    let mut rows = frames::rows(&frames::initial_graph(false));
+    rows.extend(
+        (0..40).map(|i| (5_000_000 + i, format!("[\"^ \",\"~:keys\",[{i},\"{}\"]]", "x".repeat(100_000)), None)),
+    );
+    graph.upload("reset=true&finished=true", &frames::frame(&rows)).status(200);
+    let stream = frames::gunzip(&graph.owner.get(&graph.path("/snapshot/stream")).bytes);
+    let mut rest = stream.as_slice();
+    let mut largest = 0;
+    while let Some((head, tail)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_be_bytes(*head) as usize;
+        largest = largest.max(length);
+        rest = &tail[length..];
+    }
+    assert!(largest <= 1_300_000, "largest frame {largest}");
+    assert_eq!(frames::rows(&stream).len(), rows.len());
+}
+
+fn an_empty_graph_still_opens(server: &Server) {
+    let graph = TestGraph::create(&server.person("owner"));
+    assert_eq!(graph.pull(), json!({ "type": "pull/ok", "t": 0, "txs": [] }));
+    let rows = graph.rows();
+    assert_eq!(
+        rows.iter().map(|r| r.0).collect::<Vec<_>>()[..2],
+        [0, 1],
+        "root and tail exist once the graph was opened"
+    );
+    assert_eq!(rows.len(), 5, "and three empty trees");
+}
+
+fn a_third_device_reads_what_two_wrote(server: &Server) {
+    let graph = TestGraph::initial(&server.person("owner"));
+    let guest = server.person("guest");
+    graph.invite(&guest, "member");
+    let page = tx::id();
+    graph.batch(0, &[tx::entry(&tx::page(&page, "Shared"), "create-page", &tx::id())]).status(200);
+    let block = tx::id();
+    let entry = tx::entry(&tx::new_block(&block, &page, &page, "a0", "by the guest"), "insert-blocks", &tx::id());
+    guest.post(&graph.path("/tx/batch"), &json!({ "t-before": 1, "txs": [entry] })).status(200);
+    let descriptor = guest.get(&graph.path("/snapshot/download")).json();
+    let url = descriptor["url"].as_str().unwrap().strip_prefix(&server.base).unwrap().to_owned();
+    let text: String = frames::rows(&guest.get(&url).bytes).into_iter().map(|r| r.1).collect();
+    assert!(text.contains(&page) && text.contains(&block) && text.contains("by the guest"));
+}
+
+/// The EAVT tree's datoms of a set of rows: how often each node is reachable, and that none is missing.
+fn reachable(rows: &[frames::Row]) -> usize {
+    let by_address: HashMap<i64, &frames::Row> = rows.iter().map(|r| (r.0, r)).collect();
+    let root: Vec<Value> = serde_json::from_str(&by_address[&0].1).unwrap();
+    let mut count = 0;
+    for tree in ["~:eavt", "~:aevt", "~:avet"] {
+        let at = root.iter().position(|k| k == tree).unwrap();
+        let mut stack = vec![root[at + 1].as_i64().unwrap()];
+        while let Some(address) = stack.pop() {
+            let row = by_address.get(&address).unwrap_or_else(|| panic!("snapshot lacks node {address}"));
+            count += 1;
+            if let Some(children) = &row.2 {
+                let children: Vec<i64> = serde_json::from_str(children).unwrap();
+                let keys: Vec<Value> = serde_json::from_str(&row.1).unwrap();
+                assert_eq!(keys[2].as_array().unwrap().len(), children.len(), "a parent agrees with its children");
+                stack.extend(children);
+            }
+        }
+    }
+    count
+}
+
+fn writes_during_a_slow_download_do_not_tear_it(server: &Server) {
+    use std::io::Read as _;
+    let graph = TestGraph::initial(&server.person("owner"));
+    let page = tx::id();
+    graph.batch(0, &[tx::entry(&tx::page(&page, "Busy"), "create-page", &tx::id())]).status(200);
+    let mut t = 1;
+    let write = |t: i64, count: usize, size: usize| {
+        let entries: Vec<Value> = (0..count)
+            .map(|i| {
+                let title = format!("{t} {i} {}", "w".repeat(size));
+                tx::entry(&tx::new_block(&tx::id(), &page, &page, &format!("a{i}"), &title), "insert-blocks", &tx::id())
+            })
+            .collect();
+        let answer = graph.batch(t, &entries).json();
+        assert_eq!(answer["type"], "tx/batch/ok", "{answer}");
+        answer["t"].as_i64().unwrap()
+    };
+    // Several megabytes that do not compress away, so that the stream cannot fit into socket buffers.
+    for _ in 0..12 {
+        t = write(t, 40, 20_000);
+    }
+    let before = graph.rows().len();
+    let address = server.base.trim_start_matches("http://");
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let token = graph.owner.token.clone().unwrap();
+    let request = format!(
+        "GET {} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n",
+        graph.path("/snapshot/stream")
+    );
+    std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+    let mut raw = vec![0_u8; 4096];
+    let got = stream.read(&mut raw).unwrap();
+    raw.truncate(got);
+    for _ in 0..6 {
+        t = write(t, 40, 200);
+    }
+    stream.read_to_end(&mut raw).unwrap();
+    let rows = frames::rows(&body_of(&raw));
+    assert_eq!(rows.len(), before, "exactly the rows of the start");
+    assert!(reachable(&rows) + 2 <= rows.len());
+    assert!(reachable(&graph.rows()) > 0, "and the next download is whole too");
+}
+
+/// The body of a raw HTTP/1.1 answer, chunked or not.
+fn body_of(raw: &[u8]) -> Vec<u8> {
+    let split = raw.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8_lossy(&raw[..split]).to_lowercase();
+    let mut rest = &raw[split + 4..];
+    if !head.contains("transfer-encoding: chunked") {
+        return rest.to_vec();
+    }
+    let mut out = Vec::new();
+    loop {
+        let line = rest.windows(2).position(|w| w == b"\r\n").expect("chunk header");
+        let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap().trim(), 16).unwrap();
+        if size == 0 {
+            return out;
+        }
+        out.extend_from_slice(&rest[line + 2..line + 2 + size]);
+        rest = &rest[line + 2 + size + 2..];
+    }
+}
