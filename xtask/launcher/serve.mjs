@@ -7,10 +7,14 @@
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
+import { createRequire } from 'node:module';
 import { parseArgs } from 'node:util';
-import { Miniflare, Log, LogLevel } from 'miniflare';
-import { unstable_getMiniflareWorkerOptions, unstable_readConfig, unstable_splitSqlQuery } from 'wrangler';
 import { settingsFrom, describeAuthentication } from './settings.mjs';
+
+// `import` would first search both, which are megabytes of CommonJS, for their exports: that takes seconds.
+const require = createRequire(import.meta.url);
+const { Miniflare, Log, LogLevel } = require('miniflare');
+const { unstable_getMiniflareWorkerOptions, unstable_readConfig, unstable_splitSqlQuery } = require('wrangler');
 
 const HOST = '127.0.0.1';
 
@@ -22,19 +26,23 @@ const persistRoot = path.join(args.data, 'v3');
 
 let running = null;
 let ending = false;
-for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) {
-  process.on(signal, async () => {
-    if (ending) return;
-    ending = true;
-    await running?.dispose().catch(() => {});
-    process.exit(0);
-  });
+async function end() {
+  if (ending) return;
+  ending = true;
+  await running?.dispose().catch(() => {});
+  process.exit(0);
 }
+/** Makes `end` the only answer to signals: Miniflare's own one leaves before workerd has ended. */
+function answerSignals() {
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.removeAllListeners(signal).on(signal, end);
+}
+answerSignals();
 
 /** Starts one instance; a signal that arrives meanwhile ends it. */
 async function start(options) {
   const instance = new Miniflare({ host: HOST, port: 0, cf: false, log: new Log(LogLevel.WARN), defaultPersistRoot: persistRoot, ...options });
   running = instance;
+  answerSignals();
   await instance.ready;
   return instance;
 }
