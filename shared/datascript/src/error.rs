@@ -3,7 +3,7 @@
 use thiserror::Error;
 use transit::{Keyword, Value};
 
-use crate::storage::StorageError;
+use crate::storage::{Addr, StorageError};
 
 /// An error of the database layer.
 #[derive(Clone, Debug, Error)]
@@ -14,9 +14,17 @@ pub enum Error {
     /// Rows could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// Rows do not form a database.
-    #[error("corrupt rows: {0}")]
-    Corrupt(String),
+    /// A stored row is not what datascript.md 4 says.
+    #[error("row {addr} is corrupt: {reason}")]
+    Corrupt {
+        /// Address of the row; 0 where a tree as a whole is meant.
+        addr: Addr,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// No further addresses or levels are left.
+    #[error("the database is full: {0}")]
+    Full(&'static str),
 }
 
 /// Result of the database layer.

@@ -1,1 +1,25 @@
 //! A DataScript-compatible database whose B-tree nodes live in a row store.
+//!
+//! A [`Conn`] opens a graph from its rows and hands out [`Db`] values: persistent snapshots of three B+trees that load
+//! their nodes lazily through [`Nodes`], a bounded cache. Transactions make new values; [`Conn::take_writes`] turns what
+//! changed into rows that the real DataScript opens.
+
+mod datom;
+mod error;
+mod index;
+mod nodes;
+mod row;
+mod storage;
+mod tree;
+pub mod value;
+
+pub mod attrs;
+
+pub use attrs::{Attr, Attrs, Ranks};
+pub use datom::{Datom, E_MAX, Eid, TX_MAX, TX0, TxId};
+pub use error::{Error, ErrorKind, Result};
+pub use index::{Index, Pattern};
+pub use nodes::Nodes;
+pub use storage::{ADDR_BASE, Addr, ROOT_ADDR, Row, Storage, StorageError, TAIL_ADDR, Writes};
+pub use transit::{Keyword, Value};
+pub use tree::{Slice, Tree};

@@ -1,0 +1,178 @@
+//! Loading of nodes, and the cache of clean ones (datascript.md 13.3).
+
+mod cache;
+mod size;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+
+use crate::attrs::Attrs;
+use crate::error::{Error, Result};
+use crate::row;
+use crate::storage::{Addr, Row, Storage};
+use crate::tree::node::{Inner, Leaf, Slot};
+use cache::Clock;
+
+/// Where the nodes of one graph come from: its row store, a cache of clean nodes bounded in bytes, and its interned
+/// attributes. Shared by all database values of the graph.
+///
+/// Dirty nodes are held by the trees themselves. Evicted first are leaves, inner nodes when no leaf is left.
+pub struct Nodes {
+    storage: Option<Rc<dyn Storage>>,
+    attrs: Rc<Attrs>,
+    cache: RefCell<Cache>,
+}
+
+struct Cache {
+    leaves: Clock<Leaf>,
+    inners: Clock<Inner>,
+    budget: usize,
+}
+
+impl Nodes {
+    /// A budget that lets several graphs share one isolate.
+    pub const DEFAULT_BUDGET: usize = 12 * 1024 * 1024;
+
+    /// Nodes over a row store, or purely in memory when there is none. `budget` bounds the clean nodes held, in bytes.
+    pub fn new(storage: Option<Rc<dyn Storage>>, attrs: Rc<Attrs>, budget: usize) -> Self {
+        let cache = Cache { leaves: Clock::default(), inners: Clock::default(), budget };
+        Self { storage, attrs, cache: RefCell::new(cache) }
+    }
+
+    /// Nodes of a database that lives in memory only.
+    pub fn in_memory(attrs: Rc<Attrs>) -> Rc<Self> {
+        Rc::new(Self::new(None, attrs, Self::DEFAULT_BUDGET))
+    }
+
+    /// The graph's attributes.
+    pub fn attrs(&self) -> &Rc<Attrs> {
+        &self.attrs
+    }
+
+    /// Changes the bound on clean nodes held, in bytes; evicts at once.
+    pub fn set_budget(&self, bytes: usize) {
+        let mut cache = self.cache.borrow_mut();
+        cache.budget = bytes;
+        cache.shrink();
+    }
+
+    /// Bytes of the clean nodes held now.
+    pub fn cached_bytes(&self) -> usize {
+        self.cache.borrow().bytes()
+    }
+
+    /// Forgets all clean nodes.
+    pub fn clear(&self) {
+        let mut cache = self.cache.borrow_mut();
+        cache.leaves.clear();
+        cache.inners.clear();
+    }
+
+    /// The row at an address, if there is one.
+    pub(crate) fn row(&self, addr: Addr) -> Result<Option<Row>> {
+        match &self.storage {
+            Some(storage) => Ok(storage.load(addr)?),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether rows are stored at all.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.storage.is_some()
+    }
+
+    /// The leaf in a slot of the lowest level.
+    #[inline]
+    pub(crate) fn leaf(&self, slot: &Slot, keep: Keep) -> Result<Rc<Leaf>> {
+        match slot {
+            Slot::Leaf { node, .. } => Ok(Rc::clone(node)),
+            Slot::Stored { addr, hint } => match self.cache.borrow_mut().leaves.get(*addr, hint) {
+                Some(node) => Ok(node),
+                None => self.load_leaf(*addr, keep),
+            },
+            Slot::Inner { addr, .. } => Err(Error::Corrupt { addr: *addr, reason: "an inner node among leaves" }),
+        }
+    }
+
+    /// The inner node in a slot of a higher level.
+    #[inline]
+    pub(crate) fn inner(&self, slot: &Slot, keep: Keep) -> Result<Rc<Inner>> {
+        match slot {
+            Slot::Inner { node, .. } => Ok(Rc::clone(node)),
+            Slot::Stored { addr, hint } => match self.cache.borrow_mut().inners.get(*addr, hint) {
+                Some(node) => Ok(node),
+                None => self.load_inner(*addr, keep),
+            },
+            Slot::Leaf { addr, .. } => Err(Error::Corrupt { addr: *addr, reason: "a leaf among inner nodes" }),
+        }
+    }
+
+    #[cold]
+    fn load_leaf(&self, addr: Addr, keep: Keep) -> Result<Rc<Leaf>> {
+        let row = self.row(addr)?.ok_or(Error::Corrupt { addr, reason: "the row is missing" })?;
+        let node = Rc::new(row::decode_leaf(&row, &self.attrs)?);
+        if keep == Keep::Cached {
+            self.adopt_leaf(addr, Rc::clone(&node));
+        }
+        Ok(node)
+    }
+
+    #[cold]
+    fn load_inner(&self, addr: Addr, keep: Keep) -> Result<Rc<Inner>> {
+        let row = self.row(addr)?.ok_or(Error::Corrupt { addr, reason: "the row is missing" })?;
+        let node = Rc::new(row::decode_inner(&row, &self.attrs)?);
+        if keep == Keep::Cached {
+            self.adopt_inner(addr, Rc::clone(&node));
+        }
+        Ok(node)
+    }
+
+    /// Takes a leaf that equals its row into the cache.
+    pub(crate) fn adopt_leaf(&self, addr: Addr, node: Rc<Leaf>) {
+        let bytes = size::leaf(&node);
+        let mut cache = self.cache.borrow_mut();
+        cache.leaves.insert(addr, node, bytes);
+        cache.shrink();
+    }
+
+    /// Takes an inner node that equals its row into the cache.
+    pub(crate) fn adopt_inner(&self, addr: Addr, node: Rc<Inner>) {
+        let bytes = size::inner(&node);
+        let mut cache = self.cache.borrow_mut();
+        cache.inners.insert(addr, node, bytes);
+        cache.shrink();
+    }
+
+    /// Forgets the node of a row that is no longer there.
+    pub(crate) fn forget(&self, addr: Addr) {
+        let mut cache = self.cache.borrow_mut();
+        cache.leaves.remove(addr);
+        cache.inners.remove(addr);
+    }
+}
+
+/// Whether a node that had to be loaded is worth keeping: bulk reads would push out everything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Put it into the cache.
+    Cached,
+    /// Use it once.
+    Once,
+}
+
+impl Cache {
+    fn bytes(&self) -> usize {
+        self.leaves.bytes() + self.inners.bytes()
+    }
+
+    fn shrink(&mut self) {
+        while self.bytes() > self.budget && (self.leaves.evict() || self.inners.evict()) {}
+    }
+}
+
+impl fmt::Debug for Nodes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Nodes").field("cached_bytes", &self.cached_bytes()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,145 @@
+//! Insertion (datascript.md 5.2).
+
+use std::rc::Rc;
+
+use arrayvec::ArrayVec;
+
+use super::Tree;
+use super::node::{Inner, Leaf, MAX_SHIFT, NO_ADDR, Slot, WIDTH};
+use crate::datom::Datom;
+use crate::error::{Error, Result};
+use crate::index::Order;
+use crate::nodes::{Keep, Nodes};
+
+/// What an insertion did to a node, as its parent has to know.
+enum Grown {
+    /// The greatest datom is the same.
+    Same,
+    /// The greatest datom may be another.
+    Last,
+    /// The node keeps the lower half; this one, without an address, has the upper.
+    Split(Slot),
+}
+
+impl Tree {
+    pub(super) fn insert_by<O: Order>(&mut self, nodes: &Nodes, datom: Datom) -> Result<bool> {
+        let ranks = nodes.attrs().ranks();
+        // First find the place without touching anything: an unchanged path must stay clean and shared.
+        let (path, found) = self.locate::<O>(nodes, &datom, &ranks)?;
+        if found {
+            return Ok(false);
+        }
+        if let Grown::Split(right) = insert(&mut self.root, nodes, &path, datom)? {
+            self.grow_root(right)?;
+        }
+        self.count += 1;
+        Ok(true)
+    }
+
+    fn grow_root(&mut self, right: Slot) -> Result<()> {
+        if self.shift == MAX_SHIFT {
+            return Err(Error::Full("no further level"));
+        }
+        let left = std::mem::replace(&mut self.root, Slot::new_leaf(Leaf::new()));
+        let children = [left, right].into_iter().filter_map(|slot| slot.last().cloned().map(|last| (slot, last)));
+        self.root = Slot::new_inner(Inner::new(children));
+        self.shift += 1;
+        Ok(())
+    }
+}
+
+/// Inserts at the end of `path`, a list of places from this node down.
+fn insert(slot: &mut Slot, nodes: &Nodes, path: &[u8], datom: Datom) -> Result<Grown> {
+    let addr = slot.addr();
+    match path {
+        [place] => Ok(insert_datom(slot.leaf_mut(nodes)?, (*place).into(), datom)),
+        [place, rest @ ..] => {
+            let i = usize::from(*place);
+            let node = slot.inner_mut(nodes)?;
+            let child = node.slots.get_mut(i).ok_or(Error::Corrupt { addr, reason: "a child is missing" })?;
+            match insert(child, nodes, rest, datom)? {
+                Grown::Same => Ok(Grown::Same),
+                Grown::Last => {
+                    node.refresh_key(i);
+                    Ok(if i + 1 == node.slots.len() { Grown::Last } else { Grown::Same })
+                }
+                Grown::Split(right) => Ok(insert_child(node, i, right)),
+            }
+        }
+        [] => Ok(Grown::Same),
+    }
+}
+
+fn insert_datom(leaf: &mut Leaf, i: usize, datom: Datom) -> Grown {
+    if leaf.is_full() {
+        let mut right: Leaf = leaf.drain(WIDTH / 2..).collect();
+        // A place right at the cut belongs to the lower half, which then has 17 datoms.
+        if i > WIDTH / 2 {
+            right.insert(i - WIDTH / 2, datom);
+        } else {
+            leaf.insert(i, datom);
+        }
+        return Grown::Split(Slot::new_leaf(right));
+    }
+    let grown = if i == leaf.len() { Grown::Last } else { Grown::Same };
+    leaf.insert(i, datom);
+    grown
+}
+
+/// Puts the upper half of child `i` beside it.
+fn insert_child(node: &mut Inner, i: usize, right: Slot) -> Grown {
+    node.refresh_key(i);
+    let Some(key) = right.last().cloned() else { return Grown::Last };
+    let place = i + 1;
+    if node.slots.len() < WIDTH {
+        node.slots.insert(place, right);
+        node.keys_mut().insert(place, key);
+        return Grown::Last;
+    }
+    // Of 33 children the node keeps the first 16, the new one counted.
+    let half = usize::midpoint(WIDTH, 1);
+    let cut = if place < half { half - 1 } else { half };
+    let mut slots: ArrayVec<Slot, WIDTH> = node.slots.drain(cut..).collect();
+    let mut keys: Leaf = node.keys_mut().drain(cut..).collect();
+    if place < half {
+        node.slots.insert(place, right);
+        node.keys_mut().insert(place, key);
+    } else {
+        slots.insert(place - half, right);
+        keys.insert(place - half, key);
+    }
+    Grown::Split(Slot::new_inner(Inner { keys: Rc::new(keys), slots }))
+}
+
+impl Slot {
+    /// The leaf for changing: in place if nothing else refers to it, else a copy. The slot is dirty afterwards.
+    pub(super) fn leaf_mut(&mut self, nodes: &Nodes) -> Result<&mut Leaf> {
+        if let Self::Stored { addr, .. } = self {
+            *self = Self::Leaf { addr: *addr, node: nodes.leaf(self, Keep::Cached)? };
+        }
+        match self {
+            Self::Leaf { node, .. } => Ok(Rc::make_mut(node)),
+            Self::Stored { addr, .. } | Self::Inner { addr, .. } => {
+                Err(Error::Corrupt { addr: *addr, reason: "an inner node among leaves" })
+            }
+        }
+    }
+
+    /// The inner node for changing, likewise.
+    pub(super) fn inner_mut(&mut self, nodes: &Nodes) -> Result<&mut Inner> {
+        if let Self::Stored { addr, .. } = self {
+            *self = Self::Inner { addr: *addr, node: nodes.inner(self, Keep::Cached)? };
+        }
+        match self {
+            Self::Inner { node, .. } => Ok(Rc::make_mut(node)),
+            Self::Stored { addr, .. } | Self::Leaf { addr, .. } => {
+                Err(Error::Corrupt { addr: *addr, reason: "a leaf among inner nodes" })
+            }
+        }
+    }
+
+    /// Whether the node below has never had a row.
+    pub(super) fn is_unstored(&self) -> bool {
+        self.addr() == NO_ADDR
+    }
+}

@@ -1,0 +1,167 @@
+//! Deletion (datascript.md 5.3).
+
+use std::rc::Rc;
+
+use super::Tree;
+use super::node::{Inner, Leaf, MIN_FILL, NO_ADDR, Siblings, Slot};
+use crate::datom::Datom;
+use crate::error::{Error, Result};
+use crate::index::Order;
+use crate::nodes::{Keep, Nodes};
+use crate::storage::Addr;
+
+/// What a deletion did to a node, as its parent has to know.
+struct Shrunk {
+    /// Entries left.
+    size: usize,
+    /// Whether the greatest datom was the deleted one.
+    last: bool,
+}
+
+/// What deletion needs besides the tree.
+struct Context<'a> {
+    nodes: &'a Nodes,
+    freed: &'a mut Vec<Addr>,
+}
+
+impl Tree {
+    pub(super) fn remove_by<O: Order>(&mut self, nodes: &Nodes, datom: &Datom) -> Result<bool> {
+        let ranks = nodes.attrs().ranks();
+        let (path, found) = self.locate::<O>(nodes, datom, &ranks)?;
+        if !found {
+            return Ok(false);
+        }
+        let mut context = Context { nodes, freed: &mut self.freed };
+        remove(&mut self.root, &mut context, &path)?;
+        self.count = self.count.saturating_sub(1);
+        self.collapse_root(nodes)?;
+        Ok(true)
+    }
+
+    /// An inner root with a single child gives way to it.
+    fn collapse_root(&mut self, nodes: &Nodes) -> Result<()> {
+        while self.shift > 0 {
+            let root = nodes.inner(&self.root, Keep::Cached)?;
+            let only = match root.slots.as_slice() {
+                [only] => only.clone(),
+                [] => {
+                    self.shift = 1;
+                    Slot::new_leaf(Leaf::new())
+                }
+                _ => break,
+            };
+            free(&mut self.freed, &self.root);
+            self.root = only;
+            self.shift -= 1;
+        }
+        Ok(())
+    }
+}
+
+fn free(freed: &mut Vec<Addr>, slot: &Slot) {
+    if slot.addr() != NO_ADDR {
+        freed.push(slot.addr());
+    }
+}
+
+/// Removes what the end of `path` points at; every place on it exists.
+fn remove(slot: &mut Slot, context: &mut Context<'_>, path: &[u8]) -> Result<Shrunk> {
+    let addr = slot.addr();
+    match path {
+        [place] => {
+            let leaf = slot.leaf_mut(context.nodes)?;
+            let last = usize::from(*place) + 1 == leaf.len();
+            leaf.pop_at((*place).into());
+            Ok(Shrunk { size: leaf.len(), last })
+        }
+        [place, rest @ ..] => {
+            let i = usize::from(*place);
+            let node = slot.inner_mut(context.nodes)?;
+            let is_last = i + 1 == node.slots.len();
+            let child = node.slots.get_mut(i).ok_or(Error::Corrupt { addr, reason: "a child is missing" })?;
+            let shrunk = remove(child, context, rest)?;
+            if shrunk.last {
+                node.refresh_key(i);
+            }
+            if shrunk.size <= MIN_FILL {
+                match rest {
+                    [_] => rebalance::<Leaf>(node, i, shrunk.size, context)?,
+                    _ => rebalance::<Inner>(node, i, shrunk.size, context)?,
+                }
+            }
+            Ok(Shrunk { size: node.slots.len(), last: shrunk.last && is_last })
+        }
+        [] => Err(Error::Corrupt { addr, reason: "a path that ends above the leaves" }),
+    }
+}
+
+/// Nodes of one kind, as slots hold them.
+trait Level: Siblings {
+    fn get(slot: &Slot, nodes: &Nodes) -> Result<Rc<Self>>;
+    fn get_mut<'a>(slot: &'a mut Slot, nodes: &Nodes) -> Result<&'a mut Self>;
+}
+
+impl Level for Leaf {
+    fn get(slot: &Slot, nodes: &Nodes) -> Result<Rc<Self>> {
+        nodes.leaf(slot, Keep::Cached)
+    }
+
+    fn get_mut<'a>(slot: &'a mut Slot, nodes: &Nodes) -> Result<&'a mut Self> {
+        slot.leaf_mut(nodes)
+    }
+}
+
+impl Level for Inner {
+    fn get(slot: &Slot, nodes: &Nodes) -> Result<Rc<Self>> {
+        nodes.inner(slot, Keep::Cached)
+    }
+
+    fn get_mut<'a>(slot: &'a mut Slot, nodes: &Nodes) -> Result<&'a mut Self> {
+        slot.inner_mut(nodes)
+    }
+}
+
+/// Merges child `i`, which has too few entries, with a neighbour, or evens it out with one (`rotate` of 5.3).
+fn rebalance<T: Level>(node: &mut Inner, i: usize, size: usize, context: &mut Context<'_>) -> Result<()> {
+    if size == 0 {
+        // Only where nodes were split by size, or written by others, was there a single entry before.
+        if let Some(slot) = node.slots.get(i) {
+            free(context.freed, slot);
+        }
+        node.remove(i);
+        return Ok(());
+    }
+    let size_of = |i: Option<usize>| -> Result<Option<usize>> {
+        let slot = i.and_then(|i| node.slots.get(i));
+        slot.map(|slot| Ok(T::get(slot, context.nodes)?.size())).transpose()
+    };
+    let before = i.checked_sub(1);
+    match (size_of(before)?, size_of(Some(i + 1))?) {
+        (Some(left), _) if left <= MIN_FILL => merge::<T>(node, i - 1, context),
+        (_, Some(right)) if right <= MIN_FILL => merge::<T>(node, i, context),
+        (Some(_), None) => balance::<T>(node, i - 1, context),
+        (Some(left), Some(right)) if left < right => balance::<T>(node, i - 1, context),
+        (_, Some(_)) => balance::<T>(node, i, context),
+        // The only child of its parent, which is too small itself and dealt with one level up.
+        (None, None) => Ok(()),
+    }
+}
+
+/// Children `i` and `i + 1` become one under the address of the first.
+fn merge<T: Level>(node: &mut Inner, i: usize, context: &mut Context<'_>) -> Result<()> {
+    let Some([left, right]) = node.slots.get_mut(i..i + 2) else { return Ok(()) };
+    let taken = T::get(right, context.nodes)?;
+    T::get_mut(left, context.nodes)?.append(&taken);
+    free(context.freed, right);
+    node.remove(i + 1);
+    node.refresh_key(i);
+    Ok(())
+}
+
+/// Children `i` and `i + 1` share their entries evenly; both keep their addresses.
+fn balance<T: Level>(node: &mut Inner, i: usize, context: &mut Context<'_>) -> Result<()> {
+    let Some([left, right]) = node.slots.get_mut(i..i + 2) else { return Ok(()) };
+    T::get_mut(left, context.nodes)?.balance(T::get_mut(right, context.nodes)?);
+    node.refresh_key(i);
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! What DataScript adds to Transit values: their order and the ClojureScript hash it rests on (datascript.md 3).
+
+mod hash;
+mod order;
+mod utf16;
+
+pub use hash::hash;
+pub use order::{compare, compare_named};
+pub use utf16::compare_utf16;
