@@ -5,11 +5,17 @@
 //! changed into rows that the real DataScript opens.
 
 mod datom;
+mod db;
+mod describe;
+mod entid;
 mod error;
 mod index;
 mod nodes;
+mod replay;
 mod row;
+pub mod schema;
 mod storage;
+mod transact;
 mod tree;
 pub mod value;
 
@@ -17,9 +23,13 @@ pub mod attrs;
 
 pub use attrs::{Attr, Attrs, Ranks};
 pub use datom::{Datom, E_MAX, Eid, TX_MAX, TX0, TxId};
-pub use error::{Error, ErrorKind, Result};
+pub use db::{Db, as_eid, eid_value};
+pub use error::{Error, ErrorKind, Result, TransactError};
 pub use index::{Index, Pattern};
 pub use nodes::Nodes;
+pub use replay::replay;
+pub use schema::{Flags, Schema};
 pub use storage::{ADDR_BASE, Addr, ROOT_ADDR, Row, Storage, StorageError, TAIL_ADDR, Writes};
+pub use transact::{Report, with, with_value};
 pub use transit::{Keyword, Value};
 pub use tree::{Slice, Tree};

@@ -15,7 +15,6 @@ use transit::Value;
 use crate::attrs::{Attr, Attrs};
 use crate::{E_MAX, Eid};
 pub use flags::Flags;
-pub(crate) use live::RetractMissing;
 
 /// Attributes whose facts change the schema as they are transacted: set S of datascript.md 8.2.
 const LIVE: [&str; 11] = [

@@ -1,0 +1,193 @@
+//! Database values: three indexes, a schema and two counters.
+
+use std::fmt;
+use std::rc::Rc;
+
+use transit::{Keyword, Value};
+
+use crate::attrs::{Attr, Attrs};
+use crate::datom::{Datom, E_MAX, Eid, TX0, TxId};
+use crate::error::Result;
+use crate::index::{Index, Pattern};
+use crate::nodes::Nodes;
+use crate::schema::{Flags, Schema};
+use crate::tree::{Slice, Tree};
+
+/// An immutable database value. Cloning it is a handful of reference counts; a transaction makes a new value that shares
+/// every unchanged node with the old one.
+#[derive(Clone)]
+pub struct Db {
+    pub(crate) nodes: Rc<Nodes>,
+    pub(crate) schema: Schema,
+    pub(crate) eavt: Tree,
+    pub(crate) aevt: Tree,
+    pub(crate) avet: Tree,
+    pub(crate) max_eid: Eid,
+    pub(crate) max_tx: TxId,
+}
+
+impl Db {
+    /// A database without datoms.
+    pub fn empty(nodes: Rc<Nodes>, schema: Schema) -> Self {
+        Self { nodes, schema, eavt: Tree::empty(), aevt: Tree::empty(), avet: Tree::empty(), max_eid: 0, max_tx: TX0 }
+    }
+
+    /// Bulk load (datascript.md 5.6): datoms in any order, without checks. AVET gets those that the schema indexes.
+    pub fn from_datoms(nodes: Rc<Nodes>, schema: Schema, mut datoms: Vec<Datom>) -> Self {
+        let mut max_eid = 0;
+        let mut max_tx = TX0;
+        for datom in &datoms {
+            max_tx = max_tx.max(datom.tx);
+            if datom.e < TX0 {
+                max_eid = max_eid.max(datom.e);
+            }
+            if schema.flags(datom.a).is_ref()
+                && let Some(target) = datom.v.as_int().and_then(|v| Eid::try_from(v).ok()).filter(|v| *v < TX0)
+            {
+                max_eid = max_eid.max(target);
+            }
+        }
+        let ranks = nodes.attrs().ranks();
+        let sorted = |index: Index, mut datoms: Vec<Datom>| {
+            datoms.sort_by(|a, b| index.compare(a, b, &ranks));
+            Tree::from_sorted(datoms)
+        };
+        let avet = datoms.iter().filter(|datom| schema.flags(datom.a).is_indexed()).cloned().collect();
+        let avet = sorted(Index::Avet, avet);
+        let aevt = sorted(Index::Aevt, datoms.clone());
+        datoms.sort_by(|a, b| Index::Eavt.compare(a, b, &ranks));
+        let eavt = Tree::from_sorted(datoms);
+        Self { nodes, schema, eavt, aevt, avet, max_eid, max_tx }
+    }
+
+    /// The schema.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// The interner of the graph's attributes.
+    pub fn attrs(&self) -> &Attrs {
+        self.schema.attrs()
+    }
+
+    /// The node cache of the graph.
+    pub fn nodes(&self) -> &Rc<Nodes> {
+        &self.nodes
+    }
+
+    /// The attribute of that text, if the graph ever saw it.
+    pub fn attr(&self, text: &str) -> Option<Attr> {
+        self.attrs().get(text)
+    }
+
+    /// What an attribute is.
+    #[inline]
+    pub fn flags(&self, attr: Attr) -> Flags {
+        self.schema.flags(attr)
+    }
+
+    /// The greatest entity id in use below the transaction ids.
+    pub fn max_eid(&self) -> Eid {
+        self.max_eid
+    }
+
+    /// The id of the latest transaction.
+    pub fn max_tx(&self) -> TxId {
+        self.max_tx
+    }
+
+    /// How many datoms there are.
+    pub fn count(&self) -> usize {
+        self.eavt.count()
+    }
+
+    /// One of the three trees.
+    pub fn tree(&self, index: Index) -> &Tree {
+        match index {
+            Index::Eavt => &self.eavt,
+            Index::Aevt => &self.aevt,
+            Index::Avet => &self.avet,
+        }
+    }
+
+    /// The datoms that match a pattern, in index order. An attribute that was never indexed has none in AVET.
+    pub fn datoms<'a>(&'a self, index: Index, pattern: &Pattern<'_>) -> Slice<'a> {
+        self.tree(index).slice(&self.nodes, index, pattern)
+    }
+
+    /// The same backwards.
+    pub fn datoms_rev<'a>(&'a self, index: Index, pattern: &Pattern<'_>) -> Slice<'a> {
+        self.tree(index).slice(&self.nodes, index, pattern).rev()
+    }
+
+    /// The first datom that matches a pattern.
+    #[inline]
+    pub fn first(&self, index: Index, pattern: &Pattern<'_>) -> Result<Option<Datom>> {
+        self.tree(index).first(&self.nodes, index, pattern)
+    }
+
+    /// The first value of an entity's attribute.
+    pub fn value(&self, e: Eid, a: Attr) -> Result<Option<Value>> {
+        Ok(self.first(Index::Eavt, &Pattern::ea(e, a))?.map(|datom| datom.v))
+    }
+
+    /// All values of an entity's attribute, in index order.
+    pub fn values(&self, e: Eid, a: Attr) -> Result<Vec<Value>> {
+        self.datoms(Index::Eavt, &Pattern::ea(e, a)).map(|datom| datom.map(|datom| datom.v)).collect()
+    }
+
+    /// The entity that a reference attribute points at: the first one.
+    pub fn target(&self, e: Eid, a: Attr) -> Result<Option<Eid>> {
+        Ok(self.value(e, a)?.as_ref().and_then(as_eid))
+    }
+
+    /// The first entity that holds the value under an indexed attribute.
+    pub fn lookup(&self, a: Attr, v: &Value) -> Result<Option<Eid>> {
+        Ok(self.first(Index::Avet, &Pattern::av(a, v))?.map(|datom| datom.e))
+    }
+
+    /// Whether the entity has any datom.
+    pub fn exists(&self, e: Eid) -> Result<bool> {
+        Ok(self.first(Index::Eavt, &Pattern::e(e))?.is_some())
+    }
+
+    /// The entity with that ident, given without the colon.
+    pub fn ident(&self, text: &str) -> Result<Option<Eid>> {
+        match self.attr(text) {
+            Some(attr) => self.ident_of(&self.attrs().keyword(attr)),
+            None => self.ident_of(&Keyword::new(text)),
+        }
+    }
+
+    /// The entity with that ident.
+    pub fn ident_of(&self, keyword: &Keyword) -> Result<Option<Eid>> {
+        self.lookup(self.schema.ident_attr(), &Value::Keyword(keyword.clone()))
+    }
+
+    /// Raises the greatest entity id in use; ids in the range of transactions do not count.
+    pub(crate) fn advance_max_eid(&mut self, eid: Eid) {
+        if eid > self.max_eid && eid < TX0 {
+            self.max_eid = eid;
+        }
+    }
+}
+
+/// The entity id that a stored reference value is.
+pub fn as_eid(value: &Value) -> Option<Eid> {
+    value.as_int().and_then(|number| Eid::try_from(number).ok()).filter(|eid| *eid <= E_MAX)
+}
+
+/// A reference to an entity as a value.
+pub fn eid_value(eid: Eid) -> Value {
+    Value::Int(i64::from(eid))
+}
+
+impl fmt::Debug for Db {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Db")
+            .field("count", &self.count())
+            .field("max_eid", &self.max_eid)
+            .field("max_tx", &self.max_tx)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,57 @@
+//! Facts into and out of the indexes, the schema and the report.
+
+use super::run::{Run, Step};
+use crate::datom::{Datom, TxId};
+use crate::db::Db;
+use crate::error::{ErrorKind, Result, TransactError};
+use crate::index::Index;
+
+impl<'a> Run<'a> {
+    /// Inserts a fact that is not there yet.
+    pub(super) fn insert(&mut self, datom: Datom) -> Step<'a> {
+        self.db.insert(&datom)?;
+        if self.db.flags(datom.a).is_live() {
+            self.db.schema.assert(datom.e, datom.a, &datom.v);
+        }
+        self.tx_data.push(datom);
+        Ok(())
+    }
+
+    /// Removes a fact that was found in EAVT; the retraction carries `tx`.
+    pub(super) fn erase(&mut self, found: &Datom, tx: TxId) -> Step<'a> {
+        self.db.remove(found)?;
+        if self.db.flags(found.a).is_live() {
+            self.db.schema.retract(found.e, found.a, &found.v).map_err(|_| {
+                let keyword = self.db.attrs().keyword(found.a);
+                let message = format!("Schema of entity {} to retract {keyword} from does not exist", found.e);
+                TransactError::new(ErrorKind::RetractSchema, message).attribute(keyword)
+            })?;
+        }
+        self.tx_data.push(found.retracted(tx));
+        Ok(())
+    }
+}
+
+impl Db {
+    /// Puts a fact into the indexes; it goes into AVET if its attribute is indexed now (datascript.md 8.3).
+    pub(crate) fn insert(&mut self, datom: &Datom) -> Result<()> {
+        self.eavt.insert(&self.nodes, Index::Eavt, datom.clone())?;
+        self.aevt.insert(&self.nodes, Index::Aevt, datom.clone())?;
+        if self.schema.flags(datom.a).is_indexed() {
+            self.avet.insert(&self.nodes, Index::Avet, datom.clone())?;
+        }
+        self.advance_max_eid(datom.e);
+        Ok(())
+    }
+
+    /// Takes a fact out of the indexes; out of AVET only if its attribute is indexed now, and without complaint if it never
+    /// got there.
+    pub(crate) fn remove(&mut self, found: &Datom) -> Result<()> {
+        self.eavt.remove(&self.nodes, Index::Eavt, found)?;
+        self.aevt.remove(&self.nodes, Index::Aevt, found)?;
+        if self.schema.flags(found.a).is_indexed() {
+            self.avet.remove(&self.nodes, Index::Avet, found)?;
+        }
+        Ok(())
+    }
+}

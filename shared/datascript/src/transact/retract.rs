@@ -1,0 +1,100 @@
+//! Retractions (datascript.md 9.3 rules 11 to 13, and 9.8).
+
+use transit::Value;
+
+use super::item::bad_attribute;
+use super::place::Place;
+use super::run::{Run, Step, Work};
+use crate::datom::{Datom, Eid};
+use crate::db::{as_eid, eid_value};
+use crate::error::Result;
+use crate::index::{Index, Pattern};
+
+/// What a retraction names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// One fact, if it has a value.
+    Value,
+    /// All facts of the entity and attribute.
+    Attribute,
+}
+
+impl<'a> Run<'a> {
+    /// `[:db/retract e a v]`, or without a value; an entity that is not found makes it a no-op.
+    pub(super) fn retract(&mut self, e: Place<'a>, a: &'a Value, v: &'a Value, scope: Scope) -> Step<'a> {
+        let e = self.name_tx(e);
+        let attr = a.as_keyword().and_then(|keyword| self.db.attr(keyword.as_str()));
+        let flags = attr.map(|attr| self.db.flags(attr)).unwrap_or_default();
+        let target = if flags.is_ref() { Some(self.target(Place::of(v))?) } else { None };
+        if flags.is_identity()
+            && let (Place::Eid(e), Some(attr), false) = (e, attr, v.is_nil())
+        {
+            let v = match target {
+                Some(target) => eid_value(self.strict(target)?),
+                None => v.clone(),
+            };
+            if let Some(holder) = self.db.lookup(attr, &v)?.filter(|holder| *holder != e) {
+                self.check_reached(e, holder)?;
+            }
+        }
+        let Some(e) = self.lenient(e)? else { return Ok(()) };
+        if scope == Scope::Attribute || v.is_nil() {
+            let Value::Keyword(_) = a else { return Err(bad_attribute(a)) };
+            let Some(attr) = attr else { return Ok(()) };
+            let datoms = self.collect(Index::Eavt, &Pattern::ea(e, attr))?;
+            return self.erase_all(&datoms);
+        }
+        let v = match target {
+            Some(target) => eid_value(self.strict(target)?),
+            None => v.clone(),
+        };
+        let Value::Keyword(_) = a else { return Err(bad_attribute(a)) };
+        let Some(attr) = attr else { return Ok(()) };
+        match self.db.first(Index::Eavt, &Pattern::eav(e, attr, &v))? {
+            Some(found) => self.erase(&found, self.tx),
+            None => Ok(()),
+        }
+    }
+
+    /// Retracts everything about an entity and every reference to it, then its components likewise.
+    pub(super) fn retract_entity(&mut self, e: Eid) -> Step<'a> {
+        let own = self.collect(Index::Eavt, &Pattern::e(e))?;
+        let value = eid_value(e);
+        let mut referrers = Vec::new();
+        for attr in self.db.schema.ref_attrs() {
+            for datom in self.db.datoms(Index::Avet, &Pattern::av(*attr, &value)) {
+                referrers.push(datom?);
+            }
+        }
+        self.erase_all(&own)?;
+        for datom in &referrers {
+            if datom.e == e {
+                // A reference to itself went with the entity's own facts; the reference reports it twice.
+                self.tx_data.push(datom.retracted(self.tx));
+            } else {
+                self.erase(datom, self.tx)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn erase_all(&mut self, datoms: &[Datom]) -> Step<'a> {
+        let start = self.queue.len();
+        for datom in datoms {
+            if self.db.flags(datom.a).is_component()
+                && let Some(part) = as_eid(&datom.v)
+            {
+                self.queue.push(Work::RetractEntity(part));
+            }
+            self.erase(datom, self.tx)?;
+        }
+        if let Some(added) = self.queue.get_mut(start..) {
+            added.reverse();
+        }
+        Ok(())
+    }
+
+    fn collect(&self, index: Index, pattern: &Pattern<'_>) -> Result<Vec<Datom>> {
+        self.db.datoms(index, pattern).collect()
+    }
+}

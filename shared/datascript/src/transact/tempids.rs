@@ -1,0 +1,125 @@
+//! Which entity each tempid stands for.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use transit::Value;
+
+use super::place::Tempid;
+use crate::datom::{Eid, TxId};
+use crate::describe::describe;
+use crate::error::{ErrorKind, Result, TransactError};
+
+/// Up to this many tempids are searched one by one; more go into a hash table.
+const FEW: usize = 8;
+
+/// The tempids of one transaction, over all of its passes (datascript.md 9.7).
+#[derive(Default)]
+pub(super) struct Tempids<'a> {
+    known: Vec<Known<'a>>,
+    /// Index into `known`; kept only while there are more than a few.
+    by_name: FxHashMap<Tempid<'a>, usize>,
+    /// Ids that an earlier pass gave to tempids: a new tempid must not get one of them.
+    kept: FxHashSet<Eid>,
+}
+
+struct Known<'a> {
+    name: Tempid<'a>,
+    eid: Eid,
+    /// Found by an earlier pass to denote an entity that exists.
+    settled: bool,
+    /// Used in entity position in this pass.
+    reached: bool,
+    /// Used as a value in this pass.
+    used_as_value: bool,
+}
+
+impl<'a> Tempids<'a> {
+    fn find(&self, name: Tempid<'a>) -> Option<usize> {
+        if self.by_name.is_empty() {
+            self.known.iter().position(|known| known.name == name)
+        } else {
+            self.by_name.get(&name).copied()
+        }
+    }
+
+    /// The entity that a tempid stands for.
+    pub(super) fn get(&self, name: Tempid<'a>) -> Option<Eid> {
+        self.find(name).and_then(|at| self.known.get(at)).map(|known| known.eid)
+    }
+
+    fn entry(&mut self, name: Tempid<'a>, eid: Eid) -> Option<&mut Known<'a>> {
+        let at = self.find(name).unwrap_or_else(|| {
+            let at = self.known.len();
+            self.known.push(Known { name, eid, settled: false, reached: false, used_as_value: false });
+            if at == FEW {
+                self.by_name = self.known.iter().enumerate().map(|(at, known)| (known.name, at)).collect();
+            } else if at > FEW {
+                self.by_name.insert(name, at);
+            }
+            at
+        });
+        let known = self.known.get_mut(at)?;
+        known.eid = eid;
+        Some(known)
+    }
+
+    /// Notes that a tempid in entity position stands for `eid`.
+    pub(super) fn reach(&mut self, name: Tempid<'a>, eid: Eid) {
+        if let Some(known) = self.entry(name, eid) {
+            known.reached = true;
+        }
+    }
+
+    /// Notes that a tempid was used as a value.
+    pub(super) fn use_as_value(&mut self, name: Tempid<'a>, eid: Eid) {
+        if let Some(known) = self.entry(name, eid) {
+            known.used_as_value = true;
+        }
+    }
+
+    /// Whether an earlier pass gave the id to a tempid.
+    pub(super) fn is_kept(&self, eid: Eid) -> bool {
+        !self.kept.is_empty() && self.kept.contains(&eid)
+    }
+
+    /// Whether this pass reached the entity through a tempid.
+    pub(super) fn is_reached(&self, eid: Eid) -> bool {
+        self.known.iter().any(|known| known.reached && known.eid == eid)
+    }
+
+    /// The first tempid through which this pass reached the entity and that no earlier pass settled.
+    pub(super) fn unsettled(&self, eid: Eid) -> Option<Tempid<'a>> {
+        self.known.iter().find(|known| known.reached && known.eid == eid && !known.settled).map(|known| known.name)
+    }
+
+    /// Prepares the next pass: ids found so far are kept, and `name` denotes `eid` from the start. An error if it was
+    /// settled before.
+    pub(super) fn settle(&mut self, name: Tempid<'a>, eid: Eid) -> Result<()> {
+        for known in &mut self.known {
+            known.reached = false;
+            known.used_as_value = false;
+        }
+        if let Some(known) = self.find(name).and_then(|at| self.known.get(at)).filter(|known| known.settled) {
+            let name = name.value().unwrap_or_default();
+            let message = format!("Conflicting upsert: {} resolves both to {eid} and {}", describe(&name), known.eid);
+            return Err(TransactError::new(ErrorKind::TransactUpsert, message).into());
+        }
+        if let Some(known) = self.entry(name, eid) {
+            known.settled = true;
+        }
+        self.kept = self.known.iter().map(|known| known.eid).collect();
+        Ok(())
+    }
+
+    /// Ids that tempids in value position stand for.
+    pub(super) fn used_as_value(&self) -> impl Iterator<Item = (Eid, Tempid<'a>)> + '_ {
+        self.known.iter().filter(|known| known.used_as_value).map(|known| (known.eid, known.name))
+    }
+
+    /// Tempids and their entities for the report.
+    pub(super) fn report(&self, tx: TxId) -> Vec<(Value, Eid)> {
+        let named = self.known.iter().filter(|known| known.name != Tempid::CurrentTx);
+        let mut report: Vec<_> = named.filter_map(|known| Some((known.name.value()?, known.eid))).collect();
+        report.push((Value::keyword("db/current-tx"), tx));
+        report
+    }
+}
