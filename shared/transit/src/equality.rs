@@ -1,13 +1,7 @@
-//! Equality of values (datascript.md 3.1), and an index by it for big maps and sets.
+//! Equality of values (datascript.md 3.1).
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
-use rustc_hash::FxHashMap;
-
+use crate::distinct::{Index, scannable};
 use crate::value::Value;
-
-/// Up to so many entries are compared one with another; more are hashed.
-const SCAN: usize = 8;
 
 /// Scalars by type and value (NaN is unequal to itself), vectors and lists element-wise, maps and sets regardless of
 /// order.
@@ -17,17 +11,11 @@ impl PartialEq for Value {
     }
 }
 
-/// A value as a key: equal as [`Value`] is, except that NaN is equal to itself. Otherwise a set of nothing but NaN would
-/// have to be compared pair by pair.
-struct Key<'a>(&'a Value);
-
-impl PartialEq for Key<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        equal(self.0, other.0, |a, b| a == b || (a.is_nan() && b.is_nan()))
-    }
+/// Equality of keys: NaN is equal to itself. Otherwise a set of nothing but NaN would have to be compared pair by pair.
+#[expect(clippy::float_cmp, reason = "equality is what is asked for")]
+pub(crate) fn same_key(a: &Value, b: &Value) -> bool {
+    equal(a, b, |a, b| a == b || (a.is_nan() && b.is_nan()))
 }
-
-impl Eq for Key<'_> {}
 
 fn equal(a: &Value, b: &Value, float: fn(f64, f64) -> bool) -> bool {
     match (a, b) {
@@ -64,104 +52,51 @@ fn same_entries<T>(a: &[T], b: &[T], key: fn(&T) -> &Value, same: impl Fn(&T, &T
     a.iter().all(|a| index.find(key(a)).is_some_and(|b| same(a, b)))
 }
 
-/// Few entries, and no collection among their keys: comparing nested collections pairwise would cost the square of
-/// their size.
-fn scannable<T>(entries: &[T], key: fn(&T) -> &Value) -> bool {
-    entries.len() <= SCAN && entries.iter().all(|entry| key(entry).is_stringable())
-}
+#[cfg(test)]
+mod tests {
+    use crate::{Value, read_str};
 
-/// Entries by the hash of their key.
-///
-/// The hash is keyed with a digest of all keys, so that no input can be prepared whose keys fall together: another key
-/// set has another hash function.
-struct Index<'a, T> {
-    seed: u64,
-    by_hash: FxHashMap<Hashed<'a>, &'a T>,
-}
-
-/// A key with its hash, which is computed once.
-struct Hashed<'a> {
-    hash: u64,
-    key: Key<'a>,
-}
-
-impl PartialEq for Hashed<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.key == other.key
-    }
-}
-
-impl Eq for Hashed<'_> {}
-
-impl Hash for Hashed<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-impl<'a, T> Index<'a, T> {
-    fn new(entries: &'a [T], key: fn(&T) -> &Value) -> Self {
-        let seed = seed(entries, key);
-        let by_hash = entries.iter().map(|entry| (hashed(key(entry), seed), entry)).collect();
-        Self { seed, by_hash }
+    fn read(text: &str) -> Value {
+        read_str(text).unwrap()
     }
 
-    fn find(&self, key: &Value) -> Option<&'a T> {
-        self.by_hash.get(&hashed(key, self.seed)).copied()
-    }
-}
-
-fn seed<T>(entries: &[T], key: fn(&T) -> &Value) -> u64 {
-    let mut state = DefaultHasher::new();
-    for entry in entries {
-        hash(key(entry), &mut state, 0);
-    }
-    state.finish()
-}
-
-fn hashed(key: &Value, seed: u64) -> Hashed<'_> {
-    Hashed { hash: digest(key, seed), key: Key(key) }
-}
-
-fn digest(value: &Value, seed: u64) -> u64 {
-    let mut state = DefaultHasher::new();
-    state.write_u64(seed);
-    hash(value, &mut state, seed);
-    state.finish()
-}
-
-/// Feeds a value to a hasher so that equal values feed the same.
-fn hash(value: &Value, state: &mut DefaultHasher, seed: u64) {
-    let members = |sum: u64, item: &Value| sum.wrapping_add(digest(item, seed));
-    match value {
-        Value::Nil => state.write_u8(0),
-        Value::Bool(value) => (1_u8, value).hash(state),
-        Value::Int(value) => (2_u8, value).hash(state),
-        Value::Float(value) => (3_u8, if value.is_nan() { f64::NAN } else { *value }.to_bits()).hash(state),
-        Value::String(text) => (4_u8, text).hash(state),
-        Value::Keyword(keyword) => (5_u8, keyword).hash(state),
-        Value::Symbol(symbol) => (6_u8, symbol).hash(state),
-        Value::Uuid(uuid) => (7_u8, uuid).hash(state),
-        Value::Instant(ms) => (8_u8, ms).hash(state),
-        Value::Scalar(scalar) => (9_u8, scalar).hash(state),
-        Value::Tagged(tagged) => {
-            (10_u8, &tagged.tag).hash(state);
-            hash(&tagged.rep, state, seed);
+    #[test]
+    fn equality() {
+        for (a, b, equal) in [
+            ("[1]", "[1.0]", true),
+            ("[0]", "[-0.0]", true),
+            ("[1,2]", r#"["~#list",[1,2]]"#, true),
+            ("[1,2]", r#"["~#set",[1,2]]"#, false),
+            (r#"["~#set",[1,2]]"#, r#"["~#set",[2,1]]"#, true),
+            (r#"["~#set",[1,2]]"#, r#"["~#set",[2,3]]"#, false),
+            (r#"["~#set",[[1],["~#list",[1]]]]"#, r#"["~#set",[[1]]]"#, true),
+            (r#"["^ ","~:a",1,"~:b",2]"#, r#"["^ ","~:b",2,"~:a",1]"#, true),
+            (r#"["^ ","~:a",1,"~:b",2]"#, r#"["^ ","~:b",2,"~:a",2]"#, false),
+            (r#"["~zNaN"]"#, r#"["~zNaN"]"#, false),
+            (r#"["~#set",["~zNaN"]]"#, r#"["~#set",["~zNaN"]]"#, false),
+            (r#"["~:a"]"#, r#"["~$a"]"#, false),
+            (r#"["~:a"]"#, r#"["a"]"#, false),
+            (r#"["~m5"]"#, "[5]", false),
+            (r#"["~#x",[1]]"#, r#"["~#x",["~#list",[1]]]"#, true),
+            (r#"["~#x",[1]]"#, r#"["~#y",[1]]"#, false),
+            (r#"["~n1"]"#, r#"["~n1"]"#, true),
+            (r#"["~n1"]"#, r#"["~f1"]"#, false),
+        ] {
+            assert_eq!(read(a) == read(b), equal, "{a} and {b}");
+            assert_eq!(read(b) == read(a), equal, "{b} and {a}");
         }
-        // A list and a vector of the same elements are equal.
-        Value::Vector(items) | Value::List(items) => {
-            (11_u8, items.len()).hash(state);
-            items.iter().for_each(|item| hash(item, state, seed));
-        }
-        Value::Set(items) => (12_u8, items.len(), items.iter().fold(0, members)).hash(state),
-        Value::Map(entries) => {
-            let sum = entries.iter().fold(0_u64, |sum, (key, value)| {
-                let mut state = DefaultHasher::new();
-                hash(key, &mut state, seed);
-                hash(value, &mut state, seed);
-                sum.wrapping_add(state.finish())
-            });
-            (13_u8, entries.len(), sum).hash(state);
+    }
+
+    #[test]
+    fn big_collections_are_equal_in_any_order() {
+        for tag in ["set", "cmap"] {
+            let text = |numbers: Vec<u32>| {
+                let members: Vec<_> = numbers.iter().map(|number| format!("[[{number}]]")).collect();
+                read(&format!("[\"~#{tag}\",[{}]]", members.join(",")))
+            };
+            let up = text((0..1000).collect());
+            assert!(up == text(if tag == "set" { (0..1000).rev().collect() } else { (0..1000).collect() }));
+            assert!(up != text((1..1001).collect()));
         }
     }
 }

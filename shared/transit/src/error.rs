@@ -52,4 +52,14 @@ pub enum ErrorKind {
     /// Longer than [`Limits::max_bytes`](crate::Limits::max_bytes).
     #[error("text too large")]
     TooLarge,
+    /// More values than [`Limits::max_values`](crate::Limits::max_values).
+    #[error("too many values")]
+    TooManyValues,
+}
+
+impl ErrorKind {
+    /// The error at a place.
+    pub(crate) fn at(self, offset: usize) -> ReadError {
+        ReadError { kind: self, offset }
+    }
 }

@@ -1,0 +1,156 @@
+//! Distinct members and keys, in bounded time.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::equality::same_key;
+use crate::value::Value;
+
+/// Up to so many entries are compared one with another; more are hashed.
+const SCAN: usize = 8;
+
+/// Few entries, and no collection among their keys: comparing nested collections pairwise would cost the square of
+/// their size.
+pub(crate) fn scannable<T>(entries: &[T], key: fn(&T) -> &Value) -> bool {
+    entries.len() <= SCAN && entries.iter().all(|entry| key(entry).is_stringable())
+}
+
+/// Drops members after `start` that are equal to an earlier one.
+pub(crate) fn retain_distinct(items: &mut Vec<Value>, start: usize) {
+    let doubles = doubles(items.get(start..).unwrap_or_default(), |item| item);
+    remove(items, start, &doubles);
+}
+
+/// Drops entries after `start` whose key is equal to that of an earlier one, which receives their value: the last value
+/// wins, at the place of the first (datascript.md 2.4).
+pub(crate) fn retain_distinct_keys(entries: &mut Vec<(Value, Value)>, start: usize) {
+    let doubles = doubles(entries.get(start..).unwrap_or_default(), |(key, _)| key);
+    for &(first, double) in &doubles {
+        let last = entries.get_mut(start + double).map(|(_, value)| std::mem::take(value));
+        if let (Some(last), Some((_, value))) = (last, entries.get_mut(start + first)) {
+            *value = last;
+        }
+    }
+    remove(entries, start, &doubles);
+}
+
+fn remove<T>(entries: &mut Vec<T>, start: usize, doubles: &[(usize, usize)]) {
+    if doubles.is_empty() {
+        return;
+    }
+    let mut position = 0;
+    let mut doubles = doubles.iter().map(|&(_, double)| start + double).peekable();
+    entries.retain(|_| {
+        let double = doubles.next_if_eq(&position).is_some();
+        position += 1;
+        !double
+    });
+}
+
+/// Each entry that has an equal key before it: the place of the first such, and its own; ascending by the latter.
+fn doubles<T>(entries: &[T], key: fn(&T) -> &Value) -> Vec<(usize, usize)> {
+    let mut doubles = Vec::new();
+    if entries.len() < 2 {
+        return doubles;
+    }
+    if scannable(entries, key) {
+        for (place, entry) in entries.iter().enumerate() {
+            if let Some(first) = entries.iter().take(place).position(|earlier| same_key(key(earlier), key(entry))) {
+                doubles.push((first, place));
+            }
+        }
+        return doubles;
+    }
+    let index = Index::new(entries, key);
+    for run in index.places.chunk_by(|a, b| a.0 == b.0).filter(|run| run.len() > 1) {
+        // Equal hashes nearly always mean equal keys, so that there is one entry here.
+        let mut firsts: Vec<(usize, &T)> = Vec::new();
+        for &(_, place) in run {
+            let Some(entry) = entries.get(place) else { continue };
+            match firsts.iter().find(|(_, first)| same_key(key(first), key(entry))) {
+                Some(&(first, _)) => doubles.push((first, place)),
+                None => firsts.push((place, entry)),
+            }
+        }
+    }
+    doubles.sort_unstable_by_key(|&(_, double)| double);
+    doubles
+}
+
+/// Entries by the hash of their keys.
+///
+/// The hash is keyed with a digest of all keys, so that no input can be prepared whose keys fall together: other keys have
+/// another hash function.
+pub(crate) struct Index<'a, T> {
+    entries: &'a [T],
+    key: fn(&T) -> &Value,
+    seed: u64,
+    /// Hash and place, ascending.
+    places: Vec<(u64, usize)>,
+}
+
+impl<'a, T> Index<'a, T> {
+    pub(crate) fn new(entries: &'a [T], key: fn(&T) -> &Value) -> Self {
+        let mut state = DefaultHasher::new();
+        for entry in entries {
+            hash(key(entry), &mut state, 0);
+        }
+        let seed = state.finish();
+        let mut places: Vec<_> =
+            entries.iter().enumerate().map(|(place, entry)| (digest(key(entry), seed), place)).collect();
+        places.sort_unstable();
+        Self { entries, key, seed, places }
+    }
+
+    /// The first entry with that key.
+    pub(crate) fn find(&self, wanted: &Value) -> Option<&'a T> {
+        let hash = digest(wanted, self.seed);
+        let start = self.places.partition_point(|&(other, _)| other < hash);
+        let run = self.places.iter().skip(start).take_while(|&&(other, _)| other == hash);
+        run.filter_map(|&(_, place)| self.entries.get(place)).find(|entry| same_key((self.key)(entry), wanted))
+    }
+}
+
+fn digest(value: &Value, seed: u64) -> u64 {
+    let mut state = DefaultHasher::new();
+    state.write_u64(seed);
+    hash(value, &mut state, seed);
+    state.finish()
+}
+
+/// Feeds a value to a hasher so that equal values feed the same.
+fn hash(value: &Value, state: &mut DefaultHasher, seed: u64) {
+    let members = |sum: u64, item: &Value| sum.wrapping_add(digest(item, seed));
+    match value {
+        Value::Nil => state.write_u8(0),
+        Value::Bool(value) => (1_u8, value).hash(state),
+        Value::Int(value) => (2_u8, value).hash(state),
+        Value::Float(value) => (3_u8, if value.is_nan() { f64::NAN } else { *value }.to_bits()).hash(state),
+        Value::String(text) => (4_u8, text).hash(state),
+        Value::Keyword(keyword) => (5_u8, keyword).hash(state),
+        Value::Symbol(symbol) => (6_u8, symbol).hash(state),
+        Value::Uuid(uuid) => (7_u8, uuid).hash(state),
+        Value::Instant(ms) => (8_u8, ms).hash(state),
+        Value::Scalar(scalar) => (9_u8, scalar).hash(state),
+        Value::Tagged(tagged) => {
+            (10_u8, &tagged.tag).hash(state);
+            hash(&tagged.rep, state, seed);
+        }
+        // A list and a vector of the same elements are equal.
+        Value::Vector(items) | Value::List(items) => {
+            (11_u8, items.len()).hash(state);
+            for item in items.iter() {
+                hash(item, state, seed);
+            }
+        }
+        Value::Set(items) => (12_u8, items.len(), items.iter().fold(0, members)).hash(state),
+        Value::Map(entries) => {
+            let sum = entries.iter().fold(0_u64, |sum, (key, value)| {
+                let mut state = DefaultHasher::new();
+                hash(key, &mut state, seed);
+                hash(value, &mut state, seed);
+                sum.wrapping_add(state.finish())
+            });
+            (13_u8, entries.len(), sum).hash(state);
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! The pull reader.
+
+use uuid::Uuid;
+
+use crate::cache::{ReadCache, is_code, long_enough};
+use crate::error::{ErrorKind, ReadError};
+use crate::instant;
+use crate::limits::Limits;
+use crate::number::{Integer, parse_float, parse_integer};
+use crate::scan::{Number, Raw, Scanner};
+use crate::token::{Cached, Text, Token};
+use crate::value::Value;
+
+/// Reads a Transit text token by token: one pass, no tree, texts borrowed from the input where it has no escapes.
+///
+/// ```
+/// use transit::{Reader, Token};
+///
+/// let mut reader = Reader::new(r#"["^ ","~:keys",[1,"a"]]"#);
+/// assert!(matches!(reader.next()?, Some(Token::MapStart)));
+/// assert!(matches!(reader.next()?, Some(Token::Keyword(key)) if &*key == "keys"));
+/// assert!(matches!(reader.next()?, Some(Token::ArrayStart)));
+/// assert!(matches!(reader.next()?, Some(Token::Int(1))));
+/// reader.skip_value()?;
+/// assert!(matches!(reader.next()?, Some(Token::ArrayEnd)));
+/// assert!(matches!(reader.next()?, Some(Token::MapEnd)));
+/// reader.finish()?;
+/// # Ok::<_, transit::ReadError>(())
+/// ```
+#[derive(Debug)]
+pub struct Reader<'a> {
+    scan: Scanner<'a>,
+    pub(crate) cache: ReadCache<'a>,
+    stack: Vec<Frame>,
+    /// Whether the outermost value has begun.
+    begun: bool,
+    limits: Limits,
+    /// The bytes of the whole text.
+    length: usize,
+    /// Escaped strings are decoded here.
+    buffer: String,
+    /// Elements of the collections that the tree builder has open.
+    pub(crate) items: Vec<Value>,
+    /// Entries of the maps that it has open.
+    pub(crate) entries: Vec<(Value, Value)>,
+    /// Values that it has built.
+    pub(crate) built: usize,
+}
+
+/// A collection that is open.
+#[derive(Debug)]
+enum Frame {
+    /// `[…]`
+    Array { first: bool },
+    /// `["^ ",…]`; `key`: a key comes next.
+    Map { key: bool },
+    /// `{…}`; `key`: a key comes next.
+    Object { key: bool, first: bool },
+    /// `["~#tag",…]` or `{"~#tag":…}`; `quote`: the tag is `'`, which no token shows.
+    Tag { object: bool, quote: bool, value_read: bool },
+}
+
+/// What a string at the beginning of an array or object makes of it.
+enum Marker {
+    None,
+    Map,
+    Tag,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads within the server's limits.
+    pub fn new(text: &'a str) -> Self {
+        Self::with_limits(text, Limits::DEFAULT)
+    }
+
+    /// Reads within limits of one's own. A text that is too long is reported by the first call of [`Reader::next`].
+    pub fn with_limits(text: &'a str, limits: Limits) -> Self {
+        Self {
+            scan: Scanner::new(text),
+            cache: ReadCache::default(),
+            stack: Vec::new(),
+            begun: false,
+            limits: Limits { max_depth: limits.max_depth.min(Limits::DEEPEST), ..limits },
+            length: text.len(),
+            buffer: String::new(),
+            items: Vec::new(),
+            entries: Vec::new(),
+            built: 0,
+        }
+    }
+
+    /// Where the reader stands: a byte offset into the text.
+    pub fn offset(&self) -> usize {
+        self.scan.offset()
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn error(&self, kind: ErrorKind) -> ReadError {
+        self.scan.error(kind)
+    }
+
+    /// The next token; `None` after the outermost value. After an error nothing that the reader says has a meaning.
+    #[expect(clippy::should_implement_trait, reason = "an iterator of results would not end at an error")]
+    pub fn next(&mut self) -> Result<Option<Token<'a>>, ReadError> {
+        loop {
+            let key = match self.stack.last_mut() {
+                None => {
+                    if self.begun {
+                        return Ok(None);
+                    }
+                    if self.length > self.limits.max_bytes {
+                        return Err(ErrorKind::TooLarge.at(self.limits.max_bytes));
+                    }
+                    self.begun = true;
+                    false
+                }
+                Some(Frame::Array { first }) => {
+                    if self.scan.peek()? == b']' {
+                        return Ok(Some(self.close(Token::ArrayEnd)));
+                    }
+                    if *first {
+                        *first = false;
+                    } else {
+                        self.scan.expect(b',')?;
+                    }
+                    false
+                }
+                Some(Frame::Map { key }) => {
+                    let is_key = *key;
+                    *key = !is_key;
+                    if self.scan.peek()? == b']' {
+                        // The end is seen again, and then taken, when a key is expected.
+                        return Ok(Some(if is_key { self.close(Token::MapEnd) } else { Token::Nil }));
+                    }
+                    self.scan.expect(b',')?;
+                    is_key
+                }
+                Some(Frame::Object { key, first }) => {
+                    let is_key = *key;
+                    *key = !is_key;
+                    if !is_key {
+                        self.scan.expect(b':')?;
+                    } else if self.scan.peek()? == b'}' {
+                        return Ok(Some(self.close(Token::MapEnd)));
+                    } else {
+                        if *first {
+                            *first = false;
+                        } else {
+                            self.scan.expect(b',')?;
+                        }
+                        if self.scan.peek()? != b'"' {
+                            return Err(self.error(ErrorKind::UnexpectedCharacter));
+                        }
+                    }
+                    is_key
+                }
+                Some(&mut Frame::Tag { object, quote, ref mut value_read }) => {
+                    if *value_read {
+                        match self.scan.peek()? {
+                            b'}' if object => {}
+                            b']' if !object => {}
+                            b',' => return Err(self.error(ErrorKind::MisplacedTag)),
+                            _ => return Err(self.error(ErrorKind::UnexpectedCharacter)),
+                        }
+                        let token = self.close(Token::TagEnd);
+                        if quote {
+                            continue;
+                        }
+                        return Ok(Some(token));
+                    }
+                    *value_read = true;
+                    if self.scan.peek()? == b']' {
+                        return Err(self.error(ErrorKind::MisplacedTag));
+                    }
+                    self.scan.expect(if object { b':' } else { b',' })?;
+                    false
+                }
+            };
+            if let Some(token) = self.value(key)? {
+                return Ok(Some(token));
+            }
+        }
+    }
+
+    /// Skips the value that begins here, its texts unread but for the cache. `false` when no value begins here but the
+    /// innermost collection, or the text, ends; the token of that end is taken.
+    pub fn skip_value(&mut self) -> Result<bool, ReadError> {
+        let mut depth = 0_usize;
+        loop {
+            match self.next()? {
+                None => return Ok(false),
+                Some(Token::ArrayStart | Token::MapStart | Token::TagStart(_)) => depth += 1,
+                Some(Token::ArrayEnd | Token::MapEnd | Token::TagEnd) if depth == 0 => return Ok(false),
+                Some(Token::ArrayEnd | Token::MapEnd | Token::TagEnd) => depth -= 1,
+                Some(_) => {}
+            }
+            if depth == 0 {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Makes sure that the outermost value is complete and that nothing but white space follows it.
+    pub fn finish(mut self) -> Result<(), ReadError> {
+        match self.next()? {
+            Some(_) => Err(self.error(ErrorKind::UnexpectedEnd)),
+            None if self.scan.at_end() => Ok(()),
+            None => Err(self.error(ErrorKind::TrailingText)),
+        }
+    }
+
+    fn close(&mut self, token: Token<'a>) -> Token<'a> {
+        self.scan.advance();
+        self.stack.pop();
+        token
+    }
+
+    fn open(&mut self, frame: Frame) -> Result<(), ReadError> {
+        if self.stack.len() >= self.limits.max_depth {
+            return Err(self.error(ErrorKind::TooDeep));
+        }
+        self.stack.push(frame);
+        Ok(())
+    }
+
+    /// The first token of the value here; `None` when it is a quoted one, which begins after its tag.
+    fn value(&mut self, key: bool) -> Result<Option<Token<'a>>, ReadError> {
+        Ok(Some(match self.scan.peek()? {
+            b'"' => {
+                let start = self.scan.offset();
+                let token = self.string(key)?;
+                if matches!(token, Token::TagStart(_)) {
+                    return Err(ErrorKind::MisplacedTag.at(start));
+                }
+                token
+            }
+            b'-' | b'0'..=b'9' => match self.scan.number()? {
+                Number::Integer(number) => Token::Int(number),
+                Number::Text(text) => number(parse_float(text).unwrap_or(f64::NAN)),
+            },
+            b'[' => return self.array(),
+            b'{' => return self.object(),
+            b'n' => self.word("null", Token::Nil)?,
+            b't' => self.word("true", Token::Bool(true))?,
+            b'f' => self.word("false", Token::Bool(false))?,
+            _ => return Err(self.error(ErrorKind::UnexpectedCharacter)),
+        }))
+    }
+
+    fn word(&mut self, word: &str, token: Token<'a>) -> Result<Token<'a>, ReadError> {
+        self.scan.word(word)?;
+        Ok(token)
+    }
+
+    fn array(&mut self) -> Result<Option<Token<'a>>, ReadError> {
+        self.open(Frame::Array { first: true })?;
+        self.scan.advance();
+        if self.scan.peek()? != b'"' {
+            return Ok(Some(Token::ArrayStart));
+        }
+        match self.marker()? {
+            Marker::None => Ok(Some(Token::ArrayStart)),
+            Marker::Map => {
+                self.scan.string(&mut self.buffer)?;
+                self.replace(Frame::Map { key: true });
+                Ok(Some(Token::MapStart))
+            }
+            Marker::Tag => self.tag(false),
+        }
+    }
+
+    fn object(&mut self) -> Result<Option<Token<'a>>, ReadError> {
+        self.open(Frame::Object { key: true, first: true })?;
+        self.scan.advance();
+        if self.scan.peek()? == b'"' && matches!(self.marker()?, Marker::Tag) {
+            return self.tag(true);
+        }
+        Ok(Some(Token::MapStart))
+    }
+
+    fn tag(&mut self, object: bool) -> Result<Option<Token<'a>>, ReadError> {
+        let token = self.string(false)?;
+        let quote = matches!(&token, Token::TagStart(tag) if tag.as_str() == "'");
+        self.replace(Frame::Tag { object, quote, value_read: false });
+        Ok(if quote { None } else { Some(token) })
+    }
+
+    fn replace(&mut self, frame: Frame) {
+        if let Some(top) = self.stack.last_mut() {
+            *top = frame;
+        }
+    }
+
+    /// Looks at the string here, the first of an array or object, without touching the cache: an array that turns out to
+    /// be an ordinary one reads it again as its element (datascript.md 2.3, the trap of two-element arrays).
+    fn marker(&mut self) -> Result<Marker, ReadError> {
+        match *self.scan.rest() {
+            [_, b'~', b'#', ..] => return Ok(Marker::Tag),
+            [_, b'^', b' ', b'"', ..] => return Ok(Marker::Map),
+            // A code may stand for a tag, and an escape for any of these characters.
+            [_, b'^' | b'\\', ..] | [_, b'~', b'\\', ..] => {}
+            _ => return Ok(Marker::None),
+        }
+        let start = self.scan.offset();
+        let text = match self.scan.string(&mut self.buffer)? {
+            Raw::Plain(text) => text,
+            Raw::Decoded => self.buffer.as_str(),
+        };
+        let marker = match text.as_bytes() {
+            [b'~', b'#', ..] => Marker::Tag,
+            b"^ " => Marker::Map,
+            code if is_code(code) && self.cache.is_tag(code) => Marker::Tag,
+            _ => Marker::None,
+        };
+        self.scan.rewind(start);
+        Ok(marker)
+    }
+
+    /// The string here, with its tag or code resolved; cached if that is its due.
+    fn string(&mut self, key: bool) -> Result<Token<'a>, ReadError> {
+        let start = self.scan.offset();
+        let token = match self.scan.string(&mut self.buffer)? {
+            Raw::Plain(text) => resolve(text, Text::Borrowed, key, &mut self.cache),
+            Raw::Decoded => resolve(&self.buffer, |text| Text::Shared(text.into()), key, &mut self.cache),
+        };
+        token.ok_or(ErrorKind::UnknownCacheCode.at(start))
+    }
+}
+
+/// The token of a string; `None` for a code that stands for nothing.
+fn resolve<'a, 't>(
+    string: &'t str,
+    text: impl Fn(&'t str) -> Text<'a>,
+    key: bool,
+    cache: &mut ReadCache<'a>,
+) -> Option<Token<'a>> {
+    let bytes = string.as_bytes();
+    let (mut token, cacheable) = match *bytes {
+        [b'^', ..] if is_code(bytes) => return cache.get(bytes),
+        [b'~', tag, ..] => {
+            let token = tagged(string, &text);
+            (token, key || matches!(tag, b':' | b'$' | b'#'))
+        }
+        _ => (Token::String(Cached::new(text(string))), key),
+    };
+    if cacheable && long_enough(0, string) {
+        cache.insert(&mut token);
+    }
+    Some(token)
+}
+
+/// The token of a string that begins with `~` and another character.
+fn tagged<'a, 't>(string: &'t str, text: &impl Fn(&'t str) -> Text<'a>) -> Token<'a> {
+    let mut characters = string.chars();
+    characters.next();
+    let escaped = characters.as_str();
+    let tag = characters.next().unwrap_or('~');
+    let rep = characters.as_str();
+    match tag {
+        '~' | '^' | '`' => Token::String(Cached::new(text(escaped))),
+        ':' => Token::Keyword(Cached::new(text(rep))),
+        '$' => Token::Symbol(Cached::new(text(rep))),
+        '#' => Token::TagStart(Cached::new(text(rep))),
+        tag => scalar(tag, rep, text),
+    }
+}
+
+/// The token of a text under a one-character tag other than those of texts.
+pub(crate) fn scalar<'a, 't>(tag: char, rep: &'t str, text: &impl Fn(&'t str) -> Text<'a>) -> Token<'a> {
+    let known = match tag {
+        '_' => Some(Token::Nil),
+        '?' => Some(Token::Bool(rep == "t")),
+        'u' => return uuid(rep, text),
+        'm' => rep.parse().ok().map(Token::Instant),
+        't' => instant::parse(rep).map(Token::Instant),
+        'd' => parse_float(rep).map(number),
+        'z' => match rep {
+            "NaN" => Some(Token::Float(f64::NAN)),
+            "INF" => Some(Token::Float(f64::INFINITY)),
+            "-INF" => Some(Token::Float(f64::NEG_INFINITY)),
+            _ => None,
+        },
+        'i' => match parse_integer(rep) {
+            Some(Integer::Safe(number)) => Some(Token::Int(number)),
+            Some(Integer::Big(digits)) => Some(Token::Scalar { tag, rep: Cached::new(Text::Shared(digits.into())) }),
+            None => None,
+        },
+        'c' | '\'' => Some(Token::String(Cached::new(text(rep)))),
+        _ => None,
+    };
+    known.unwrap_or_else(|| Token::Scalar { tag, rep: Cached::new(text(rep)) })
+}
+
+fn uuid<'a, 't>(rep: &'t str, text: &impl Fn(&'t str) -> Text<'a>) -> Token<'a> {
+    // The parser also takes texts without hyphens or in braces, which are shorter or longer.
+    if rep.len() == 36
+        && let Ok(uuid) = Uuid::try_parse_ascii(rep.as_bytes())
+    {
+        return Token::Uuid(uuid);
+    }
+    let lower = rep.chars().any(char::is_uppercase);
+    let rep = if lower { Text::Shared(rep.to_lowercase().into()) } else { text(rep) };
+    Token::Scalar { tag: 'u', rep: Cached::new(rep) }
+}
+
+fn number<'a>(number: f64) -> Token<'a> {
+    match Value::number(number) {
+        Value::Int(number) => Token::Int(number),
+        _ => Token::Float(number),
+    }
+}

@@ -1,0 +1,90 @@
+//! The writer's side of the cache (datascript.md 2.3).
+
+use std::hash::{BuildHasher, Hasher};
+
+use rustc_hash::FxBuildHasher;
+
+use crate::cache::CACHE_SLOTS;
+
+/// Texts by slot, with a hash table over them. All is in three allocations, whatever the number of texts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WriteCache {
+    /// The texts one after another.
+    texts: String,
+    slots: Vec<Slot>,
+    /// Slot numbers plus one by hash, 0 where free; open addressing, at most half full.
+    table: Vec<u16>,
+}
+
+#[derive(Clone, Debug)]
+struct Slot {
+    hash: u64,
+    prefix: Option<char>,
+    start: usize,
+    end: usize,
+}
+
+impl WriteCache {
+    /// The slot of a string that was seen before; otherwise remembers it.
+    pub(crate) fn lookup(&mut self, prefix: Option<char>, text: &str) -> Option<usize> {
+        if self.slots.len() == CACHE_SLOTS {
+            self.texts.clear();
+            self.slots.clear();
+            self.table.fill(0);
+        }
+        if self.table.len() <= self.slots.len() * 2 {
+            self.grow();
+        }
+        let hash = hash(prefix, text);
+        let mask = self.table.len() - 1;
+        let mut place = start(hash, mask);
+        while let Some(&entry) = self.table.get(place)
+            && entry != 0
+        {
+            let number = usize::from(entry) - 1;
+            if let Some(slot) = self.slots.get(number)
+                && slot.hash == hash
+                && slot.prefix == prefix
+                && self.texts.get(slot.start..slot.end) == Some(text)
+            {
+                return Some(number);
+            }
+            place = (place + 1) & mask;
+        }
+        let text_start = self.texts.len();
+        self.texts.push_str(text);
+        self.slots.push(Slot { hash, prefix, start: text_start, end: self.texts.len() });
+        if let (Some(entry), Ok(number)) = (self.table.get_mut(place), u16::try_from(self.slots.len())) {
+            *entry = number;
+        }
+        None
+    }
+
+    fn grow(&mut self) {
+        let size = (self.table.len() * 2).max(64);
+        self.table.clear();
+        self.table.resize(size, 0);
+        for (slot, number) in self.slots.iter().zip(1..) {
+            let mut place = start(slot.hash, size - 1);
+            while let Some(entry) = self.table.get_mut(place) {
+                if *entry == 0 {
+                    *entry = number;
+                    break;
+                }
+                place = (place + 1) & (size - 1);
+            }
+        }
+    }
+}
+
+fn hash(prefix: Option<char>, text: &str) -> u64 {
+    let mut state = FxBuildHasher.build_hasher();
+    state.write(text.as_bytes());
+    state.write_u32(prefix.map_or(0, u32::from));
+    state.finish()
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the mask is smaller than any usize")]
+fn start(hash: u64, mask: usize) -> usize {
+    hash as usize & mask
+}
