@@ -3,8 +3,8 @@
 use transit::{Keyword, Value};
 
 use super::item::{bad_attribute, nil_value};
-use super::place::{Place, Tempid};
-use super::prepare::{MapItem, Slot, members};
+use super::place::{NIL, Place, Tempid};
+use super::prepare::{MapItem, Nested, Slot, members};
 use super::run::{Link, Operand, Run, Step, Stop, Work, refuse};
 use crate::attrs::Attr;
 use crate::datom::Eid;
@@ -31,7 +31,8 @@ impl<'a> Run<'a> {
     pub(super) fn map(&mut self, item: &'a MapItem<'a>, link: Option<Link<'a>>) -> Step<'a> {
         self.check_schema(item)?;
         let id = match item.id {
-            None => Place::Temp(Tempid::Map(item.place)),
+            None if item.has_tempid => Place::Temp(Tempid::Map(item.place)),
+            None => Place::Reference(&NIL),
             Some(id @ (Value::Vector(_) | Value::List(_))) => Place::Eid(self.db.entid_strict(id)?),
             Some(id) => self.name_tx(Place::of(id)),
         };
@@ -77,6 +78,7 @@ impl<'a> Run<'a> {
                 self.tempids.reach(name, eid);
             }
             Place::Eid(id) if id == eid => {}
+            Place::Reference(Value::Nil) => {}
             Place::Eid(_) | Place::Reference(_) => {
                 let keyword = self.db.attrs().keyword(attr);
                 let message = format!("Conflicting upsert: {keyword} resolves to {eid}, but entity has another :db/id");
@@ -105,11 +107,10 @@ impl<'a> Run<'a> {
     /// Checks one entry and, if its attribute is an identity, looks its values up. `None`: nothing was found.
     fn resolve_identity(&self, key: &'a Value, slot: &Slot<'a>, upsert: &mut Upsert) -> Step<'a, Option<Rest<'a>>> {
         let Value::Keyword(keyword) = key else { return Err(bad_attribute(key)) };
-        let value = match slot {
-            Slot::Plain(value) if value.is_nil() => return Err(nil_value(keyword)),
-            Slot::Plain(value) => value,
-            Slot::Map(_) | Slot::Many(_) => return Ok(None),
-        };
+        let value = slot.value;
+        if value.is_nil() {
+            return Err(nil_value(keyword));
+        }
         let Some(attr) = self.db.attr(keyword.as_str()) else { return Ok(None) };
         let flags = self.db.flags(attr);
         if !flags.is_identity() {
@@ -210,23 +211,22 @@ impl<'a> Run<'a> {
     }
 
     fn queue_slot(&mut self, entry: &Entry<'a>, slot: &Slot<'a>) -> Step<'a> {
-        match slot {
-            Slot::Map(place) => self.queue_map(entry, *place),
-            Slot::Many(slots) => {
-                for slot in slots {
-                    match slot {
-                        Slot::Plain(value) => self.queue_value(entry, value)?,
-                        nested => self.queue_slot(entry, nested)?,
+        match (&slot.nested, members(slot.value)) {
+            (Nested::Map(place), _) if entry.is_ref => self.queue_map(entry, *place),
+            (nested, Some(elements)) if entry.many && !self.is_lookup_ref(elements) => {
+                for (at, element) in elements.iter().enumerate() {
+                    let place = match nested {
+                        Nested::Elements(places) if entry.is_ref => places.get(at).copied().flatten(),
+                        _ => None,
+                    };
+                    match place {
+                        Some(place) => self.queue_map(entry, place)?,
+                        None => self.queue_value(entry, element)?,
                     }
                 }
                 Ok(())
             }
-            Slot::Plain(value) => match members(value) {
-                Some(elements) if entry.many && !self.is_lookup_ref(elements) => {
-                    elements.iter().try_for_each(|element| self.queue_value(entry, element))
-                }
-                _ => self.queue_value(entry, value),
-            },
+            _ => self.queue_value(entry, slot.value),
         }
     }
 
@@ -247,13 +247,6 @@ impl<'a> Run<'a> {
         if value.is_nil() {
             return Err(nil_value(&self.db.attrs().keyword(entry.attr)));
         }
-        if entry.is_ref && matches!(value, Value::Map(_)) {
-            // The attribute became a reference within this transaction, too late for the map to get a tempid.
-            return Err(refuse(
-                ErrorKind::TransactSyntax,
-                "Nested map under an attribute that was no reference before",
-            ));
-        }
         self.queue.push(if entry.reverse {
             Work::Add { e: Place::of(value), a: entry.attr, v: Operand::Place(entry.id) }
         } else {
@@ -273,10 +266,7 @@ impl<'a> Run<'a> {
             if !keyword.as_str().starts_with("db") {
                 continue;
             }
-            let value = match slot {
-                Slot::Plain(value) => Some(*value),
-                Slot::Map(_) | Slot::Many(_) => None,
-            };
+            let value = Some(slot.value);
             match keyword.as_str() {
                 "db/ident" => ident = value,
                 "db/cardinality" => cardinality = value,

@@ -21,18 +21,28 @@ pub(super) struct MapItem<'a> {
     pub(super) place: usize,
     /// Its `:db/id`, if it has one.
     pub(super) id: Option<&'a Value>,
+    /// Whether it is a new entity unless it says otherwise. A map under an attribute that only the transaction itself makes
+    /// a reference is not: it must name its entity.
+    pub(super) has_tempid: bool,
     /// The other entries.
     pub(super) entries: Vec<(&'a Value, Slot<'a>)>,
 }
 
 /// A value in a [`MapItem`].
-pub(super) enum Slot<'a> {
-    /// A value as given.
-    Plain(&'a Value),
-    /// A nested map that stands for an entity, by its place in [`Maps`].
+pub(super) struct Slot<'a> {
+    /// The value as given.
+    pub(super) value: &'a Value,
+    pub(super) nested: Nested,
+}
+
+/// Maps in a [`Slot`], by their place in [`Maps`]. Whether they stand for entities is known when the item's turn comes.
+pub(super) enum Nested {
+    /// None.
+    None,
+    /// The value itself.
     Map(usize),
-    /// A collection with such maps among its elements.
-    Many(Vec<Self>),
+    /// Elements of the value.
+    Elements(Vec<Option<usize>>),
 }
 
 impl<'a> Maps<'a> {
@@ -46,53 +56,54 @@ impl<'a> Maps<'a> {
     }
 }
 
+/// A map that was found and whose entries are to be looked at.
+struct Found<'a> {
+    source: &'a [(Value, Value)],
+    has_tempid: bool,
+}
+
 /// Finds the maps. A list of vector items costs one look at each.
 pub(super) fn maps<'a>(db: &Db, items: &'a [Value]) -> Maps<'a> {
-    let mut todo: Vec<&'a [(Value, Value)]> = items.iter().filter_map(Value::as_map).collect();
-    let roots = todo.len();
+    let roots = items.iter().filter_map(Value::as_map);
+    let mut found: Vec<Found<'a>> = roots.map(|source| Found { source, has_tempid: true }).collect();
+    let roots = found.len();
     let mut maps = Vec::with_capacity(roots);
     // Grows while it is walked: nested maps are appended, so that depth costs no stack.
-    let mut at = 0;
-    while let Some(source) = todo.get(at).copied() {
-        let mut item = MapItem { place: at, id: None, entries: Vec::with_capacity(source.len()) };
+    let mut place = 0;
+    while let Some(&Found { source, has_tempid }) = found.get(place) {
+        let mut item = MapItem { place, id: None, has_tempid, entries: Vec::with_capacity(source.len()) };
         for (key, value) in source {
             if key.is_keyword("db/id") {
                 item.id = Some(value);
             } else {
-                item.entries.push((key, slot(db, key, value, &mut todo)));
+                let nested = nested(value, |source| {
+                    found.push(Found { source, has_tempid: has_tempid && is_link(db, key) });
+                    found.len() - 1
+                });
+                item.entries.push((key, Slot { value, nested }));
             }
         }
         maps.push(item);
-        at += 1;
+        place += 1;
     }
     Maps { maps, roots }
 }
 
-fn slot<'a>(db: &Db, key: &Value, value: &'a Value, todo: &mut Vec<&'a [(Value, Value)]>) -> Slot<'a> {
-    let Value::Keyword(keyword) = key else { return Slot::Plain(value) };
-    let mut nested = |map: &'a [(Value, Value)]| {
-        todo.push(map);
-        Slot::Map(todo.len() - 1)
-    };
-    let reverse = keyword.name().starts_with('_');
-    let flags = db.attr(keyword.as_str()).map(|attr| db.flags(attr)).unwrap_or_default();
-    if !reverse && !flags.is_ref() {
-        return Slot::Plain(value);
-    }
+/// Whether a map under that key is an entity by the schema before the transaction.
+fn is_link(db: &Db, key: &Value) -> bool {
+    let Value::Keyword(keyword) = key else { return false };
+    keyword.name().starts_with('_') || db.attr(keyword.as_str()).is_some_and(|attr| db.flags(attr).is_ref())
+}
+
+fn nested<'a>(value: &'a Value, mut found: impl FnMut(&'a [(Value, Value)]) -> usize) -> Nested {
     if let Value::Map(map) = value {
-        return nested(map);
+        return Nested::Map(found(map));
     }
     match members(value) {
-        Some(elements) if (reverse || flags.is_many()) && elements.iter().any(|v| v.as_map().is_some()) => Slot::Many(
-            elements
-                .iter()
-                .map(|element| match element {
-                    Value::Map(map) => nested(map),
-                    other => Slot::Plain(other),
-                })
-                .collect(),
-        ),
-        _ => Slot::Plain(value),
+        Some(elements) if elements.iter().any(|element| element.as_map().is_some()) => {
+            Nested::Elements(elements.iter().map(|element| element.as_map().map(&mut found)).collect())
+        }
+        _ => Nested::None,
     }
 }
 
