@@ -4,6 +4,7 @@
 //! their nodes lazily through [`Nodes`], a bounded cache. Transactions make new values; [`Conn::take_writes`] turns what
 //! changed into rows that the real DataScript opens.
 
+mod conn;
 mod datom;
 mod db;
 mod describe;
@@ -15,6 +16,8 @@ mod replay;
 mod row;
 pub mod schema;
 mod storage;
+#[cfg(test)]
+mod testing;
 mod transact;
 mod tree;
 pub mod value;
@@ -22,6 +25,7 @@ pub mod value;
 pub mod attrs;
 
 pub use attrs::{Attr, Attrs, Ranks};
+pub use conn::{Conn, datom_too_large};
 pub use datom::{Datom, E_MAX, Eid, TX_MAX, TX0, TxId};
 pub use db::{Db, as_eid, eid_value};
 pub use error::{Error, ErrorKind, Result, TransactError};

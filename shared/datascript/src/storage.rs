@@ -10,7 +10,7 @@ pub const TAIL_ADDR: Addr = 1;
 /// The address counter of a new graph: the first node gets the next one.
 pub const ADDR_BASE: Addr = 1_000_000;
 /// The greatest address that is handed out; the reference reads addresses as JavaScript numbers.
-pub const ADDR_MAX: Addr = u32::MAX - 1;
+pub(crate) const ADDR_MAX: Addr = u32::MAX - 1;
 
 /// Reads rows. Writing is the caller's business, who stores [`Writes`] together with its own rows in one transaction.
 pub trait Storage {

@@ -1,7 +1,7 @@
 //! Loading of nodes, and the cache of clean ones (datascript.md 13.3).
 
 mod cache;
-mod size;
+pub(crate) mod size;
 
 use std::cell::RefCell;
 use std::fmt;

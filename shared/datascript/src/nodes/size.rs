@@ -18,7 +18,7 @@ pub(super) fn inner(inner: &Inner) -> usize {
 }
 
 /// Bytes that a value holds outside itself.
-fn value(v: &Value) -> usize {
+pub(crate) fn value(v: &Value) -> usize {
     match v {
         Value::Nil | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Uuid(_) | Value::Instant(_) => 0,
         Value::String(text) => ALLOCATION + text.len(),

@@ -1,13 +1,14 @@
-//! Nodes from their rows.
+//! Nodes from their rows, in one pass over the text.
 
 use std::rc::Rc;
 
 use arrayvec::ArrayVec;
-use transit::Value;
+use transit::{Cached, Keyword, ReadError, Reader, Token};
 
-use crate::attrs::Attrs;
+use super::corrupt;
+use crate::attrs::{Attr, Attrs};
 use crate::datom::Datom;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::storage::{Addr, Row, TAIL_ADDR};
 use crate::tree::node::{Inner, Leaf, Slot, WIDTH};
 
@@ -32,10 +33,6 @@ pub(crate) fn decode_inner(row: &Row, attrs: &Attrs) -> Result<Inner> {
     Ok(Inner { keys: Rc::new(keys), slots: addresses.into_iter().map(Slot::stored).collect() })
 }
 
-fn corrupt(addr: Addr, reason: &'static str) -> Error {
-    Error::Corrupt { addr, reason }
-}
-
 /// A JSON array of at most 32 distinct node addresses.
 fn decode_addresses(text: &str) -> Option<ArrayVec<Addr, WIDTH>> {
     let mut addresses = ArrayVec::<Addr, WIDTH>::new();
@@ -46,19 +43,157 @@ fn decode_addresses(text: &str) -> Option<ArrayVec<Addr, WIDTH>> {
     Some(addresses)
 }
 
+/// `{:keys [[e a v tx] …]}`; other keys are ignored.
 fn decode_keys(row: &Row, attrs: &Attrs) -> Result<Leaf> {
-    let value = transit::read_str(&row.content).map_err(|_| corrupt(row.addr, "not Transit"))?;
-    let keys = value.get("keys").and_then(Value::as_seq).ok_or(corrupt(row.addr, "no keys"))?;
-    let mut leaf = Leaf::new();
-    for key in keys {
-        let datom = decode_datom(key, attrs).ok_or(corrupt(row.addr, "a malformed datom"))?;
-        leaf.try_push(datom).map_err(|_| corrupt(row.addr, "more than 32 keys"))?;
-    }
-    Ok(leaf)
+    let mut reader = DatomReader::new(&row.content, attrs);
+    let mut leaf = None;
+    let mut read = || -> Result<(), Malformed> {
+        reader.expect(|token| matches!(token, Token::MapStart))?;
+        loop {
+            match reader.next()? {
+                Token::MapEnd => return Ok(()),
+                Token::Keyword(key) if &*key == "keys" => {
+                    let mut keys = Leaf::new();
+                    reader.expect(|token| matches!(token, Token::ArrayStart))?;
+                    while let Some(datom) = reader.datom()? {
+                        keys.try_push(datom).map_err(|_| Malformed("more than 32 keys"))?;
+                    }
+                    leaf = Some(keys);
+                }
+                Token::ArrayStart | Token::MapStart | Token::TagStart(_) => return Err(Malformed("a strange key")),
+                _ => {
+                    reader.reader.skip_value()?;
+                }
+            }
+        }
+    };
+    read().and_then(|()| reader.finish()).map_err(|Malformed(reason)| corrupt(row.addr, reason))?;
+    leaf.ok_or(corrupt(row.addr, "no keys"))
 }
 
-fn decode_datom(value: &Value, attrs: &Attrs) -> Option<Datom> {
-    let [e, a, v, tx] = value.as_seq()? else { return None };
-    let id = |value: &Value| value.as_int().and_then(|id| u32::try_from(id).ok());
-    Some(Datom::new(id(e)?, attrs.intern(a.as_keyword()?), v.clone(), id(tx)?))
+/// What is wrong with a text.
+pub(super) struct Malformed(pub(super) &'static str);
+
+impl From<ReadError> for Malformed {
+    fn from(_: ReadError) -> Self {
+        Self("not Transit")
+    }
+}
+
+/// Reads datoms `[e a v tx]`, which are in storage what the datoms of a database are in memory.
+pub(super) struct DatomReader<'a> {
+    pub(super) reader: Reader<'a>,
+    attrs: &'a Attrs,
+    /// The attribute that a slot of the read cache stands for: most attributes are met many times in one row.
+    by_slot: Vec<Option<Attr>>,
+}
+
+impl<'a> DatomReader<'a> {
+    pub(super) fn new(text: &'a str, attrs: &'a Attrs) -> Self {
+        Self { reader: Reader::new(text), attrs, by_slot: Vec::new() }
+    }
+
+    pub(super) fn next(&mut self) -> Result<Token<'a>, Malformed> {
+        self.reader.next()?.ok_or(Malformed("not complete"))
+    }
+
+    pub(super) fn expect(&mut self, is_expected: impl Fn(&Token<'a>) -> bool) -> Result<(), Malformed> {
+        let token = self.next()?;
+        if is_expected(&token) { Ok(()) } else { Err(Malformed("an unexpected shape")) }
+    }
+
+    pub(super) fn finish(self) -> Result<(), Malformed> {
+        Ok(self.reader.finish()?)
+    }
+
+    /// The next datom of an array of them; none at the array's end. A negative transaction marks a retraction.
+    pub(super) fn datom(&mut self) -> Result<Option<Datom>, Malformed> {
+        match self.next()? {
+            Token::ArrayStart => {}
+            Token::ArrayEnd => return Ok(None),
+            _ => return Err(Malformed("a malformed datom")),
+        }
+        let (Token::Int(e), Token::Keyword(a)) = (self.next()?, self.next()?) else {
+            return Err(Malformed("a malformed datom"));
+        };
+        let a = self.attr(&a);
+        let v = self.reader.read_value()?;
+        let (Token::Int(tx), Token::ArrayEnd) = (self.next()?, self.next()?) else {
+            return Err(Malformed("a malformed datom"));
+        };
+        let e = u32::try_from(e).map_err(|_| Malformed("an entity id out of range"))?;
+        let added = tx >= 0;
+        let tx = u32::try_from(tx.unsigned_abs()).map_err(|_| Malformed("a transaction out of range"))?;
+        Ok(Some(Datom { e, a, tx, added, v }))
+    }
+
+    fn attr(&mut self, text: &Cached<'a>) -> Attr {
+        let slot = text.slot.map(usize::from);
+        if !text.fresh
+            && let Some(slot) = slot
+            && let Some(Some(attr)) = self.by_slot.get(slot)
+        {
+            return *attr;
+        }
+        let attr = self.attrs.get(text).unwrap_or_else(|| self.attrs.intern(&Keyword::new(text)));
+        if let Some(slot) = slot {
+            if self.by_slot.len() <= slot {
+                self.by_slot.resize(slot + 1, None);
+            }
+            if let Some(known) = self.by_slot.get_mut(slot) {
+                *known = Some(attr);
+            }
+        }
+        attr
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(content: &str, addresses: Option<&str>) -> Row {
+        Row { addr: 1_000_001, content: content.to_owned(), addresses: addresses.map(str::to_owned) }
+    }
+
+    #[test]
+    fn malformed_nodes_are_corrupt() {
+        let attrs = Attrs::new(&[]);
+        let many = format!("[\"^ \",\"~:keys\",[{}]]", vec!["[1,\"~:a\",1,1]"; 33].join(","));
+        for content in [
+            "",
+            "[]",
+            "{}",
+            "[\"^ \"]",
+            "[\"^ \",\"~:keys\"]",
+            "[\"^ \",\"~:keys\",1]",
+            "[\"^ \",\"~:keys\",[1]]",
+            "[\"^ \",\"~:keys\",[[]]]",
+            "[\"^ \",\"~:keys\",[[1,\"~:a\",1]]]",
+            "[\"^ \",\"~:keys\",[[1,\"~:a\",1,1,1]]]",
+            "[\"^ \",\"~:keys\",[[1,\"a\",1,1]]]",
+            "[\"^ \",\"~:keys\",[[-1,\"~:a\",1,1]]]",
+            "[\"^ \",\"~:keys\",[[1.5,\"~:a\",1,1]]]",
+            "[\"^ \",\"~:keys\",[[1,\"~:a\",1,1e12]]]",
+            "[\"^ \",\"~:keys\",[[1,\"~:a\",1,1]]",
+            "[\"^ \",\"~:keys\",[[1,\"~:a\",1,1]]] 1",
+            "[\"^ \",[\"~:keys\"],[]]",
+            many.as_str(),
+        ] {
+            assert!(decode_leaf(&row(content, None), &attrs).is_err(), "{content}");
+        }
+        assert_eq!(decode_leaf(&row("[\"^ \",\"~:x\",[2],\"~:keys\",[]]", None), &attrs).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn malformed_addresses_are_corrupt() {
+        let attrs = Attrs::new(&[]);
+        let content = "[\"^ \",\"~:keys\",[[1,\"~:a\",1,1],[2,\"~:a\",1,1]]]";
+        for addresses in ["", "[]", "[1]", "[5]", "[5,5]", "[5,6,7]", "[5,-6]", "[5,6", "[5,6.0]", "[0,5]", "[5,\"6\"]"] {
+            assert!(decode_inner(&row(content, Some(addresses)), &attrs).is_err(), "{addresses}");
+        }
+        assert!(decode_inner(&row(content, None), &attrs).is_err());
+        assert!(decode_leaf(&row(content, Some("[5,6]")), &attrs).is_err());
+        assert_eq!(decode_inner(&row(content, Some(" [5, 6] ")), &attrs).unwrap().slots.len(), 2);
+    }
 }

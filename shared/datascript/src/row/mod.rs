@@ -1,5 +1,18 @@
 //! Rows of `kvs` (datascript.md 4): how nodes, the root and the tail stand in storage.
 
 mod decode;
+mod encode;
+mod root;
+mod tail;
 
 pub(crate) use decode::{decode_inner, decode_leaf};
+pub(crate) use encode::{encode_addresses, encode_keys, encoded_size};
+pub(crate) use root::{Root, RootFields, RootWriter};
+pub(crate) use tail::{decode_tail, encode_tail};
+
+use crate::error::Error;
+use crate::storage::Addr;
+
+fn corrupt(addr: Addr, reason: &'static str) -> Error {
+    Error::Corrupt { addr, reason }
+}

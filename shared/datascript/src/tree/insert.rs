@@ -138,8 +138,4 @@ impl Slot {
         }
     }
 
-    /// Whether the node below has never had a row.
-    pub(super) fn is_unstored(&self) -> bool {
-        self.addr() == NO_ADDR
-    }
 }

@@ -6,6 +6,9 @@ pub(crate) mod node;
 mod remove;
 mod search;
 mod slice;
+mod store;
+#[cfg(test)]
+mod tests;
 
 use arrayvec::ArrayVec;
 
@@ -17,6 +20,7 @@ use crate::storage::Addr;
 use node::{Leaf, MAX_SHIFT, Slot};
 
 pub use slice::Slice;
+pub(crate) use store::Store;
 
 /// One index as a value: cloning is cheap, and changing a clone copies only the nodes on the path to the change.
 ///
@@ -56,6 +60,12 @@ impl Tree {
     /// Levels above the leaves.
     pub(crate) fn shift(&self) -> usize {
         self.shift
+    }
+
+    /// The root.
+    #[cfg(test)]
+    pub(crate) fn root(&self) -> &Slot {
+        &self.root
     }
 
     /// Address of the root's row; 0 if it was never stored.

@@ -1,0 +1,67 @@
+//! What has to be written, and when (datascript.md 6.1, 6.2).
+
+use super::{Conn, Pending};
+use crate::error::Result;
+use crate::row::{RootFields, encode_tail};
+use crate::storage::{ROOT_ADDR, Row, TAIL_ADDR, Writes};
+use crate::tree::Store;
+
+/// Datoms that the tail may hold; one more, and everything is flushed.
+const MAX_TAIL_DATOMS: usize = 32;
+/// Transactions that it may hold; only empty ones can be as many.
+const MAX_TAIL_TRANSACTIONS: usize = 1024;
+/// Bytes of the tail row; beyond it the nodes, which can be split, are written instead.
+const MAX_TAIL_TEXT: usize = 1_000_000;
+
+impl Conn {
+    /// The rows to store for everything installed since the last call; empty if nothing was.
+    ///
+    /// While the tail holds at most 32 datoms, that is the tail row alone; beyond, all dirty nodes, the root row and an
+    /// empty tail. The nodes count as clean from here on: if the rows cannot be stored, or after an error, the connection
+    /// has to be dropped.
+    pub fn take_writes(&mut self) -> Result<Writes> {
+        let pending = std::mem::replace(&mut self.pending, Pending::Nothing);
+        if !self.nodes.is_stored() {
+            self.tail.clear();
+            return Ok(Writes::default());
+        }
+        if pending == Pending::Nothing {
+            return Ok(Writes::default());
+        }
+        let datoms: usize = self.tail.iter().map(Vec::len).sum();
+        if pending == Pending::Tail && datoms <= MAX_TAIL_DATOMS && self.tail.len() <= MAX_TAIL_TRANSACTIONS {
+            let content = encode_tail(&self.tail, self.nodes.attrs());
+            if content.len() <= MAX_TAIL_TEXT {
+                let row = Row { addr: TAIL_ADDR, content, addresses: None };
+                return Ok(Writes { rows: vec![row], deleted: Vec::new() });
+            }
+        }
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<Writes> {
+        self.tail.clear();
+        let db = &mut self.db;
+        let mut store = Store::new(&self.nodes, self.max_addr);
+        store.tree(&mut db.eavt)?;
+        store.tree(&mut db.aevt)?;
+        store.tree(&mut db.avet)?;
+        let stored = store.finish();
+        self.max_addr = stored.counter;
+        let content = self.root.encode(&RootFields {
+            schema: &db.schema,
+            max_eid: db.max_eid,
+            max_tx: db.max_tx,
+            max_addr: self.max_addr,
+            trees: [
+                ("eavt", "eavt-metadata", &db.eavt),
+                ("aevt", "aevt-metadata", &db.aevt),
+                ("avet", "avet-metadata", &db.avet),
+            ],
+        });
+        let mut rows = stored.rows;
+        rows.push(Row { addr: ROOT_ADDR, content, addresses: None });
+        rows.push(Row { addr: TAIL_ADDR, content: "[]".to_owned(), addresses: None });
+        Ok(Writes { rows, deleted: stored.deleted })
+    }
+}

@@ -1,0 +1,92 @@
+//! A graph's current value and what of it is not stored yet (datascript.md 6, 7, 10).
+
+mod flush;
+mod open;
+
+use std::fmt;
+use std::rc::Rc;
+
+use crate::attrs::Attrs;
+use crate::datom::Datom;
+use crate::db::Db;
+use crate::nodes::{Nodes, size};
+use crate::row::{RootWriter, encoded_size};
+use crate::storage::Addr;
+use crate::transact::Report;
+
+/// Most bytes of a row; an entry with a datom that alone needs more cannot be stored (datascript.md 13.4).
+const MAX_ROW: usize = 2_000_000;
+/// Bytes of a text at most per byte of the value: control characters are six.
+const MAX_ESCAPE: usize = 6;
+
+/// The connection to one graph: its current value, the transactions since the last flush, the address counter.
+///
+/// [`Conn::install`] makes a transaction's result current in memory; [`Conn::take_writes`] gives the rows to store for all
+/// that was installed since. A caller that cannot store them drops the connection and opens the graph again.
+///
+/// Values older than the last flush must not be read any more: nodes that they would load are overwritten (DS-2).
+pub struct Conn {
+    nodes: Rc<Nodes>,
+    db: Db,
+    /// The transactions since the last flush, as they stand in the tail row.
+    tail: Vec<Vec<Datom>>,
+    pending: Pending,
+    /// The greatest address handed out for this graph.
+    max_addr: Addr,
+    root: RootWriter,
+}
+
+/// What the rows lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pending {
+    /// Nothing.
+    Nothing,
+    /// The last transactions of the tail.
+    Tail,
+    /// Everything: the graph was never stored.
+    All,
+}
+
+impl Conn {
+    /// The current value.
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Where the graph's nodes come from.
+    pub fn nodes(&self) -> &Rc<Nodes> {
+        &self.nodes
+    }
+
+    /// The transactions since the last flush.
+    pub fn tail(&self) -> &[Vec<Datom>] {
+        &self.tail
+    }
+
+    /// Makes the result of a transaction on [`Conn::db`] the current value and appends its datoms, even if there are none,
+    /// to the tail.
+    pub fn install(&mut self, report: Report) {
+        self.db = report.db_after;
+        self.tail.push(report.tx_data);
+        if self.pending == Pending::Nothing {
+            self.pending = Pending::Tail;
+        }
+    }
+}
+
+/// Whether a datom cannot be stored for its size: a row of it alone would be longer than 2,000,000 bytes.
+pub fn datom_too_large(datom: &Datom, attrs: &Attrs) -> bool {
+    let bound = MAX_ESCAPE * (size::value(&datom.v) + attrs.keyword(datom.a).as_str().len() + 64);
+    bound > MAX_ROW && encoded_size(datom, attrs) > MAX_ROW
+}
+
+impl fmt::Debug for Conn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conn")
+            .field("db", &self.db)
+            .field("tail", &self.tail.len())
+            .field("pending", &self.pending)
+            .field("max_addr", &self.max_addr)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,54 @@
+//! Opening a graph from its rows (datascript.md 7).
+
+use std::rc::Rc;
+
+use super::{Conn, Pending};
+use crate::db::Db;
+use crate::error::Result;
+use crate::nodes::Nodes;
+use crate::replay::replay;
+use crate::row::{Root, RootWriter, decode_tail};
+use crate::schema::Schema;
+use crate::storage::{ADDR_BASE, Addr, ROOT_ADDR, TAIL_ADDR};
+
+impl Conn {
+    /// Opens the graph in the row store: reads the root and the tail, nodes only as far as the tail's replay needs them.
+    ///
+    /// Without a root row the graph is empty with `fallback_schema`, and has pending writes. `greatest_addr` is the
+    /// greatest address in `kvs`, 0 if there is none: later nodes get greater ones (6.2).
+    pub fn open(nodes: Rc<Nodes>, fallback_schema: Schema, greatest_addr: Addr) -> Result<Self> {
+        let floor = ADDR_BASE.max(greatest_addr);
+        let Some(row) = nodes.row(ROOT_ADDR)? else {
+            return Ok(Self::empty(nodes, fallback_schema, floor));
+        };
+        let root = Root::decode(&row, nodes.attrs())?;
+        let mut db = Db {
+            nodes: Rc::clone(&nodes),
+            schema: root.schema,
+            eavt: root.eavt,
+            aevt: root.aevt,
+            avet: root.avet,
+            max_eid: root.max_eid,
+            max_tx: root.max_tx,
+        };
+        let tail = match nodes.row(TAIL_ADDR)? {
+            Some(row) => decode_tail(&row, nodes.attrs())?,
+            None => Vec::new(),
+        };
+        for transaction in &tail {
+            replay(&mut db, transaction)?;
+        }
+        let max_addr = floor.max(root.max_addr);
+        Ok(Self { nodes, db, tail, pending: Pending::Nothing, max_addr, root: RootWriter::default() })
+    }
+
+    /// A connection to a value that is not in the store, which holds nothing else: all of it is pending.
+    pub fn create(db: Db) -> Self {
+        let nodes = Rc::clone(db.nodes());
+        Self { nodes, db, tail: Vec::new(), pending: Pending::All, max_addr: ADDR_BASE, root: RootWriter::default() }
+    }
+
+    fn empty(nodes: Rc<Nodes>, schema: Schema, max_addr: Addr) -> Self {
+        Self { max_addr, ..Self::create(Db::empty(nodes, schema)) }
+    }
+}

@@ -1,0 +1,132 @@
+//! Helpers of the unit tests: a seeded generator, a row store in memory, checks of a tree's shape.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::attrs::{Attr, Attrs};
+use crate::datom::{Datom, TX0};
+use crate::index::{Index, Pattern};
+use crate::nodes::{Keep, Nodes};
+use crate::storage::{Addr, Row, Storage, StorageError, Writes};
+use crate::tree::Tree;
+use crate::tree::node::{Slot, WIDTH};
+use crate::Value;
+
+/// `SplitMix64`.
+pub(crate) struct Rng(pub(crate) u64);
+
+impl Rng {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    /// A value of any type that stands at a place of the order.
+    pub(crate) fn value(&mut self, variety: usize) -> Value {
+        let n = self.below(variety) as i64;
+        match self.below(9) {
+            0 => Value::Int(n),
+            1 => Value::number(n as f64 + 0.5),
+            2 => Value::Bool(n % 2 == 0),
+            3 => Value::keyword(&format!("k/{n}")),
+            4 => Value::Uuid(uuid::Uuid::from_u128(n as u128)),
+            5 => Value::vector([Value::Int(n), Value::Nil]),
+            6 => Value::Map([(Value::keyword("k"), Value::Int(n))].into_iter().collect()),
+            7 => Value::Instant(n),
+            _ => Value::String(format!("text {n} \u{1F600}").into()),
+        }
+    }
+
+    pub(crate) fn datom(&mut self, entities: usize, attributes: usize, variety: usize) -> Datom {
+        Datom::new(
+            self.below(entities) as u32 + 1,
+            Attr::new(self.below(attributes) as u32),
+            self.value(variety),
+            TX0 + self.below(2) as u32,
+        )
+    }
+}
+
+pub(crate) const ATTRS: [&str; 4] = ["block/title", "name", "block/uuid", "a.b/c"];
+
+/// Rows in memory.
+#[derive(Default)]
+pub(crate) struct MemoryStore(pub(crate) RefCell<BTreeMap<Addr, Row>>);
+
+impl MemoryStore {
+    pub(crate) fn apply(&self, writes: Writes) {
+        let mut rows = self.0.borrow_mut();
+        for row in writes.rows {
+            rows.insert(row.addr, row);
+        }
+        for addr in writes.deleted {
+            assert!(rows.remove(&addr).is_some(), "deleted a row that is not there: {addr}");
+        }
+    }
+}
+
+impl Storage for MemoryStore {
+    fn load(&self, addr: Addr) -> Result<Option<Row>, StorageError> {
+        Ok(self.0.borrow().get(&addr).cloned())
+    }
+}
+
+pub(crate) fn memory_nodes() -> Rc<Nodes> {
+    Nodes::in_memory(Attrs::new(&ATTRS))
+}
+
+pub(crate) fn datoms(tree: &Tree, nodes: &Nodes, index: Index) -> Vec<Datom> {
+    tree.slice(nodes, index, &Pattern::ALL).collect::<Result<_, _>>().unwrap()
+}
+
+/// Checks order, separators, counts, fill and levels; returns the addresses of all stored nodes.
+pub(crate) fn check(tree: &Tree, nodes: &Nodes, index: Index, min_fill: usize) -> Vec<Addr> {
+    let mut addresses = Vec::new();
+    let mut all = Vec::new();
+    walk(tree.root(), tree.shift(), true, nodes, min_fill, &mut all, &mut addresses);
+    let ranks = nodes.attrs().ranks();
+    for pair in all.windows(2) {
+        assert!(index.compare(&pair[0], &pair[1], &ranks).is_lt(), "out of order");
+    }
+    assert_eq!(all.len(), tree.count());
+    addresses
+}
+
+fn walk(
+    slot: &Slot,
+    shift: usize,
+    is_root: bool,
+    nodes: &Nodes,
+    min_fill: usize,
+    all: &mut Vec<Datom>,
+    addresses: &mut Vec<Addr>,
+) -> Option<Datom> {
+    if slot.addr() != 0 {
+        addresses.push(slot.addr());
+    }
+    if shift == 0 {
+        let leaf = nodes.leaf(slot, Keep::Cached).unwrap();
+        assert!(is_root || leaf.len() >= min_fill, "a leaf of {}", leaf.len());
+        all.extend(leaf.iter().cloned());
+        return leaf.last().cloned();
+    }
+    let inner = nodes.inner(slot, Keep::Cached).unwrap();
+    assert_eq!(inner.keys.len(), inner.slots.len());
+    assert!(inner.slots.len() <= WIDTH && inner.slots.len() >= if is_root { 2 } else { min_fill });
+    for (key, slot) in inner.keys.iter().zip(&inner.slots) {
+        let last = walk(slot, shift - 1, false, nodes, min_fill, all, addresses).unwrap();
+        assert!(same(key, &last), "a separator is not the greatest datom below");
+    }
+    inner.keys.last().cloned()
+}
+
+pub(crate) fn same(a: &Datom, b: &Datom) -> bool {
+    a == b && a.tx == b.tx && a.added == b.added
+}

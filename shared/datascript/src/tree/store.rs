@@ -1,0 +1,203 @@
+//! Storing (datascript.md 6.2, 13.4): dirty nodes become rows, and clean.
+
+use std::rc::Rc;
+
+use super::Tree;
+use super::node::{Inner, Leaf, MAX_SHIFT, NO_ADDR, Slot, WIDTH};
+use crate::attrs::Attrs;
+use crate::datom::Datom;
+use crate::error::{Error, Result};
+use crate::nodes::Nodes;
+use crate::row::{encode_addresses, encode_keys, encoded_size};
+use crate::storage::{ADDR_MAX, Addr, Row};
+
+/// A node whose text would be longer is split (datascript.md 13.4).
+const MAX_TEXT: usize = 1_000_000;
+
+/// One flush: collects the rows of dirty nodes, children before parents.
+pub(crate) struct Store<'a> {
+    nodes: &'a Nodes,
+    /// The greatest address handed out.
+    counter: Addr,
+    rows: Vec<Row>,
+    freed: Vec<Addr>,
+}
+
+/// The rows of a flush, the addresses to delete, and the address counter after it.
+pub(crate) struct Stored {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) deleted: Vec<Addr>,
+    pub(crate) counter: Addr,
+}
+
+/// Nodes in place of one that was split by size, each with its greatest datom.
+type Pieces = Vec<(Slot, Datom)>;
+
+impl<'a> Store<'a> {
+    pub(crate) fn new(nodes: &'a Nodes, counter: Addr) -> Self {
+        Self { nodes, counter, rows: Vec::new(), freed: Vec::new() }
+    }
+
+    /// Stores the dirty nodes of one tree. An error leaves the tree unusable.
+    pub(crate) fn tree(&mut self, tree: &mut Tree) -> Result<()> {
+        self.freed.append(&mut tree.freed);
+        let mut pieces = self.slot(&mut tree.root)?;
+        // A root that was split gets a level above it, which may itself have to be split.
+        while let Some(children) = pieces.take() {
+            if tree.shift == MAX_SHIFT {
+                return Err(Error::Full("no further level"));
+            }
+            tree.shift += 1;
+            let mut nodes = self.inner_pieces(children, NO_ADDR)?;
+            match nodes.pop() {
+                Some((only, _)) if nodes.is_empty() => tree.root = only,
+                Some(last) => {
+                    nodes.push(last);
+                    pieces = Some(nodes);
+                }
+                None => return Err(Error::Full("a split without pieces")),
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows; a freed address that another node took over is not deleted.
+    pub(crate) fn finish(mut self) -> Stored {
+        if !self.freed.is_empty() {
+            self.freed.sort_unstable();
+            self.freed.dedup();
+            self.freed.retain(|addr| !self.rows.iter().any(|row| row.addr == *addr));
+            for addr in &self.freed {
+                self.nodes.forget(*addr);
+            }
+        }
+        Stored { rows: self.rows, deleted: self.freed, counter: self.counter }
+    }
+
+    fn allocate(&mut self) -> Result<Addr> {
+        if self.counter >= ADDR_MAX {
+            return Err(Error::Full("no further address"));
+        }
+        self.counter += 1;
+        Ok(self.counter)
+    }
+
+    /// Stores a node if it is dirty. Where it had to be split, returns what takes its place.
+    fn slot(&mut self, slot: &mut Slot) -> Result<Option<Pieces>> {
+        match slot {
+            Slot::Stored { .. } => Ok(None),
+            Slot::Leaf { addr, node } => {
+                let (addr, node) = (*addr, Rc::clone(node));
+                let text = encode_keys(node.iter(), self.nodes.attrs());
+                if text.len() > MAX_TEXT && node.len() > 1 {
+                    return self.leaf_pieces(&node, addr).map(Some);
+                }
+                *slot = self.leaf(node, text, addr)?;
+                Ok(None)
+            }
+            Slot::Inner { addr, node } => {
+                let addr = *addr;
+                let mut node = Rc::clone(node);
+                // What the slot held goes away, so that the node can be changed in place.
+                *slot = Slot::stored(addr);
+                let split = self.children(Rc::make_mut(&mut node))?;
+                let text = encode_keys(node.keys.iter(), self.nodes.attrs());
+                if split.is_empty() && (text.len() <= MAX_TEXT || node.slots.len() <= 2) {
+                    *slot = self.inner(node, text, addr)?;
+                    return Ok(None);
+                }
+                self.inner_pieces(replace(&node, split), addr).map(Some)
+            }
+        }
+    }
+
+    /// Stores the dirty children of an inner node; returns what takes the place of those that were split.
+    fn children(&mut self, node: &mut Inner) -> Result<Vec<(usize, Pieces)>> {
+        let mut split = Vec::new();
+        for (i, child) in node.slots.iter_mut().enumerate() {
+            if let Some(pieces) = self.slot(child)? {
+                split.push((i, pieces));
+            }
+        }
+        Ok(split)
+    }
+
+    fn leaf(&mut self, node: Rc<Leaf>, content: String, addr: Addr) -> Result<Slot> {
+        let addr = if addr == NO_ADDR { self.allocate()? } else { addr };
+        self.rows.push(Row { addr, content, addresses: None });
+        self.nodes.adopt_leaf(addr, node);
+        Ok(Slot::stored(addr))
+    }
+
+    fn inner(&mut self, node: Rc<Inner>, content: String, addr: Addr) -> Result<Slot> {
+        let is_taken = addr == NO_ADDR || node.slots.iter().any(|slot| slot.addr() == addr);
+        let addr = if is_taken { self.allocate()? } else { addr };
+        let addresses = encode_addresses(node.slots.iter().map(Slot::addr));
+        self.rows.push(Row { addr, content, addresses: Some(addresses) });
+        self.nodes.adopt_inner(addr, node);
+        Ok(Slot::stored(addr))
+    }
+
+    /// Stores the datoms of one leaf as several; the first keeps the address.
+    fn leaf_pieces(&mut self, node: &Leaf, mut addr: Addr) -> Result<Pieces> {
+        let mut pieces = Vec::new();
+        let mut datoms = node.iter();
+        for size in cut(node.iter(), 1, self.nodes.attrs()) {
+            let leaf: Leaf = datoms.by_ref().take(size).cloned().collect();
+            let Some(key) = leaf.last().cloned() else { break };
+            let text = encode_keys(leaf.iter(), self.nodes.attrs());
+            pieces.push((self.leaf(Rc::new(leaf), text, addr)?, key));
+            addr = NO_ADDR;
+        }
+        Ok(pieces)
+    }
+
+    /// Stores children as one inner node or several; the first keeps the address.
+    fn inner_pieces(&mut self, children: Pieces, mut addr: Addr) -> Result<Pieces> {
+        let mut pieces = Vec::new();
+        let sizes = cut(children.iter().map(|(_, key)| key), 2, self.nodes.attrs());
+        let mut children = children.into_iter();
+        for size in sizes {
+            let inner = Inner::new(children.by_ref().take(size));
+            let Some(key) = inner.keys.last().cloned() else { break };
+            let text = encode_keys(inner.keys.iter(), self.nodes.attrs());
+            pieces.push((self.inner(Rc::new(inner), text, addr)?, key));
+            addr = NO_ADDR;
+        }
+        Ok(pieces)
+    }
+}
+
+/// The children of a node, those that were split replaced by their pieces.
+fn replace(node: &Inner, split: Vec<(usize, Pieces)>) -> Pieces {
+    let mut split = split.into_iter().peekable();
+    let mut children = Vec::with_capacity(node.slots.len() + split.len());
+    for (i, (slot, key)) in node.slots.iter().zip(node.keys.iter()).enumerate() {
+        match split.next_if(|(at, _)| *at == i) {
+            Some((_, pieces)) => children.extend(pieces),
+            None => children.push((slot.clone(), key.clone())),
+        }
+    }
+    children
+}
+
+/// Sizes of nodes for these keys: none longer than [`MAX_TEXT`] unless it has `min` keys, none of more than [`WIDTH`],
+/// about evenly filled where only their number matters.
+///
+/// An inner node takes two children however long they are, or no number of levels would bring them together.
+fn cut<'k>(keys: impl ExactSizeIterator<Item = &'k Datom>, min: usize, attrs: &Attrs) -> Vec<usize> {
+    let width = keys.len().div_ceil(keys.len().div_ceil(WIDTH).max(1));
+    let mut sizes = Vec::new();
+    let (mut size, mut text) = (0, 0);
+    for key in keys {
+        let added = encoded_size(key, attrs);
+        if size == width || (size >= min && text + added > MAX_TEXT) {
+            sizes.push(size);
+            (size, text) = (0, 0);
+        }
+        size += 1;
+        text += added;
+    }
+    sizes.push(size);
+    sizes
+}
