@@ -91,10 +91,10 @@ impl<'a> ReadCache<'a> {
     }
 
     /// The place to remember the value of a token that stands in a slot, unless the slot has since been given to another.
-    pub(crate) fn value_mut(&mut self, token: &mut Token<'a>) -> Option<&mut Option<Value>> {
-        let cached = token.cached_mut()?;
+    pub(crate) fn value_mut(&mut self, token: &Token<'a>) -> Option<&mut Option<Value>> {
+        let cached = token.cached()?;
         let slot = self.slots.get_mut(usize::from(cached.slot?))?;
-        let kept = slot.token.cached_mut()?;
+        let kept = slot.token.cached()?;
         std::ptr::eq(kept.as_str(), cached.as_str()).then_some(&mut slot.value)
     }
 }

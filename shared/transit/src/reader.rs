@@ -47,6 +47,9 @@ pub struct Reader<'a> {
     pub(crate) built: usize,
 }
 
+/// What a step of the reader gives; `None` at the end.
+type Step<'a> = Result<Option<Token<'a>>, ReadError>;
+
 /// A collection that is open.
 #[derive(Debug)]
 enum Frame {
@@ -120,7 +123,7 @@ impl<'a> Reader<'a> {
                 }
                 Some(Frame::Array { first }) => {
                     if self.scan.peek()? == b']' {
-                        return Ok(Some(self.close(Token::ArrayEnd)));
+                        return self.close(Token::ArrayEnd);
                     }
                     if *first {
                         *first = false;
@@ -134,7 +137,7 @@ impl<'a> Reader<'a> {
                     *key = !is_key;
                     if self.scan.peek()? == b']' {
                         // The end is seen again, and then taken, when a key is expected.
-                        return Ok(Some(if is_key { self.close(Token::MapEnd) } else { Token::Nil }));
+                        return if is_key { self.close(Token::MapEnd) } else { Ok(Some(Token::Nil)) };
                     }
                     self.scan.expect(b',')?;
                     is_key
@@ -145,7 +148,7 @@ impl<'a> Reader<'a> {
                     if !is_key {
                         self.scan.expect(b':')?;
                     } else if self.scan.peek()? == b'}' {
-                        return Ok(Some(self.close(Token::MapEnd)));
+                        return self.close(Token::MapEnd);
                     } else {
                         if *first {
                             *first = false;
@@ -170,7 +173,7 @@ impl<'a> Reader<'a> {
                         if quote {
                             continue;
                         }
-                        return Ok(Some(token));
+                        return token;
                     }
                     *value_read = true;
                     if self.scan.peek()? == b']' {
@@ -180,9 +183,7 @@ impl<'a> Reader<'a> {
                     false
                 }
             };
-            if let Some(token) = self.value(key)? {
-                return Ok(Some(token));
-            }
+            return self.value(key);
         }
     }
 
@@ -213,10 +214,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn close(&mut self, token: Token<'a>) -> Token<'a> {
+    fn close(&mut self, token: Token<'a>) -> Step<'a> {
         self.scan.advance();
         self.stack.pop();
-        token
+        Ok(Some(token))
     }
 
     fn open(&mut self, frame: Frame) -> Result<(), ReadError> {
@@ -227,36 +228,37 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The first token of the value here; `None` when it is a quoted one, which begins after its tag.
-    fn value(&mut self, key: bool) -> Result<Option<Token<'a>>, ReadError> {
-        Ok(Some(match self.scan.peek()? {
+    /// The first token of the value here. Each branch makes its whole answer: copying a token from one to another is what
+    /// costs most here.
+    fn value(&mut self, key: bool) -> Step<'a> {
+        match self.scan.peek()? {
             b'"' => {
                 let start = self.scan.offset();
-                let token = self.string(key)?;
-                if matches!(token, Token::TagStart(_)) {
+                let step = self.string(key);
+                if matches!(step, Ok(Some(Token::TagStart(_)))) {
                     return Err(ErrorKind::MisplacedTag.at(start));
                 }
-                token
+                step
             }
             b'-' | b'0'..=b'9' => match self.scan.number()? {
-                Number::Integer(number) => Token::Int(number),
-                Number::Text(text) => number(parse_float(text).unwrap_or(f64::NAN)),
+                Number::Integer(number) => Ok(Some(Token::Int(number))),
+                Number::Text(text) => Ok(Some(number(parse_float(text).unwrap_or(f64::NAN)))),
             },
-            b'[' => return self.array(),
-            b'{' => return self.object(),
-            b'n' => self.word("null", Token::Nil)?,
-            b't' => self.word("true", Token::Bool(true))?,
-            b'f' => self.word("false", Token::Bool(false))?,
-            _ => return Err(self.error(ErrorKind::UnexpectedCharacter)),
-        }))
+            b'[' => self.array(),
+            b'{' => self.object(),
+            b'n' => self.word("null", Token::Nil),
+            b't' => self.word("true", Token::Bool(true)),
+            b'f' => self.word("false", Token::Bool(false)),
+            _ => Err(self.error(ErrorKind::UnexpectedCharacter)),
+        }
     }
 
-    fn word(&mut self, word: &str, token: Token<'a>) -> Result<Token<'a>, ReadError> {
+    fn word(&mut self, word: &str, token: Token<'a>) -> Step<'a> {
         self.scan.word(word)?;
-        Ok(token)
+        Ok(Some(token))
     }
 
-    fn array(&mut self) -> Result<Option<Token<'a>>, ReadError> {
+    fn array(&mut self) -> Step<'a> {
         self.open(Frame::Array { first: true })?;
         self.scan.advance();
         if self.scan.peek()? != b'"' {
@@ -273,7 +275,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn object(&mut self) -> Result<Option<Token<'a>>, ReadError> {
+    fn object(&mut self) -> Step<'a> {
         self.open(Frame::Object { key: true, first: true })?;
         self.scan.advance();
         if self.scan.peek()? == b'"' && matches!(self.marker()?, Marker::Tag) {
@@ -282,11 +284,12 @@ impl<'a> Reader<'a> {
         Ok(Some(Token::MapStart))
     }
 
-    fn tag(&mut self, object: bool) -> Result<Option<Token<'a>>, ReadError> {
-        let token = self.string(false)?;
-        let quote = matches!(&token, Token::TagStart(tag) if tag.as_str() == "'");
+    /// The tag here, or the value that it quotes.
+    fn tag(&mut self, object: bool) -> Step<'a> {
+        let step = self.string(false);
+        let quote = matches!(&step, Ok(Some(Token::TagStart(tag))) if tag.as_str() == "'");
         self.replace(Frame::Tag { object, quote, value_read: false });
-        Ok(if quote { None } else { Some(token) })
+        if quote { self.next() } else { step }
     }
 
     fn replace(&mut self, frame: Frame) {
@@ -321,36 +324,39 @@ impl<'a> Reader<'a> {
     }
 
     /// The string here, with its tag or code resolved; cached if that is its due.
-    fn string(&mut self, key: bool) -> Result<Token<'a>, ReadError> {
+    fn string(&mut self, key: bool) -> Step<'a> {
         let start = self.scan.offset();
-        let token = match self.scan.string(&mut self.buffer)? {
-            Raw::Plain(text) => resolve(text, Text::Borrowed, key, &mut self.cache),
-            Raw::Decoded => resolve(&self.buffer, |text| Text::Shared(text.into()), key, &mut self.cache),
-        };
-        token.ok_or(ErrorKind::UnknownCacheCode.at(start))
+        match self.scan.string(&mut self.buffer)? {
+            Raw::Plain(text) => resolve(text, Text::Borrowed, key, start, &mut self.cache),
+            Raw::Decoded => resolve(&self.buffer, |text| Text::Shared(text.into()), key, start, &mut self.cache),
+        }
     }
 }
 
-/// The token of a string; `None` for a code that stands for nothing.
+/// The token of a string that began at `offset`.
 fn resolve<'a, 't>(
     string: &'t str,
     text: impl Fn(&'t str) -> Text<'a>,
     key: bool,
+    offset: usize,
     cache: &mut ReadCache<'a>,
-) -> Option<Token<'a>> {
+) -> Step<'a> {
     let bytes = string.as_bytes();
     let (mut token, cacheable) = match *bytes {
-        [b'^', ..] if is_code(bytes) => return cache.get(bytes),
-        [b'~', tag, ..] => {
-            let token = tagged(string, &text);
-            (token, key || matches!(tag, b':' | b'$' | b'#'))
+        [b'^', ..] if is_code(bytes) => {
+            return match cache.get(bytes) {
+                None => Err(ErrorKind::UnknownCacheCode.at(offset)),
+                repeated => Ok(repeated),
+            };
         }
-        _ => (Token::String(Cached::new(text(string))), key),
+        [b'~', tag, ..] => (tagged(string, &text), key || matches!(tag, b':' | b'$' | b'#')),
+        _ if !key => return Ok(Some(Token::String(Cached::new(text(string))))),
+        _ => (Token::String(Cached::new(text(string))), true),
     };
     if cacheable && long_enough(0, string) {
         cache.insert(&mut token);
     }
-    Some(token)
+    Ok(Some(token))
 }
 
 /// The token of a string that begins with `~` and another character.

@@ -119,39 +119,43 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// The text of a JSON number: its digits, and whether it is an integer of at most 15 digits.
+    /// A JSON number.
     pub(crate) fn number(&mut self) -> Result<Number<'a>, ReadError> {
         let start = self.pos;
-        let negative = self.byte() == Some(b'-');
-        self.pos += usize::from(negative);
+        let bytes = self.rest();
+        let negative = bytes.first() == Some(&b'-');
+        let unsigned = bytes.get(usize::from(negative)..).unwrap_or_default();
         let mut integer = 0_i64;
-        let digits_start = self.pos;
-        while let Some(digit @ b'0'..=b'9') = self.byte() {
-            integer = integer.wrapping_mul(10).wrapping_add(i64::from(digit - b'0'));
-            self.pos += 1;
+        let mut digits = 0;
+        let mut after = None;
+        for &byte in unsigned {
+            if !byte.is_ascii_digit() {
+                after = Some(byte);
+                break;
+            }
+            integer = integer.wrapping_mul(10).wrapping_add(i64::from(byte - b'0'));
+            digits += 1;
         }
-        let digits = self.pos - digits_start;
-        let leading_zero = digits > 1 && self.text.as_bytes().get(digits_start) == Some(&b'0');
+        self.pos += usize::from(negative) + digits;
+        let leading_zero = digits > 1 && unsigned.first() == Some(&b'0');
         if digits == 0 || leading_zero {
             return Err(self.number_error());
         }
-        let fraction = self.byte() == Some(b'.');
-        if fraction {
+        if digits <= 15 && !matches!(after, Some(b'.' | b'e' | b'E')) {
+            return Ok(Number::Integer(if negative { -integer } else { integer }));
+        }
+        if self.byte() == Some(b'.') {
             self.pos += 1;
             self.digits()?;
         }
-        let exponent = matches!(self.byte(), Some(b'e' | b'E'));
-        if exponent {
+        if matches!(self.byte(), Some(b'e' | b'E')) {
             self.pos += 1;
             if matches!(self.byte(), Some(b'+' | b'-')) {
                 self.pos += 1;
             }
             self.digits()?;
         }
-        if fraction || exponent || digits > 15 {
-            return Ok(Number::Text(self.slice(start, self.pos)));
-        }
-        Ok(Number::Integer(if negative { -integer } else { integer }))
+        Ok(Number::Text(self.slice(start, self.pos)))
     }
 
     fn digits(&mut self) -> Result<(), ReadError> {

@@ -129,6 +129,18 @@ pub enum Token<'a> {
 
 impl<'a> Token<'a> {
     /// The text that the token carries.
+    pub(crate) fn cached(&self) -> Option<&Cached<'a>> {
+        match self {
+            Self::String(cached)
+            | Self::Keyword(cached)
+            | Self::Symbol(cached)
+            | Self::Scalar { rep: cached, .. }
+            | Self::TagStart(cached) => Some(cached),
+            _ => None,
+        }
+    }
+
+    /// The text that the token carries, to change.
     pub(crate) fn cached_mut(&mut self) -> Option<&mut Cached<'a>> {
         match self {
             Self::String(cached)

@@ -14,54 +14,63 @@ impl<'a> Reader<'a> {
     ///
     /// Fails with [`ErrorKind::UnexpectedEnd`] where no value begins but the innermost collection, or the text, ends.
     pub fn read_value(&mut self) -> Result<Value, ReadError> {
-        match self.next()? {
-            Some(token) => self.value_from(token),
-            None => Err(self.error(ErrorKind::UnexpectedEnd)),
-        }
+        let step = self.next();
+        self.build(self.token(&step)?)
     }
 
     /// The value whose first token was just taken, as a tree. Strings that a cache code repeats share their text.
+    #[expect(clippy::needless_pass_by_value, reason = "a token stands for its value once")]
     pub fn value_from(&mut self, token: Token<'a>) -> Result<Value, ReadError> {
+        self.build(&token)
+    }
+
+    /// The token of a step within a value. Tokens stay where they were returned to: moving them is what costs most here.
+    fn token<'s>(&self, step: &'s Result<Option<Token<'a>>, ReadError>) -> Result<&'s Token<'a>, ReadError> {
+        match step {
+            Ok(Some(token)) => Ok(token),
+            Ok(None) => Err(self.error(ErrorKind::UnexpectedEnd)),
+            Err(error) => Err(*error),
+        }
+    }
+
+    fn build(&mut self, token: &Token<'a>) -> Result<Value, ReadError> {
         self.built += 1;
         if self.built > self.limits().max_values {
             return Err(self.error(ErrorKind::TooManyValues));
         }
-        Ok(match token {
-            Token::Nil => Value::Nil,
-            Token::Bool(value) => Value::Bool(value),
-            Token::Int(value) => Value::Int(value),
-            Token::Float(value) => Value::Float(value),
-            Token::Uuid(value) => Value::Uuid(value),
-            Token::Instant(value) => Value::Instant(value),
-            Token::String(_) | Token::Keyword(_) | Token::Symbol(_) | Token::Scalar { .. } => self.text(token),
-            Token::ArrayStart => Value::Vector(self.vector()?),
-            Token::MapStart => self.map(&Token::MapEnd)?,
-            Token::TagStart(tag) => self.tagged(tag)?,
-            Token::ArrayEnd | Token::MapEnd | Token::TagEnd => return Err(self.error(ErrorKind::UnexpectedEnd)),
-        })
+        match token {
+            Token::Nil => Ok(Value::Nil),
+            Token::Bool(value) => Ok(Value::Bool(*value)),
+            Token::Int(value) => Ok(Value::Int(*value)),
+            Token::Float(value) => Ok(Value::Float(*value)),
+            Token::Uuid(value) => Ok(Value::Uuid(*value)),
+            Token::Instant(value) => Ok(Value::Instant(*value)),
+            Token::String(_) | Token::Keyword(_) | Token::Symbol(_) | Token::Scalar { .. } => Ok(self.text(token)),
+            Token::ArrayStart => self.vector().map(Value::Vector),
+            Token::MapStart => self.map(&Token::MapEnd),
+            Token::TagStart(tag) => self.tagged(tag, token),
+            Token::ArrayEnd | Token::MapEnd | Token::TagEnd => Err(self.error(ErrorKind::UnexpectedEnd)),
+        }
     }
 
     /// A value with a text, the same for each repetition by a cache code.
-    fn text(&mut self, mut token: Token<'a>) -> Value {
-        let Some(value) = self.cache.value_mut(&mut token) else { return with_text(token) };
-        value.get_or_insert_with(|| with_text(token)).clone()
-    }
-
-    /// The next token, within a collection.
-    fn inner(&mut self) -> Result<Token<'a>, ReadError> {
-        self.next()?.ok_or_else(|| self.error(ErrorKind::UnexpectedEnd))
+    fn text(&mut self, token: &Token<'a>) -> Value {
+        match self.cache.value_mut(token) {
+            Some(value) => value.get_or_insert_with(|| with_text(token)).clone(),
+            None => with_text(token),
+        }
     }
 
     /// The elements up to the end of the array; those of collections within them are gone from the buffer by then.
     fn elements(&mut self) -> Result<(), ReadError> {
         loop {
-            match self.inner()? {
-                Token::ArrayEnd => return Ok(()),
-                token => {
-                    let value = self.value_from(token)?;
-                    self.items.push(value);
-                }
+            let step = self.next();
+            let token = self.token(&step)?;
+            if matches!(token, Token::ArrayEnd) {
+                return Ok(());
             }
+            let value = self.build(token)?;
+            self.items.push(value);
         }
     }
 
@@ -82,33 +91,39 @@ impl<'a> Reader<'a> {
     fn map(&mut self, end: &Token<'a>) -> Result<Value, ReadError> {
         let start = self.entries.len();
         loop {
-            let token = self.inner()?;
-            if token == *end {
+            let step = self.next();
+            let token = self.token(&step)?;
+            if token == end {
                 break;
             }
-            let key = self.value_from(token)?;
-            let value = self.inner()?;
-            if value == *end {
+            let key = self.build(token)?;
+            let step = self.next();
+            let token = self.token(&step)?;
+            if token == end {
                 // Only in `cmap`: the tokens of other maps show a missing value as nil.
                 return Err(self.error(ErrorKind::WrongShape));
             }
-            let value = self.value_from(value)?;
+            let value = self.build(token)?;
             self.entries.push((key, value));
         }
         retain_distinct_keys(&mut self.entries, start);
         Ok(Value::Map(share(&mut self.entries, start)))
     }
 
-    /// The payload of a tag that has to be an array: what precedes its elements.
-    fn payload(&mut self) -> Result<(), ReadError> {
-        match self.inner()? {
-            Token::ArrayStart => Ok(()),
-            _ => Err(self.error(ErrorKind::WrongShape)),
-        }
+    /// Takes the token that has to come next.
+    fn expect(&mut self, expected: &Token<'a>, otherwise: ErrorKind) -> Result<(), ReadError> {
+        let step = self.next();
+        if self.token(&step)? == expected { Ok(()) } else { Err(self.error(otherwise)) }
     }
 
-    fn tagged(&mut self, tag: Cached<'a>) -> Result<Value, ReadError> {
-        let value = match tag.as_str() {
+    /// The payload of a tag that has to be an array: what precedes its elements.
+    fn payload(&mut self) -> Result<(), ReadError> {
+        self.expect(&Token::ArrayStart, ErrorKind::WrongShape)
+    }
+
+    /// A tagged value; `token` is that of its tag.
+    fn tagged(&mut self, tag: &str, token: &Token<'a>) -> Result<Value, ReadError> {
+        let value = match tag {
             "list" => {
                 self.payload()?;
                 Value::List(self.vector()?)
@@ -124,23 +139,21 @@ impl<'a> Reader<'a> {
             "with-meta" => {
                 self.payload()?;
                 let value = self.read_value()?;
-                let complete = self.skip_value()? && self.inner()? == Token::ArrayEnd;
-                if !complete {
+                if !self.skip_value()? {
                     return Err(self.error(ErrorKind::WrongShape));
                 }
+                self.expect(&Token::ArrayEnd, ErrorKind::WrongShape)?;
                 value
             }
             "datascript/Entity" => self.read_value()?,
-            _ => self.opaque(tag)?,
+            _ => self.opaque(tag, token)?,
         };
-        match self.inner()? {
-            Token::TagEnd => Ok(value),
-            _ => Err(self.error(ErrorKind::MisplacedTag)),
-        }
+        self.expect(&Token::TagEnd, ErrorKind::MisplacedTag)?;
+        Ok(value)
     }
 
     /// A tag without a meaning here. One of a single character with a text is the long form of a scalar.
-    fn opaque(&mut self, tag: Cached<'a>) -> Result<Value, ReadError> {
+    fn opaque(&mut self, tag: &str, token: &Token<'a>) -> Result<Value, ReadError> {
         let rep = self.read_value()?;
         let mut characters = tag.chars();
         if let (Some(character), None, Value::String(text)) = (characters.next(), characters.next(), &rep) {
@@ -148,24 +161,25 @@ impl<'a> Reader<'a> {
                 '~' | '^' | '`' | '#' => {}
                 ':' => return Ok(Value::Keyword(Keyword::from(text.clone()))),
                 '$' => return Ok(Value::Symbol(Symbol::from(text.clone()))),
-                _ => return self.value_from(scalar(character, text, &|_| Text::Shared(text.clone()))),
+                _ => return self.build(&scalar(character, text, &|_| Text::Shared(text.clone()))),
             }
         }
-        let tag = match self.text(Token::TagStart(tag)) {
+        let tag = match self.text(token) {
             Value::String(tag) => tag,
-            _ => Arc::default(),
+            _ => Arc::from(tag),
         };
         Ok(Value::Tagged(Arc::new(Tagged { tag, rep })))
     }
 }
 
 /// The value of a token with a text; that of a tag is the tag.
-fn with_text(token: Token<'_>) -> Value {
+fn with_text(token: &Token<'_>) -> Value {
+    let arc = |cached: &Cached<'_>| cached.text.clone().into_arc();
     match token {
-        Token::String(cached) | Token::TagStart(cached) => Value::String(cached.text.into_arc()),
-        Token::Keyword(cached) => Value::Keyword(Keyword::from(cached.text.into_arc())),
-        Token::Symbol(cached) => Value::Symbol(Symbol::from(cached.text.into_arc())),
-        Token::Scalar { tag, rep } => Value::Scalar(Arc::new(Scalar { tag, rep: rep.text.into_arc() })),
+        Token::String(text) | Token::TagStart(text) => Value::String(arc(text)),
+        Token::Keyword(text) => Value::Keyword(Keyword::from(arc(text))),
+        Token::Symbol(text) => Value::Symbol(Symbol::from(arc(text))),
+        Token::Scalar { tag, rep } => Value::Scalar(Arc::new(Scalar { tag: *tag, rep: arc(rep) })),
         _ => Value::Nil,
     }
 }
