@@ -1,0 +1,129 @@
+//! From a token to claims (sync.md 3.2, 3.3, 3.6).
+
+use crate::jwt::Jwt;
+use crate::key_cache::{KeyCache, Lookup};
+use crate::key_set::{FetchError, Key, KeySet};
+use crate::token_cache::{TokenCache, seconds};
+use crate::{Claims, Config, Driver, Provider};
+use protocol::limits::TOKEN_BYTES;
+use std::fmt;
+
+/// The time.
+pub trait Clock {
+    /// Milliseconds since the epoch.
+    fn now_ms(&self) -> i64;
+}
+
+/// Where the identity provider's key set is fetched from.
+#[expect(async_fn_in_trait, reason = "one of the two platforms has futures that cannot cross threads")]
+pub trait KeySetSource {
+    /// The text at `url`, by GET. Reads no more than [`KEY_SET_BYTES`](crate::KEY_SET_BYTES), waits no longer than a few
+    /// seconds, and follows no redirect to another host.
+    ///
+    /// # Errors
+    /// [`FetchError::Status`] for any answer but success, [`FetchError::TooLarge`] or [`FetchError::Transport`].
+    async fn fetch(&self, url: &str) -> Result<String, FetchError>;
+}
+
+/// A token could be neither accepted nor refused. Answered with 500; the text is for logs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// The keys are unknown, and none that is cached fits.
+    #[error(transparent)]
+    KeySet(#[from] FetchError),
+}
+
+/// Verifies tokens and remembers what it has verified. One for a process or isolate.
+pub struct Authenticator<P> {
+    config: Config,
+    ports: P,
+    keys: KeyCache,
+    tokens: TokenCache,
+}
+
+impl<P> Authenticator<P> {
+    /// An authenticator that has seen nothing yet.
+    pub fn new(config: Config, ports: P) -> Self {
+        Self { config, ports, keys: KeyCache::default(), tokens: TokenCache::default() }
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+}
+
+impl<P: Clock + KeySetSource> Authenticator<P> {
+    /// The claims of a token, or none when the caller is unauthenticated: no token, or one that is malformed, forged,
+    /// expired or made out to somebody else.
+    ///
+    /// # Errors
+    /// When the key set cannot be fetched and no cached key fits.
+    pub async fn claims(&self, token: Option<&str>) -> Result<Option<Claims>, AuthError> {
+        match (&self.config.driver, token) {
+            (Driver::None { identity }, _) => Ok(Some(identity.claims())),
+            (_, None) => Ok(None),
+            (_, Some(token)) if token.is_empty() || token.len() > TOKEN_BYTES => Ok(None),
+            (Driver::Static { token: secret, identity }, Some(token)) => {
+                Ok(secret.matches(token).then(|| identity.claims()))
+            }
+            (Driver::Cognito(provider), Some(token)) => self.verify(provider, token).await,
+        }
+    }
+
+    /// Checks what costs nothing first; a key is looked for, and perhaps fetched, for a token that is otherwise right.
+    async fn verify(&self, provider: &Provider, token: &str) -> Result<Option<Claims>, AuthError> {
+        let now = self.ports.now_ms();
+        if let Some(claims) = self.tokens.get(token, now) {
+            return Ok(Some(claims));
+        }
+        let Some(jwt) = Jwt::parse(token).filter(|jwt| is_current(&jwt.claims, now) && provider.accepts(&jwt.claims))
+        else {
+            return Ok(None);
+        };
+        match self.key(provider, &jwt.kid, now).await {
+            Ok(Some(key)) if key.verifies(&jwt) => {
+                self.tokens.put(token, &jwt.claims, now);
+                Ok(Some(jwt.claims))
+            }
+            Ok(_) => Ok(None),
+            Err(_) if provider.allow_unverified => Ok(Some(jwt.claims)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn key(&self, provider: &Provider, kid: &str, now: i64) -> Result<Option<Key>, FetchError> {
+        match self.keys.lookup(kid, now) {
+            Lookup::Found(key) => Ok(Some(key)),
+            Lookup::Unknown => Ok(None),
+            Lookup::Failed(error) => Err(error),
+            Lookup::Fetch { again } => {
+                let url = provider.jwks_url.as_deref().ok_or(FetchError::NoUrl)?;
+                let set = self.ports.fetch(url).await.and_then(|text| KeySet::parse(&text));
+                self.keys.fetched(set, kid, again, self.ports.now_ms())
+            }
+        }
+    }
+}
+
+impl<P> fmt::Debug for Authenticator<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticator").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// Whether a token has not expired: without an end given as a number it never does, and it is valid before the second
+/// of its end, with no allowance for clocks that differ.
+fn is_current(claims: &Claims, now: i64) -> bool {
+    claims.exp().is_none_or(|exp| exp > seconds(now))
+}
+
+impl Provider {
+    /// Whether the claims name this provider and one of the client ids. An id token names its client as `aud`, an access
+    /// token as `client_id`; a list of clients is refused.
+    fn accepts(&self, claims: &Claims) -> bool {
+        let client = claims.get("aud").or_else(|| claims.get("client_id")).and_then(|id| id.as_str());
+        let issued_here = self.issuer.as_deref().is_some_and(|issuer| claims.text("iss") == Some(issuer));
+        issued_here && client.is_some_and(|client| self.client_ids.iter().any(|id| id == client))
+    }
+}

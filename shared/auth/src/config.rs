@@ -1,0 +1,247 @@
+//! Settings of authentication.
+
+use crate::{Claims, Secret, jwt};
+use protocol::limits::TOKEN_BYTES;
+use serde_json::{Map, Value};
+
+/// How callers are authenticated, and the secrets beside tokens.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who vouches for callers.
+    pub driver: Driver,
+    /// `DB_SYNC_ADMIN_TOKEN`: the operator's token (sync.md 3.5).
+    pub admin_token: Option<Secret>,
+    /// `ASSET_LINK_SECRET`: signs links to assets (sync.md 6.4).
+    pub asset_link_secret: Option<Secret>,
+}
+
+/// Who vouches for callers: `DB_SYNC_AUTH_DRIVER` (sync.md 3.6).
+#[derive(Clone, Debug)]
+pub enum Driver {
+    /// `cognito`, the default: tokens of an identity provider.
+    Cognito(Provider),
+    /// `static`: whoever has the one token is the one user.
+    Static {
+        /// `DB_SYNC_AUTH_TOKEN`.
+        token: Secret,
+        /// Who that is.
+        identity: Identity,
+    },
+    /// `none`: everybody is the one user.
+    None {
+        /// Who that is.
+        identity: Identity,
+    },
+}
+
+/// The identity provider whose tokens count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Provider {
+    /// `COGNITO_ISSUER`: the `iss` of its tokens. None: no token counts.
+    pub issuer: Option<String>,
+    /// `COGNITO_CLIENT_ID` and `COGNITO_CLIENT_IDS`: who its tokens may be made out to. Empty: no token counts.
+    pub client_ids: Vec<String>,
+    /// `COGNITO_JWKS_URL`: its public keys.
+    pub jwks_url: Option<String>,
+    /// `DB_SYNC_ALLOW_UNVERIFIED_JWT_CLAIMS`: tokens count unverified while the keys cannot be fetched (sync.md 3.2).
+    pub allow_unverified: bool,
+}
+
+/// The one user of the `static` and `none` drivers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Identity(Claims);
+
+impl Identity {
+    /// A user of that id.
+    pub fn new(user_id: &str, email: Option<&str>, username: Option<&str>) -> Self {
+        let mut claims = Map::new();
+        claims.insert("sub".to_owned(), Value::from(user_id));
+        if let Some(email) = email {
+            claims.insert("email".to_owned(), Value::from(email));
+        }
+        if let Some(username) = username {
+            claims.insert("username".to_owned(), Value::from(username));
+            // The claim that the index stores.
+            claims.insert("cognito:username".to_owned(), Value::from(username));
+        }
+        Self(Claims::new(claims))
+    }
+
+    pub(crate) fn claims(&self) -> Claims {
+        self.0.clone()
+    }
+}
+
+/// Settings that cannot be served with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// `DB_SYNC_AUTH_DRIVER` names none of the drivers.
+    #[error("DB_SYNC_AUTH_DRIVER must be cognito, static or none, not {0:?}")]
+    UnknownDriver(String),
+    /// The `static` driver has no token to compare with.
+    #[error("DB_SYNC_AUTH_DRIVER=static needs DB_SYNC_AUTH_TOKEN")]
+    MissingToken,
+    /// No request could carry the configured token.
+    #[error("DB_SYNC_AUTH_TOKEN is longer than {TOKEN_BYTES} bytes")]
+    TokenTooLong,
+}
+
+impl Config {
+    /// Reads the settings by their names. An empty value counts as none.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let get = |name: &str| lookup(name).filter(|value| !value.is_empty());
+        let secret = |name: &str| get(name).and_then(Secret::new);
+        let identity = || {
+            let user_id = get("DB_SYNC_STATIC_USER_ID");
+            Identity::new(
+                user_id.as_deref().unwrap_or("user"),
+                get("DB_SYNC_STATIC_EMAIL").as_deref(),
+                get("DB_SYNC_STATIC_USERNAME").as_deref(),
+            )
+        };
+        let driver = match get("DB_SYNC_AUTH_DRIVER").map(|name| name.to_lowercase()).as_deref() {
+            None | Some("cognito") => Driver::Cognito(Provider {
+                issuer: get("COGNITO_ISSUER"),
+                client_ids: client_ids(get("COGNITO_CLIENT_ID"), get("COGNITO_CLIENT_IDS")),
+                jwks_url: get("COGNITO_JWKS_URL"),
+                allow_unverified: get("DB_SYNC_ALLOW_UNVERIFIED_JWT_CLAIMS").is_some_and(|value| is_truthy(&value)),
+            }),
+            Some("static") => {
+                let token = get("DB_SYNC_AUTH_TOKEN").ok_or(ConfigError::MissingToken)?;
+                if token.len() > TOKEN_BYTES {
+                    return Err(ConfigError::TokenTooLong);
+                }
+                let token = Secret::new(token).ok_or(ConfigError::MissingToken)?;
+                Driver::Static { token, identity: identity() }
+            }
+            Some("none") => Driver::None { identity: identity() },
+            Some(other) => return Err(ConfigError::UnknownDriver(other.to_owned())),
+        };
+        Ok(Self { driver, admin_token: secret("DB_SYNC_ADMIN_TOKEN"), asset_link_secret: secret("ASSET_LINK_SECRET") })
+    }
+
+    /// Whether the header `x-db-sync-admin-token` is the operator's token.
+    pub fn is_admin(&self, header: Option<&str>) -> bool {
+        match (&self.admin_token, header) {
+            (Some(token), Some(header)) => token.matches(header),
+            _ => false,
+        }
+    }
+
+    /// What to log at the start when not every caller proves who they are.
+    pub fn warning(&self) -> Option<&'static str> {
+        match &self.driver {
+            Driver::Cognito(Provider { allow_unverified: true, .. }) => {
+                Some("DB_SYNC_ALLOW_UNVERIFIED_JWT_CLAIMS: forged tokens count while the key set cannot be fetched")
+            }
+            Driver::Cognito(_) => None,
+            Driver::Static { .. } => Some("DB_SYNC_AUTH_DRIVER=static: whoever has the token is the one user"),
+            Driver::None { .. } => Some("DB_SYNC_AUTH_DRIVER=none: every caller is the one user"),
+        }
+    }
+
+    /// Whether a request without a token may have claims.
+    pub fn accepts_missing_token(&self) -> bool {
+        matches!(self.driver, Driver::None { .. })
+    }
+
+    /// The claims of a token that was verified before, on the way here (sync.md 2.3, 7.1): with an identity provider
+    /// its payload as it stands. Never an answer to the question whether a request may pass.
+    pub fn verified_before(&self, token: Option<&str>) -> Option<Claims> {
+        match &self.driver {
+            Driver::Cognito(_) => jwt::payload(token?),
+            Driver::Static { token: secret, identity } => {
+                token.is_some_and(|token| secret.matches(token)).then(|| identity.claims())
+            }
+            Driver::None { identity } => Some(identity.claims()),
+        }
+    }
+}
+
+/// The allow-list of client ids: entries of the list are trimmed, blank ones ignored.
+fn client_ids(one: Option<String>, list: Option<String>) -> Vec<String> {
+    let list = list.unwrap_or_default();
+    let listed = list.split(',').map(str::trim).map(str::to_owned);
+    one.into_iter().chain(listed).filter(|id| !id.trim().is_empty()).collect()
+}
+
+fn is_truthy(value: &str) -> bool {
+    ["1", "true", "yes", "on"].iter().any(|yes| value.eq_ignore_ascii_case(yes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(settings: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::from_lookup(|name| settings.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    fn provider(settings: &[(&str, &str)]) -> Provider {
+        match config(settings).unwrap().driver {
+            Driver::Cognito(provider) => provider,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn client_ids_are_trimmed_and_fail_closed() {
+        let ids = |settings: &[(&str, &str)]| provider(settings).client_ids;
+        assert_eq!(ids(&[("COGNITO_CLIENT_ID", "a"), ("COGNITO_CLIENT_IDS", " b ,, c,  ")]), ["a", "b", "c"]);
+        assert_eq!(ids(&[("COGNITO_CLIENT_IDS", "b")]), ["b"]);
+        assert!(ids(&[]).is_empty());
+        assert!(ids(&[("COGNITO_CLIENT_ID", " "), ("COGNITO_CLIENT_IDS", " , ")]).is_empty());
+    }
+
+    #[test]
+    fn drivers_are_chosen_explicitly() {
+        assert!(matches!(config(&[]).unwrap().driver, Driver::Cognito(_)));
+        assert!(matches!(config(&[("DB_SYNC_AUTH_DRIVER", "")]).unwrap().driver, Driver::Cognito(_)));
+        assert!(matches!(config(&[("DB_SYNC_AUTH_DRIVER", "None")]).unwrap().driver, Driver::None { .. }));
+        let token = ("DB_SYNC_AUTH_TOKEN", "t");
+        assert!(matches!(config(&[("DB_SYNC_AUTH_DRIVER", "STATIC"), token]).unwrap().driver, Driver::Static { .. }));
+        let error = |settings: &[(&str, &str)]| config(settings).unwrap_err();
+        assert_eq!(error(&[("DB_SYNC_AUTH_DRIVER", "static")]), ConfigError::MissingToken);
+        assert_eq!(error(&[("DB_SYNC_AUTH_DRIVER", "Ldap"), token]), ConfigError::UnknownDriver("ldap".to_owned()));
+        let long = "x".repeat(TOKEN_BYTES + 1);
+        let long = [("DB_SYNC_AUTH_DRIVER", "static"), ("DB_SYNC_AUTH_TOKEN", &*long)];
+        assert_eq!(error(&long), ConfigError::TokenTooLong);
+    }
+
+    #[test]
+    fn the_unverified_flag_must_be_said_plainly() {
+        let flag = |value| provider(&[("DB_SYNC_ALLOW_UNVERIFIED_JWT_CLAIMS", value)]).allow_unverified;
+        assert!(["1", "true", "TRUE", "yes", "On"].into_iter().all(flag));
+        assert!(!["", "0", "false", "no", "off", "2", "true "].into_iter().any(flag));
+        assert!(config(&[("DB_SYNC_ALLOW_UNVERIFIED_JWT_CLAIMS", "1")]).unwrap().warning().is_some());
+        assert!(config(&[]).unwrap().warning().is_none());
+    }
+
+    #[test]
+    fn the_admin_token_is_compared_whole() {
+        let config_with = config(&[("DB_SYNC_ADMIN_TOKEN", "admin-secret")]).unwrap();
+        assert!(config_with.is_admin(Some("admin-secret")));
+        for header in [None, Some(""), Some("admin-secre"), Some("admin-secret "), Some("Admin-secret")] {
+            assert!(!config_with.is_admin(header), "{header:?}");
+        }
+        for header in [None, Some(""), Some("x")] {
+            assert!(
+                !config(&[]).unwrap().is_admin(header)
+                    && !config(&[("DB_SYNC_ADMIN_TOKEN", "")]).unwrap().is_admin(header)
+            );
+        }
+    }
+
+    #[test]
+    fn no_secret_is_printed() {
+        let settings = [
+            ("DB_SYNC_AUTH_DRIVER", "static"),
+            ("DB_SYNC_AUTH_TOKEN", "hidden-1"),
+            ("DB_SYNC_ADMIN_TOKEN", "hidden-2"),
+            ("ASSET_LINK_SECRET", "hidden-3"),
+            ("DB_SYNC_STATIC_EMAIL", "hidden@example.com"),
+        ];
+        let printed = format!("{:?}", config(&settings).unwrap());
+        assert!(!printed.contains("hidden"), "{printed}");
+    }
+}
