@@ -2,13 +2,35 @@
 //!
 //! Everything the server decides about a graph is decided here, over two ports: [`sql::Sql`] for storage and
 //! [`Clock`] for the time. Adapters (the Durable Object, a native server) own sockets and streams and move bytes.
+//!
+//! [`Graph`] is one graph; [`session`] is what a socket says to it; [`rules`] are the pure functions over database
+//! values that decide about transactions; [`snapshot`] is its rows on the wire.
 
+pub mod faults;
+pub mod rules;
+pub mod session;
+pub mod snapshot;
 pub mod sql;
 #[cfg(feature = "rusqlite")]
 pub mod sql_rusqlite;
+
+mod error;
+mod graph;
+mod pipeline;
+mod store;
+
+pub use error::{Error, Result};
+pub use graph::{Graph, Options, Position, Pull};
+pub use pipeline::{Answer, Outcome};
 
 /// The time, in milliseconds since the epoch. Log rows carry it (sync.md 11.9).
 pub trait Clock {
     /// Now.
     fn now_ms(&self) -> i64;
+}
+
+impl<F: Fn() -> i64> Clock for F {
+    fn now_ms(&self) -> i64 {
+        self()
+    }
 }

@@ -1,0 +1,291 @@
+//! One graph: its storage, what is cached of it, and what runs over it.
+
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+use datascript::{Attrs, Conn, Db, Nodes};
+use protocol::pull::{LoggedTx, PullWriter};
+
+use crate::Clock;
+use crate::error::{Error, Result};
+use crate::rules::{self, Facts};
+use crate::snapshot::{Encoding, Export, RunningExports};
+use crate::sql::{Sql, SqlError};
+use crate::store::kvs::Kvs;
+use crate::store::meta::Meta;
+use crate::store::{self, kvs, log, meta};
+
+/// Transactions of one piece of a pull, in bytes of their texts.
+const PULL_BYTES: usize = 1 << 20;
+
+/// Attribute names a connection may have seen before it is reopened with a fresh interner: far more than any graph
+/// uses, so that only a client that invents names gets there.
+const MAX_ATTRS: usize = 100_000;
+
+/// Settings of a graph.
+#[derive(Copy, Clone, Debug)]
+pub struct Options {
+    /// Memory for clean tree nodes, in bytes (datascript.md 13.3).
+    pub cache_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { cache_bytes: 24 << 20 }
+    }
+}
+
+/// The server state of one graph over its database.
+///
+/// Synchronous throughout: one message is handled to its end before the next. Opens lazily and reads little: rows 0
+/// and 1 for the first transaction, none for `hello` and `pull`. Whatever fails to be stored is forgotten and read
+/// again, so that memory and storage agree after every outcome.
+pub struct Graph<S> {
+    pub(crate) sql: Rc<S>,
+    pub(crate) clock: Box<dyn Clock>,
+    options: Options,
+    /// Whether the tables are known to exist.
+    tables: bool,
+    /// Whether row 0 is known to exist.
+    created: bool,
+    pub(crate) meta: Option<Meta>,
+    open: Option<Open>,
+    pub(crate) exports: RunningExports,
+    /// Grows when an upload or a reset takes the graph over.
+    pub(crate) upload_epoch: u64,
+    /// Grows when the graph is wiped.
+    generation: u64,
+}
+
+/// A graph whose database was opened.
+pub(crate) struct Open {
+    pub(crate) conn: Conn,
+    /// What the rules remember of it.
+    pub(crate) facts: Facts,
+}
+
+/// The counter and the checksum, as `hello` shows them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Transactions so far.
+    pub t: i64,
+    /// Absent until the first transaction or finished upload.
+    pub checksum: Option<String>,
+}
+
+/// A pull under way (sync.md 5.1): the transactions up to the counter at its start.
+#[derive(Debug)]
+#[must_use = "a pull without its end is no JSON"]
+pub struct Pull {
+    last: i64,
+    position: Position,
+    writer: Option<PullWriter>,
+    generation: u64,
+    ended: bool,
+}
+
+impl<S: Sql + 'static> Graph<S> {
+    /// A graph over a database that may be empty. Nothing is read yet.
+    pub fn new(sql: S, clock: impl Clock + 'static, options: Options) -> Self {
+        Self {
+            sql: Rc::new(sql),
+            clock: Box::new(clock),
+            options,
+            tables: false,
+            created: false,
+            meta: None,
+            open: None,
+            exports: RunningExports::default(),
+            upload_epoch: 0,
+            generation: 0,
+        }
+    }
+
+    /// The database.
+    pub fn sql(&self) -> &S {
+        &self.sql
+    }
+
+    /// Whether an upload closed the graph: the local half of readiness (sync.md 5). The other half is the index's flag.
+    pub fn is_uploading(&mut self) -> Result<bool> {
+        Ok(self.meta()?.uploading)
+    }
+
+    /// The counter and the checksum. A graph that was never written gets its first rows (sync.md 9.4); one that is
+    /// being uploaded is left alone (D-06).
+    pub fn position(&mut self) -> Result<Position> {
+        self.create_if_empty()?;
+        let meta = self.meta()?;
+        Ok(Position { t: meta.t, checksum: meta.checksum.clone() })
+    }
+
+    /// Starts a pull of the transactions after `since`.
+    pub fn pull(&mut self, since: i64) -> Result<Pull> {
+        let position = self.position()?;
+        Ok(Pull { last: since, position, writer: None, generation: self.generation, ended: false })
+    }
+
+    /// Appends the next piece of a pull, about a megabyte, to `out`. False: there was no more.
+    ///
+    /// # Errors
+    /// [`Error::Replaced`] when the graph was wiped in between.
+    pub fn pull_piece(&mut self, pull: &mut Pull, out: &mut String) -> Result<bool> {
+        if pull.ended {
+            return Ok(false);
+        }
+        if pull.generation != self.generation {
+            return Err(Error::Replaced);
+        }
+        let mut writer = pull.writer.take().unwrap_or_else(|| PullWriter::begin(out, pull.position.t));
+        let (mut bytes, mut more) = (0, false);
+        log::read(&*self.sql, pull.last, pull.position.t, &mut |t, tx, outliner_op| {
+            if bytes >= PULL_BYTES {
+                more = true;
+                return ControlFlow::Break(());
+            }
+            bytes += tx.len();
+            pull.last = t;
+            writer.row(out, &LoggedTx { t, tx, outliner_op });
+            ControlFlow::Continue(())
+        })?;
+        if more {
+            pull.writer = Some(writer);
+        } else {
+            pull.ended = true;
+            writer.end(out, pull.position.checksum.as_deref());
+        }
+        Ok(true)
+    }
+
+    /// A whole pull as one text.
+    pub fn pull_text(&mut self, since: i64) -> Result<String> {
+        let mut out = String::new();
+        let mut pull = self.pull(since)?;
+        while self.pull_piece(&mut pull, &mut out)? {}
+        Ok(out)
+    }
+
+    /// Starts sending the rows (sync.md 10.3).
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] while an upload runs.
+    pub fn begin_export(&mut self, encoding: Encoding) -> Result<Export> {
+        if self.is_uploading()? {
+            return Err(Error::NotReady);
+        }
+        self.exports.begin(&*self.sql, encoding)
+    }
+
+    /// The next bytes of an export, about a megabyte; `None` at its end.
+    ///
+    /// # Errors
+    /// [`Error::Replaced`] when the graph was wiped under it: the stream must break off.
+    pub fn next_chunk(&mut self, export: &mut Export) -> Result<Option<Vec<u8>>> {
+        export.next(&*self.sql)
+    }
+
+    /// Ends an export, complete or not.
+    pub fn end_export(&mut self, export: Export) -> Result<()> {
+        drop(export);
+        Ok(self.exports.forget_ended(&*self.sql)?)
+    }
+
+    /// Removes everything the graph stores (sync.md 5.5). The adapter closes the sockets.
+    pub fn reset(&mut self) -> Result<()> {
+        self.forget();
+        self.replaced();
+        self.upload_epoch += 1;
+        (self.tables, self.created) = (false, false);
+        Ok(self.sql.delete_all()?)
+    }
+
+    /// The current database value.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] while an upload runs.
+    pub fn db(&mut self) -> Result<&Db> {
+        Ok(self.open()?.conn.db())
+    }
+
+    /// To be called before the first statement of every operation.
+    pub(crate) fn ensure_tables(&mut self) -> Result<()> {
+        if !self.tables {
+            store::ensure(&*self.sql)?;
+            self.tables = true;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn meta(&mut self) -> Result<&mut Meta> {
+        self.ensure_tables()?;
+        let loaded = match self.meta.take() {
+            Some(meta) => meta,
+            None => meta::load(&*self.sql)?,
+        };
+        Ok(self.meta.insert(loaded))
+    }
+
+    /// The open database.
+    pub(crate) fn open(&mut self) -> Result<&mut Open> {
+        if self.meta()?.uploading {
+            return Err(Error::NotReady);
+        }
+        let open = match self.open.take() {
+            Some(open) if open.conn.db().attrs().len() <= MAX_ATTRS => open,
+            _ => self.open_anew()?,
+        };
+        Ok(self.open.insert(open))
+    }
+
+    fn open_anew(&mut self) -> Result<Open> {
+        let attrs = Attrs::new(rules::attrs::PRESET);
+        let storage = Rc::new(Kvs(Rc::clone(&self.sql)));
+        let nodes = Rc::new(Nodes::new(Some(storage), Rc::clone(&attrs), self.options.cache_bytes));
+        let greatest = kvs::greatest_addr(&*self.sql)?.and_then(|addr| u32::try_from(addr).ok()).unwrap_or(0);
+        let mut conn = Conn::open(nodes, rules::static_schema(attrs), greatest)?;
+        let writes = conn.take_writes()?;
+        if !writes.is_empty() {
+            let t = self.meta()?.t;
+            self.sql.transaction(&mut || {
+                kvs::put(&*self.sql, &writes.rows)?;
+                meta::advance(&*self.sql, t, None)
+            })?;
+        }
+        self.created = true;
+        Ok(Open { conn, facts: Facts::default() })
+    }
+
+    /// Opens, and thereby creates, a graph without row 0.
+    fn create_if_empty(&mut self) -> Result<()> {
+        if self.created || self.meta()?.uploading {
+            return Ok(());
+        }
+        if kvs::exists(&*self.sql, 0)? {
+            self.created = true;
+            return Ok(());
+        }
+        self.open().map(|_| ())
+    }
+
+    /// Drops everything cached; the next access reads storage.
+    pub(crate) fn forget(&mut self) {
+        self.open = None;
+        self.meta = None;
+        self.created = false;
+    }
+
+    /// The rows are no longer those that exports and pulls began to read.
+    pub(crate) fn replaced(&mut self) {
+        self.exports.replace();
+        self.generation += 1;
+    }
+}
+
+impl From<datascript::Error> for Error {
+    fn from(error: datascript::Error) -> Self {
+        match error {
+            datascript::Error::Storage(error) => Self::Sql(SqlError::Other(error.to_string())),
+            other => Self::Corrupt(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Writing a batch: everything it did, in one storage transaction (sync.md 11.9, datascript.md 13.4).
+
+use std::cell::Cell;
+
+use super::entry::Pending;
+use crate::error::{Error, Result};
+use crate::faults::{self, Point};
+use crate::graph::Graph;
+use crate::sql::{Sql, SqlError};
+use crate::store::{kvs, log, meta};
+
+impl<S: Sql + 'static> Graph<S> {
+    /// Stores what the connection and the pending log hold. After an error the caller forgets both.
+    pub(super) fn commit(&mut self, pending: &Pending) -> Result<()> {
+        let writes = self.open()?.conn.take_writes()?;
+        if writes.is_empty() && pending.log.is_empty() {
+            return Ok(());
+        }
+        faults::reach(Point::CommitBeforeStorage)?;
+        let sql = &*self.sql;
+        let exports = &mut self.exports;
+        let fault = Cell::new(None);
+        let outcome = sql.transaction(&mut || {
+            if !exports.is_empty() {
+                let rows = writes.rows.iter().map(|row| row.addr);
+                let overwritten: Vec<i64> =
+                    rows.chain(writes.deleted.iter().copied()).map(i64::from).collect();
+                exports.save(sql, &overwritten)?;
+            }
+            kvs::put(sql, &writes.rows)?;
+            kvs::delete(sql, &writes.deleted)?;
+            if let Err(reached) = faults::reach(Point::CommitInsideStorage) {
+                fault.set(Some(reached));
+                return Err(SqlError::Other("fault".into()));
+            }
+            if pending.log.is_empty() {
+                return Ok(());
+            }
+            log::append(sql, &pending.log)?;
+            meta::advance(sql, pending.t, pending.checksum.as_deref())
+        });
+        if let Some(reached) = fault.take() {
+            return Err(reached);
+        }
+        outcome.map_err(Error::from)?;
+        let meta = self.meta()?;
+        meta.t = pending.t;
+        meta.checksum.clone_from(&pending.checksum);
+        faults::reach(Point::CommitAfterStorage)
+    }
+}

@@ -1,0 +1,214 @@
+//! One entry of a batch, in memory (sync.md 11.4–11.10).
+
+use datascript::{Datom, Db, Report};
+use protocol::{TxEntry, limits};
+use transit::Value;
+
+use super::failure::Failure;
+use crate::graph::Open;
+use crate::rules::{self, Facts, Op, checksum, chunk, deletion, normalise, prepare, sanitise, validate};
+use crate::store::log::LogRow;
+
+/// Items from which on an entry is split (sync.md 11.10).
+const LARGE: usize = 500;
+
+/// What the entries so far did beside the database value.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) t: i64,
+    pub(super) checksum: Option<String>,
+    pub(super) log: Vec<LogRow>,
+    now: i64,
+}
+
+impl Pending {
+    pub(super) fn new(t: i64, checksum: Option<String>, now: i64) -> Self {
+        Self { t, checksum, log: Vec::new(), now }
+    }
+
+    /// Appends the row of a transaction.
+    fn push(&mut self, tx: String, entry: &TxEntry<'_>) {
+        self.t += 1;
+        let outliner_op = entry.op_name().map(str::to_owned);
+        self.log.push(LogRow { t: self.t, tx, created_at: self.now, outliner_op });
+    }
+}
+
+/// Why an entry stops: its own fault, or the graph's.
+enum Stop {
+    Entry(Failure),
+    Graph(datascript::Error),
+    /// The entry speaks of something that is gone, and its operation may (sync.md 11.7).
+    Tolerated,
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Entry(failure)
+    }
+}
+
+impl From<datascript::Error> for Stop {
+    fn from(error: datascript::Error) -> Self {
+        rules::Error::from(error).into()
+    }
+}
+
+impl From<rules::Error> for Stop {
+    fn from(error: rules::Error) -> Self {
+        Failure::from_rule(error).map_or_else(Self::Graph, Self::Entry)
+    }
+}
+
+/// Applies an entry to the open graph. The outer error is the graph's, the inner one the entry's; after the latter
+/// nothing of the entry remains.
+pub(super) fn apply(
+    open: &mut Open,
+    pending: &mut Pending,
+    entry: &TxEntry<'_>,
+) -> Result<Result<(), Failure>, datascript::Error> {
+    match try_apply(open, pending, entry) {
+        Ok(()) | Err(Stop::Tolerated) => Ok(Ok(())),
+        Err(Stop::Entry(failure)) => Ok(Err(failure)),
+        Err(Stop::Graph(error)) => Err(error),
+    }
+}
+
+fn try_apply(open: &mut Open, pending: &mut Pending, entry: &TxEntry<'_>) -> Result<(), Stop> {
+    let op = entry.outliner_op.as_deref().map(Op::parse);
+    let items = decode(&entry.tx)?;
+    let decoded_none = items.is_empty();
+    let db = open.conn.db().clone();
+    let items = sanitise::sanitise(&db, op, items)?;
+    if items.is_empty() {
+        return match op {
+            Some(op) if op.is_delete() && decoded_none => Err(Failure::new("delete tx input is empty").into()),
+            _ => Ok(()),
+        };
+    }
+    if items.len() >= LARGE && op != Some(Op::DbMigrate) {
+        large(open, pending, entry, op, &db, items)
+    } else {
+        small(open, pending, entry, op, &db, items)
+    }
+}
+
+/// An entry that is one transaction.
+fn small(
+    open: &mut Open,
+    pending: &mut Pending,
+    entry: &TxEntry<'_>,
+    op: Option<Op>,
+    db: &Db,
+    items: Vec<Value>,
+) -> Result<(), Stop> {
+    let Some(step) = transact(&mut open.facts, db, op, items)? else { return Ok(()) };
+    if let Some(logged) = step.logged {
+        let changes = checksum::Changes::Items(&logged.items);
+        let checksum = checksum::update(pending.checksum.as_deref(), db, &step.report.db_after, changes)?;
+        pending.checksum = Some(checksum.to_string());
+        pending.push(logged.tx, entry);
+    }
+    open.conn.install(step.report);
+    Ok(())
+}
+
+/// An entry that is split: all of its transactions or none (sync.md 11.10).
+fn large(
+    open: &mut Open,
+    pending: &mut Pending,
+    entry: &TxEntry<'_>,
+    op: Option<Op>,
+    db: &Db,
+    items: Vec<Value>,
+) -> Result<(), Stop> {
+    let mut reports: Vec<Report> = Vec::new();
+    let mut texts = Vec::new();
+    for chunk in chunk::chunks(db, items) {
+        let current = reports.last().map_or(db, |report| &report.db_after);
+        match transact(&mut open.facts, current, op, chunk) {
+            Ok(Some(step)) => {
+                texts.extend(step.logged.map(|logged| logged.tx));
+                reports.push(step.report);
+            }
+            Ok(None) => {}
+            Err(stop) => {
+                // What was learnt from the dropped chunks does not hold.
+                open.facts = Facts::default();
+                return Err(stop);
+            }
+        }
+    }
+    if let Some(last) = reports.last() {
+        let datoms: Vec<Datom> = reports.iter().flat_map(|report| report.tx_data.iter().cloned()).collect();
+        let changes = checksum::Changes::Datoms(&datoms);
+        let checksum = checksum::update(pending.checksum.as_deref(), db, &last.db_after, changes)?;
+        if !texts.is_empty() {
+            pending.checksum = Some(checksum.to_string());
+        }
+    }
+    texts.into_iter().for_each(|tx| pending.push(tx, entry));
+    reports.into_iter().for_each(|report| open.conn.install(report));
+    Ok(())
+}
+
+/// One transaction, not installed yet.
+struct Step {
+    report: Report,
+    /// Absent where nothing changed.
+    logged: Option<Logged>,
+}
+
+/// What goes into the log.
+struct Logged {
+    items: Vec<Value>,
+    tx: String,
+}
+
+/// Sync.md 11.5–11.8. `None`: nothing happens, not even to the transaction counter of the database.
+fn transact(facts: &mut Facts, db: &Db, op: Option<Op>, items: Vec<Value>) -> Result<Option<Step>, Stop> {
+    let mut items = prepare::prepare(db, op, items)?;
+    deletion::clean_up(db, &mut items)?;
+    if items.is_empty() {
+        return Ok(None);
+    }
+    let report = match datascript::with(db, &items) {
+        Ok(report) => report,
+        Err(error) if op.is_some_and(Op::tolerates_missing_entities) && is_missing_entity(&error) => {
+            return Err(Stop::Tolerated);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut scope = facts.scope(&report.tx_data);
+    let exempt = op == Some(Op::DbMigrate) || !validate::is_db_graph(&mut scope, db)?;
+    if !exempt {
+        validate::validate(&mut scope, &report)?;
+    }
+    if report.tx_data.is_empty() {
+        // Exempt transactions count even when they change nothing (datascript.md 10.2).
+        return Ok(exempt.then_some(Step { report, logged: None }));
+    }
+    if report.tx_data.iter().any(|datom| datascript::datom_too_large(datom)) {
+        return Err(Failure::too_large().into());
+    }
+    let items = normalise::normalise(&mut scope, &report.db_before, &report.db_after, &report.tx_data)?;
+    let tx = transit::write_string(&Value::vector(items.iter().cloned()));
+    if tx.len() > limits::ROW_CONTENT_BYTES {
+        return Err(Failure::too_large().into());
+    }
+    Ok(Some(Step { report, logged: Some(Logged { items, tx }) }))
+}
+
+fn is_missing_entity(error: &datascript::Error) -> bool {
+    matches!(error, datascript::Error::Transact(refusal) if refusal.kind == datascript::ErrorKind::EntityIdMissing)
+}
+
+/// The items of an entry: a vector or list in Transit.
+fn decode(tx: &str) -> Result<Vec<Value>, Failure> {
+    let value = transit::read_str(tx).map_err(|error| Failure::new(format!("undecodable transaction: {error}")))?;
+    match value {
+        Value::Nil => Ok(Vec::new()),
+        Value::Vector(items) | Value::List(items) | Value::Set(items) => Ok(items.to_vec()),
+        _ => Err(Failure::new("transaction data is not a sequence")),
+    }
+}

@@ -1,0 +1,46 @@
+//! Why an entry fails, as its sender hears it (sync.md 11.3).
+
+use transit::Value;
+use uuid::Uuid;
+
+use crate::rules;
+
+/// A refused entry.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// For people: no stack, no stored value.
+    pub(super) detail: String,
+    /// Blocks that the entry refers to and the graph does not hold.
+    pub(super) missing_block_uuids: Vec<Uuid>,
+}
+
+impl Failure {
+    pub(super) fn new(detail: impl Into<String>) -> Self {
+        Self { detail: detail.into(), missing_block_uuids: Vec::new() }
+    }
+
+    /// D-34: a row of the entry would pass what one row holds.
+    pub(super) fn too_large() -> Self {
+        Self::new("entry too large to store")
+    }
+
+    /// Sorts what a rule or the transactor says: refusals are the entry's fault, anything else is the graph's.
+    pub(super) fn from_rule(error: rules::Error) -> Result<Self, datascript::Error> {
+        match error {
+            rules::Error::Db(datascript::Error::Transact(refusal)) => {
+                let missing = refusal.entity_id.as_ref().and_then(missing_block);
+                Ok(Self { detail: refusal.message.clone(), missing_block_uuids: missing.into_iter().collect() })
+            }
+            rules::Error::Db(error) => Err(error),
+            refusal => Ok(Self::new(refusal.to_string())),
+        }
+    }
+}
+
+/// The uuid of a reference `[:block/uuid uuid]`.
+fn missing_block(reference: &Value) -> Option<Uuid> {
+    match reference.as_seq()? {
+        [attr, uuid] if attr.as_keyword()?.as_str() == "block/uuid" => uuid.as_uuid(),
+        _ => None,
+    }
+}

@@ -1,0 +1,77 @@
+//! A batch of transactions, from the request to storage (sync.md 11, datascript.md 13.4).
+//!
+//! Entries are applied in memory one after the other; what they did is written in one storage transaction at the end.
+//! A failing entry drops its own value only. If the write fails, nothing of the batch happened.
+
+mod answer;
+mod commit;
+mod entry;
+mod failure;
+mod gate;
+
+use protocol::{Reject, RejectReason, TxBatch};
+
+pub use answer::{Answer, Outcome};
+
+use crate::error::Result;
+use crate::faults::{self, Point};
+use crate::graph::Graph;
+use crate::sql::Sql;
+use entry::Pending;
+
+impl<S: Sql + 'static> Graph<S> {
+    /// Applies a batch.
+    ///
+    /// Whatever a client can do wrong is an [`Answer::Reject`].
+    ///
+    /// # Errors
+    /// The graph cannot be read. Nothing of the batch is stored then.
+    pub fn tx_batch(&mut self, batch: &TxBatch<'_>) -> Result<Outcome> {
+        if let Some(reject) = gate::check(self.meta()?, batch) {
+            return Ok(Outcome::unchanged(Answer::Reject(reject)));
+        }
+        let outcome = self.apply(batch);
+        if outcome.is_err() {
+            self.forget();
+        }
+        outcome
+    }
+
+    fn apply(&mut self, batch: &TxBatch<'_>) -> Result<Outcome> {
+        let now = self.clock.now_ms();
+        let before = self.meta()?.clone();
+        let mut pending = Pending::new(before.t, before.checksum, now);
+        let mut success_tx_ids = Vec::new();
+        let mut failed = None;
+        for entry in &batch.txs {
+            match entry::apply(self.open()?, &mut pending, entry)? {
+                Ok(()) => success_tx_ids.extend(entry.tx_id),
+                Err(failure) => {
+                    failed = Some((failure, entry.tx_id));
+                    break;
+                }
+            }
+        }
+        if let Err(error) = self.commit(&pending) {
+            if matches!(error, crate::Error::Fault(_)) {
+                return Err(error);
+            }
+            self.forget();
+            return Ok(Outcome::unstored(self.meta()?, error));
+        }
+        let Pending { t, checksum, .. } = pending;
+        let answer = match failed {
+            None => Answer::Ok { t, checksum },
+            Some((failure, failed_tx_id)) => Answer::Reject(Reject {
+                error_detail: Some(failure.detail),
+                success_tx_ids,
+                failed_tx_id,
+                missing_block_uuids: failure.missing_block_uuids,
+                checksum,
+                ..Reject::new(RejectReason::DbTransactFailed, Some(t))
+            }),
+        };
+        faults::reach(Point::BatchBeforeBroadcast)?;
+        Ok(Outcome { answer, changed: (t > before.t).then_some(t), failure: None })
+    }
+}

@@ -1,0 +1,68 @@
+//! Frames as they arrive, and what they say.
+
+use protocol::client::RAW_PING;
+use protocol::server::MessageError;
+use protocol::{ClientMessage, InvalidRequest, limits};
+
+/// One WebSocket frame from a client.
+#[derive(Copy, Clone, Debug)]
+pub enum Frame<'a> {
+    /// Text.
+    Text(&'a str),
+    /// Bytes: never valid (sync.md 7.2).
+    Binary(&'a [u8]),
+}
+
+/// How a socket is to be closed.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// Close code.
+    pub code: u16,
+    /// Reason text.
+    pub reason: &'static str,
+}
+
+impl Close {
+    /// The message passes [`limits::MESSAGE_BYTES`].
+    pub const TOO_LARGE: Self = Self { code: 1009, reason: "message too large" };
+    /// The user lost access to the graph (D-18).
+    pub const ACCESS_REVOKED: Self = Self { code: 1008, reason: "access revoked" };
+    /// The graph was removed (sync.md 5.5).
+    pub const GRAPH_DELETED: Self = Self { code: 1000, reason: "graph deleted" };
+}
+
+/// What a frame says.
+#[derive(Debug)]
+pub enum Message<'a> {
+    /// The raw text `ping`, where the platform does not answer it by itself (sync.md 7.1).
+    RawPing,
+    /// A message.
+    Client(ClientMessage<'a>),
+    /// No message.
+    Invalid(InvalidRequest),
+    /// Too long to be looked at.
+    TooLarge,
+}
+
+impl<'a> Message<'a> {
+    /// Reads a frame.
+    pub fn parse(frame: Frame<'a>) -> Self {
+        match frame {
+            Frame::Text(text) if text.len() > limits::MESSAGE_BYTES => Self::TooLarge,
+            Frame::Binary(bytes) if bytes.len() > limits::MESSAGE_BYTES => Self::TooLarge,
+            Frame::Text(RAW_PING) => Self::RawPing,
+            Frame::Text(text) => ClientMessage::parse(text).map_or_else(Self::Invalid, Self::Client),
+            Frame::Binary(_) => Self::Invalid(InvalidRequest::Malformed),
+        }
+    }
+
+    /// Whether it changes the graph: then the sender's membership is checked again first (D-18).
+    pub const fn is_write(&self) -> bool {
+        matches!(self, Self::Client(ClientMessage::TxBatch(_)))
+    }
+
+    /// The reply to what cannot be handled.
+    pub(super) fn error(error: impl Into<MessageError>) -> String {
+        protocol::ServerMessage::Error(error.into()).to_json()
+    }
+}

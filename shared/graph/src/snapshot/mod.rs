@@ -1,0 +1,17 @@
+//! Snapshots: the rows of a graph on the wire, both ways (sync.md 10).
+
+mod export;
+mod frame_reader;
+mod frame_writer;
+mod import;
+mod inflate;
+mod row_parser;
+mod upload;
+
+pub use export::{Encoding, Export};
+pub use frame_reader::{FrameError, FrameReader};
+pub use frame_writer::FrameWriter;
+pub use upload::{Upload, UploadError, Uploaded};
+
+pub(crate) use export::RunningExports;
+pub(crate) use upload::Plan;

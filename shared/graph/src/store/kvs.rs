@@ -1,0 +1,212 @@
+//! The rows of the three trees (sync.md 9.3), and their copies for exports and uploads.
+
+use std::borrow::Cow;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+use datascript::{Addr, Row, Storage, StorageError};
+
+use super::statements::Statements;
+use crate::sql::{Param, Sql, SqlError};
+
+static UPSERT: Statements =
+    Statements::new("INSERT OR REPLACE INTO kvs (addr, content, addresses) VALUES ", "(?,?,?)", "", 3);
+static STAGE: Statements =
+    Statements::new("INSERT OR REPLACE INTO upload_rows (addr, content, addresses) VALUES ", "(?,?,?)", "", 3);
+static DELETE: Statements = Statements::new("DELETE FROM kvs WHERE addr IN (", "?", ")", 1);
+static SAVE: Statements = Statements::new(
+    "INSERT OR IGNORE INTO export_rows (export, addr, content, addresses) \
+     SELECT ?, addr, content, addresses FROM kvs WHERE addr IN (",
+    "?",
+    ")",
+    1,
+);
+
+/// Which table uploaded rows go to.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// The graph itself, closed to everyone else.
+    Live,
+    /// A table apart, until [`merge_staged`].
+    Staged,
+}
+
+/// Writes rows over what their addresses held.
+pub(crate) fn put(sql: &impl Sql, rows: &[Row]) -> Result<(), SqlError> {
+    put_into(sql, Target::Live, rows)
+}
+
+/// [`put`] into either table.
+pub(crate) fn put_into(sql: &impl Sql, target: Target, rows: &[Row]) -> Result<(), SqlError> {
+    let statements = match target {
+        Target::Live => &UPSERT,
+        Target::Staged => &STAGE,
+    };
+    let mut params = Vec::with_capacity(3 * rows.len().min(statements.capacity(0)));
+    for part in rows.chunks(statements.capacity(0)) {
+        params.clear();
+        for row in part {
+            params.push(Param::Int(i64::from(row.addr)));
+            params.push(Param::Text(&row.content));
+            params.push(Param::opt(row.addresses.as_deref()));
+        }
+        sql.execute(statements.text(part.len()), &params)?;
+    }
+    Ok(())
+}
+
+/// Moves the staged rows of an upload over the live ones.
+pub(crate) fn merge_staged(sql: &impl Sql) -> Result<(), SqlError> {
+    sql.execute(
+        "INSERT OR REPLACE INTO kvs (addr, content, addresses) SELECT addr, content, addresses FROM upload_rows",
+        &[],
+    )?;
+    drop_staged(sql)
+}
+
+/// Forgets the staged rows of an upload.
+pub(crate) fn drop_staged(sql: &impl Sql) -> Result<(), SqlError> {
+    sql.execute("DELETE FROM upload_rows", &[])
+}
+
+/// Deletes rows (garbage of the trees, datascript.md 6.4).
+pub(crate) fn delete(sql: &impl Sql, addrs: &[Addr]) -> Result<(), SqlError> {
+    for part in addrs.chunks(DELETE.capacity(0)) {
+        let params: Vec<_> = part.iter().map(|&addr| Param::Int(i64::from(addr))).collect();
+        sql.execute(DELETE.text(part.len()), &params)?;
+    }
+    Ok(())
+}
+
+/// Deletes everything a graph stores; the tables stay (reset import, sync.md 10.4).
+pub(crate) fn wipe(sql: &impl Sql) -> Result<(), SqlError> {
+    ["DELETE FROM kvs", "DELETE FROM tx_log", "DELETE FROM sync_meta", "DELETE FROM export_rows"]
+        .iter()
+        .try_for_each(|statement| sql.execute(statement, &[]))
+}
+
+/// Number of rows.
+pub(crate) fn count(sql: &impl Sql) -> Result<i64, SqlError> {
+    one_int(sql, "SELECT count(*) FROM kvs").map(Option::unwrap_or_default)
+}
+
+/// The greatest address in use.
+pub(crate) fn greatest_addr(sql: &impl Sql) -> Result<Option<i64>, SqlError> {
+    one_int(sql, "SELECT max(addr) FROM kvs")
+}
+
+fn one_int(sql: &impl Sql, statement: &str) -> Result<Option<i64>, SqlError> {
+    let mut found = None;
+    sql.query(statement, &[], &mut |row| {
+        found = row.int(0)?;
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(found)
+}
+
+/// Whether a row exists.
+pub(crate) fn exists(sql: &impl Sql, addr: i64) -> Result<bool, SqlError> {
+    let mut found = false;
+    sql.query("SELECT 1 FROM kvs WHERE addr = ?", &[Param::Int(addr)], &mut |_| {
+        found = true;
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(found)
+}
+
+/// One row.
+pub(crate) fn get(sql: &impl Sql, addr: Addr) -> Result<Option<Row>, SqlError> {
+    let mut found = None;
+    sql.query("SELECT content, addresses FROM kvs WHERE addr = ?", &[Param::Int(i64::from(addr))], &mut |row| {
+        let content = row.text(0)?.map(Cow::into_owned).unwrap_or_default();
+        found = Some(Row { addr, content, addresses: row.text(1)?.map(Cow::into_owned) });
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(found)
+}
+
+/// Saves the stored rows at some addresses for an export that has not read them yet.
+pub(crate) fn save_for_export(sql: &impl Sql, export: i64, addrs: &[i64]) -> Result<(), SqlError> {
+    for part in addrs.chunks(SAVE.capacity(1)) {
+        let params: Vec<_> = std::iter::once(export).chain(part.iter().copied()).map(Param::Int).collect();
+        sql.execute(SAVE.text(part.len()), &params)?;
+    }
+    Ok(())
+}
+
+/// Forgets rows saved for other exports than these.
+pub(crate) fn drop_saved_except(sql: &impl Sql, running: &[i64]) -> Result<(), SqlError> {
+    let mut ended = Vec::new();
+    sql.query("SELECT DISTINCT export FROM export_rows", &[], &mut |row| {
+        ended.extend(row.int(0)?.filter(|export| !running.contains(export)));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    ended
+        .into_iter()
+        .try_for_each(|export| sql.execute("DELETE FROM export_rows WHERE export = ?", &[Param::Int(export)]))
+}
+
+/// A stored row as an export carries it.
+#[derive(Debug)]
+pub(crate) struct StoredRow {
+    pub(crate) addr: i64,
+    pub(crate) content: String,
+    pub(crate) addresses: Option<String>,
+}
+
+/// Rows with `after < addr <= last` in order, until they pass `budget` bytes. The flag tells whether there were no more.
+pub(crate) fn page(sql: &impl Sql, after: i64, last: i64, budget: usize) -> Result<(Vec<StoredRow>, bool), SqlError> {
+    read_page(
+        sql,
+        "SELECT addr, content, addresses FROM kvs WHERE addr > ? AND addr <= ? ORDER BY addr",
+        &[Param::Int(after), Param::Int(last)],
+        budget,
+    )
+}
+
+/// [`page`] over the rows saved for an export.
+pub(crate) fn saved_page(
+    sql: &impl Sql,
+    export: i64,
+    after: i64,
+    budget: usize,
+) -> Result<(Vec<StoredRow>, bool), SqlError> {
+    read_page(
+        sql,
+        "SELECT addr, content, addresses FROM export_rows WHERE export = ? AND addr > ? ORDER BY addr",
+        &[Param::Int(export), Param::Int(after)],
+        budget,
+    )
+}
+
+fn read_page(
+    sql: &impl Sql,
+    statement: &str,
+    params: &[Param<'_>],
+    budget: usize,
+) -> Result<(Vec<StoredRow>, bool), SqlError> {
+    let (mut rows, mut bytes, mut complete) = (Vec::new(), 0_usize, true);
+    sql.query(statement, params, &mut |row| {
+        if bytes >= budget {
+            complete = false;
+            return Ok(ControlFlow::Break(()));
+        }
+        let addr = row.int(0)?.unwrap_or_default();
+        let content = row.text(1)?.map(Cow::into_owned).unwrap_or_default();
+        let addresses = row.text(2)?.map(Cow::into_owned);
+        bytes = bytes.saturating_add(content.len()).saturating_add(addresses.as_deref().map_or(0, str::len));
+        rows.push(StoredRow { addr, content, addresses });
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok((rows, complete))
+}
+
+/// The rows as the engine reads them.
+#[derive(Debug)]
+pub(crate) struct Kvs<S>(pub(crate) Rc<S>);
+
+impl<S: Sql> Storage for Kvs<S> {
+    fn load(&self, addr: Addr) -> Result<Option<Row>, StorageError> {
+        get(&*self.0, addr).map_err(|error| StorageError(error.to_string()))
+    }
+}

@@ -1,0 +1,55 @@
+//! The transaction log (sync.md 9.1, 11.9).
+
+use std::borrow::Cow;
+use std::ops::ControlFlow;
+
+use super::statements::Statements;
+use crate::sql::{Param, Sql, SqlError};
+
+static APPEND: Statements =
+    Statements::new("INSERT INTO tx_log (t, tx, created_at, outliner_op) VALUES ", "(?,?,?,?)", "", 4);
+
+/// A row to be appended.
+#[derive(Debug)]
+pub(crate) struct LogRow {
+    pub(crate) t: i64,
+    /// Transit text of the normalised transaction.
+    pub(crate) tx: String,
+    /// Milliseconds since the epoch.
+    pub(crate) created_at: i64,
+    pub(crate) outliner_op: Option<String>,
+}
+
+/// Appends rows.
+pub(crate) fn append(sql: &impl Sql, rows: &[LogRow]) -> Result<(), SqlError> {
+    let mut params = Vec::with_capacity(4 * rows.len().min(APPEND.capacity(0)));
+    for part in rows.chunks(APPEND.capacity(0)) {
+        params.clear();
+        for row in part {
+            params.push(Param::Int(row.t));
+            params.push(Param::Text(&row.tx));
+            params.push(Param::Int(row.created_at));
+            params.push(Param::opt(row.outliner_op.as_deref()));
+        }
+        sql.execute(APPEND.text(part.len()), &params)?;
+    }
+    Ok(())
+}
+
+/// Shows the rows with `since < t <= until` in order, until `row` answers [`ControlFlow::Break`].
+pub(crate) fn read(
+    sql: &impl Sql,
+    since: i64,
+    until: i64,
+    row: &mut dyn FnMut(i64, &str, Option<&str>) -> ControlFlow<()>,
+) -> Result<(), SqlError> {
+    sql.query(
+        "SELECT t, tx, outliner_op FROM tx_log WHERE t > ? AND t <= ? ORDER BY t",
+        &[Param::Int(since), Param::Int(until)],
+        &mut |columns| {
+            let t = columns.int(0)?.unwrap_or_default();
+            let tx = columns.text(1)?.unwrap_or(Cow::Borrowed(""));
+            Ok(row(t, &tx, columns.text(2)?.as_deref()))
+        },
+    )
+}

@@ -1,0 +1,52 @@
+//! `sync_meta`: the counter, the checksum, the upload flag (sync.md 9.2).
+
+use std::ops::ControlFlow;
+
+use crate::sql::{Param, Sql, SqlError};
+
+/// The values of `sync_meta`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Meta {
+    /// Transactions so far.
+    pub(crate) t: i64,
+    /// Checksum of the graph; absent until the first transaction or finished upload.
+    pub(crate) checksum: Option<String>,
+    /// Whether an upload is under way.
+    pub(crate) uploading: bool,
+}
+
+pub(crate) fn load(sql: &impl Sql) -> Result<Meta, SqlError> {
+    let mut meta = Meta::default();
+    sql.query("SELECT key, value FROM sync_meta", &[], &mut |row| {
+        let value = row.text(1)?.unwrap_or_default();
+        match row.text(0)?.as_deref() {
+            Some("t") => meta.t = value.parse().unwrap_or(0),
+            Some("checksum") => meta.checksum = Some(value.into_owned()),
+            Some("snapshot-uploading?") => meta.uploading = value == "true",
+            _ => {}
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(meta)
+}
+
+/// Stores the counter and, where there is one, the checksum.
+pub(crate) fn advance(sql: &impl Sql, t: i64, checksum: Option<&str>) -> Result<(), SqlError> {
+    let t = t.to_string();
+    match checksum {
+        Some(checksum) => sql.execute(
+            "INSERT OR REPLACE INTO sync_meta (key, value) VALUES ('t', ?), ('checksum', ?)",
+            &[Param::Text(&t), Param::Text(checksum)],
+        ),
+        None => sql.execute("INSERT OR REPLACE INTO sync_meta (key, value) VALUES ('t', ?)", &[Param::Text(&t)]),
+    }
+}
+
+/// Stores the upload flag.
+pub(crate) fn set_uploading(sql: &impl Sql, uploading: bool) -> Result<(), SqlError> {
+    let value = if uploading { "true" } else { "false" };
+    sql.execute(
+        "INSERT OR REPLACE INTO sync_meta (key, value) VALUES ('snapshot-uploading?', ?)",
+        &[Param::Text(value)],
+    )
+}

@@ -1,0 +1,11 @@
+//! The tables of one graph and the statements over them (sync.md 9).
+//!
+//! Nothing here decides anything; every write is meant to run inside a transaction that the caller opens.
+
+pub(crate) mod kvs;
+pub(crate) mod log;
+pub(crate) mod meta;
+mod schema;
+mod statements;
+
+pub(crate) use schema::ensure;

@@ -1,0 +1,56 @@
+//! Table definitions (sync.md 9.1).
+
+use std::ops::ControlFlow;
+
+use crate::sql::{Sql, SqlError};
+
+/// The three tables of the reference, and two of our own that are empty while nothing runs: rows saved for running
+/// exports (sync.md 10.3), and rows of an upload into an open graph that wait for its end.
+const TABLES: [&str; 5] = [
+    "CREATE TABLE IF NOT EXISTS kvs (addr INTEGER PRIMARY KEY, content TEXT, addresses JSON)",
+    "CREATE TABLE IF NOT EXISTS tx_log (t INTEGER PRIMARY KEY, tx TEXT NOT NULL, created_at INTEGER, outliner_op TEXT)",
+    "CREATE TABLE IF NOT EXISTS sync_meta (key TEXT PRIMARY KEY, value TEXT)",
+    "CREATE TABLE IF NOT EXISTS export_rows (export INTEGER, addr INTEGER, content TEXT, addresses JSON, \
+     PRIMARY KEY (export, addr)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS upload_rows (addr INTEGER PRIMARY KEY, content TEXT, addresses JSON)",
+];
+
+const PROBES: [&str; 3] =
+    ["SELECT 1 FROM kvs LIMIT 1", "SELECT 1 FROM tx_log LIMIT 1", "SELECT 1 FROM sync_meta LIMIT 1"];
+
+/// Creates what is missing and drops what an export or an upload left behind when the process ended.
+///
+/// Where a definition is refused, the tables may still be there and usable: only a failing probe is an error
+/// (sync.md 5, ensure-schema).
+pub(crate) fn ensure(sql: &impl Sql) -> Result<(), SqlError> {
+    if let Err(refused) = define(sql) {
+        if PROBES.iter().any(|probe| sql.execute(probe, &[]).is_err()) {
+            return Err(refused);
+        }
+    }
+    Ok(())
+}
+
+fn define(sql: &impl Sql) -> Result<(), SqlError> {
+    for table in TABLES {
+        sql.execute(table, &[])?;
+    }
+    // Graphs of older servers lack the column.
+    if sql.execute("SELECT outliner_op FROM tx_log LIMIT 0", &[]).is_err() {
+        sql.execute("ALTER TABLE tx_log ADD COLUMN outliner_op TEXT", &[])?;
+    }
+    for (probe, wipe) in [
+        ("SELECT 1 FROM export_rows LIMIT 1", "DELETE FROM export_rows"),
+        ("SELECT 1 FROM upload_rows LIMIT 1", "DELETE FROM upload_rows"),
+    ] {
+        let mut left = false;
+        sql.query(probe, &[], &mut |_| {
+            left = true;
+            Ok(ControlFlow::Break(()))
+        })?;
+        if left {
+            sql.execute(wipe, &[])?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! Exports while the graph is written to (sync.md 10.3, D-08).
+
+use std::io::Read;
+
+use datascript::Row;
+use flate2::read::GzDecoder;
+use graph::snapshot::{Encoding, Export, FrameError, FrameReader};
+
+use super::support::{TestGraph, TestRow, count, frame, new_graph, rows_of, upload};
+
+/// About `n` kilobytes of rows that look like a graph.
+fn rows(n: i64) -> Vec<TestRow> {
+    let root = r#"["^ ","~:eavt",2,"~:aevt",3,"~:avet",4]"#;
+    let mut rows = vec![(0, root.to_owned(), None), (1, "[]".to_owned(), None)];
+    rows.extend((2..n).map(|addr| (addr, format!("[\"{addr}\",\"{}\"]", "x".repeat(1000)), Some("[1]".to_owned()))));
+    rows
+}
+
+fn filled(n: i64) -> (TestGraph, std::rc::Rc<graph::sql_rusqlite::Rusqlite>) {
+    let (mut graph, sql) = new_graph();
+    upload(&mut graph, ("true", "true", ""), false, &[&frame(&rows(n))]).unwrap();
+    (graph, sql)
+}
+
+fn drain(graph: &mut TestGraph, export: &mut Export) -> Vec<Vec<u8>> {
+    let mut chunks = Vec::new();
+    while let Some(chunk) = graph.next_chunk(export).unwrap() {
+        chunks.push(chunk);
+    }
+    assert!(graph.next_chunk(export).unwrap().is_none(), "the end stays the end");
+    chunks
+}
+
+fn decode(bytes: &[u8]) -> Vec<TestRow> {
+    let mut rows = Vec::new();
+    let mut reader = FrameReader::new();
+    reader
+        .feed(bytes, |Row { addr, content, addresses }| {
+            rows.push((i64::from(addr), content, addresses));
+            Ok::<_, FrameError>(())
+        })
+        .unwrap();
+    reader.end().unwrap();
+    rows
+}
+
+#[test]
+fn frames_of_about_a_megabyte() {
+    let (mut graph, sql) = filled(5000);
+    let mut export = graph.begin_export(Encoding::Identity).unwrap();
+    assert_eq!(export.row_count(), 5000);
+    let chunks = drain(&mut graph, &mut export);
+    assert!(chunks.len() >= 4);
+    assert!(chunks.iter().all(|chunk| chunk.len() < 1_100_000));
+    assert_eq!(decode(&chunks.concat()), rows_of(&sql));
+}
+
+#[test]
+fn gzip_is_one_stream() {
+    let (mut graph, sql) = filled(3000);
+    let mut export = graph.begin_export(Encoding::Gzip).unwrap();
+    let packed = drain(&mut graph, &mut export).concat();
+    let mut plain = Vec::new();
+    GzDecoder::new(&packed[..]).read_to_end(&mut plain).unwrap();
+    assert_eq!(decode(&plain), rows_of(&sql));
+}
+
+#[test]
+fn an_empty_graph_is_an_empty_stream() {
+    let (mut graph, _) = new_graph();
+    let mut export = graph.begin_export(Encoding::Identity).unwrap();
+    assert_eq!(export.row_count(), 0);
+    assert!(drain(&mut graph, &mut export).is_empty());
+}
+
+#[test]
+fn a_replaced_graph_breaks_the_stream() {
+    let (mut graph, sql) = filled(3000);
+    let mut export = graph.begin_export(Encoding::Identity).unwrap();
+    graph.next_chunk(&mut export).unwrap().unwrap();
+    upload(&mut graph, ("true", "true", ""), false, &[&frame(&rows(10))]).unwrap();
+    assert!(matches!(graph.next_chunk(&mut export), Err(graph::Error::Replaced)));
+    assert_eq!(count(&sql, "export_rows"), 0);
+
+    let mut export = graph.begin_export(Encoding::Identity).unwrap();
+    graph.reset().unwrap();
+    assert!(matches!(graph.next_chunk(&mut export), Err(graph::Error::Replaced)));
+}
+
+#[test]
+fn a_graph_under_upload_is_not_exported() {
+    let (mut graph, _) = new_graph();
+    upload(&mut graph, ("true", "false", ""), false, &[&frame(&rows(10))]).unwrap();
+    assert!(matches!(graph.begin_export(Encoding::Identity), Err(graph::Error::NotReady)));
+}

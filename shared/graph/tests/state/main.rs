@@ -1,0 +1,6 @@
+//! The state of a graph over a real database, driven through its public face.
+
+mod exports;
+mod frames;
+mod support;
+mod uploads;

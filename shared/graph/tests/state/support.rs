@@ -1,0 +1,80 @@
+//! A graph in memory, and shorthands.
+
+use std::rc::Rc;
+
+use graph::sql::{Param, Sql};
+use graph::sql_rusqlite::Rusqlite;
+use graph::snapshot::{FrameWriter, UploadError, Uploaded};
+use graph::{Graph, Options};
+use protocol::query::UploadQuery;
+
+pub(crate) type TestGraph = Graph<Rc<Rusqlite>>;
+
+/// A fixed time for log rows.
+pub(crate) const NOW: i64 = 1_755_000_000_000;
+
+pub(crate) fn open(sql: &Rc<Rusqlite>) -> TestGraph {
+    Graph::new(Rc::clone(sql), || NOW, Options::default())
+}
+
+pub(crate) fn new_graph() -> (TestGraph, Rc<Rusqlite>) {
+    let sql = Rc::new(Rusqlite::in_memory().unwrap());
+    (open(&sql), sql)
+}
+
+/// A row as tests write it.
+pub(crate) type TestRow = (i64, String, Option<String>);
+
+pub(crate) fn frame(rows: &[TestRow]) -> Vec<u8> {
+    let mut writer = FrameWriter::new();
+    rows.iter().for_each(|(addr, content, addresses)| writer.row(*addr, content, addresses.as_deref()));
+    writer.finish()
+}
+
+pub(crate) fn rows_of(sql: &Rusqlite) -> Vec<TestRow> {
+    let mut rows = Vec::new();
+    sql.query("SELECT addr, content, addresses FROM kvs ORDER BY addr", &[], &mut |row| {
+        rows.push((row.int(0)?.unwrap(), row.text(1)?.unwrap().into_owned(), row.text(2)?.map(Into::into)));
+        Ok(std::ops::ControlFlow::Continue(()))
+    })
+    .unwrap();
+    rows
+}
+
+pub(crate) fn count(sql: &Rusqlite, table: &str) -> i64 {
+    let mut count = 0;
+    sql.query(&format!("SELECT count(*) FROM {table}"), &[], &mut |row| {
+        count = row.int(0)?.unwrap();
+        Ok(std::ops::ControlFlow::Continue(()))
+    })
+    .unwrap();
+    count
+}
+
+pub(crate) fn meta(sql: &Rusqlite, key: &str) -> Option<String> {
+    let mut value = None;
+    sql.query("SELECT value FROM sync_meta WHERE key = ?", &[Param::Text(key)], &mut |row| {
+        value = row.text(0)?.map(Into::into);
+        Ok(std::ops::ControlFlow::Continue(()))
+    })
+    .unwrap();
+    value
+}
+
+/// A whole upload request, as the HTTP layer drives it.
+pub(crate) fn upload(
+    graph: &mut TestGraph,
+    query: (&str, &str, &str),
+    gzip: bool,
+    pieces: &[&[u8]],
+) -> Result<Uploaded, UploadError> {
+    let query = UploadQuery::new(Some(query.0), Some(query.1), Some(query.2));
+    let mut upload = graph.begin_upload(&query, gzip, pieces.iter().any(|piece| !piece.is_empty()))?;
+    if upload.closes_graph() {
+        graph.close_for_upload(&mut upload)?;
+    }
+    for piece in pieces {
+        graph.feed_upload(&mut upload, piece)?;
+    }
+    graph.end_upload(upload)
+}

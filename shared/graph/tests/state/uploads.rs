@@ -1,0 +1,258 @@
+//! Uploads: complete, in pieces, broken, in each other's way (sync.md 10.4, 10.5).
+
+use std::io::Write;
+use std::rc::Rc;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use graph::faults::{self, Point};
+use graph::snapshot::UploadError;
+use graph::sql::{Param, Sql};
+use protocol::query::UploadQuery;
+
+use super::support::{TestRow, count, frame, meta, new_graph, open, rows_of, upload};
+
+const SUM: &str = "00112233445566aa";
+
+/// A graph without datoms, as a client would upload it.
+fn empty_tree() -> Vec<TestRow> {
+    let trees = ["eavt", "aevt", "avet"].map(|tree| format!(r#""~:{tree}-metadata",["^ ","~:count",0,"~:shift",0]"#));
+    let root = format!(
+        r#"["^ ","~:schema",["^ "],"~:max-eid",0,"~:max-tx",536870912,"~:eavt",1000001,"~:aevt",1000002,"~:avet",1000003,{},"~:max-addr",1000003,"~:branching-factor",32,"~:ref-type","~:strong"]"#,
+        trees.join(",")
+    );
+    let leaf = r#"["^ ","~:keys",[]]"#;
+    vec![
+        (0, root, None),
+        (1, "[]".into(), None),
+        (1_000_001, leaf.into(), None),
+        (1_000_002, leaf.into(), None),
+        (1_000_003, leaf.into(), None),
+    ]
+}
+
+fn filler(from: i64, to: i64) -> Vec<TestRow> {
+    (from..to).map(|addr| (addr, format!("[\"row\",{addr}]"), (addr % 3 == 0).then(|| "[1,2]".into()))).collect()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn one_request_replaces_the_graph() {
+    let (mut graph, sql) = new_graph();
+    assert_eq!(graph.position().unwrap().t, 0);
+    let rows = [empty_tree(), filler(1_000_004, 1_001_000)].concat();
+    let done = upload(&mut graph, ("true", "true", SUM), false, &[&frame(&rows)]).unwrap();
+    assert_eq!((done.count, done.opened), (rows.len() as u64, true));
+    assert_eq!(rows_of(&sql), rows);
+    let position = graph.position().unwrap();
+    assert_eq!((position.t, position.checksum.as_deref()), (0, Some(SUM)));
+    assert!(!graph.is_uploading().unwrap());
+}
+
+#[test]
+fn pieces_gzip_and_several_requests() {
+    let (mut graph, sql) = new_graph();
+    let rows = [empty_tree(), filler(1_000_004, 1_002_000)].concat();
+    let (first, second) = rows.split_at(700);
+    let packed = gzip(&[frame(&first[..20]), frame(&first[20..])].concat());
+    let pieces: Vec<&[u8]> = packed.chunks(100).collect();
+    let done = upload(&mut graph, ("true", "false", ""), true, &pieces).unwrap();
+    assert_eq!((done.count, done.opened), (700, false));
+    assert!(graph.is_uploading().unwrap());
+    assert!(matches!(graph.db(), Err(graph::Error::NotReady)));
+    assert_eq!(graph.position().unwrap().t, 0, "answered without opening");
+
+    let mut graph = open(&sql);
+    assert!(graph.is_uploading().unwrap(), "closed across a restart");
+    let done = upload(&mut graph, ("0", "1", SUM), false, &[&frame(second)]).unwrap();
+    assert_eq!((done.count, done.opened), (second.len() as u64, true));
+    assert_eq!(rows_of(&sql), rows);
+    assert_eq!(count(&sql, "upload_rows"), 0);
+    assert_eq!(meta(&sql, "checksum").as_deref(), Some(SUM));
+}
+
+#[test]
+fn empty_bodies() {
+    let (mut graph, sql) = new_graph();
+    let done = upload(&mut graph, ("false", "true", SUM), false, &[]).unwrap();
+    assert_eq!((done.count, done.opened), (0, true));
+    assert_eq!(meta(&sql, "checksum").as_deref(), Some(SUM));
+    graph.position().unwrap();
+    let before = rows_of(&sql);
+    assert!(matches!(upload(&mut graph, ("true", "true", ""), false, &[]), Err(UploadError::MissingBody)));
+    assert!(matches!(upload(&mut graph, ("true", "true", ""), true, &[]), Err(UploadError::MissingBody)));
+    assert_eq!(rows_of(&sql), before);
+    assert!(!graph.is_uploading().unwrap());
+    let done = upload(&mut graph, ("false", "false", ""), true, &[]).unwrap();
+    assert_eq!(done.count, 0);
+}
+
+#[test]
+fn broken_bodies_leave_a_replaced_graph_closed_until_a_complete_upload() {
+    let good = frame(&empty_tree());
+    let mut padded = gzip(&good);
+    padded.extend(*b"more");
+    let mut flipped = gzip(&good);
+    let last = flipped.len() - 6;
+    flipped[last] ^= 1;
+    let broken: [(bool, Vec<u8>); 8] = [
+        (false, good[..good.len() - 1].to_vec()),
+        (false, vec![0, 0, 0, 5, 1, 2]),
+        (false, b"\x00\x00\x00\x02{}".to_vec()),
+        (true, good.clone()),
+        (true, gzip(&good)[..30].to_vec()),
+        (true, padded),
+        (true, flipped),
+        (false, frame(&filler(1_000_004, 1_000_010))),
+    ];
+    for (i, (packed, body)) in broken.into_iter().enumerate() {
+        let (mut graph, sql) = new_graph();
+        upload(&mut graph, ("true", "true", ""), false, &[&good]).unwrap();
+        let outcome = upload(&mut graph, ("true", "true", ""), packed, &[&body]);
+        assert!(matches!(outcome, Err(UploadError::Invalid)), "case {i}: {outcome:?}");
+        assert!(graph.is_uploading().unwrap(), "case {i}");
+        assert!(open(&sql).is_uploading().unwrap(), "case {i}");
+        upload(&mut graph, ("true", "true", ""), false, &[&good]).unwrap();
+        assert!(!graph.is_uploading().unwrap(), "case {i}");
+        assert_eq!(rows_of(&sql), empty_tree(), "case {i}");
+    }
+}
+
+#[test]
+fn broken_bodies_change_nothing_of_an_open_graph() {
+    let (mut graph, sql) = new_graph();
+    let rows = [empty_tree(), filler(1_000_004, 1_000_100)].concat();
+    upload(&mut graph, ("true", "true", SUM), false, &[&frame(&rows)]).unwrap();
+    let much = frame(&filler(1_000_050, 1_002_000));
+    let bad_root = frame(&[(0, "[]".into(), None)]);
+    for (finished, body) in [("false", &much[..much.len() - 1]), ("true", &much[..much.len() - 1]), ("true", &bad_root)]
+    {
+        let outcome = upload(&mut graph, ("false", finished, SUM), false, &[body]);
+        assert!(matches!(outcome, Err(UploadError::Invalid)), "{outcome:?}");
+        assert_eq!(rows_of(&sql), rows);
+        assert_eq!(count(&sql, "upload_rows"), 0);
+        assert!(!graph.is_uploading().unwrap());
+    }
+    let outcome = upload(&mut graph, ("false", "true", "00000000000000ff"), false, &[&much]);
+    assert!(matches!(outcome, Err(UploadError::ChecksumConflict)));
+    assert_eq!(rows_of(&sql), rows);
+    let done = upload(&mut graph, ("false", "true", SUM), false, &[&much]).unwrap();
+    assert_eq!(done.count, 1950);
+    assert_eq!(count(&sql, "kvs"), 5 + 1996);
+}
+
+#[test]
+fn initial_checksum_is_refused_after_transactions() {
+    let (mut graph, sql) = new_graph();
+    graph.position().unwrap();
+    sql.execute("UPDATE sync_meta SET value = '3' WHERE key = 't'", &[]).unwrap();
+    let mut graph_again = open(&sql);
+    let outcome = upload(&mut graph_again, ("false", "true", SUM), false, &[]);
+    assert!(matches!(outcome, Err(UploadError::ChecksumConflict)));
+    assert_eq!(meta(&sql, "checksum"), None);
+    upload(&mut graph_again, ("false", "true", ""), false, &[]).unwrap();
+}
+
+#[test]
+fn rows_beyond_the_limit() {
+    let (mut graph, _) = new_graph();
+    let big = vec![(0, "x".repeat(2_000_001), None)];
+    let outcome = upload(&mut graph, ("true", "true", ""), false, &[&frame(&big)]);
+    assert!(matches!(outcome, Err(UploadError::RowTooLarge)));
+}
+
+#[test]
+fn a_gzip_bomb_is_cut_off() {
+    let (mut graph, sql) = new_graph();
+    // 2 GiB of spaces between two rows would fit into 2 MB.
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    let frame_of_spaces = {
+        let mut payload = vec![b' '; 60 << 20];
+        payload.extend_from_slice(b"[]");
+        [&u32::try_from(payload.len()).unwrap().to_be_bytes()[..], &payload].concat()
+    };
+    for _ in 0..18 {
+        encoder.write_all(&frame_of_spaces).unwrap();
+    }
+    let bomb = encoder.finish().unwrap();
+    assert!(bomb.len() < 2 << 20);
+    let outcome = upload(&mut graph, ("true", "true", ""), true, &[&bomb]);
+    assert!(matches!(outcome, Err(UploadError::TooLarge)), "{outcome:?}");
+    assert!(graph.is_uploading().unwrap());
+    assert_eq!(count(&sql, "kvs"), 0);
+}
+
+#[test]
+fn a_later_upload_supersedes_one_that_is_under_way() {
+    let (mut graph, sql) = new_graph();
+    let query = UploadQuery::new(Some("true"), Some("true"), None);
+    let mut slow = graph.begin_upload(&query, false, true).unwrap();
+    graph.close_for_upload(&mut slow).unwrap();
+    let slow_body = frame(&filler(5, 2000));
+    graph.feed_upload(&mut slow, &slow_body[..1000]).unwrap();
+    upload(&mut graph, ("true", "true", SUM), false, &[&frame(&empty_tree())]).unwrap();
+    let outcome = graph.feed_upload(&mut slow, &slow_body[1000..]);
+    assert!(matches!(outcome, Err(UploadError::Superseded)), "{outcome:?}");
+    assert!(matches!(graph.end_upload(slow), Err(_)));
+    assert_eq!(rows_of(&sql), empty_tree());
+    assert!(!graph.is_uploading().unwrap());
+
+    let mut slow = graph.begin_upload(&query, false, true).unwrap();
+    graph.close_for_upload(&mut slow).unwrap();
+    graph.reset().unwrap();
+    graph.feed_upload(&mut slow, &frame(&empty_tree())).unwrap();
+    assert!(matches!(graph.end_upload(slow), Err(UploadError::Superseded)));
+    assert_eq!(graph.position().unwrap().checksum, None);
+}
+
+#[test]
+fn a_crash_during_an_upload_leaves_the_graph_closed() {
+    let rows = [empty_tree(), filler(1_000_004, 1_002_000)].concat();
+    for point in [Point::UploadAfterWipe, Point::UploadBetweenRows, Point::UploadBeforeOpening] {
+        let (mut graph, sql) = new_graph();
+        upload(&mut graph, ("true", "true", SUM), false, &[&frame(&empty_tree())]).unwrap();
+        faults::arm(point, 0);
+        let outcome = upload(&mut graph, ("true", "true", SUM), false, &[&frame(&rows)]);
+        assert!(matches!(outcome, Err(UploadError::Graph(graph::Error::Fault(_)))), "{}", point.name());
+        assert!(faults::fired());
+        let mut graph = open(&sql);
+        assert!(graph.is_uploading().unwrap(), "{}", point.name());
+        assert_eq!(meta(&sql, "t").as_deref(), Some("0"));
+        assert_eq!(meta(&sql, "checksum"), None);
+        upload(&mut graph, ("true", "true", SUM), false, &[&frame(&rows)]).unwrap();
+        assert_eq!(rows_of(&sql), rows);
+    }
+}
+
+#[test]
+fn admin_reset_empties_the_database() {
+    let (mut graph, sql) = new_graph();
+    upload(&mut graph, ("true", "true", SUM), false, &[&frame(&empty_tree())]).unwrap();
+    graph.reset().unwrap();
+    let mut tables = 0;
+    sql.query("SELECT count(*) FROM sqlite_master", &[], &mut |row| {
+        tables = row.int(0)?.unwrap();
+        Ok(std::ops::ControlFlow::Break(()))
+    })
+    .unwrap();
+    assert_eq!(tables, 0);
+    let position = graph.position().unwrap();
+    assert_eq!((position.t, position.checksum), (0, None));
+    assert_eq!(count(&sql, "kvs"), 5);
+}
+
+#[test]
+fn tables_of_older_servers_gain_what_they_lack() {
+    let (_, sql) = new_graph();
+    sql.execute("CREATE TABLE tx_log (t INTEGER PRIMARY KEY, tx TEXT NOT NULL, created_at INTEGER)", &[]).unwrap();
+    sql.execute("INSERT INTO tx_log (t, tx, created_at) VALUES (?, '[]', 0)", &[Param::Int(1)]).unwrap();
+    sql.execute("CREATE TABLE sync_meta (key TEXT PRIMARY KEY, value TEXT)", &[]).unwrap();
+    sql.execute("INSERT INTO sync_meta VALUES ('t', '1')", &[]).unwrap();
+    let text = open(&Rc::clone(&sql)).pull_text(0).unwrap();
+    assert_eq!(text, r#"{"type":"pull/ok","t":1,"txs":[{"t":1,"tx":"[]","outliner-op":null}]}"#);
+}
