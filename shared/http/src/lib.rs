@@ -1,1 +1,78 @@
-//! The HTTP surface over ports: routing, handlers, CORS, error mapping.
+//! The HTTP surface of the sync server, once, over ports.
+//!
+//! [`handle`] is the front worker: it authenticates, authorises, answers the routes of the index and of assets itself
+//! and forwards the rest to the graph it belongs to. [`graph_routes`] is what answers inside a graph. Both know their
+//! platform only through the traits of [`platform`]. Statuses and error bodies are decided in [`error`] alone.
+
+pub mod asset_path;
+pub mod assets;
+pub mod cors;
+pub mod error;
+pub mod graph_routes;
+pub mod platform;
+pub mod report;
+pub mod route;
+pub mod sentry;
+pub mod service;
+
+mod agents;
+mod body;
+mod delete_graph;
+mod graph_calls;
+mod identity;
+mod index_routes;
+mod respond;
+mod sync;
+mod url;
+
+use http::{Request, Response};
+
+use error::Error;
+use platform::Platform;
+use report::{Event, Level};
+use route::Target;
+use service::Service;
+
+/// Answers a request to the front worker.
+pub async fn handle<P: Platform>(
+    platform: &P,
+    service: &Service<P::Keys>,
+    request: Request<P::Body>,
+) -> Response<P::Body> {
+    match dispatch(platform, service, request).await {
+        Ok(response) => response,
+        Err(error) => refuse(&error, platform.random_uuid(), |event| platform.report(event)),
+    }
+}
+
+async fn dispatch<P: Platform>(
+    platform: &P,
+    service: &Service<P::Keys>,
+    request: Request<P::Body>,
+) -> Result<Response<P::Body>, Error> {
+    let path = request.uri().path().to_owned();
+    match route::target(request.method(), &path) {
+        Target::Health => Ok(respond::ok(protocol::bodies::OK)),
+        Target::Index => index_routes::handle(platform, service, request).await,
+        Target::Agents => agents::forward(platform, request).await,
+        Target::Asset(rest) => assets::handle(platform, service, request, rest).await,
+        Target::Preflight => Ok(respond::no_content()),
+        Target::Graph(rest) => sync::forward(platform, service, request, rest).await,
+        Target::None => Err(Error::NotFound),
+    }
+}
+
+/// The answer for an error. An internal one is reported under an id that the answer carries (D-21).
+fn refuse<B: platform::Body>(error: &Error, id: uuid::Uuid, report: impl FnOnce(&Event<'_>)) -> Response<B> {
+    if !error.is_internal() {
+        return error.response(None);
+    }
+    let id = id.to_string();
+    let name = match error {
+        Error::IndexMissing => "db-sync/index-db-missing",
+        _ => "db-sync/http-error",
+    };
+    let text = error.to_string();
+    report(&Event { correlation_id: Some(&id), ..Event::new(Level::Error, name).with_error(&text) });
+    error.response(Some(&id))
+}

@@ -1,0 +1,130 @@
+//! Refusals and failures, and the one place that maps them to answers.
+
+use http::{HeaderValue, Response, StatusCode};
+use protocol::errors::{
+    BodyError, ErrorBody, FORBIDDEN, GRAPH_NOT_READY, NOT_FOUND, REQUEST_TOO_LARGE, SERVER_ERROR, UNAUTHORIZED,
+};
+
+use crate::platform::{Body, Failure};
+use crate::respond;
+
+/// The header that names the log line of an internal failure (D-21).
+pub const CORRELATION_ID: &str = "x-correlation-id";
+
+/// Why a request is not answered with what it asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody is known to ask.
+    #[error("unauthorized")]
+    Unauthorized,
+    /// Whoever asks may not.
+    #[error("forbidden")]
+    Forbidden,
+    /// There is no such route or object.
+    #[error("not found")]
+    NotFound,
+    /// The route does not know the method.
+    #[error("method not allowed")]
+    MethodNotAllowed,
+    /// The request is wrong in the way that the text says.
+    #[error("{0}")]
+    BadRequest(&'static str),
+    /// The body is wrong.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// The graph is being uploaded.
+    #[error("graph not ready")]
+    NotReady,
+    /// The uploaded checksum contradicts the stored one.
+    #[error("checksum conflict")]
+    ChecksumConflict,
+    /// The body has more bytes than its route takes.
+    #[error("request too large")]
+    RequestTooLarge,
+    /// The asset has more bytes than its graph takes.
+    #[error("asset too large")]
+    AssetTooLarge,
+    /// A row of a snapshot is larger than a row can be stored.
+    #[error("snapshot row too large")]
+    RowTooLarge,
+    /// Another upload took the graph over.
+    #[error("upload superseded")]
+    UploadSuperseded,
+    /// The body broke off. Nobody waits for the answer, as a rule.
+    #[error("request interrupted")]
+    Interrupted,
+    /// There is no store of assets.
+    #[error("missing assets bucket")]
+    MissingAssets,
+    /// There is no agents service, or it does not answer.
+    #[error("agents service unavailable")]
+    AgentsUnavailable,
+    /// There is no index database.
+    #[error("the index database is not configured")]
+    IndexMissing,
+    /// Something failed that the client can do nothing about. The text goes to the log only.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// Status and text of the answer.
+    pub fn answer(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, UNAUTHORIZED),
+            Self::Forbidden => (StatusCode::FORBIDDEN, FORBIDDEN),
+            Self::NotFound => (StatusCode::NOT_FOUND, NOT_FOUND),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method not allowed"),
+            Self::BadRequest(text) => (StatusCode::BAD_REQUEST, text),
+            Self::Body(BodyError::Missing) => (StatusCode::BAD_REQUEST, protocol::errors::MISSING_BODY),
+            Self::Body(BodyError::Syntax) => (StatusCode::BAD_REQUEST, protocol::errors::INVALID_BODY),
+            Self::Body(BodyError::Schema(text)) => (StatusCode::BAD_REQUEST, text),
+            Self::NotReady => (StatusCode::CONFLICT, GRAPH_NOT_READY),
+            Self::ChecksumConflict => (StatusCode::CONFLICT, "checksum conflict"),
+            Self::UploadSuperseded => (StatusCode::CONFLICT, "upload superseded"),
+            Self::Interrupted => (StatusCode::BAD_REQUEST, "request interrupted"),
+            Self::RequestTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, REQUEST_TOO_LARGE),
+            Self::AssetTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "asset too large"),
+            Self::RowTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "snapshot row too large"),
+            Self::AgentsUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "agents service unavailable"),
+            Self::MissingAssets => (StatusCode::INTERNAL_SERVER_ERROR, "missing assets bucket"),
+            Self::IndexMissing | Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, SERVER_ERROR),
+        }
+    }
+
+    /// True for failures that an operator should hear of.
+    pub fn is_internal(&self) -> bool {
+        matches!(self, Self::IndexMissing | Self::MissingAssets | Self::Internal(_))
+    }
+
+    /// The answer; an internal failure names its log line in a header.
+    pub(crate) fn response<B: Body>(&self, correlation_id: Option<&str>) -> Response<B> {
+        let (status, text) = self.answer();
+        let mut response = respond::json(status, ErrorBody::new(text).to_json());
+        if let Some(id) = correlation_id.and_then(|id| HeaderValue::from_str(id).ok()) {
+            response.headers_mut().insert(CORRELATION_ID, id);
+        }
+        response
+    }
+}
+
+impl From<index::Error> for Error {
+    fn from(error: index::Error) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Self::Internal(failure.0)
+    }
+}
+
+impl From<graph::Error> for Error {
+    fn from(error: graph::Error) -> Self {
+        match error {
+            graph::Error::NotReady => Self::NotReady,
+            other => Self::Internal(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The ports of a graph, and what is remembered beside it.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::rc::Rc;
+
+use auth::AccessCache;
+use graph::Graph;
+use graph::sql::Sql;
+use http::{Request, Response};
+use index::Database;
+use protocol::PresenceUser;
+use uuid::Uuid;
+
+use crate::platform::{Body, Failure};
+use crate::report::Event;
+use crate::service::Settings;
+
+/// A graph and those who stream from it. Borrowed for one synchronous step at a time, never across an await.
+pub type SharedGraph<S> = Rc<RefCell<Graph<S>>>;
+
+/// The platform under a graph: one thread, one graph.
+#[expect(async_fn_in_trait, reason = "a graph lives on one thread")]
+pub trait GraphHost {
+    /// The graph's own database.
+    type Sql: Sql + 'static;
+    /// Bodies of requests and responses.
+    type Body: Body;
+    /// The index database.
+    type Db: Database + 'static;
+    /// A handle to an accepted socket.
+    type Socket;
+
+    /// The graph.
+    fn graph(&self) -> &SharedGraph<Self::Sql>;
+
+    /// The index database, unless it is not configured.
+    fn db(&self) -> Option<Rc<Self::Db>>;
+
+    /// Accepts a WebSocket, keeps the user with it and gives the answer that switches protocols.
+    fn accept(
+        &self,
+        request: Request<Self::Body>,
+        user: Option<&PresenceUser>,
+    ) -> Result<Response<Self::Body>, Failure>;
+
+    /// All accepted sockets that are open.
+    fn sockets(&self) -> Vec<Self::Socket>;
+
+    /// Whether two handles are of one socket.
+    fn is_same(&self, one: &Self::Socket, other: &Self::Socket) -> bool;
+
+    /// The user kept with a socket, across hibernation and deploys.
+    fn user(&self, socket: &Self::Socket) -> Option<PresenceUser>;
+
+    /// Keeps a user with a socket, in place of the one before.
+    fn keep(&self, socket: &Self::Socket, user: &PresenceUser);
+
+    /// Sends a text. A socket that is going away loses it: clients catch up by `t`.
+    fn send(&self, socket: &Self::Socket, text: &str);
+
+    /// Closes a socket.
+    fn close(&self, socket: &Self::Socket, code: u16, reason: &str);
+
+    /// Runs something to its end before anything else reaches the graph.
+    async fn exclusively<T: 'static>(&self, work: impl Future<Output = T> + 'static) -> Result<T, Failure>;
+
+    /// Gives back what is left of the database after its contents were removed: alarms, the file itself.
+    async fn wipe(&self) -> Result<(), Failure>;
+
+    /// Milliseconds since the epoch.
+    fn now_ms(&self) -> i64;
+
+    /// A random UUID (version 4).
+    fn random_uuid(&self) -> Uuid;
+
+    /// Logs an event and, where that is configured, reports it. Never waits, never fails.
+    fn report(&self, event: &Event<'_>);
+}
+
+/// What a graph's routes remember between requests; all of it can be lost.
+pub struct GraphState {
+    /// The settings.
+    pub settings: Settings,
+    /// Which users had access lately (D-18).
+    pub(crate) access: AccessCache,
+    graph_id: RefCell<Option<String>>,
+}
+
+impl GraphState {
+    /// The state of a graph; the id is that of the graph where the platform knows it.
+    pub fn new(settings: Settings, graph_id: Option<String>) -> Self {
+        Self { settings, access: AccessCache::default(), graph_id: RefCell::new(graph_id) }
+    }
+
+    /// The graph's id, once it is known.
+    pub fn graph_id(&self) -> Option<String> {
+        self.graph_id.borrow().clone()
+    }
+
+    /// After a removal everyone's access is asked again.
+    pub(crate) fn forget_access(&self) {
+        if let Some(graph_id) = self.graph_id() {
+            self.access.forget_graph(&graph_id);
+        }
+    }
+
+    /// The first id stays: an object has one name.
+    pub(crate) fn remember_graph_id(&self, graph_id: &str) {
+        self.graph_id.borrow_mut().get_or_insert_with(|| graph_id.to_owned());
+    }
+}

@@ -1,0 +1,129 @@
+//! What answers inside a graph (sync.md 5, 7, 10): the routes, and the sockets in [`sockets`].
+//!
+//! Requests come from the front worker alone, which has authorised them and named the graph in the query. A header
+//! that claims another graph is ignored (D-01).
+
+mod host;
+mod ready;
+mod snapshot;
+pub mod sockets;
+mod stream;
+
+use std::rc::Rc;
+
+use graph::session::Close;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Method, Request, Response};
+use protocol::bodies::OK;
+use protocol::limits::MESSAGE_BYTES;
+use protocol::query::parse_since;
+use protocol::{TxBatch, body_text};
+
+pub use host::{GraphHost, GraphState, SharedGraph};
+
+use crate::error::Error;
+use crate::platform::Body;
+use crate::route::{self, GraphRoute};
+use crate::sync::{GRAPH_ID, is_upgrade};
+use crate::{body, refuse, respond, url};
+
+/// Answers a request to a graph.
+pub async fn handle<H: GraphHost>(host: &H, state: &GraphState, request: Request<H::Body>) -> Response<H::Body> {
+    match dispatch(host, state, request).await {
+        Ok(response) => response,
+        Err(error) => refuse(&error, host.random_uuid(), |event| {
+            host.report(&crate::report::Event { graph_id: state.graph_id().as_deref(), ..*event });
+        }),
+    }
+}
+
+async fn dispatch<H: GraphHost>(
+    host: &H,
+    state: &GraphState,
+    mut request: Request<H::Body>,
+) -> Result<Response<H::Body>, Error> {
+    if let Some(graph_id) = url::query(request.uri(), GRAPH_ID).filter(|id| !id.is_empty()) {
+        state.remember_graph_id(&graph_id);
+    }
+    if is_upgrade(&request) {
+        ready::require(host, state).await?;
+        return sockets::accept(host, state, request).await;
+    }
+    if request.method() == Method::OPTIONS {
+        return Ok(respond::no_content());
+    }
+    match route::graph_route(request.method(), request.uri().path()).ok_or(Error::NotFound)? {
+        GraphRoute::Health => Ok(respond::ok(OK)),
+        GraphRoute::Pull => pull(host, state, &request).await,
+        GraphRoute::Diagnostics => diagnostics(host, state).await,
+        GraphRoute::SnapshotDescriptor => snapshot::descriptor(host, state, &request).await,
+        GraphRoute::SnapshotStream => snapshot::stream(host, state).await,
+        GraphRoute::SnapshotUpload => snapshot::upload(host, state, &mut request).await,
+        GraphRoute::TxBatch => tx_batch(host, state, &mut request).await,
+        GraphRoute::Reset => reset(host, state).await,
+        GraphRoute::RevokeAccess => {
+            let user = url::query(request.uri(), "user-id").ok_or(Error::BadRequest("invalid user id"))?;
+            state.forget_access();
+            sockets::close_user(host, &user, Close::ACCESS_REVOKED);
+            Ok(respond::ok(OK))
+        }
+    }
+}
+
+async fn pull<H: GraphHost>(
+    host: &H,
+    state: &GraphState,
+    request: &Request<H::Body>,
+) -> Result<Response<H::Body>, Error> {
+    let since = url::query(request.uri(), "since");
+    let since = parse_since(since.as_deref()).map_err(|_| Error::BadRequest("invalid since"))?;
+    ready::require(host, state).await?;
+    let pull = host.graph().borrow_mut().pull(since)?;
+    respond_pieces(stream::PullPieces::new(Rc::clone(host.graph()), pull))
+}
+
+async fn diagnostics<H: GraphHost>(host: &H, state: &GraphState) -> Result<Response<H::Body>, Error> {
+    ready::require(host, state).await?;
+    let diagnostics = host.graph().borrow_mut().diagnostics()?;
+    respond_pieces(stream::DiagnosticsPieces::new(Rc::clone(host.graph()), diagnostics))
+}
+
+/// A short answer is sent as a whole, a long one while it is made.
+fn respond_pieces<B: Body>(source: impl crate::platform::Source + 'static) -> Result<Response<B>, Error> {
+    let mut source = stream::Ahead::new(source)?;
+    Ok(match source.take_whole() {
+        Some(bytes) => respond::ok(bytes),
+        None => respond::json_stream(Box::new(source)),
+    })
+}
+
+async fn tx_batch<H: GraphHost>(
+    host: &H,
+    state: &GraphState,
+    request: &mut Request<H::Body>,
+) -> Result<Response<H::Body>, Error> {
+    let bytes = body::read(request, MESSAGE_BYTES).await?;
+    let text = body_text(&bytes);
+    let batch = TxBatch::parse(&text)?;
+    ready::require(host, state).await?;
+    let outcome = host.graph().borrow_mut().tx_batch(&batch)?;
+    if let Some(changed) = outcome.broadcast() {
+        sockets::tell_all(host, &changed);
+    }
+    sockets::report_failure(host, state, outcome.failure);
+    Ok(respond::ok(outcome.answer.to_json()))
+}
+
+async fn reset<H: GraphHost>(host: &H, state: &GraphState) -> Result<Response<H::Body>, Error> {
+    sockets::close_all(host, Close::GRAPH_DELETED);
+    host.graph().borrow_mut().reset()?;
+    host.wipe().await?;
+    state.forget_access();
+    Ok(respond::ok(OK))
+}
+
+/// Sets the length of a body that is known before it is streamed.
+fn set_number<B>(response: &mut Response<B>, name: http::HeaderName, number: i64) {
+    debug_assert_ne!(name, CONTENT_LENGTH, "streams have no declared length");
+    response.headers_mut().insert(name, HeaderValue::from(number));
+}

@@ -1,0 +1,142 @@
+//! The sockets of a graph (sync.md 7): who is told what, and who may still write.
+
+use graph::session::{self, Close, Effect, Frame, Message};
+use http::{Request, Response};
+use protocol::PresenceUser;
+
+use super::{GraphHost, GraphState};
+use crate::error::Error;
+use crate::identity;
+use crate::report::{Event, Level};
+
+/// Accepts a socket and tells everyone who is there.
+pub(super) async fn accept<H: GraphHost>(
+    host: &H,
+    state: &GraphState,
+    request: Request<H::Body>,
+) -> Result<Response<H::Body>, Error> {
+    let user = identity::presence(&state.settings, &request);
+    let response = host.accept(request, user.as_ref())?;
+    if let (Some(user), Some(graph_id)) = (&user, state.graph_id()) {
+        // The front worker has just asked.
+        state.access.put(&graph_id, &user.user_id, true, host.now_ms());
+    }
+    tell_online_users(host, None);
+    Ok(response)
+}
+
+/// Handles a frame from a socket.
+pub async fn on_frame<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, frame: Frame<'_>) {
+    let message = Message::parse(frame);
+    let user = host.user(socket);
+    if message.is_write()
+        && let Some(user) = &user
+        && !is_member(host, state, &user.user_id).await
+    {
+        return close(host, socket, Close::ACCESS_REVOKED);
+    }
+    let reaction = host.graph().borrow_mut().react(user.as_ref(), message);
+    match reaction.effect {
+        Effect::None => {}
+        Effect::Reply(reply) => host.send(socket, &reply),
+        Effect::ReplyAndTell { reply, others } => {
+            host.send(socket, &reply);
+            tell_others(host, socket, &others);
+        }
+        Effect::KeepAndTell { user, others } => {
+            host.keep(socket, &user);
+            tell_others(host, socket, &others);
+        }
+        Effect::Close(reason) => close(host, socket, reason),
+    }
+    report_failure(host, state, reaction.failure);
+}
+
+/// A socket goes: its close is answered, the others learn who is left.
+pub fn on_close<H: GraphHost>(host: &H, socket: &H::Socket, code: u16, reason: &str) {
+    host.close(socket, session::close_code(code), reason);
+    tell_online_users(host, Some(socket));
+}
+
+/// A socket broke. Nothing can be sent to it any more.
+pub fn on_error<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, error: &str) {
+    let graph_id = state.graph_id();
+    let event = Event { graph_id: graph_id.as_deref(), ..Event::new(Level::Error, "db-sync/ws-error") };
+    host.report(&event.with_error(error));
+    tell_online_users(host, Some(socket));
+}
+
+/// Membership, asked of the index when it was not asked lately. Nothing else reaches the graph meanwhile, so that
+/// messages keep their order. When the index cannot be asked the user stays what the upgrade found: an outage is no
+/// revocation, and a removal closes the sockets itself.
+async fn is_member<H: GraphHost>(host: &H, state: &GraphState, user_id: &str) -> bool {
+    let (Some(db), Some(graph_id)) = (host.db(), state.graph_id()) else { return true };
+    let now_ms = host.now_ms();
+    if let Some(allowed) = state.access.get(&graph_id, user_id, now_ms) {
+        return allowed;
+    }
+    let (id, user) = (graph_id.clone(), user_id.to_owned());
+    let asked = host.exclusively(async move { index::access::has_access(&*db, &id, &user).await }).await;
+    match asked.map_err(|failure| failure.to_string()).and_then(|asked| asked.map_err(|error| error.to_string())) {
+        Ok(allowed) => {
+            state.access.put(&graph_id, user_id, allowed, now_ms);
+            allowed
+        }
+        Err(error) => {
+            let event = Event::new(Level::Warning, "db-sync/access-recheck-failed");
+            host.report(&event.about(&graph_id).with_error(&error));
+            true
+        }
+    }
+}
+
+fn close<H: GraphHost>(host: &H, socket: &H::Socket, close: Close) {
+    host.close(socket, close.code, close.reason);
+}
+
+pub(super) fn close_user<H: GraphHost>(host: &H, user_id: &str, reason: Close) {
+    for socket in host.sockets() {
+        if host.user(&socket).is_some_and(|user| user.user_id == user_id) {
+            close(host, &socket, reason);
+        }
+    }
+}
+
+pub(super) fn close_all<H: GraphHost>(host: &H, reason: Close) {
+    for socket in host.sockets() {
+        close(host, &socket, reason);
+    }
+}
+
+pub(super) fn tell_all<H: GraphHost>(host: &H, text: &str) {
+    for socket in host.sockets() {
+        host.send(&socket, text);
+    }
+}
+
+fn tell_others<H: GraphHost>(host: &H, sender: &H::Socket, text: &str) {
+    for socket in host.sockets() {
+        if !host.is_same(&socket, sender) {
+            host.send(&socket, text);
+        }
+    }
+}
+
+/// Tells the open sockets who is there, without the one that is going.
+fn tell_online_users<H: GraphHost>(host: &H, gone: Option<&H::Socket>) {
+    let sockets: Vec<_> =
+        host.sockets().into_iter().filter(|socket| gone.is_none_or(|gone| !host.is_same(socket, gone))).collect();
+    let users: Vec<PresenceUser> = sockets.iter().filter_map(|socket| host.user(socket)).collect();
+    let text = session::online_users(&users);
+    for socket in &sockets {
+        host.send(socket, &text);
+    }
+}
+
+pub(super) fn report_failure<H: GraphHost>(host: &H, state: &GraphState, failure: Option<graph::Error>) {
+    if let Some(failure) = failure {
+        let graph_id = state.graph_id();
+        let event = Event { graph_id: graph_id.as_deref(), ..Event::new(Level::Error, "db-sync/transact-failed") };
+        host.report(&event.with_error(&failure.to_string()));
+    }
+}

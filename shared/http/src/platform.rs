@@ -1,0 +1,143 @@
+//! The ports: what the surface needs of the platform it runs on.
+//!
+//! The Cloudflare adapter and the native server implement these traits; no rule lives behind them. Bodies are opaque:
+//! those of assets and of forwarded requests pass through without being read here.
+
+use http::{Request, Response};
+use index::Database;
+use uuid::Uuid;
+
+use crate::report::Event;
+
+/// Something outside the server failed: a store, a service, another object. The text is for logs, never for clients.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Failure(pub String);
+
+/// A request's or a response's body.
+#[expect(async_fn_in_trait, reason = "one of the two platforms has futures that cannot cross threads")]
+pub trait Body: Sized {
+    /// No body at all.
+    fn empty() -> Self;
+
+    /// A body held in memory.
+    fn full(bytes: Vec<u8>) -> Self;
+
+    /// A body made while it is sent: the platform asks for a chunk whenever the receiver has room for one.
+    fn streamed(source: Box<dyn Source>) -> Self;
+
+    /// The next bytes of a request's body, or none at its end. A connection that breaks off is a failure, never an end.
+    async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure>;
+}
+
+/// Chunks of a streamed body. Dropping it ends the stream, whether or not it was read to its end.
+pub trait Source {
+    /// The next chunk, never empty, or none at the end.
+    fn next(&mut self) -> Result<Option<Vec<u8>>, Failure>;
+}
+
+/// A stored object and what was stored with it.
+#[derive(Debug)]
+pub struct Asset<B> {
+    /// The content.
+    pub body: B,
+    /// Bytes of content.
+    pub size: u64,
+    /// As given when it was stored.
+    pub content_type: Option<String>,
+    /// As given when it was stored.
+    pub content_encoding: Option<String>,
+    /// As given when it was stored.
+    pub cache_control: Option<String>,
+}
+
+/// What is stored with an object.
+#[derive(Clone, Copy, Debug)]
+pub struct AssetMeta<'a> {
+    /// HTTP content type.
+    pub content_type: &'a str,
+    /// The checksum that the client names; stored, not verified.
+    pub checksum: Option<&'a str>,
+    /// The extension in the path.
+    pub extension: &'a str,
+}
+
+/// How many bytes a body may and should have.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// The length that the request declares; already known to be within the limit.
+    pub declared: Option<u64>,
+    /// Bytes beyond which nothing is stored.
+    pub limit: u64,
+}
+
+/// Why an object was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum PutError {
+    /// More bytes came than the limit allows.
+    #[error("the object is larger than allowed")]
+    TooLarge,
+    /// The body broke off or the store failed.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+/// A store of objects by key.
+#[expect(async_fn_in_trait, reason = "one of the two platforms has futures that cannot cross threads")]
+pub trait AssetStore<B> {
+    /// The object of a key.
+    async fn get(&self, key: &str) -> Result<Option<Asset<B>>, Failure>;
+
+    /// Stores a body as it arrives, in place of what was there; all of it or nothing. Where no length is declared the
+    /// bytes are counted.
+    async fn put(&self, key: &str, body: B, size: Size, meta: AssetMeta<'_>) -> Result<(), PutError>;
+
+    /// Deletes an object; there need not be one.
+    async fn delete(&self, key: &str) -> Result<(), Failure>;
+
+    /// Deletes a page of the objects whose keys begin with `prefix`; true when there may be more.
+    async fn delete_page(&self, prefix: &str) -> Result<bool, Failure>;
+}
+
+/// The platform under the front worker.
+#[expect(async_fn_in_trait, reason = "one of the two platforms has futures that cannot cross threads")]
+pub trait Platform {
+    /// Bodies of requests and responses.
+    type Body: Body;
+    /// The index database.
+    type Db: Database;
+    /// Where key sets come from, and the time.
+    type Keys: auth::KeySetSource + auth::Clock;
+    /// The store of assets.
+    type Assets: AssetStore<Self::Body>;
+
+    /// The index database, unless it is not configured.
+    fn db(&self) -> Option<&Self::Db>;
+
+    /// The store of assets, unless it is not configured.
+    fn assets(&self) -> Option<&Self::Assets>;
+
+    /// Sends a request to the object of the graph with that name and gives its answer, a protocol switch included.
+    async fn call_graph(&self, name: &str, request: Request<Self::Body>) -> Result<Response<Self::Body>, Failure>;
+
+    /// Whether there is an agents service.
+    fn has_agents(&self) -> bool;
+
+    /// Sends a request to the agents service as it is.
+    async fn call_agents(&self, request: Request<Self::Body>) -> Result<Response<Self::Body>, Failure>;
+
+    /// A copy of a request that can be sent while the original is kept for another attempt.
+    fn duplicate(&self, request: &mut Request<Self::Body>) -> Result<Request<Self::Body>, Failure>;
+
+    /// Milliseconds since the epoch.
+    fn now_ms(&self) -> i64;
+
+    /// Waits.
+    async fn sleep_ms(&self, ms: u32);
+
+    /// A random UUID (version 4).
+    fn random_uuid(&self) -> Uuid;
+
+    /// Logs an event and, where that is configured, reports it. Never waits, never fails.
+    fn report(&self, event: &Event<'_>);
+}

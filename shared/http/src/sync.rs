@@ -1,0 +1,61 @@
+//! Forwarding to graphs (sync.md 2.3).
+
+use http::header::UPGRADE;
+use http::{Request, Response, StatusCode, Uri};
+use index::activity::Entity;
+
+use crate::error::Error;
+use crate::index_routes::touch;
+use crate::platform::Platform;
+use crate::route::{self, RESET};
+use crate::service::Service;
+use crate::{identity, url};
+
+/// The parameter that carries the graph's id into its object. It is always set here, over whatever a client sent.
+pub(crate) const GRAPH_ID: &str = "graph-id";
+
+/// Forwards a request to its graph; `rest` is what follows `/sync/`.
+pub(crate) async fn forward<P: Platform>(
+    platform: &P,
+    service: &Service<P::Keys>,
+    mut request: Request<P::Body>,
+    rest: &str,
+) -> Result<Response<P::Body>, Error> {
+    let (graph_id, tail) = route::graph_path(rest);
+    if graph_id.is_empty() {
+        return Err(Error::BadRequest("missing graph id"));
+    }
+    if route::is_internal(tail) {
+        return Err(Error::NotFound);
+    }
+    let claims = if identity::is_admin(&service.settings, &request) {
+        None
+    } else {
+        identity::require_access(platform, service, &request, graph_id).await?;
+        // D-05. Refused here, because a graph cannot tell who asks; another method is no route there either.
+        if tail == RESET && request.method() == http::Method::DELETE {
+            return Err(Error::Forbidden);
+        }
+        identity::verified_before(&service.settings, &request)
+    };
+    *request.uri_mut() = rewritten(request.uri(), graph_id, tail)?;
+    let response = platform.call_graph(graph_id, request).await?;
+    if let (Some(claims), Some(db), true) = (claims, platform.db(), response.status() < StatusCode::BAD_REQUEST) {
+        let now_ms = platform.now_ms();
+        touch(platform, service, db, Entity::Graph(graph_id), now_ms).await;
+        if let Some(user) = claims.sub() {
+            touch(platform, service, db, Entity::User(user), now_ms).await;
+        }
+    }
+    Ok(response)
+}
+
+fn rewritten(uri: &Uri, graph_id: &str, tail: &str) -> Result<Uri, Error> {
+    let uri = format!("{}{tail}?{}", url::origin(uri), url::query_with(uri, GRAPH_ID, graph_id));
+    uri.parse().map_err(|_| Error::BadRequest("invalid graph id"))
+}
+
+/// Whether a request asks for a WebSocket.
+pub(crate) fn is_upgrade<B>(request: &Request<B>) -> bool {
+    request.headers().get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
