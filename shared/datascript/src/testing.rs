@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use crate::Value;
 use crate::attrs::{Attr, Attrs};
 use crate::datom::{Datom, TX0};
 use crate::index::{Index, Pattern};
@@ -11,7 +12,6 @@ use crate::nodes::{Keep, Nodes};
 use crate::storage::{Addr, Row, Storage, StorageError, Writes};
 use crate::tree::Tree;
 use crate::tree::node::{Slot, WIDTH};
-use crate::Value;
 
 /// `SplitMix64`.
 pub(crate) struct Rng(pub(crate) u64);

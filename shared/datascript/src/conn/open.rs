@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::{Conn, Pending};
+use crate::datom::{Datom, TX_MAX};
 use crate::db::Db;
 use crate::error::Result;
 use crate::nodes::Nodes;
@@ -35,9 +36,7 @@ impl Conn {
             Some(row) => decode_tail(&row, nodes.attrs())?,
             None => Vec::new(),
         };
-        for transaction in &tail {
-            replay(&mut db, transaction)?;
-        }
+        replay_tail(&mut db, &tail)?;
         let max_addr = floor.max(root.max_addr);
         Ok(Self { nodes, db, tail, pending: Pending::Nothing, max_addr, root: RootWriter::default() })
     }
@@ -51,4 +50,21 @@ impl Conn {
     fn empty(nodes: Rc<Nodes>, schema: Schema, max_addr: Addr) -> Self {
         Self { max_addr, ..Self::create(Db::empty(nodes, schema)) }
     }
+}
+
+/// Applies the tail's transactions to the value that the root row describes.
+///
+/// The greatest transaction id becomes what it was before the graph was closed, one more for each transaction, or the id
+/// of the last transaction's first datom where that is greater. So it never falls behind the live value (DS-3), and is the
+/// reference's wherever that does not go back itself. An id that a client gave to an earlier transaction counts no more
+/// than it did when the transaction was made: the recorded case `restore-tail-client-tx` asks for that.
+fn replay_tail(db: &mut Db, tail: &[Vec<Datom>]) -> Result<()> {
+    let mut live = db.max_tx;
+    for transaction in tail {
+        let Some(first) = transaction.first() else { continue };
+        replay(db, transaction)?;
+        live = live.saturating_add(1);
+        db.max_tx = first.tx.max(live).min(TX_MAX);
+    }
+    Ok(())
 }

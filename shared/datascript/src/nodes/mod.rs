@@ -87,10 +87,10 @@ impl Nodes {
     pub(crate) fn leaf(&self, slot: &Slot, keep: Keep) -> Result<Rc<Leaf>> {
         match slot {
             Slot::Leaf { node, .. } => Ok(Rc::clone(node)),
-            Slot::Stored { addr, hint } => match self.cache.borrow_mut().leaves.get(*addr, hint) {
-                Some(node) => Ok(node),
-                None => self.load_leaf(*addr, keep),
-            },
+            Slot::Stored { addr, hint } => {
+                let cached = self.cache.borrow_mut().leaves.get(*addr, hint);
+                cached.map_or_else(|| self.load_leaf(*addr, keep), Ok)
+            }
             Slot::Inner { addr, .. } => Err(Error::Corrupt { addr: *addr, reason: "an inner node among leaves" }),
         }
     }
@@ -100,10 +100,10 @@ impl Nodes {
     pub(crate) fn inner(&self, slot: &Slot, keep: Keep) -> Result<Rc<Inner>> {
         match slot {
             Slot::Inner { node, .. } => Ok(Rc::clone(node)),
-            Slot::Stored { addr, hint } => match self.cache.borrow_mut().inners.get(*addr, hint) {
-                Some(node) => Ok(node),
-                None => self.load_inner(*addr, keep),
-            },
+            Slot::Stored { addr, hint } => {
+                let cached = self.cache.borrow_mut().inners.get(*addr, hint);
+                cached.map_or_else(|| self.load_inner(*addr, keep), Ok)
+            }
             Slot::Leaf { addr, .. } => Err(Error::Corrupt { addr: *addr, reason: "a leaf among inner nodes" }),
         }
     }

@@ -189,7 +189,8 @@ mod tests {
     fn malformed_addresses_are_corrupt() {
         let attrs = Attrs::new(&[]);
         let content = "[\"^ \",\"~:keys\",[[1,\"~:a\",1,1],[2,\"~:a\",1,1]]]";
-        for addresses in ["", "[]", "[1]", "[5]", "[5,5]", "[5,6,7]", "[5,-6]", "[5,6", "[5,6.0]", "[0,5]", "[5,\"6\"]"] {
+        for addresses in ["", "[]", "[1]", "[5]", "[5,5]", "[5,6,7]", "[5,-6]", "[5,6", "[5,6.0]", "[0,5]", "[5,\"6\"]"]
+        {
             assert!(decode_inner(&row(content, Some(addresses)), &attrs).is_err(), "{addresses}");
         }
         assert!(decode_inner(&row(content, None), &attrs).is_err());

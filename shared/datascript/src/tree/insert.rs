@@ -5,7 +5,7 @@ use std::rc::Rc;
 use arrayvec::ArrayVec;
 
 use super::Tree;
-use super::node::{Inner, Leaf, MAX_SHIFT, NO_ADDR, Slot, WIDTH};
+use super::node::{Inner, Leaf, MAX_SHIFT, Slot, WIDTH};
 use crate::datom::Datom;
 use crate::error::{Error, Result};
 use crate::index::Order;
@@ -137,5 +137,4 @@ impl Slot {
             }
         }
     }
-
 }
