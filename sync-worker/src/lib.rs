@@ -1,5 +1,8 @@
 //! Cloudflare adapter of the sync server: the front worker and the Durable Object that owns a graph.
 
+pub mod bindings;
+pub mod sql;
+
 use worker::{Context, DurableObject, Env, Request, Response, Result, State, durable_object, event};
 
 /// Front worker: every request enters here (sync.md 2.1).
