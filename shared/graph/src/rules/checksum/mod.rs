@@ -1,0 +1,11 @@
+//! The checksum of a graph (sync.md 12).
+
+mod counted;
+mod digest;
+mod full;
+mod update;
+
+pub(crate) use counted::{Counted, Reader};
+pub use digest::{Checksum, NoChecksum, tuple_digest};
+pub use full::full;
+pub use update::{Changes, update};

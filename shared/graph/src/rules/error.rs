@@ -1,0 +1,49 @@
+//! Why a rule refuses an entry, or cannot judge it.
+
+use std::fmt;
+
+use datascript::{Eid, Keyword};
+
+use super::validate::Kind;
+
+/// A rule's refusal or failure.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The database could not be read, or refused the transaction data.
+    #[error(transparent)]
+    Db(#[from] datascript::Error),
+    /// A page was moved below something that is no page (sync.md 11.6 rule 1).
+    #[error("Page can't have block as parent")]
+    PageParent,
+    /// An entity would not be valid (sync.md 11.6 rule 2).
+    #[error("DB write failed with invalid data: {0}")]
+    Invalid(Box<Invalid>),
+    /// A value would become too big to be stored (D-34).
+    #[error("entry too large to store")]
+    TooLarge,
+}
+
+/// Result of a rule.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The first entity found invalid. Its text names attributes, never their values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Invalid {
+    /// The entity.
+    pub entity: Eid,
+    /// What it was judged as; `None` when it is nothing that a graph may hold.
+    pub kind: Option<Kind>,
+    /// The attribute that is missing or has a bad value, where one alone is to blame.
+    pub attribute: Option<Keyword>,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = self.kind.map_or("no known kind", Kind::name);
+        write!(f, "entity {} ({kind})", self.entity)?;
+        match &self.attribute {
+            Some(attribute) => write!(f, ", attribute {attribute}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! What the server decides about transaction data: pure functions over database values (sync.md 11, 12).
+//!
+//! One entry of a batch passes [`sanitise`], [`prepare`] and [`deletion`], then the transactor, then
+//! [`validate`]; what was done is written to the log as [`normalise`] puts it, and [`checksum`] follows it. [`chunk`]
+//! splits large entries. [`Facts`] remembers, from one transaction to the next, what the graph says about its own tags
+//! and properties.
+
+pub mod attrs;
+pub mod checksum;
+pub mod chunk;
+pub mod deletion;
+pub mod diagnostics;
+mod entity;
+mod error;
+mod facts;
+mod item;
+mod names;
+pub mod normalise;
+mod op;
+pub mod order_key;
+pub mod prepare;
+pub mod sanitise;
+mod static_schema;
+pub mod validate;
+mod value_set;
+
+pub use error::{Error, Invalid, Result};
+pub use facts::{Facts, Scope};
+pub use op::{Op, log_name};
+pub use static_schema::static_schema;
