@@ -82,7 +82,6 @@ fn doubles<T>(entries: &[T], key: fn(&T) -> &Value) -> Vec<(usize, usize)> {
 /// another hash function.
 pub(crate) struct Index<'a, T> {
     entries: &'a [T],
-    key: fn(&T) -> &Value,
     seed: u64,
     /// Hash and place, ascending.
     places: Vec<(u64, usize)>,
@@ -98,15 +97,15 @@ impl<'a, T> Index<'a, T> {
         let mut places: Vec<_> =
             entries.iter().enumerate().map(|(place, entry)| (digest(key(entry), seed), place)).collect();
         places.sort_unstable();
-        Self { entries, key, seed, places }
+        Self { entries, seed, places }
     }
 
-    /// The first entry with that key.
-    pub(crate) fn find(&self, wanted: &Value) -> Option<&'a T> {
+    /// The entries whose key has the hash of this one: nearly always the one with that key, or none.
+    pub(crate) fn candidates(&self, wanted: &Value) -> impl Iterator<Item = &'a T> {
         let hash = digest(wanted, self.seed);
         let start = self.places.partition_point(|&(other, _)| other < hash);
-        let run = self.places.iter().skip(start).take_while(|&&(other, _)| other == hash);
-        run.filter_map(|&(_, place)| self.entries.get(place)).find(|entry| same_key((self.key)(entry), wanted))
+        let run = self.places.iter().skip(start).take_while(move |&&(other, _)| other == hash);
+        run.filter_map(|&(_, place)| self.entries.get(place))
     }
 }
 

@@ -123,7 +123,8 @@ impl<'a> Reader<'a> {
                 }
                 Some(Frame::Array { first }) => {
                     if self.scan.peek()? == b']' {
-                        return self.close(Token::ArrayEnd);
+                        self.close();
+                        return Ok(Some(Token::ArrayEnd));
                     }
                     if *first {
                         *first = false;
@@ -137,7 +138,11 @@ impl<'a> Reader<'a> {
                     *key = !is_key;
                     if self.scan.peek()? == b']' {
                         // The end is seen again, and then taken, when a key is expected.
-                        return if is_key { self.close(Token::MapEnd) } else { Ok(Some(Token::Nil)) };
+                        if !is_key {
+                            return Ok(Some(Token::Nil));
+                        }
+                        self.close();
+                        return Ok(Some(Token::MapEnd));
                     }
                     self.scan.expect(b',')?;
                     is_key
@@ -148,7 +153,8 @@ impl<'a> Reader<'a> {
                     if !is_key {
                         self.scan.expect(b':')?;
                     } else if self.scan.peek()? == b'}' {
-                        return self.close(Token::MapEnd);
+                        self.close();
+                        return Ok(Some(Token::MapEnd));
                     } else {
                         if *first {
                             *first = false;
@@ -169,11 +175,11 @@ impl<'a> Reader<'a> {
                             b',' => return Err(self.error(ErrorKind::MisplacedTag)),
                             _ => return Err(self.error(ErrorKind::UnexpectedCharacter)),
                         }
-                        let token = self.close(Token::TagEnd);
+                        self.close();
                         if quote {
                             continue;
                         }
-                        return token;
+                        return Ok(Some(Token::TagEnd));
                     }
                     *value_read = true;
                     if self.scan.peek()? == b']' {
@@ -214,10 +220,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn close(&mut self, token: Token<'a>) -> Step<'a> {
+    /// Takes the end of the innermost collection.
+    fn close(&mut self) {
         self.scan.advance();
         self.stack.pop();
-        Ok(Some(token))
     }
 
     fn open(&mut self, frame: Frame) -> Result<(), ReadError> {

@@ -138,7 +138,10 @@ impl<'a> Scanner<'a> {
         }
         self.pos += usize::from(negative) + digits;
         let leading_zero = digits > 1 && unsigned.first() == Some(&b'0');
-        if digits == 0 || leading_zero {
+        if leading_zero {
+            return Err(self.error(ErrorKind::InvalidNumber));
+        }
+        if digits == 0 {
             return Err(self.number_error());
         }
         if digits <= 15 && !matches!(after, Some(b'.' | b'e' | b'E')) {
