@@ -1,0 +1,6 @@
+//! Authentication from outside: tokens that count, tokens that do not, and the life of a key set.
+
+mod attacks;
+mod key_sets;
+mod support;
+mod tokens;
