@@ -6,6 +6,9 @@ use crate::value::Value;
 /// Slots of the cache: 44², the number of two-character codes.
 pub const CACHE_SLOTS: usize = 44 * 44;
 
+/// As many strings as a row of a graph has at most, usually: so much is allocated at once.
+pub(crate) const USUAL: usize = 16;
+
 /// Codes count from this character.
 const FIRST: u8 = b'0';
 const DIGITS: usize = 44;
@@ -70,6 +73,9 @@ impl<'a> ReadCache<'a> {
         if let Some(old) = self.slots.get_mut(self.next) {
             *old = slot;
         } else {
+            if self.slots.is_empty() {
+                self.slots.reserve(USUAL);
+            }
             self.slots.push(slot);
         }
         self.next += 1;

@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
         Self {
             scan: Scanner::new(text),
             cache: ReadCache::default(),
-            stack: Vec::new(),
+            stack: Vec::with_capacity(8),
             begun: false,
             limits: Limits { max_depth: limits.max_depth.min(Limits::DEEPEST), ..limits },
             length: text.len(),

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use rustc_hash::FxBuildHasher;
 
-use crate::cache::CACHE_SLOTS;
+use crate::cache::{CACHE_SLOTS, USUAL};
 
 /// Texts by slot, with a hash table over them. All is in three allocations, whatever the number of texts.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +50,10 @@ impl WriteCache {
                 return Some(number);
             }
             place = (place + 1) & mask;
+        }
+        if self.slots.is_empty() {
+            self.slots.reserve(USUAL);
+            self.texts.reserve(USUAL * 32);
         }
         let text_start = self.texts.len();
         self.texts.push_str(text);

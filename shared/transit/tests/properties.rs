@@ -173,7 +173,8 @@ fn a_snapshot_goes_on_where_it_was_taken() {
 fn cut_and_changed_texts_are_read_or_refused() {
     each_random(400, |seed, random| {
         let text = write_string(&random.value(5));
-        for end in (0..text.len()).filter(|&end| text.is_char_boundary(end)) {
+        for _ in 0..50 {
+            let end = text.floor_char_boundary(random.below(text.len()));
             let cut = text.get(..end).expect("a boundary");
             assert!(read_str(cut).is_err() || cut.parse::<f64>().is_ok(), "seed {seed}: {cut}");
         }
