@@ -1,0 +1,32 @@
+//! The native figures of docs/benchmarks.md: one JSON object a figure.
+//!
+//! `cargo run --release -p benches -- PART…`, where a part is `engine` (a), `pipeline` (b) or `growth` (e).
+//! `cargo xtask bench` runs them beside their yardsticks and prints the ratios.
+
+mod bare;
+mod engine;
+mod pipeline;
+mod workload;
+
+use std::time::Duration;
+
+fn main() -> anyhow::Result<()> {
+    for part in std::env::args().skip(1) {
+        match part.as_str() {
+            "engine" => engine::run()?,
+            "pipeline" => pipeline::run()?,
+            "growth" => pipeline::growth()?,
+            other => anyhow::bail!("unknown part {other}; parts: engine pipeline growth"),
+        }
+    }
+    Ok(())
+}
+
+/// Times of equal rounds, reduced to a rate: the median round's.
+pub(crate) fn rate(count: usize, mut rounds: Vec<Duration>) -> f64 {
+    rounds.sort();
+    let median = rounds.get(rounds.len() / 2).copied().unwrap_or_default();
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    let count = count as f64;
+    count / median.as_secs_f64()
+}

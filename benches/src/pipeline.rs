@@ -1,0 +1,136 @@
+//! Parts (b) and (e): message in, answer out, rows on disk.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use graph::session::{Effect, Frame, Message};
+use graph::sql_rusqlite::{Rusqlite, Synchronous};
+use graph::{Graph, Options};
+use uuid::Uuid;
+
+use crate::workload::{BLOCKS_PER_PAGE, block_tx, message, page_tx, upload_initial};
+use crate::{bare, rate};
+
+const BATCH: usize = 50;
+const BATCHES: usize = 200;
+const ROUNDS: usize = 5;
+/// Clean nodes a graph may hold: what the worker allows itself.
+const CACHE_BYTES: usize = 12 << 20;
+
+/// A graph on disk, and where its counter stands.
+struct Subject {
+    graph: Graph<Rusqlite>,
+    t: i64,
+    blocks: usize,
+}
+
+impl Subject {
+    fn new(file: &Path) -> anyhow::Result<Self> {
+        let sql = Rusqlite::open(file, Synchronous::Normal)?;
+        let mut graph = Graph::new(sql, || 1_755_000_000_000, Options { cache_bytes: CACHE_BYTES });
+        upload_initial(&mut graph)?;
+        Ok(Self { graph, t: 0, blocks: 0 })
+    }
+
+    fn say(&mut self, text: &str, entries: usize) -> anyhow::Result<()> {
+        let reaction = self.graph.react(None, Message::parse(Frame::Text(text)));
+        match reaction.effect {
+            Effect::ReplyAndTell { reply, .. } if reply.contains("tx/batch/ok") => {
+                self.t += i64::try_from(entries)?;
+                Ok(())
+            }
+            other => anyhow::bail!("not taken: {other:?}"),
+        }
+    }
+
+    /// Pages for `count` more blocks, and their ids.
+    fn pages(&mut self, count: usize) -> anyhow::Result<Vec<Uuid>> {
+        let pages: Vec<Uuid> = (0..count.div_ceil(BLOCKS_PER_PAGE)).map(|_| Uuid::new_v4()).collect();
+        for part in pages.chunks(BATCH) {
+            let txs: Vec<String> = part.iter().map(|id| page_tx(*id, &format!("page {id}"))).collect();
+            self.say(&message(self.t, &txs, "create-page"), txs.len())?;
+        }
+        Ok(pages)
+    }
+
+    /// Sends `count` blocks, `size` a message; the messages are made beforehand. Time and log texts.
+    fn write(&mut self, count: usize, size: usize) -> anyhow::Result<(Duration, Vec<String>)> {
+        let pages = self.pages(count)?;
+        let texts: Vec<String> = (0..count)
+            .map(|i| block_tx(Uuid::new_v4(), pages.get(i / BLOCKS_PER_PAGE).copied().unwrap_or_default(), self.blocks + i))
+            .collect();
+        self.blocks += count;
+        let mut t = self.t;
+        let mut messages = Vec::new();
+        for txs in texts.chunks(size) {
+            messages.push((message(t, txs, "insert-blocks"), txs.len()));
+            t += i64::try_from(txs.len())?;
+        }
+        let start = Instant::now();
+        for (text, entries) in &messages {
+            self.say(text, *entries)?;
+        }
+        Ok((start.elapsed(), texts))
+    }
+}
+
+/// Prints part (b): our rate, and the bare inserts' of the same log rows, in alternating rounds.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let folder = tempfile::tempdir()?;
+        let mut subject = Subject::new(&folder.path().join("graph.sqlite"))?;
+        subject.write(20 * BATCH, BATCH)?;
+        let first = subject.t;
+        let (took, _) = subject.write(BATCHES * BATCH, BATCH)?;
+        ours.push(took);
+        let log = logged(&subject, first)?;
+        bare.push(bare::insert(&folder.path().join("bare.sqlite"), &log, BATCH)?);
+    }
+    let (ours, bare) = (rate(BATCHES * BATCH, ours), rate(BATCHES * BATCH, bare));
+    println!(
+        "{}",
+        serde_json::json!({ "part": "pipeline", "transactionsPerSecond": ours, "bareInsertsPerSecond": bare, "ratioToBare": ours / bare })
+    );
+    Ok(())
+}
+
+/// The log rows that the measured batches wrote.
+fn logged(subject: &Subject, after: i64) -> anyhow::Result<Vec<String>> {
+    let connection = subject.graph.sql().connection();
+    let mut statement = connection.prepare("select tx from tx_log where t > ? order by t desc limit ?")?;
+    let limit = i64::try_from(BATCHES * BATCH)?;
+    let rows = statement.query_map((after, limit), |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Prints part (e): microseconds a transaction with about 2,000 and with 1,000,000 datoms.
+pub(crate) fn growth() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut small = Subject::new(&folder.path().join("small.sqlite"))?;
+    let small_datoms = small.graph.db()?.count();
+    let mut big = Subject::new(&folder.path().join("big.sqlite"))?;
+    while big.graph.db()?.count() < 1_000_000 {
+        big.write(20_000, 500)?;
+    }
+    let big_datoms = big.graph.db()?.count();
+    for (size, count) in [(1, 500), (BATCH, 1_000)] {
+        let (mut of_small, mut of_big) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            // A fresh small graph each time: the writes themselves make it grow.
+            small = Subject::new(&folder.path().join(format!("small-{size}-{}.sqlite", of_small.len())))?;
+            small.write(BATCH, size)?;
+            of_small.push(small.write(count, size)?.0);
+            of_big.push(big.write(count, size)?.0);
+        }
+        let (of_small, of_big) = (1e6 / rate(count, of_small), 1e6 / rate(count, of_big));
+        println!(
+            "{}",
+            serde_json::json!({
+                "part": "growth", "batch": size, "smallDatoms": small_datoms, "bigDatoms": big_datoms,
+                "smallMicroseconds": of_small, "bigMicroseconds": of_big, "ratio": of_big / of_small,
+            })
+        );
+    }
+    Ok(())
+}
