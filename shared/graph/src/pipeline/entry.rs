@@ -9,9 +9,6 @@ use crate::graph::Open;
 use crate::rules::{self, Facts, Op, checksum, chunk, deletion, normalise, prepare, sanitise, validate};
 use crate::store::log::LogRow;
 
-/// Items from which on an entry is split (sync.md 11.10).
-const LARGE: usize = 500;
-
 /// What the entries so far did beside the database value.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -24,6 +21,17 @@ pub(super) struct Pending {
 impl Pending {
     pub(super) fn new(t: i64, checksum: Option<String>, now: i64) -> Self {
         Self { t, checksum, log: Vec::new(), now }
+    }
+
+    /// Moves the checksum on by what happened between two values. Datoms and normalised items give the same sum
+    /// (sync.md 12.5), and datoms are the cheaper to look at.
+    fn update_checksum(&mut self, facts: &mut Facts, before: &Db, after: &Db, datoms: &[Datom]) -> rules::Result<()> {
+        let changes = checksum::Changes::Datoms(datoms);
+        let mut scope = facts.scope(datoms);
+        if let Some(checksum) = checksum::update(self.checksum.as_deref(), before, after, changes, &mut scope)? {
+            self.checksum = Some(checksum.to_string());
+        }
+        Ok(())
     }
 
     /// Appends the row of a transaction.
@@ -86,7 +94,7 @@ fn try_apply(open: &mut Open, pending: &mut Pending, entry: &TxEntry<'_>) -> Res
             _ => Ok(()),
         };
     }
-    if items.len() >= LARGE && op != Some(Op::DbMigrate) {
+    if chunk::is_large(op, &items) {
         large(open, pending, entry, op, &db, items)
     } else {
         small(open, pending, entry, op, &db, items)
@@ -103,11 +111,9 @@ fn small(
     items: Vec<Value>,
 ) -> Result<(), Stop> {
     let Some(step) = transact(&mut open.facts, db, op, items)? else { return Ok(()) };
-    if let Some(logged) = step.logged {
-        let changes = checksum::Changes::Items(&logged.items);
-        let checksum = checksum::update(pending.checksum.as_deref(), db, &step.report.db_after, changes)?;
-        pending.checksum = Some(checksum.to_string());
-        pending.push(logged.tx, entry);
+    if let Some(tx) = step.logged {
+        pending.update_checksum(&mut open.facts, db, &step.report.db_after, &step.report.tx_data)?;
+        pending.push(tx, entry);
     }
     open.conn.install(step.report);
     Ok(())
@@ -124,11 +130,12 @@ fn large(
 ) -> Result<(), Stop> {
     let mut reports: Vec<Report> = Vec::new();
     let mut texts = Vec::new();
-    for chunk in chunk::chunks(db, items) {
+    for range in chunk::chunks(db, &items)? {
+        let chunk = items.get(range).unwrap_or_default().to_vec();
         let current = reports.last().map_or(db, |report| &report.db_after);
         match transact(&mut open.facts, current, op, chunk) {
             Ok(Some(step)) => {
-                texts.extend(step.logged.map(|logged| logged.tx));
+                texts.extend(step.logged);
                 reports.push(step.report);
             }
             Ok(None) => {}
@@ -141,11 +148,7 @@ fn large(
     }
     if let Some(last) = reports.last() {
         let datoms: Vec<Datom> = reports.iter().flat_map(|report| report.tx_data.iter().cloned()).collect();
-        let changes = checksum::Changes::Datoms(&datoms);
-        let checksum = checksum::update(pending.checksum.as_deref(), db, &last.db_after, changes)?;
-        if !texts.is_empty() {
-            pending.checksum = Some(checksum.to_string());
-        }
+        pending.update_checksum(&mut open.facts, db, &last.db_after, &datoms)?;
     }
     texts.into_iter().for_each(|tx| pending.push(tx, entry));
     reports.into_iter().for_each(|report| open.conn.install(report));
@@ -155,20 +158,15 @@ fn large(
 /// One transaction, not installed yet.
 struct Step {
     report: Report,
-    /// Absent where nothing changed.
-    logged: Option<Logged>,
-}
-
-/// What goes into the log.
-struct Logged {
-    items: Vec<Value>,
-    tx: String,
+    /// The text for the log; absent where nothing changed.
+    logged: Option<String>,
 }
 
 /// Sync.md 11.5–11.8. `None`: nothing happens, not even to the transaction counter of the database.
 fn transact(facts: &mut Facts, db: &Db, op: Option<Op>, items: Vec<Value>) -> Result<Option<Step>, Stop> {
     let mut items = prepare::prepare(db, op, items)?;
-    deletion::clean_up(db, &mut items)?;
+    let cleanup = deletion::deletion_cleanup(db, &items)?;
+    items.extend(cleanup);
     if items.is_empty() {
         return Ok(None);
     }
@@ -180,23 +178,25 @@ fn transact(facts: &mut Facts, db: &Db, op: Option<Op>, items: Vec<Value>) -> Re
         Err(error) => return Err(error.into()),
     };
     let mut scope = facts.scope(&report.tx_data);
-    let exempt = op == Some(Op::DbMigrate) || !validate::is_db_graph(&mut scope, db)?;
-    if !exempt {
-        validate::validate(&mut scope, &report)?;
-    }
+    let (before, after) = (&report.db_before, &report.db_after);
+    let migrates = op == Some(Op::DbMigrate);
     if report.tx_data.is_empty() {
-        // Exempt transactions count even when they change nothing (datascript.md 10.2).
-        return Ok(exempt.then_some(Step { report, logged: None }));
+        // What is not validated counts even when it changes nothing (datascript.md 10.2).
+        let counts = migrates || !scope.before().is_db_graph(before)?;
+        return Ok(counts.then_some(Step { report, logged: None }));
     }
-    if report.tx_data.iter().any(|datom| datascript::datom_too_large(datom)) {
+    if !migrates {
+        validate::validate(before, after, &report.tx_data, &mut scope)?;
+    }
+    if report.tx_data.iter().any(|datom| datascript::datom_too_large(datom, after.attrs())) {
         return Err(Failure::too_large().into());
     }
-    let items = normalise::normalise(&mut scope, &report.db_before, &report.db_after, &report.tx_data)?;
-    let tx = transit::write_string(&Value::vector(items.iter().cloned()));
+    let items = normalise::normalise(before, after, &report.tx_data, &mut scope)?;
+    let tx = transit::write_string(&Value::vector(items));
     if tx.len() > limits::ROW_CONTENT_BYTES {
         return Err(Failure::too_large().into());
     }
-    Ok(Some(Step { report, logged: Some(Logged { items, tx }) }))
+    Ok(Some(Step { report, logged: Some(tx) }))
 }
 
 fn is_missing_entity(error: &datascript::Error) -> bool {

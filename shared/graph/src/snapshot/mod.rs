@@ -14,4 +14,3 @@ pub use frame_writer::FrameWriter;
 pub use upload::{Upload, UploadError, Uploaded};
 
 pub(crate) use export::RunningExports;
-pub(crate) use upload::Plan;

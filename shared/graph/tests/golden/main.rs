@@ -1,0 +1,4 @@
+//! The reference's recorded results for this crate, as the environment variable `GOLDEN_DIR` or the repository has them.
+
+mod pipeline;
+mod support;
