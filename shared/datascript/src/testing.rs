@@ -120,7 +120,7 @@ fn walk(
     let inner = nodes.inner(slot, Keep::Cached).unwrap();
     assert_eq!(inner.keys.len(), inner.slots.len());
     assert!(inner.slots.len() <= WIDTH && inner.slots.len() >= if is_root { 2 } else { min_fill });
-    for (key, slot) in inner.keys.iter().zip(&inner.slots) {
+    for (key, slot) in inner.keys.iter().zip(inner.slots.iter()) {
         let last = walk(slot, shift - 1, false, nodes, min_fill, all, addresses).unwrap();
         assert!(same(key, &last), "a separator is not the greatest datom below");
     }

@@ -9,12 +9,12 @@ const ALLOCATION: usize = 32;
 
 /// Bytes of a leaf with the values it refers to. Values that nodes share are counted for each.
 pub(super) fn leaf(leaf: &Leaf) -> usize {
-    size_of::<Leaf>() + ALLOCATION + leaf.iter().map(|datom| value(&datom.v)).sum::<usize>()
+    size_of::<Leaf>() + ALLOCATION + leaf.bytes() + leaf.iter().map(|datom| value(&datom.v)).sum::<usize>()
 }
 
 /// Bytes of an inner node with its keys.
 pub(super) fn inner(inner: &Inner) -> usize {
-    size_of::<Inner>() + ALLOCATION + leaf(&inner.keys)
+    size_of::<Inner>() + ALLOCATION + inner.slots.bytes() + leaf(&inner.keys)
 }
 
 /// Bytes that a value holds outside itself.

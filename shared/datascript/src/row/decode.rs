@@ -53,10 +53,13 @@ fn decode_keys(row: &Row, attrs: &Attrs) -> Result<Leaf> {
             match reader.next()? {
                 Token::MapEnd => return Ok(()),
                 Token::Keyword(key) if &*key == "keys" => {
-                    let mut keys = Leaf::new();
+                    let mut keys = Leaf::default();
                     reader.expect(|token| matches!(token, Token::ArrayStart))?;
                     while let Some(datom) = reader.datom()? {
-                        keys.try_push(datom).map_err(|_| Malformed("more than 32 keys"))?;
+                        if keys.len() == WIDTH {
+                            return Err(Malformed("more than 32 keys"));
+                        }
+                        keys.push(datom);
                     }
                     leaf = Some(keys);
                 }

@@ -9,8 +9,8 @@ use crate::datom::Datom;
 use crate::storage::Addr;
 
 /// The content of a node: `{:keys [[e a v tx] …]}`.
-pub(crate) fn encode_keys<'a>(keys: impl ExactSizeIterator<Item = &'a Datom>, attrs: &Attrs) -> String {
-    let mut out = String::with_capacity(32 + 64 * keys.len());
+pub(crate) fn encode_keys<'a>(keys: impl Iterator<Item = &'a Datom>, attrs: &Attrs) -> String {
+    let mut out = String::with_capacity(1024);
     let mut writer = Writer::new(&mut out);
     writer.begin_map();
     writer.keyword("keys");

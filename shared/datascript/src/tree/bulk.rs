@@ -53,12 +53,6 @@ impl Tree {
     }
 }
 
-impl FromIterator<(Slot, Datom)> for Inner {
-    fn from_iter<I: IntoIterator<Item = (Slot, Datom)>>(children: I) -> Self {
-        Self::new(children)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

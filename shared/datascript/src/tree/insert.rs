@@ -2,8 +2,6 @@
 
 use std::rc::Rc;
 
-use arrayvec::ArrayVec;
-
 use super::Tree;
 use super::node::{Inner, Leaf, MAX_SHIFT, Slot, WIDTH};
 use crate::datom::Datom;
@@ -40,9 +38,9 @@ impl Tree {
         if self.shift == MAX_SHIFT {
             return Err(Error::Full("no further level"));
         }
-        let left = std::mem::replace(&mut self.root, Slot::new_leaf(Leaf::new()));
-        let children = [left, right].into_iter().filter_map(|slot| slot.last().cloned().map(|last| (slot, last)));
-        self.root = Slot::new_inner(Inner::new(children));
+        let children = [self.root.clone(), right].into_iter();
+        let children = children.filter_map(|slot| slot.last().cloned().map(|last| (slot, last)));
+        self.root = Slot::new_inner(children.collect());
         self.shift += 1;
         Ok(())
     }
@@ -71,8 +69,8 @@ fn insert(slot: &mut Slot, nodes: &Nodes, path: &[u8], datom: Datom) -> Result<G
 }
 
 fn insert_datom(leaf: &mut Leaf, i: usize, datom: Datom) -> Grown {
-    if leaf.is_full() {
-        let mut right: Leaf = leaf.drain(WIDTH / 2..).collect();
+    if leaf.len() == WIDTH {
+        let mut right = leaf.split_off(WIDTH / 2);
         // A place right at the cut belongs to the lower half, which then has 17 datoms.
         if i > WIDTH / 2 {
             right.insert(i - WIDTH / 2, datom);
@@ -99,8 +97,8 @@ fn insert_child(node: &mut Inner, i: usize, right: Slot) -> Grown {
     // Of 33 children the node keeps the first 16, the new one counted.
     let half = usize::midpoint(WIDTH, 1);
     let cut = if place < half { half - 1 } else { half };
-    let mut slots: ArrayVec<Slot, WIDTH> = node.slots.drain(cut..).collect();
-    let mut keys: Leaf = node.keys_mut().drain(cut..).collect();
+    let mut slots = node.slots.split_off(cut);
+    let mut keys = node.keys_mut().split_off(cut);
     if place < half {
         node.slots.insert(place, right);
         node.keys_mut().insert(place, key);

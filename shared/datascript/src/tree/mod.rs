@@ -1,6 +1,7 @@
 //! The persistent B+tree of one index (datascript.md 5).
 
 mod bulk;
+mod chunks;
 mod insert;
 pub(crate) mod node;
 mod remove;
@@ -41,7 +42,7 @@ type Path = ArrayVec<u8, { MAX_SHIFT + 1 }>;
 impl Tree {
     /// An empty tree: one empty leaf.
     pub fn empty() -> Self {
-        Self { root: Slot::new_leaf(Leaf::new()), shift: 0, count: 0, freed: Vec::new() }
+        Self { root: Slot::new_leaf(Leaf::default()), shift: 0, count: 0, freed: Vec::new() }
     }
 
     /// The tree whose root has the row `addr` and `shift` levels of inner nodes.

@@ -3,8 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use arrayvec::ArrayVec;
-
+use super::chunks::Chunks;
 use crate::datom::Datom;
 use crate::storage::Addr;
 
@@ -19,16 +18,16 @@ pub(crate) const MAX_SHIFT: usize = 16;
 /// The address of a node that was never stored.
 pub(crate) const NO_ADDR: Addr = 0;
 
-/// Datoms in index order, in one allocation together with their count.
-pub(crate) type Leaf = ArrayVec<Datom, WIDTH>;
+/// Datoms in index order.
+pub(crate) type Leaf = Chunks<Datom>;
 
 /// Children and the greatest datom of each.
 #[derive(Clone, Debug)]
 pub(crate) struct Inner {
-    /// `keys[i]` is the greatest datom of child `i`. Shared apart, so that replacing a child does not copy them.
+    /// `keys[i]` is the greatest datom of child `i`. Shared apart: replacing a child leaves them as they are.
     pub(crate) keys: Rc<Leaf>,
     /// Children, as many as keys.
-    pub(crate) slots: ArrayVec<Slot, WIDTH>,
+    pub(crate) slots: Chunks<Slot>,
 }
 
 /// A child, or the root.
@@ -90,18 +89,19 @@ impl Slot {
     }
 }
 
-impl Inner {
-    /// An inner node over children with their greatest datoms; at most [`WIDTH`].
-    pub(crate) fn new(children: impl IntoIterator<Item = (Slot, Datom)>) -> Self {
-        let mut keys = Leaf::new();
-        let mut slots = ArrayVec::new();
+/// Children with their greatest datoms; at most [`WIDTH`].
+impl FromIterator<(Slot, Datom)> for Inner {
+    fn from_iter<I: IntoIterator<Item = (Slot, Datom)>>(children: I) -> Self {
+        let (mut keys, mut slots) = (Leaf::default(), Chunks::default());
         for (slot, key) in children {
             slots.push(slot);
             keys.push(key);
         }
         Self { keys: Rc::new(keys), slots }
     }
+}
 
+impl Inner {
     /// The keys, for changing.
     pub(crate) fn keys_mut(&mut self) -> &mut Leaf {
         Rc::make_mut(&mut self.keys)
@@ -118,62 +118,8 @@ impl Inner {
 
     /// Removes a child.
     pub(crate) fn remove(&mut self, i: usize) {
-        if i < self.slots.len() {
-            self.slots.remove(i);
-            self.keys_mut().pop_at(i);
-        }
-    }
-}
-
-/// What deletion does with two neighbours of one level.
-pub(crate) trait Siblings: Clone {
-    /// Number of entries.
-    fn size(&self) -> usize;
-    /// Takes over all entries of the right neighbour; together they are at most [`WIDTH`].
-    fn append(&mut self, right: &Self);
-    /// Shares the entries of both evenly, in order; the left one gets the smaller half.
-    fn balance(&mut self, right: &mut Self);
-}
-
-fn balance<T, const N: usize>(left: &mut ArrayVec<T, N>, right: &mut ArrayVec<T, N>) {
-    let half = usize::midpoint(left.len(), right.len());
-    if left.len() > half {
-        let old = std::mem::take(right);
-        right.extend(left.drain(half..));
-        right.extend(old);
-    } else {
-        let missing = half - left.len();
-        left.extend(right.drain(..missing));
-    }
-}
-
-impl Siblings for Leaf {
-    fn size(&self) -> usize {
-        self.len()
-    }
-
-    fn append(&mut self, right: &Self) {
-        self.extend(right.iter().cloned());
-    }
-
-    fn balance(&mut self, right: &mut Self) {
-        balance(self, right);
-    }
-}
-
-impl Siblings for Inner {
-    fn size(&self) -> usize {
-        self.slots.len()
-    }
-
-    fn append(&mut self, right: &Self) {
-        self.slots.extend(right.slots.iter().cloned());
-        self.keys_mut().extend(right.keys.iter().cloned());
-    }
-
-    fn balance(&mut self, right: &mut Self) {
-        balance(&mut self.slots, &mut right.slots);
-        balance(self.keys_mut(), right.keys_mut());
+        self.slots.remove(i);
+        self.keys_mut().remove(i);
     }
 }
 
@@ -184,16 +130,5 @@ mod tests {
     #[test]
     fn slots_stay_small() {
         assert!(size_of::<Slot>() <= 16);
-    }
-
-    #[test]
-    fn balancing_keeps_the_order() {
-        for (a, b) in [(3, 20), (20, 3), (16, 17), (1, 32), (32, 15)] {
-            let mut left: ArrayVec<usize, 32> = (0..a).collect();
-            let mut right: ArrayVec<usize, 32> = (a..a + b).collect();
-            balance(&mut left, &mut right);
-            assert_eq!(left.len(), (a + b) / 2);
-            assert!(left.iter().chain(&right).copied().eq(0..a + b));
-        }
     }
 }

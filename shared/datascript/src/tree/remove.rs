@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::Tree;
-use super::node::{Inner, Leaf, MIN_FILL, NO_ADDR, Siblings, Slot};
+use super::node::{Inner, Leaf, MIN_FILL, NO_ADDR, Slot};
 use crate::datom::Datom;
 use crate::error::{Error, Result};
 use crate::index::Order;
@@ -42,13 +42,13 @@ impl Tree {
     fn collapse_root(&mut self, nodes: &Nodes) -> Result<()> {
         while self.shift > 0 {
             let root = nodes.inner(&self.root, Keep::Cached)?;
-            let only = match root.slots.as_slice() {
-                [only] => only.clone(),
-                [] => {
+            let only = match (root.slots.first(), root.slots.len()) {
+                (Some(only), 1) => only.clone(),
+                (Some(_), _) => break,
+                (None, _) => {
                     self.shift = 1;
-                    Slot::new_leaf(Leaf::new())
+                    Slot::new_leaf(Leaf::default())
                 }
-                _ => break,
             };
             free(&mut self.freed, &self.root);
             self.root = only;
@@ -71,7 +71,7 @@ fn remove(slot: &mut Slot, context: &mut Context<'_>, path: &[u8]) -> Result<Shr
         [place] => {
             let leaf = slot.leaf_mut(context.nodes)?;
             let last = usize::from(*place) + 1 == leaf.len();
-            leaf.pop_at((*place).into());
+            leaf.remove((*place).into());
             Ok(Shrunk { size: leaf.len(), last })
         }
         [place, rest @ ..] => {
@@ -95,10 +95,13 @@ fn remove(slot: &mut Slot, context: &mut Context<'_>, path: &[u8]) -> Result<Shr
     }
 }
 
-/// Nodes of one kind, as slots hold them.
-trait Level: Siblings {
+/// Nodes of one kind, and what deletion does with two neighbours.
+trait Level: Clone {
     fn get(slot: &Slot, nodes: &Nodes) -> Result<Rc<Self>>;
     fn get_mut<'a>(slot: &'a mut Slot, nodes: &Nodes) -> Result<&'a mut Self>;
+    fn size(&self) -> usize;
+    fn append(&mut self, right: &Self);
+    fn balance(&mut self, right: &mut Self);
 }
 
 impl Level for Leaf {
@@ -109,6 +112,18 @@ impl Level for Leaf {
     fn get_mut<'a>(slot: &'a mut Slot, nodes: &Nodes) -> Result<&'a mut Self> {
         slot.leaf_mut(nodes)
     }
+
+    fn size(&self) -> usize {
+        self.len()
+    }
+
+    fn append(&mut self, right: &Self) {
+        self.append(right);
+    }
+
+    fn balance(&mut self, right: &mut Self) {
+        self.balance(right);
+    }
 }
 
 impl Level for Inner {
@@ -118,6 +133,20 @@ impl Level for Inner {
 
     fn get_mut<'a>(slot: &'a mut Slot, nodes: &Nodes) -> Result<&'a mut Self> {
         slot.inner_mut(nodes)
+    }
+
+    fn size(&self) -> usize {
+        self.slots.len()
+    }
+
+    fn append(&mut self, right: &Self) {
+        self.slots.append(&right.slots);
+        self.keys_mut().append(&right.keys);
+    }
+
+    fn balance(&mut self, right: &mut Self) {
+        self.slots.balance(&mut right.slots);
+        self.keys_mut().balance(right.keys_mut());
     }
 }
 
@@ -149,10 +178,10 @@ fn rebalance<T: Level>(node: &mut Inner, i: usize, size: usize, context: &mut Co
 
 /// Children `i` and `i + 1` become one under the address of the first.
 fn merge<T: Level>(node: &mut Inner, i: usize, context: &mut Context<'_>) -> Result<()> {
-    let Some([left, right]) = node.slots.get_mut(i..i + 2) else { return Ok(()) };
-    let taken = T::get(right, context.nodes)?;
-    T::get_mut(left, context.nodes)?.append(&taken);
-    free(context.freed, right);
+    let Some(right) = node.slots.get(i + 1).cloned() else { return Ok(()) };
+    let Some(left) = node.slots.get_mut(i) else { return Ok(()) };
+    T::get_mut(left, context.nodes)?.append(&*T::get(&right, context.nodes)?);
+    free(context.freed, &right);
     node.remove(i + 1);
     node.refresh_key(i);
     Ok(())
@@ -160,8 +189,12 @@ fn merge<T: Level>(node: &mut Inner, i: usize, context: &mut Context<'_>) -> Res
 
 /// Children `i` and `i + 1` share their entries evenly; both keep their addresses.
 fn balance<T: Level>(node: &mut Inner, i: usize, context: &mut Context<'_>) -> Result<()> {
-    let Some([left, right]) = node.slots.get_mut(i..i + 2) else { return Ok(()) };
-    T::get_mut(left, context.nodes)?.balance(T::get_mut(right, context.nodes)?);
+    let Some(mut right) = node.slots.get(i + 1).cloned() else { return Ok(()) };
+    let Some(left) = node.slots.get_mut(i) else { return Ok(()) };
+    T::get_mut(left, context.nodes)?.balance(T::get_mut(&mut right, context.nodes)?);
+    if let Some(slot) = node.slots.get_mut(i + 1) {
+        *slot = right;
+    }
     node.refresh_key(i);
     Ok(())
 }

@@ -13,30 +13,26 @@ use crate::nodes::{Keep, Nodes};
 
 /// The first place whose datom is not less than the probe.
 #[inline]
-pub(super) fn lower_bound<O: Order>(keys: &[Datom], probe: &impl Probe, ranks: &Ranks) -> usize {
+pub(super) fn lower_bound<O: Order>(keys: &Leaf, probe: &impl Probe, ranks: &Ranks) -> usize {
     keys.partition_point(|key| O::compare(key, probe, ranks) == Ordering::Less)
 }
 
 /// The first place whose datom is greater than the probe.
 #[inline]
-pub(super) fn upper_bound<O: Order>(keys: &[Datom], probe: &impl Probe, ranks: &Ranks) -> usize {
+pub(super) fn upper_bound<O: Order>(keys: &Leaf, probe: &impl Probe, ranks: &Ranks) -> usize {
     keys.partition_point(|key| O::compare(key, probe, ranks) != Ordering::Greater)
 }
 
 /// The child to search for the first datom not less than the probe: the last child takes everything greater.
 #[inline]
 pub(super) fn child_at_or_after<O: Order>(node: &Inner, probe: &impl Probe, ranks: &Ranks) -> usize {
-    lower_bound::<O>(without_last(&node.keys), probe, ranks)
+    lower_bound::<O>(&node.keys, probe, ranks).min(node.keys.len().saturating_sub(1))
 }
 
 /// The child to search for the first datom greater than the probe: the last child takes everything greater.
 #[inline]
 pub(super) fn child_after<O: Order>(node: &Inner, probe: &impl Probe, ranks: &Ranks) -> usize {
-    upper_bound::<O>(without_last(&node.keys), probe, ranks)
-}
-
-fn without_last(keys: &[Datom]) -> &[Datom] {
-    keys.split_last().map_or(keys, |(_, rest)| rest)
+    upper_bound::<O>(&node.keys, probe, ranks).min(node.keys.len().saturating_sub(1))
 }
 
 /// Child `i` of an inner node.

@@ -114,8 +114,14 @@ impl<'a> Store<'a> {
     /// Stores the dirty children of an inner node; returns what takes the place of those that were split.
     fn children(&mut self, node: &mut Inner) -> Result<Vec<(usize, Pieces)>> {
         let mut split = Vec::new();
-        for (i, child) in node.slots.iter_mut().enumerate() {
-            if let Some(pieces) = self.slot(child)? {
+        for i in 0..node.slots.len() {
+            // Asking for a slot to change it copies shared ones, clean children need no change.
+            if let Some(Slot::Stored { .. }) = node.slots.get(i) {
+                continue;
+            }
+            if let Some(child) = node.slots.get_mut(i)
+                && let Some(pieces) = self.slot(child)?
+            {
                 split.push((i, pieces));
             }
         }
@@ -142,7 +148,7 @@ impl<'a> Store<'a> {
     fn leaf_pieces(&mut self, node: &Leaf, mut addr: Addr) -> Result<Pieces> {
         let mut pieces = Vec::new();
         let mut datoms = node.iter();
-        for size in cut(node.iter(), 1, self.nodes.attrs()) {
+        for size in cut(node.iter(), node.len(), 1, self.nodes.attrs()) {
             let leaf: Leaf = datoms.by_ref().take(size).cloned().collect();
             let Some(key) = leaf.last().cloned() else { break };
             let text = encode_keys(leaf.iter(), self.nodes.attrs());
@@ -155,10 +161,11 @@ impl<'a> Store<'a> {
     /// Stores children as one inner node or several; the first keeps the address.
     fn inner_pieces(&mut self, children: Pieces, mut addr: Addr) -> Result<Pieces> {
         let mut pieces = Vec::new();
-        let sizes = cut(children.iter().map(|(_, key)| key), 2, self.nodes.attrs());
+        let keys = children.iter().map(|(_, key)| key);
+        let sizes = cut(keys, children.len(), 2, self.nodes.attrs());
         let mut children = children.into_iter();
         for size in sizes {
-            let inner = Inner::new(children.by_ref().take(size));
+            let inner: Inner = children.by_ref().take(size).collect();
             let Some(key) = inner.keys.last().cloned() else { break };
             let text = encode_keys(inner.keys.iter(), self.nodes.attrs());
             pieces.push((self.inner(Rc::new(inner), text, addr)?, key));
@@ -185,8 +192,8 @@ fn replace(node: &Inner, split: Vec<(usize, Pieces)>) -> Pieces {
 /// about evenly filled where only their number matters.
 ///
 /// An inner node takes two children however long they are, or no number of levels would bring them together.
-fn cut<'k>(keys: impl ExactSizeIterator<Item = &'k Datom>, min: usize, attrs: &Attrs) -> Vec<usize> {
-    let width = keys.len().div_ceil(keys.len().div_ceil(WIDTH).max(1));
+fn cut<'k>(keys: impl Iterator<Item = &'k Datom>, len: usize, min: usize, attrs: &Attrs) -> Vec<usize> {
+    let width = len.div_ceil(len.div_ceil(WIDTH).max(1));
     let mut sizes = Vec::new();
     let (mut size, mut text) = (0, 0);
     for key in keys {
