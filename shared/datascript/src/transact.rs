@@ -1,6 +1,7 @@
 //! Transactions: from items to a new database value (datascript.md 9).
 
 mod add;
+mod ahead;
 mod apply;
 mod cas;
 mod item;
@@ -10,6 +11,8 @@ mod prepare;
 mod retract;
 mod run;
 mod tempids;
+#[cfg(test)]
+mod tests;
 
 use transit::Value;
 
@@ -32,28 +35,38 @@ pub struct Report {
     pub tempids: Vec<(Value, Eid)>,
 }
 
-/// How often a transaction may start over before the tempids that are left are looked for in one go.
-const PATIENT_RESTARTS: u32 = 8;
+/// After so many new starts the tempids that are left are looked up in one go.
+const PATIENCE: usize = 8;
+
+/// Bound on the work of a transaction that starts over again and again: new starts times items.
+const MAX_REPEATED_ITEMS: usize = 1_000_000;
 
 /// Applies transaction items to a database value, which stays as it is. Whatever is refused is an
 /// [`Error::Transact`](crate::Error::Transact), and then nothing happened at all.
 pub fn with(db: &Db, items: &[Value]) -> Result<Report> {
     let maps = prepare::maps(db, items);
     let mut tempids = Tempids::default();
-    let mut restarts = 0;
+    let mut certain = None;
+    let mut starts = 0;
     loop {
         let mut run = Run::new(db, &maps, tempids);
-        match run.items(items) {
+        let stop = match run.items(items) {
             Ok(()) => return run.finish(db),
-            Err(Stop::Refused(error)) => return Err(error),
-            Err(Stop::Restart { tempid, eid }) => {
-                restarts += 1;
-                if restarts > PATIENT_RESTARTS {
-                    return Err(too_many_restarts());
-                }
-                tempids = run.into_tempids();
-                tempids.settle(tempid, eid)?;
-            }
+            Err(stop) => stop,
+        };
+        starts += 1;
+        if starts * items.len() > MAX_REPEATED_ITEMS {
+            return Err(too_many_starts());
+        }
+        tempids = run.into_tempids();
+        match stop {
+            Stop::Refused(error) => return Err(error),
+            Stop::Restart { tempid, eid } if !tempids.is_guess(tempid) => tempids.settle(tempid, eid)?,
+            Stop::Restart { .. } | Stop::WrongGuess => tempids = certain.take().unwrap_or_default(),
+        }
+        if starts == PATIENCE {
+            certain = Some(tempids.clone());
+            ahead::guess(db, items, &maps, &mut tempids)?;
         }
     }
 }
@@ -70,6 +83,6 @@ pub fn with_value(db: &Db, items: &Value) -> Result<Report> {
     }
 }
 
-fn too_many_restarts() -> crate::Error {
-    TransactError::new(ErrorKind::TransactUpsert, "Too many tempids resolve to entities found later").into()
+fn too_many_starts() -> crate::Error {
+    TransactError::new(ErrorKind::TransactUpsert, "Too many tempids denote entities that are found late").into()
 }

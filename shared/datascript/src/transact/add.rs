@@ -61,7 +61,11 @@ impl<'a> Run<'a> {
             (Some(holder), Some(known)) if holder != known => {
                 return Err(Stop::Restart { tempid: name, eid: holder });
             }
-            (Some(eid), _) | (None, Some(eid)) => eid,
+            (Some(eid), _) => {
+                self.tempids.confirm(name);
+                eid
+            }
+            (None, Some(eid)) => eid,
             (None, None) => self.next_eid()?,
         };
         self.tempids.reach(name, eid);

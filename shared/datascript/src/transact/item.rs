@@ -22,12 +22,16 @@ enum Op {
 
 impl<'a> Run<'a> {
     /// Processes `[op e a v t]`.
-    pub(super) fn vector(&mut self, item: &'a Value, fields: &'a [Value]) -> Step<'a> {
+    pub(super) fn vector(&mut self, fields: &'a [Value]) -> Step<'a> {
         let field = |at: usize| fields.get(at).unwrap_or(&NIL);
         let (op, e, a, v) = (field(0), Place::of(field(1)), field(2), field(3));
         let known = self.operation(op)?;
         if e.is_tempid() && known != Some(Op::Add) {
-            let message = format!("Can't use tempid in '{}'. Tempids are allowed in :db/add only", describe(item));
+            let message = format!(
+                "Can't use tempid {} with {}. Tempids are allowed in :db/add only",
+                describe(field(1)),
+                describe(op)
+            );
             return Err(refuse(ErrorKind::TransactSyntax, message));
         }
         match known {

@@ -75,6 +75,7 @@ impl<'a> Run<'a> {
                 if self.tempids.get(name).is_some_and(|known| known != eid) {
                     return Err(Stop::Restart { tempid: name, eid });
                 }
+                self.tempids.confirm(name);
                 self.tempids.reach(name, eid);
             }
             Place::Eid(id) if id == eid => {}

@@ -18,6 +18,8 @@ pub(super) enum Stop<'a> {
     Refused(Error),
     /// The tempid, which has another id by now, denotes an existing entity: start over with that known.
     Restart { tempid: Tempid<'a>, eid: Eid },
+    /// What was guessed of a tempid did not turn out to be so: start over without guesses.
+    WrongGuess,
 }
 
 pub(super) type Step<'a, T = ()> = Result<T, Stop<'a>>;
@@ -100,7 +102,7 @@ impl<'a> Run<'a> {
         for item in items {
             match item {
                 Value::Nil => {}
-                Value::Vector(fields) | Value::List(fields) => self.vector(item, fields)?,
+                Value::Vector(fields) | Value::List(fields) => self.vector(fields)?,
                 Value::Map(_) => {
                     if let Some(map) = maps.next() {
                         self.map(map, None)?;
@@ -117,7 +119,7 @@ impl<'a> Run<'a> {
                 }
             }
         }
-        Ok(())
+        if self.tempids.has_open_guess() { Err(Stop::WrongGuess) } else { Ok(()) }
     }
 
     /// The id for a new entity: the one after the greatest in use. The caller binds it.

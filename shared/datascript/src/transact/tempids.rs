@@ -12,7 +12,7 @@ use crate::error::{ErrorKind, Result, TransactError};
 const FEW: usize = 8;
 
 /// The tempids of one transaction, over all of its passes (datascript.md 9.7).
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Tempids<'a> {
     known: Vec<Known<'a>>,
     /// Index into `known`; kept only while there are more than a few.
@@ -21,6 +21,18 @@ pub(super) struct Tempids<'a> {
     kept: FxHashSet<Eid>,
 }
 
+/// Whether the entity of a tempid was looked up ahead of its item's turn.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Guess {
+    #[default]
+    None,
+    /// It was; this pass did not come to an item that bears it out so far.
+    Open,
+    /// It was, and rightly.
+    Confirmed,
+}
+
+#[derive(Clone)]
 struct Known<'a> {
     name: Tempid<'a>,
     eid: Eid,
@@ -30,6 +42,7 @@ struct Known<'a> {
     reached: bool,
     /// Used as a value in this pass.
     used_as_value: bool,
+    guess: Guess,
 }
 
 impl<'a> Tempids<'a> {
@@ -49,7 +62,14 @@ impl<'a> Tempids<'a> {
     fn entry(&mut self, name: Tempid<'a>, eid: Eid) -> Option<&mut Known<'a>> {
         let at = self.find(name).unwrap_or_else(|| {
             let at = self.known.len();
-            self.known.push(Known { name, eid, settled: false, reached: false, used_as_value: false });
+            self.known.push(Known {
+                name,
+                eid,
+                settled: false,
+                reached: false,
+                used_as_value: false,
+                guess: Guess::None,
+            });
             if at == FEW {
                 self.by_name = self.known.iter().enumerate().map(|(at, known)| (known.name, at)).collect();
             } else if at > FEW {
@@ -97,6 +117,9 @@ impl<'a> Tempids<'a> {
         for known in &mut self.known {
             known.reached = false;
             known.used_as_value = false;
+            if known.guess == Guess::Confirmed {
+                known.guess = Guess::Open;
+            }
         }
         if let Some(known) = self.find(name).and_then(|at| self.known.get(at)).filter(|known| known.settled) {
             let name = name.value().unwrap_or_default();
@@ -108,6 +131,36 @@ impl<'a> Tempids<'a> {
         }
         self.kept = self.known.iter().map(|known| known.eid).collect();
         Ok(())
+    }
+
+    /// Takes `eid` for the entity of `name` before its item's turn. An item must confirm it.
+    pub(super) fn guess(&mut self, name: Tempid<'a>, eid: Eid) {
+        let is_certain = self.find(name).and_then(|at| self.known.get(at)).is_some_and(|known| known.settled);
+        if is_certain || self.is_guess(name) {
+            return;
+        }
+        if let Some(known) = self.entry(name, eid) {
+            known.guess = Guess::Open;
+        }
+    }
+
+    /// Whether the entity of `name` is a guess.
+    pub(super) fn is_guess(&self, name: Tempid<'a>) -> bool {
+        self.find(name).and_then(|at| self.known.get(at)).is_some_and(|known| known.guess != Guess::None)
+    }
+
+    /// An identity of `name` turned out to be held by the entity it stands for.
+    pub(super) fn confirm(&mut self, name: Tempid<'a>) {
+        if let Some(known) = self.find(name).and_then(|at| self.known.get_mut(at))
+            && known.guess == Guess::Open
+        {
+            known.guess = Guess::Confirmed;
+        }
+    }
+
+    /// Whether a guess is not confirmed.
+    pub(super) fn has_open_guess(&self) -> bool {
+        self.known.iter().any(|known| known.guess == Guess::Open)
     }
 
     /// Ids that tempids in value position stand for.
