@@ -61,9 +61,9 @@ pub(crate) const fn reach(_: Point) -> Result<(), Error> {
 }
 
 #[cfg(feature = "faults")]
-pub use armed::{arm, disarm, fired};
-#[cfg(feature = "faults")]
 pub(crate) use armed::reach;
+#[cfg(feature = "faults")]
+pub use armed::{arm, disarm, fired};
 
 #[cfg(feature = "faults")]
 mod armed {

@@ -14,11 +14,13 @@ pub mod sql;
 #[cfg(feature = "rusqlite")]
 pub mod sql_rusqlite;
 
+mod diagnostics;
 mod error;
 mod graph;
 mod pipeline;
 mod store;
 
+pub use diagnostics::Diagnostics;
 pub use error::{Error, Result};
 pub use graph::{Graph, Options, Position, Pull};
 pub use pipeline::{Answer, Outcome};

@@ -23,8 +23,7 @@ impl<S: Sql + 'static> Graph<S> {
         let outcome = sql.transaction(&mut || {
             if !exports.is_empty() {
                 let rows = writes.rows.iter().map(|row| row.addr);
-                let overwritten: Vec<i64> =
-                    rows.chain(writes.deleted.iter().copied()).map(i64::from).collect();
+                let overwritten: Vec<i64> = rows.chain(writes.deleted.iter().copied()).map(i64::from).collect();
                 exports.save(sql, &overwritten)?;
             }
             kvs::put(sql, &writes.rows)?;

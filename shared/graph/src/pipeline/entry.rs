@@ -95,7 +95,7 @@ fn try_apply(open: &mut Open, pending: &mut Pending, entry: &TxEntry<'_>) -> Res
         };
     }
     if chunk::is_large(op, &items) {
-        large(open, pending, entry, op, &db, items)
+        large(open, pending, entry, op, &db, &items)
     } else {
         small(open, pending, entry, op, &db, items)
     }
@@ -126,11 +126,11 @@ fn large(
     entry: &TxEntry<'_>,
     op: Option<Op>,
     db: &Db,
-    items: Vec<Value>,
+    items: &[Value],
 ) -> Result<(), Stop> {
     let mut reports: Vec<Report> = Vec::new();
     let mut texts = Vec::new();
-    for range in chunk::chunks(db, &items)? {
+    for range in chunk::chunks(db, items)? {
         let chunk = items.get(range).unwrap_or_default().to_vec();
         let current = reports.last().map_or(db, |report| &report.db_after);
         match transact(&mut open.facts, current, op, chunk) {
@@ -150,8 +150,12 @@ fn large(
         let datoms: Vec<Datom> = reports.iter().flat_map(|report| report.tx_data.iter().cloned()).collect();
         pending.update_checksum(&mut open.facts, db, &last.db_after, &datoms)?;
     }
-    texts.into_iter().for_each(|tx| pending.push(tx, entry));
-    reports.into_iter().for_each(|report| open.conn.install(report));
+    for tx in texts {
+        pending.push(tx, entry);
+    }
+    for report in reports {
+        open.conn.install(report);
+    }
     Ok(())
 }
 
@@ -203,12 +207,16 @@ fn is_missing_entity(error: &datascript::Error) -> bool {
     matches!(error, datascript::Error::Transact(refusal) if refusal.kind == datascript::ErrorKind::EntityIdMissing)
 }
 
-/// The items of an entry: a vector or list in Transit.
+/// The items of an entry: anything in Transit that is a sequence.
 fn decode(tx: &str) -> Result<Vec<Value>, Failure> {
     let value = transit::read_str(tx).map_err(|error| Failure::new(format!("undecodable transaction: {error}")))?;
     match value {
         Value::Nil => Ok(Vec::new()),
         Value::Vector(items) | Value::List(items) | Value::Set(items) => Ok(items.to_vec()),
+        // As a sequence a map is one of pairs; empty, it is an empty transaction.
+        Value::Map(entries) => {
+            Ok(entries.iter().map(|(key, value)| Value::vector([key.clone(), value.clone()])).collect())
+        }
         _ => Err(Failure::new("transaction data is not a sequence")),
     }
 }

@@ -88,6 +88,7 @@ impl Export {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
 fn packing(error: std::io::Error) -> Error {
     Error::Corrupt(error.to_string())
 }
@@ -102,7 +103,9 @@ impl Shared {
         }
         let (mut saved, saved_complete) = kvs::saved_page(sql, self.id, after, FRAME_BYTES)?;
         // Each list says nothing about addresses beyond its last row, unless it is complete.
-        let horizon = |rows: &[StoredRow], complete: bool| if complete { i64::MAX } else { rows.last().map_or(after, |row| row.addr) };
+        let horizon = |rows: &[StoredRow], complete: bool| {
+            if complete { i64::MAX } else { rows.last().map_or(after, |row| row.addr) }
+        };
         let limit = horizon(&live, complete).min(horizon(&saved, saved_complete));
         live.retain(|row| row.addr <= limit && saved.binary_search_by_key(&row.addr, |saved| saved.addr).is_err());
         saved.retain(|row| row.addr <= limit);

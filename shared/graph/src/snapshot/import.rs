@@ -19,12 +19,7 @@ impl<S: Sql + 'static> Graph<S> {
     /// # Errors
     /// [`UploadError::MissingBody`] for an empty body with reset (D-37), [`UploadError::ChecksumConflict`] when the
     /// graph is kept and its checksum is another (D-36).
-    pub fn begin_upload(
-        &mut self,
-        query: &UploadQuery<'_>,
-        gzip: bool,
-        has_body: bool,
-    ) -> Result<Upload, UploadError> {
+    pub fn begin_upload(&mut self, query: &UploadQuery<'_>, gzip: bool, has_body: bool) -> Result<Upload, UploadError> {
         if query.reset && !has_body {
             return Err(UploadError::MissingBody);
         }

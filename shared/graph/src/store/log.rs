@@ -36,13 +36,11 @@ pub(crate) fn append(sql: &impl Sql, rows: &[LogRow]) -> Result<(), SqlError> {
     Ok(())
 }
 
+/// What [`read`] calls with `t`, the text and the operation of each row.
+pub(crate) type OnLogged<'f> = dyn FnMut(i64, &str, Option<&str>) -> ControlFlow<()> + 'f;
+
 /// Shows the rows with `since < t <= until` in order, until `row` answers [`ControlFlow::Break`].
-pub(crate) fn read(
-    sql: &impl Sql,
-    since: i64,
-    until: i64,
-    row: &mut dyn FnMut(i64, &str, Option<&str>) -> ControlFlow<()>,
-) -> Result<(), SqlError> {
+pub(crate) fn read(sql: &impl Sql, since: i64, until: i64, row: &mut OnLogged<'_>) -> Result<(), SqlError> {
     sql.query(
         "SELECT t, tx, outliner_op FROM tx_log WHERE t > ? AND t <= ? ORDER BY t",
         &[Param::Int(since), Param::Int(until)],

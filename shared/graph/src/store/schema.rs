@@ -23,10 +23,10 @@ const PROBES: [&str; 3] =
 /// Where a definition is refused, the tables may still be there and usable: only a failing probe is an error
 /// (sync.md 5, ensure-schema).
 pub(crate) fn ensure(sql: &impl Sql) -> Result<(), SqlError> {
-    if let Err(refused) = define(sql) {
-        if PROBES.iter().any(|probe| sql.execute(probe, &[]).is_err()) {
-            return Err(refused);
-        }
+    if let Err(refused) = define(sql)
+        && PROBES.iter().any(|probe| sql.execute(probe, &[]).is_err())
+    {
+        return Err(refused);
     }
     Ok(())
 }

@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
+use graph::snapshot::{FrameWriter, UploadError, Uploaded};
 use graph::sql::{Param, Sql};
 use graph::sql_rusqlite::Rusqlite;
-use graph::snapshot::{FrameWriter, UploadError, Uploaded};
 use graph::{Graph, Options};
 use protocol::query::UploadQuery;
 
