@@ -71,7 +71,7 @@ pub fn blocks(db: &Db, mut visit: impl FnMut(&Block<'_>) -> bool) -> Result<()> 
     let is_e2ee = known.is_e2ee(db)?;
     let mut reader = Reader { db, known: &mut known, is_e2ee };
     let mut counted = Counted::default();
-    for datom in db.datoms(Index::Avet, &Pattern::a(attrs::BLOCK_UUID)) {
+    for datom in db.datoms(Index::Avet, &Pattern::a(attrs::BLOCK_UUID)).scanning() {
         let datom = datom?;
         reader.read(datom.e, &mut counted)?;
         let last = |attr| counted.tuples.iter().rfind(|(a, _)| *a == attr).and_then(|(_, value)| value.as_ref());

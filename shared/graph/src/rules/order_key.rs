@@ -245,8 +245,9 @@ mod tests {
 
     #[test]
     fn ends_of_the_range() {
-        assert_eq!(between(None, Some("A00000000000000000000000000V")).unwrap(), "A00000000000000000000000000G");
-        assert_eq!(between(None, Some("A000000000000000000000000001")).unwrap(), "A0000000000000000000000000000V");
+        let least = |fraction: &str| format!("{LEAST}{fraction}");
+        assert_eq!(between(None, Some(&least("V"))).unwrap(), least("G"));
+        assert_eq!(between(None, Some(&least("1"))).unwrap(), least("0V"));
         assert_eq!(between(Some("zz"), None), Err(OrderError::Invalid("zz".to_owned())));
         assert_eq!(between(Some("a1"), Some("a0")), Err(OrderError::Order("a1".to_owned(), "a0".to_owned())));
     }

@@ -15,7 +15,6 @@ pub(crate) struct OwnedKey(pub(crate) Value);
 
 // SipHash rather than a faster hash: keys come from clients.
 type Build = BuildHasherDefault<DefaultHasher>;
-pub(crate) type ValueSet<'a> = HashSet<Key<'a>, Build>;
 pub(crate) type ValueMap<'a, T> = HashMap<Key<'a>, T, Build>;
 pub(crate) type OwnedSet = HashSet<OwnedKey, Build>;
 pub(crate) type SafeMap<K, T> = HashMap<K, T, Build>;

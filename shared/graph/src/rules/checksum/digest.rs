@@ -3,11 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use datascript::Value;
-use transit::number;
+use datascript::{Attr, Value};
+use uuid::Uuid;
 
+use super::print::print;
 use crate::rules::attrs;
-use datascript::Attr;
 
 const FNV_PRIME: u32 = 16_777_619;
 const SEPARATOR: u16 = 31;
@@ -102,33 +102,19 @@ impl Digest {
         }
     }
 
-    /// Feeds a value's text as JavaScript gives it. Values of these attributes are texts and uuids; others can only come
-    /// from clients that break the rules, and are fed so that before and after agree.
+    /// Feeds a value's text as ClojureScript's `str` gives it. Values of these attributes are texts and uuids; others can
+    /// only come from clients that break the rules.
     fn value(&mut self, value: &Value) {
         match value {
-            Value::String(text) => self.text(text),
-            Value::Uuid(uuid) => {
-                self.ascii(uuid.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()).as_bytes())
-            }
-            Value::Scalar(scalar) => self.text(&scalar.rep),
-            Value::Bool(value) => self.ascii(if *value { b"true" } else { b"false" }),
-            Value::Keyword(keyword) => {
-                self.ascii(b":");
-                self.text(keyword.as_str());
-            }
-            Value::Symbol(symbol) => self.text(symbol.as_str()),
-            Value::Int(_) | Value::Float(_) => {
-                let mut text = String::new();
-                number::write_js(&mut text, value.as_f64().unwrap_or_default());
-                self.ascii(text.as_bytes());
-            }
             Value::Nil => {}
-            Value::Instant(_)
-            | Value::Vector(_)
-            | Value::List(_)
-            | Value::Set(_)
-            | Value::Map(_)
-            | Value::Tagged(_) => self.text(&transit::write_string(value)),
+            Value::String(text) => self.text(text),
+            Value::Uuid(uuid) => self.ascii(uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes()),
+            Value::Scalar(scalar) => self.text(&scalar.rep),
+            _ => {
+                let mut text = String::new();
+                print(value, &mut text);
+                self.text(&text);
+            }
         }
     }
 }

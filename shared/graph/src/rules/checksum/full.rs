@@ -34,7 +34,7 @@ pub fn full(db: &Db) -> Result<Checksum> {
         entity.clear();
         Ok(())
     };
-    for datom in db.datoms(Index::Eavt, &Pattern::ALL) {
+    for datom in db.datoms(Index::Eavt, &Pattern::ALL).scanning() {
         let datom = datom?;
         if entity.first().is_some_and(|first| first.e != datom.e) {
             finish(&mut entity, &mut sum)?;

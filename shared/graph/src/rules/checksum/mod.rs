@@ -3,6 +3,7 @@
 mod counted;
 mod digest;
 mod full;
+mod print;
 mod update;
 
 pub(crate) use counted::{Counted, Reader};

@@ -1,0 +1,98 @@
+//! `sanitize.jsonl`: what is taken from an entry and added to it; order keys.
+
+use datascript::{Db, Index, Pattern, Value};
+use graph::rules::attrs::BLOCK_REFS;
+use graph::rules::deletion::deletion_cleanup;
+use graph::rules::order_key::{between, n_between};
+use graph::rules::prepare::prepare;
+use graph::rules::sanitise::sanitise;
+use graph::rules::{Op, order_key};
+use serde_json::Value as Json;
+
+use crate::support::lines;
+use crate::vectors::{assert_same_items, bases, items};
+
+#[test]
+fn entries_become_what_the_reference_makes_of_them() {
+    let bases = bases();
+    let mut checked = 0;
+    for line in lines("sanitize.jsonl").iter().filter(|line| line["kind"] == "sanitize") {
+        let what = line["id"].as_str().expect("an id");
+        let db = &bases[line["base"].as_str().expect("a base")];
+        let op = line["op"].as_str().map(Op::parse);
+        let sanitised = sanitise(db, op, items(line, "tx")).expect("a readable database");
+        if line.get("error").is_some() {
+            let added = deletion_cleanup(db, &sanitised).expect("a readable database");
+            assert!(datascript::with(db, &[sanitised, added].concat()).is_err(), "{what}");
+        } else {
+            assert_eq!(sanitised, items(line, "sanitized"), "{what}");
+            let expanded = prepare(db, op, sanitised).expect("a readable database");
+            let expected = prepare(db, None, items(line, "expanded")).expect("a readable database");
+            assert_same_items(&expanded, &expected, what);
+            let cleanup = deletion_cleanup(db, &expanded).expect("a readable database");
+            let expected: Vec<Value> =
+                items(line, "cleanup").into_iter().filter(|item| !is_idle_retract(db, item)).collect();
+            assert_same_items(&cleanup, &expected, what);
+        }
+        checked += 1;
+    }
+    assert!(checked > 0, "no vectors");
+}
+
+/// A retraction of a reference that does not exist. The reference writes one for each pair of a referrer and a deleted
+/// block; ours only those that have an effect.
+fn is_idle_retract(db: &Db, item: &Value) -> bool {
+    match item.as_seq() {
+        Some([op, Value::Int(e), attr, v]) if op.is_keyword("db/retract") && attr.is_keyword("block/refs") => {
+            let e = u32::try_from(*e).expect("an id");
+            db.first(Index::Eavt, &Pattern::eav(e, BLOCK_REFS, v)).expect("a readable database").is_none()
+        }
+        _ => false,
+    }
+}
+
+#[test]
+fn order_keys() {
+    let mut checked = 0;
+    for line in lines("sanitize.jsonl").iter().filter(|line| line["kind"] == "order") {
+        let (a, b) = (line["a"].as_str(), line["b"].as_str());
+        match line["key"].as_str() {
+            Some(key) => assert_eq!(between(a, b).expect("a key"), key, "{line}"),
+            None => assert!(between(a, b).is_err(), "{line}"),
+        }
+        match line.get("n5") {
+            Some(keys) => assert_eq!(n_between(a, b, 5).expect("keys"), texts(keys), "{line}"),
+            None => assert!(n_between(a, b, 5).is_err(), "{line}"),
+        }
+        checked += 1;
+    }
+    assert!(checked > 0, "no vectors");
+}
+
+#[test]
+fn order_chains() {
+    for line in lines("sanitize.jsonl").iter().filter(|line| line["kind"] == "order-chain") {
+        let mut last = None;
+        for expected in texts(&line["append"]) {
+            let key = between(last.as_deref(), None).expect("a key");
+            assert_eq!(key, expected);
+            last = Some(key);
+        }
+        let mut first = None;
+        for expected in texts(&line["prepend"]) {
+            let key = between(None, first.as_deref()).expect("a key");
+            assert_eq!(key, expected);
+            first = Some(key);
+        }
+        let mut upper = "a1".to_owned();
+        for expected in texts(&line["bisect"]) {
+            upper = between(Some("a0"), Some(&upper)).expect("a key");
+            assert_eq!(upper, expected);
+            assert!(order_key::is_valid(&upper));
+        }
+    }
+}
+
+fn texts(json: &Json) -> Vec<String> {
+    json.as_array().expect("a list").iter().map(|key| key.as_str().expect("a text").to_owned()).collect()
+}
