@@ -2,5 +2,6 @@
 
 mod attacks;
 mod key_sets;
+mod recorded;
 mod support;
 mod tokens;
