@@ -14,12 +14,13 @@ pub(super) struct Statements {
     tail: &'static str,
     /// Parameters one group binds.
     width: usize,
-    texts: [OnceLock<String>; MAX_PARAMS],
+    /// By count of groups.
+    texts: [OnceLock<String>; MAX_PARAMS + 1],
 }
 
 impl Statements {
     pub(super) const fn new(head: &'static str, group: &'static str, tail: &'static str, width: usize) -> Self {
-        Self { head, group, tail, width, texts: [const { OnceLock::new() }; MAX_PARAMS] }
+        Self { head, group, tail, width, texts: [const { OnceLock::new() }; MAX_PARAMS + 1] }
     }
 
     /// Groups that fit into one statement next to `extra` other parameters.
