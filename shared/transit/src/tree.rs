@@ -136,19 +136,27 @@ impl<'a> Reader<'a> {
                 self.payload()?;
                 self.map(&Token::ArrayEnd)?
             }
-            "with-meta" => {
-                self.payload()?;
-                let value = self.read_value()?;
-                if !self.skip_value()? {
-                    return Err(self.error(ErrorKind::WrongShape));
-                }
-                self.expect(&Token::ArrayEnd, ErrorKind::WrongShape)?;
-                value
-            }
+            "with-meta" => self.with_meta()?,
             "datascript/Entity" => self.read_value()?,
             _ => self.opaque(tag, token)?,
         };
         self.expect(&Token::TagEnd, ErrorKind::MisplacedTag)?;
+        Ok(value)
+    }
+
+    /// The value of a pair of it and its metadata, which are skipped.
+    fn with_meta(&mut self) -> Result<Value, ReadError> {
+        self.payload()?;
+        let step = self.next();
+        let token = self.token(&step)?;
+        if *token == Token::ArrayEnd {
+            return Err(self.error(ErrorKind::WrongShape));
+        }
+        let value = self.build(token)?;
+        if !self.skip_value()? {
+            return Err(self.error(ErrorKind::WrongShape));
+        }
+        self.expect(&Token::ArrayEnd, ErrorKind::WrongShape)?;
         Ok(value)
     }
 
