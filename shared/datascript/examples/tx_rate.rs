@@ -26,16 +26,16 @@ fn schema(attrs: Rc<Attrs>) -> Schema {
     Schema::from_value(attrs, &Value::Map(entries.into()))
 }
 
-fn block(number: u64) -> Uuid {
+fn block(number: u32) -> Uuid {
     Uuid::from_u128(0x66b8_d8f0_0000_4000_8000_0000_0000_0000 | u128::from(number))
 }
 
 /// A new block under the page, as a client sends it.
-fn new_block(number: u64) -> Vec<Value> {
+fn new_block(number: u32) -> Vec<Value> {
     let name = Value::string(&block(number).to_string());
     let parent = Value::vector([Value::keyword("block/uuid"), Value::Uuid(block(number / 2))]);
     let page = Value::vector([Value::keyword("block/uuid"), Value::Uuid(block(0))]);
-    let time = Value::Int(1_755_000_000_000 + i64::try_from(number).unwrap_or_default());
+    let time = Value::Int(1_755_000_000_000 + i64::from(number));
     let add =
         |attr: &str, value: Value| Value::vector([Value::keyword("db/add"), name.clone(), Value::keyword(attr), value]);
     vec![
@@ -50,7 +50,7 @@ fn new_block(number: u64) -> Vec<Value> {
 }
 
 fn main() {
-    let count = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(20_000);
+    let count = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(20_000_u32);
     let attrs = Attrs::new(&[]);
     let nodes = Rc::new(Nodes::new(None, Rc::clone(&attrs), usize::MAX));
     let mut db = Db::empty(nodes, schema(attrs));
@@ -76,8 +76,8 @@ fn main() {
     let took = start.elapsed();
     println!(
         "{count} transactions, {datoms} datoms: {:.2} µs a transaction, {:.0} transactions a second; {} datoms in all",
-        took.as_secs_f64() * 1e6 / count as f64,
-        count as f64 / took.as_secs_f64(),
+        took.as_secs_f64() * 1e6 / f64::from(count),
+        f64::from(count) / took.as_secs_f64(),
         db.count()
     );
 }

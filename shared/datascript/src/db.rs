@@ -128,7 +128,7 @@ impl Db {
 
     /// The first value of an entity's attribute.
     pub fn value(&self, e: Eid, a: Attr) -> Result<Option<Value>> {
-        Ok(self.first(Index::Eavt, &Pattern::ea(e, a))?.map(|datom| datom.v))
+        self.eavt.with_first(&self.nodes, Index::Eavt, &Pattern::ea(e, a), |datom| datom.v.clone())
     }
 
     /// All values of an entity's attribute, in index order.
@@ -143,12 +143,12 @@ impl Db {
 
     /// The first entity that holds the value under an indexed attribute.
     pub fn lookup(&self, a: Attr, v: &Value) -> Result<Option<Eid>> {
-        Ok(self.first(Index::Avet, &Pattern::av(a, v))?.map(|datom| datom.e))
+        self.avet.with_first(&self.nodes, Index::Avet, &Pattern::av(a, v), |datom| datom.e)
     }
 
     /// Whether the entity has any datom.
     pub fn exists(&self, e: Eid) -> Result<bool> {
-        Ok(self.first(Index::Eavt, &Pattern::e(e))?.is_some())
+        self.eavt.contains(&self.nodes, Index::Eavt, &Pattern::e(e))
     }
 
     /// The entity with that ident, given without the colon.

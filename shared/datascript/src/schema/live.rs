@@ -72,7 +72,7 @@ impl Schema {
         let of_entity = key == Key::Entity(e);
         self.edit(&key, |facts| {
             // On an entity's own map the reference drops the value as a key too.
-            facts.retain(|(known, _)| !is_keyword(known, &name) && !(of_entity && known == value));
+            facts.retain(|(known, _)| !(is_keyword(known, &name) || of_entity && known == value));
         });
         Ok(())
     }

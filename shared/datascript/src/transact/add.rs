@@ -10,6 +10,21 @@ use crate::db::eid_value;
 use crate::error::{ErrorKind, TransactError};
 use crate::index::{Index, Pattern};
 
+/// Who holds the value of a unique attribute.
+#[derive(Clone, Copy)]
+pub(super) enum Holder {
+    /// Not looked up.
+    Unknown,
+    Nobody,
+    Entity(Eid),
+}
+
+/// The value of an assertion, as far as it is resolved.
+enum Object<'a> {
+    Value(Value),
+    Entity(Place<'a>),
+}
+
 impl<'a> Run<'a> {
     /// Adds a fact.
     ///
@@ -17,56 +32,62 @@ impl<'a> Run<'a> {
     /// attribute that was a reference before the transaction (datascript.md 9.1 and 9.3).
     pub(super) fn add(&mut self, e: Place<'a>, a: Attr, v: Operand<'a>, tx: Option<TxId>) -> Step<'a> {
         let flags = self.db.flags(a);
-        let mut keeps_tx = !matches!(e, Place::Temp(_) | Place::Tx(_)) && !self.before.flags(a).is_ref();
+        let mut keeps_tx = !e.is_name() && !self.before.flags(a).is_ref();
         let e = self.name_tx(e);
+        let v = match v {
+            Operand::Value(value) if !flags.is_ref() => Object::Value(value.clone()),
+            Operand::Value(value) => Object::Entity(Place::of(value)),
+            Operand::Place(place) => Object::Entity(place),
+        };
         let mut v = match v {
-            Operand::Value(value) if !flags.is_ref() => Ok(value.clone()),
-            Operand::Value(value) => Err(Place::of(value)),
-            Operand::Place(place) => Err(place),
+            Object::Entity(place) => {
+                keeps_tx &= !place.is_name();
+                Object::Entity(self.target(place)?)
+            }
+            value @ Object::Value(_) => value,
         };
-        if let Err(place) = v {
-            keeps_tx &= !matches!(place, Place::Temp(_) | Place::Tx(_));
-            v = Err(self.target(place)?);
+        let mut holder = Holder::Unknown;
+        if flags.is_identity() {
+            let value = self.object(v)?;
+            holder = self.holder_of(a, &value)?;
+            v = Object::Value(value);
         }
-        if flags.is_identity()
-            && let Err(place) = v
-        {
-            v = Ok(eid_value(self.strict(place)?));
-        }
-        let holder = match &v {
-            Ok(value) if flags.is_identity() => Some(self.db.lookup(a, value)?),
-            _ => None,
-        };
-        let e = match e {
-            Place::Temp(name) => self.entity(name, holder.flatten())?,
-            Place::Eid(e) => {
-                if let Some(holder) = holder.flatten().filter(|holder| *holder != e) {
-                    self.check_reached(e, holder)?;
-                }
+        let e = match (e, holder) {
+            (Place::Temp(name), holder) => self.entity(name, holder)?,
+            (Place::Eid(e), Holder::Entity(holder)) if holder != e => {
+                self.check_reached(e, holder)?;
                 e
             }
-            other => self.strict(other)?,
+            (other, _) => self.strict(other)?,
         };
-        let v = match v {
-            Ok(value) => value,
-            Err(place) => eid_value(self.strict(place)?),
-        };
+        let v = self.object(v)?;
         self.assert_fact(e, a, v, tx.filter(|_| keeps_tx), holder)
+    }
+
+    fn object(&self, object: Object<'a>) -> Step<'a, Value> {
+        match object {
+            Object::Value(value) => Ok(value),
+            Object::Entity(place) => Ok(eid_value(self.strict(place)?)),
+        }
+    }
+
+    fn holder_of(&self, a: Attr, v: &Value) -> Step<'a, Holder> {
+        Ok(self.db.lookup(a, v)?.map_or(Holder::Nobody, Holder::Entity))
     }
 
     /// The entity of a tempid in entity position: the holder of the identity that is being asserted, else what the tempid
     /// is known as, else a new one (rule 8).
-    fn entity(&mut self, name: Tempid<'a>, holder: Option<Eid>) -> Step<'a, Eid> {
+    fn entity(&mut self, name: Tempid<'a>, holder: Holder) -> Step<'a, Eid> {
         let eid = match (holder, self.tempids.get(name)) {
-            (Some(holder), Some(known)) if holder != known => {
+            (Holder::Entity(holder), Some(known)) if holder != known => {
                 return Err(Stop::Restart { tempid: name, eid: holder });
             }
-            (Some(eid), _) => {
+            (Holder::Entity(holder), _) => {
                 self.tempids.confirm(name);
-                eid
+                holder
             }
-            (None, Some(eid)) => eid,
-            (None, None) => self.next_eid()?,
+            (_, Some(known)) => known,
+            (_, None) => self.next_eid()?,
         };
         self.tempids.reach(name, eid);
         self.db.advance_max_eid(eid);
@@ -78,42 +99,29 @@ impl<'a> Run<'a> {
         if !self.tempids.is_reached(e) {
             return Ok(());
         }
-        match self.tempids.unsettled(e) {
-            Some(tempid) => Err(Stop::Restart { tempid, eid: holder }),
-            None => {
-                let message = format!("Conflicting upsert: {e} resolves to {holder}");
-                Err(refuse(ErrorKind::TransactUpsert, message))
-            }
+        if let Some(tempid) = self.tempids.unsettled(e) {
+            return Err(Stop::Restart { tempid, eid: holder });
         }
+        Err(refuse(ErrorKind::TransactUpsert, format!("Conflicting upsert: {e} resolves to {holder}")))
     }
 
-    /// Asserts a fact whose parts are resolved (datascript.md 9.4). `holder`: who holds the value of a unique attribute,
-    /// if that was looked up.
-    pub(super) fn assert_fact(
-        &mut self,
-        e: Eid,
-        a: Attr,
-        v: Value,
-        tx: Option<TxId>,
-        holder: Option<Option<Eid>>,
-    ) -> Step<'a> {
+    /// Asserts a fact whose parts are resolved (datascript.md 9.4).
+    pub(super) fn assert_fact(&mut self, e: Eid, a: Attr, v: Value, tx: Option<TxId>, holder: Holder) -> Step<'a> {
         let flags = self.db.flags(a);
         let tx = tx.unwrap_or(self.tx);
         let pattern = if flags.is_many() { Pattern::eav(e, a, &v) } else { Pattern::ea(e, a) };
-        match self.db.first(Index::Eavt, &pattern)? {
-            Some(old) if old.v == v => {
+        let other = |old: &Datom| if old.v == v { None } else { Some(old.clone()) };
+        match self.db.eavt.with_first(&self.db.nodes, Index::Eavt, &pattern, other)? {
+            None => {}
+            Some(Some(old)) => self.erase(&old, tx)?,
+            Some(None) => {
                 self.redundant.push(e);
                 return Ok(());
             }
-            Some(old) => self.erase(&old, tx)?,
-            None => {}
         }
         if flags.is_unique() {
-            let holder = match holder {
-                Some(holder) => holder,
-                None => self.db.lookup(a, &v)?,
-            };
-            if let Some(holder) = holder {
+            let holder = if let Holder::Unknown = holder { self.holder_of(a, &v)? } else { holder };
+            if let Holder::Entity(holder) = holder {
                 let keyword = self.db.attrs().keyword(a);
                 let message = format!(
                     "Cannot add {keyword} to entity {e} because of unique constraint: entity {holder} has that value"

@@ -2,6 +2,7 @@
 
 use transit::Value;
 
+use super::add::Holder;
 use super::item::{bad_attribute, nil_value};
 use super::place::Place;
 use super::run::{Run, Step};
@@ -29,6 +30,6 @@ impl<'a> Run<'a> {
             let message = format!(":db.fn/cas failed on {} of entity {e}", describe(&Value::Keyword(keyword.clone())));
             return Err(TransactError::new(ErrorKind::TransactCas, message).attribute(keyword.clone()).into());
         }
-        self.assert_fact(e, a, new, None, None)
+        self.assert_fact(e, a, new, None, Holder::Unknown)
     }
 }

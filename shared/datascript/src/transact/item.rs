@@ -2,6 +2,7 @@
 
 use transit::Value;
 
+use super::add::Holder;
 use super::place::{NIL, Place};
 use super::run::{Operand, Run, Step, Stop, refuse};
 use crate::attrs::Attr;
@@ -76,7 +77,7 @@ impl<'a> Run<'a> {
         let a = self.attribute(a, v)?;
         let e = self.strict(Place::of(e))?;
         let v = self.plain_operand(a, v)?;
-        self.assert_fact(e, a, v, explicit_tx(rest.first()), None)
+        self.assert_fact(e, a, v, explicit_tx(rest.first()), Holder::Unknown)
     }
 
     fn operation(&self, op: &Value) -> Step<'a, Option<Op>> {

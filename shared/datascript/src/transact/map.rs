@@ -199,21 +199,22 @@ impl<'a> Run<'a> {
             Some(namespace) => format!("{namespace}/{name}"),
             None => name.to_owned(),
         };
-        match self.db.attr(&straight).filter(|attr| self.db.flags(*attr).is_ref()) {
-            Some(attr) => Ok(Entry { attr, id, reverse: true, is_ref: true, many: true }),
-            None => {
-                let message = format!(
-                    "Bad attribute {}: reverse attribute name requires {{:db/valueType :db.type/ref}} in schema",
-                    describe(&Value::Keyword(keyword.clone()))
-                );
-                Err(TransactError::new(ErrorKind::TransactSyntax, message).attribute(keyword.clone()).into())
-            }
+        if let Some(attr) = self.db.attr(&straight).filter(|attr| self.db.flags(*attr).is_ref()) {
+            return Ok(Entry { attr, id, reverse: true, is_ref: true, many: true });
         }
+        let message = format!(
+            "Bad attribute {}: reverse attribute name requires {{:db/valueType :db.type/ref}} in schema",
+            describe(&Value::Keyword(keyword.clone()))
+        );
+        Err(TransactError::new(ErrorKind::TransactSyntax, message).attribute(keyword.clone()).into())
     }
 
     fn queue_slot(&mut self, entry: &Entry<'a>, slot: &Slot<'a>) -> Step<'a> {
         match (&slot.nested, members(slot.value)) {
-            (Nested::Map(place), _) if entry.is_ref => self.queue_map(entry, *place),
+            (Nested::Map(place), _) if entry.is_ref => {
+                self.queue_map(entry, *place);
+                Ok(())
+            }
             (nested, Some(elements)) if entry.many && !self.is_lookup_ref(elements) => {
                 for (at, element) in elements.iter().enumerate() {
                     let place = match nested {
@@ -221,7 +222,7 @@ impl<'a> Run<'a> {
                         _ => None,
                     };
                     match place {
-                        Some(place) => self.queue_map(entry, place)?,
+                        Some(place) => self.queue_map(entry, place),
                         None => self.queue_value(entry, element)?,
                     }
                 }
@@ -237,11 +238,11 @@ impl<'a> Run<'a> {
         self.db.attr(keyword.as_str()).is_some_and(|attr| self.db.flags(attr).is_identity())
     }
 
-    fn queue_map(&mut self, entry: &Entry<'a>, place: usize) -> Step<'a> {
-        let Some(item) = self.maps.get(place) else { return Ok(()) };
-        let link = Link { attr: entry.attr, owner: entry.id, from_nested: entry.reverse };
-        self.queue.push(Work::Map { item, link });
-        Ok(())
+    fn queue_map(&mut self, entry: &Entry<'a>, place: usize) {
+        if let Some(item) = self.maps.get(place) {
+            let link = Link { attr: entry.attr, owner: entry.id, from_nested: entry.reverse };
+            self.queue.push(Work::Map { item, link });
+        }
     }
 
     fn queue_value(&mut self, entry: &Entry<'a>, value: &'a Value) -> Step<'a> {

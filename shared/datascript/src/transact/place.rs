@@ -51,6 +51,11 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// Whether it is a name given within the transaction.
+    pub(super) fn is_name(self) -> bool {
+        matches!(self, Self::Temp(_) | Self::Tx(_))
+    }
+
     /// Whether the reference may stand with `:db/add` only: tempids, and the strings that name the transaction.
     pub(super) fn is_tempid(self) -> bool {
         matches!(self, Self::Temp(_) | Self::Tx(Tempid::Text(_)))

@@ -168,13 +168,12 @@ impl<'a> Run<'a> {
     pub(super) fn target(&mut self, place: Place<'a>) -> Step<'a, Place<'a>> {
         Ok(match self.name_tx(place) {
             Place::Temp(name) => {
-                let eid = match self.tempids.get(name) {
-                    Some(eid) => eid,
-                    None => {
-                        let eid = self.next_eid()?;
-                        self.tempids.reach(name, eid);
-                        eid
-                    }
+                let eid = if let Some(eid) = self.tempids.get(name) {
+                    eid
+                } else {
+                    let eid = self.next_eid()?;
+                    self.tempids.reach(name, eid);
+                    eid
                 };
                 self.tempids.use_as_value(name, eid);
                 Place::Eid(eid)
