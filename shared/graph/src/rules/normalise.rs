@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use datascript::{Attr, Datom, Db, Eid, Keyword, Value};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use super::entity::is_uuid;
 use super::facts::Scope;
@@ -29,9 +29,7 @@ static BLOCK_UUID: LazyLock<Keyword> = LazyLock::new(|| Keyword::new("block/uuid
 ///
 /// Only when a database cannot be read.
 pub fn normalise(before: &Db, after: &Db, tx_data: &[Datom], scope: &mut Scope<'_>) -> Result<Vec<Value>> {
-    let superseded = superseded(tx_data);
-    let current = tx_data.iter().zip(0..).filter(|(_, i)| !superseded.contains(i)).map(|(datom, _)| datom);
-    let mut steps = retract_entities(after, current)?;
+    let mut steps = retract_entities(after, &collapse(tx_data))?;
     if steps.iter().any(|step| step.priority() < Step::LAST) {
         steps.sort_by_key(Step::priority);
     }
@@ -58,27 +56,32 @@ pub fn normalise(before: &Db, after: &Db, tx_data: &[Datom], scope: &mut Scope<'
     Ok(items)
 }
 
-/// Step 1: positions of datoms that a later one with the same entity, attribute, value and transaction replaces.
-fn superseded(tx_data: &[Datom]) -> FxHashSet<u32> {
-    let mut found = FxHashSet::default();
+/// Step 1: of datoms with the same entity, attribute, value and transaction the last one counts, in the place of the
+/// first.
+fn collapse(tx_data: &[Datom]) -> Vec<&Datom> {
     // A fact comes twice only if it was retracted in between.
     if tx_data.iter().all(|datom| datom.added) {
-        return found;
+        return tx_data.iter().collect();
     }
-    let same = |a: &Datom, b: &Datom| a.e == b.e && a.a == b.a && a.tx == b.tx && a.v == b.v;
+    let mut current: Vec<&Datom> = Vec::with_capacity(tx_data.len());
     if tx_data.len() <= PAIRWISE {
-        for (datom, i) in tx_data.iter().zip(0..) {
-            if tx_data.iter().skip(i as usize + 1).any(|later| same(datom, later)) {
-                found.insert(i);
+        for datom in tx_data {
+            match current.iter_mut().find(|earlier| FactKey(earlier) == FactKey(datom)) {
+                Some(earlier) => *earlier = datom,
+                None => current.push(datom),
             }
         }
-        return found;
+        return current;
     }
-    let mut last: SafeMap<FactKey<'_>, u32> = SafeMap::default();
-    for (datom, i) in tx_data.iter().zip(0..) {
-        found.extend(last.insert(FactKey(datom), i));
+    let mut places: SafeMap<FactKey<'_>, usize> = SafeMap::default();
+    for datom in tx_data {
+        let place = *places.entry(FactKey(datom)).or_insert(current.len());
+        match current.get_mut(place) {
+            Some(earlier) => *earlier = datom,
+            None => current.push(datom),
+        }
     }
-    found
+    current
 }
 
 /// A datom by entity, attribute, value and transaction.
@@ -128,9 +131,9 @@ impl Step<'_> {
 }
 
 /// Step 2: all datoms of an entity whose uuid went, or lives on under another id, become one retraction of it.
-fn retract_entities<'a>(after: &Db, datoms: impl Iterator<Item = &'a Datom> + Clone) -> Result<Vec<Step<'a>>> {
+fn retract_entities<'a>(after: &Db, datoms: &[&'a Datom]) -> Result<Vec<Step<'a>>> {
     let mut targets: FxHashMap<Eid, Option<Target>> = FxHashMap::default();
-    for datom in datoms.clone() {
+    for datom in datoms {
         if datom.a == attrs::BLOCK_UUID && !datom.added {
             let holder = after.lookup(attrs::BLOCK_UUID, &datom.v)?;
             if holder != Some(datom.e) {
@@ -140,7 +143,7 @@ fn retract_entities<'a>(after: &Db, datoms: impl Iterator<Item = &'a Datom> + Cl
         }
     }
     if targets.is_empty() {
-        return Ok(datoms.map(Step::Fact).collect());
+        return Ok(datoms.iter().copied().map(Step::Fact).collect());
     }
     let mut steps = Vec::new();
     for datom in datoms {
@@ -369,14 +372,15 @@ mod tests {
     #[test]
     fn only_the_last_of_equal_facts_counts() {
         let datom = |v: i64, added| Datom { added, ..Datom::new(1, attrs::BLOCK_ORDER, Value::Int(v), 5) };
-        let superseded = |datoms: &[Datom]| {
-            let mut found: Vec<u32> = superseded(datoms).into_iter().collect();
-            found.sort_unstable();
-            found
+        let collapsed = |datoms: &[Datom]| -> Vec<(Option<i64>, bool)> {
+            collapse(datoms).into_iter().map(|datom| (datom.v.as_int(), datom.added)).collect()
         };
-        assert_eq!(superseded(&[datom(1, true), datom(2, true)]), []);
-        assert_eq!(superseded(&[datom(1, true), datom(2, false), datom(1, false), datom(1, true)]), [0, 2]);
+        assert_eq!(collapsed(&[datom(1, true), datom(2, true)]), [(Some(1), true), (Some(2), true)]);
+        assert_eq!(
+            collapsed(&[datom(1, true), datom(2, true), datom(1, false), datom(2, false), datom(1, true)]),
+            [(Some(1), true), (Some(2), false)]
+        );
         let many: Vec<Datom> = (0..40).map(|i| datom(i % 20, i >= 20)).collect();
-        assert_eq!(superseded(&many), (0..20).collect::<Vec<u32>>());
+        assert_eq!(collapsed(&many), (0..20).map(|i| (Some(i), true)).collect::<Vec<_>>());
     }
 }
