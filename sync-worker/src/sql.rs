@@ -135,7 +135,7 @@ impl Row for ResultRow {
     fn int(&self, column: usize) -> Result<Option<i64>, SqlError> {
         let Some(value) = self.get(column) else { return Ok(None) };
         #[expect(clippy::cast_possible_truncation, reason = "only whole numbers that a double holds exactly pass")]
-        let number = value.as_f64().filter(|number| number.trunc() == *number).map(|number| number as i64);
+        let number = value.as_f64().filter(|number| number.fract() == 0.0).map(|number| number as i64);
         match number.filter(|number| (-MAX_SAFE_INTEGER..=MAX_SAFE_INTEGER).contains(number)) {
             Some(number) => Ok(Some(number)),
             None => Err(SqlError::Other(format!("column {column} is not an integer"))),

@@ -65,9 +65,6 @@ pub trait GraphHost {
     /// Runs something to its end before anything else reaches the graph.
     async fn exclusively<T: 'static>(&self, work: impl Future<Output = T> + 'static) -> Result<T, Failure>;
 
-    /// Gives back what is left of the database after its contents were removed: alarms, the file itself.
-    async fn wipe(&self) -> Result<(), Failure>;
-
     /// Milliseconds since the epoch.
     fn now_ms(&self) -> i64;
 

@@ -60,7 +60,7 @@ async fn dispatch<H: GraphHost>(
         GraphRoute::SnapshotStream => snapshot::stream(host, state).await,
         GraphRoute::SnapshotUpload => snapshot::upload(host, state, &mut request).await,
         GraphRoute::TxBatch => tx_batch(host, state, &mut request).await,
-        GraphRoute::Reset => reset(host, state).await,
+        GraphRoute::Reset => reset(host, state),
         GraphRoute::RevokeAccess => {
             let user = url::query(request.uri(), "user-id").ok_or(Error::BadRequest("invalid user id"))?;
             state.forget_access();
@@ -114,10 +114,9 @@ async fn tx_batch<H: GraphHost>(
     Ok(respond::ok(outcome.answer.to_json()))
 }
 
-async fn reset<H: GraphHost>(host: &H, state: &GraphState) -> Result<Response<H::Body>, Error> {
+fn reset<H: GraphHost>(host: &H, state: &GraphState) -> Result<Response<H::Body>, Error> {
     sockets::close_all(host, Close::GRAPH_DELETED);
     host.graph().borrow_mut().reset()?;
-    host.wipe().await?;
     state.forget_access();
     Ok(respond::ok(OK))
 }

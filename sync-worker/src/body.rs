@@ -1,0 +1,181 @@
+//! Requests and responses between JavaScript and the surface. Bodies that nobody reads stay JavaScript streams.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use sync_http::platform::{Body, Failure, Source};
+use worker::js_sys::{Array, JsString, Uint8Array};
+use worker::wasm_bindgen::{JsCast as _, JsValue};
+use worker::web_sys::{self, ReadableStream};
+use worker::{EncodeBody, ResponseBuilder};
+
+use crate::bindings::streams::Reader;
+use crate::failure::failure;
+
+/// A body of the runtime, or one that was made here.
+pub enum JsBody {
+    /// None.
+    Empty,
+    /// Bytes.
+    Full(Vec<u8>),
+    /// Made while it is sent.
+    Streamed(Box<dyn Source>),
+    /// A stream of the runtime.
+    Stream(ReadableStream),
+    /// The body of a request that came in, and the request itself.
+    Incoming(Incoming),
+    /// A response of another object or service, passed on as it is.
+    Passed(web_sys::Response),
+}
+
+/// A request that came in, read when somebody asks.
+pub struct Incoming {
+    request: web_sys::Request,
+    reader: Option<Reader>,
+}
+
+impl Body for JsBody {
+    fn empty() -> Self {
+        Self::Empty
+    }
+
+    fn full(bytes: Vec<u8>) -> Self {
+        Self::Full(bytes)
+    }
+
+    fn streamed(source: Box<dyn Source>) -> Self {
+        Self::Streamed(source)
+    }
+
+    async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        let Self::Incoming(incoming) = self else { return Ok(None) };
+        if incoming.reader.is_none() {
+            let Some(stream) = incoming.request.body() else { return Ok(None) };
+            incoming.reader = Some(Reader::new(&stream).map_err(failure)?);
+        }
+        match &incoming.reader {
+            Some(reader) => reader.next().await.map_err(failure),
+            None => Ok(None),
+        }
+    }
+}
+
+/// A request as the surface sees it; none when its URL is none that HTTP knows.
+pub fn incoming(request: web_sys::Request) -> Option<Request<JsBody>> {
+    let method = Method::from_bytes(request.method().as_bytes()).ok()?;
+    let mut incoming = Request::new(JsBody::Empty);
+    *incoming.method_mut() = method;
+    *incoming.uri_mut() = request.url().parse().ok()?;
+    *incoming.headers_mut() = headers(&request.headers());
+    *incoming.body_mut() = JsBody::Incoming(Incoming { request, reader: None });
+    Some(incoming)
+}
+
+/// Headers that are valid; others say nothing to anybody.
+fn headers(headers: &web_sys::Headers) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for entry in headers.entries().into_iter().flatten() {
+        let entry: Array = entry.unchecked_into();
+        let text = |index| entry.get(index).dyn_into::<JsString>().ok().map(String::from);
+        let name = text(0).and_then(|name| HeaderName::from_bytes(name.as_bytes()).ok());
+        let value = text(1).and_then(|value| HeaderValue::from_str(&value).ok());
+        if let (Some(name), Some(value)) = (name, value) {
+            map.append(name, value);
+        }
+    }
+    map
+}
+
+/// A request to send on: that which came in, at the address that the surface gave it.
+pub fn outgoing(request: Request<JsBody>) -> Result<web_sys::Request, Failure> {
+    let (parts, body) = request.into_parts();
+    let uri = parts.uri.to_string();
+    match body {
+        JsBody::Incoming(Incoming { request, .. }) if request.url() == uri => Ok(request),
+        // A request is a valid initialiser: method, headers and body are taken from it.
+        JsBody::Incoming(Incoming { request, .. }) => {
+            web_sys::Request::new_with_str_and_init(&uri, request.unchecked_ref()).map_err(failure)
+        }
+        _ => {
+            let init = web_sys::RequestInit::new();
+            init.set_method(parts.method.as_str());
+            web_sys::Request::new_with_str_and_init(&uri, &init).map_err(failure)
+        }
+    }
+}
+
+/// A second request of the same content: the runtime duplicates the body.
+pub fn duplicate(request: &Request<JsBody>) -> Result<Request<JsBody>, Failure> {
+    let mut copy = Request::new(JsBody::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    if let JsBody::Incoming(incoming) = request.body() {
+        let request = incoming.request.clone().map_err(failure)?;
+        *copy.body_mut() = JsBody::Incoming(Incoming { request, reader: None });
+    }
+    Ok(copy)
+}
+
+/// The stream of a request's body that nobody has read from; none when it has no body.
+pub fn into_stream(body: JsBody) -> Option<ReadableStream> {
+    match body {
+        JsBody::Incoming(Incoming { request, reader: None }) => request.body(),
+        _ => None,
+    }
+}
+
+/// A response of another object or service, as the surface sees it: its status, and the rest untouched.
+pub fn passed(response: web_sys::Response) -> Result<Response<JsBody>, Failure> {
+    let status = StatusCode::from_u16(response.status()).map_err(|error| Failure(error.to_string()))?;
+    let mut passed = Response::new(JsBody::Passed(response));
+    *passed.status_mut() = status;
+    Ok(passed)
+}
+
+/// The answer for the runtime.
+pub fn respond(response: Response<JsBody>) -> worker::Result<web_sys::Response> {
+    let (parts, body) = response.into_parts();
+    let headers = web_sys::Headers::new()?;
+    for (name, value) in &parts.headers {
+        headers.append(name.as_str(), value.to_str().unwrap_or_default())?;
+    }
+    let mut init = ResponseBuilder::new().with_status(parts.status.as_u16()).with_headers(worker::Headers(headers));
+    if parts.headers.contains_key(http::header::CONTENT_ENCODING) {
+        // What says to be encoded is so already.
+        init = init.with_encode_body(EncodeBody::Manual);
+    }
+    let init: web_sys::ResponseInit = init.into();
+    Ok(match body {
+        JsBody::Passed(response) => response,
+        JsBody::Empty | JsBody::Incoming(_) => web_sys::Response::new_with_opt_str_and_init(None, &init)?,
+        JsBody::Full(bytes) => {
+            let bytes = Uint8Array::from(bytes.as_slice());
+            web_sys::Response::new_with_opt_buffer_source_and_init(Some(&bytes), &init)?
+        }
+        JsBody::Stream(stream) => web_sys::Response::new_with_opt_readable_stream_and_init(Some(&stream), &init)?,
+        JsBody::Streamed(source) => {
+            let stream = wasm_streams::ReadableStream::from_stream(Chunks(Some(source))).into_raw();
+            web_sys::Response::new_with_opt_readable_stream_and_init(Some(&stream), &init)?
+        }
+    })
+}
+
+/// A source as a stream that is always ready. Dropped at its end, so that what it holds is free at once.
+struct Chunks(Option<Box<dyn Source>>);
+
+impl Stream for Chunks {
+    type Item = Result<JsValue, JsValue>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = self.0.as_mut().map_or(Ok(None), |source| source.next());
+        if !matches!(next, Ok(Some(_))) {
+            self.0 = None;
+        }
+        Poll::Ready(match next {
+            Ok(chunk) => chunk.map(|bytes| Ok(Uint8Array::from(bytes.as_slice()).into())),
+            Err(_) => Some(Err(JsValue::from_str("the stream broke off"))),
+        })
+    }
+}

@@ -1,0 +1,95 @@
+//! The ports of the front worker.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use sync_http::platform::{Failure, Platform};
+use sync_http::report::Event;
+use uuid::Uuid;
+use worker::{Context, Delay, Env, Fetcher};
+
+use crate::body::{self, JsBody};
+use crate::d1::D1Index;
+use crate::environment::Isolate;
+use crate::failure::worker_failure;
+use crate::keys::{self, HttpKeys};
+use crate::r2::R2Assets;
+use crate::reporter;
+
+/// What one request has of its platform.
+pub struct Front {
+    env: Env,
+    context: Context,
+    isolate: Rc<Isolate>,
+    db: Option<D1Index>,
+    assets: Option<R2Assets>,
+    agents: Option<Fetcher>,
+}
+
+impl Front {
+    /// The bindings of a request.
+    pub fn new(env: Env, context: Context, isolate: Rc<Isolate>) -> Self {
+        let db = env.d1("DB").ok().map(D1Index::new);
+        let assets = env.bucket("LOGSEQ_SYNC_ASSETS").ok().map(R2Assets::new);
+        let agents = env.service("AGENTS_SERVICE").ok();
+        Self { env, context, isolate, db, assets, agents }
+    }
+}
+
+impl Platform for Front {
+    type Body = JsBody;
+    type Db = D1Index;
+    type Keys = HttpKeys;
+    type Assets = R2Assets;
+
+    fn db(&self) -> Option<&D1Index> {
+        self.db.as_ref()
+    }
+
+    fn assets(&self) -> Option<&R2Assets> {
+        self.assets.as_ref()
+    }
+
+    async fn call_graph(&self, name: &str, request: Request<JsBody>) -> Result<Response<JsBody>, Failure> {
+        let graphs = self.env.durable_object("LOGSEQ_SYNC_DO").map_err(worker_failure)?;
+        // A fresh stub for every call: one that has failed stays broken.
+        let graph = graphs.get_by_name(name).map_err(worker_failure)?;
+        let request = body::outgoing(request)?;
+        let response = graph.fetch_with_request(request.into()).await.map_err(worker_failure)?;
+        body::passed(response.into())
+    }
+
+    fn has_agents(&self) -> bool {
+        self.agents.is_some()
+    }
+
+    async fn call_agents(&self, request: Request<JsBody>) -> Result<Response<JsBody>, Failure> {
+        let agents = self.agents.as_ref().ok_or_else(|| Failure("no agents service".into()))?;
+        let request = worker::Request::from(body::outgoing(request)?);
+        let response = agents.fetch_request(request).await.map_err(worker_failure)?;
+        body::passed(response.into())
+    }
+
+    fn duplicate(&self, request: &mut Request<JsBody>) -> Result<Request<JsBody>, Failure> {
+        body::duplicate(request)
+    }
+
+    fn now_ms(&self) -> i64 {
+        keys::now_ms()
+    }
+
+    async fn sleep_ms(&self, ms: u32) {
+        Delay::from(Duration::from_millis(ms.into())).await;
+    }
+
+    fn random_uuid(&self) -> Uuid {
+        reporter::random_uuid()
+    }
+
+    fn report(&self, event: &Event<'_>) {
+        if let Some(rest) = reporter::report(self.isolate.sentry.as_ref(), event) {
+            self.context.wait_until(rest);
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Events to the console and to Sentry.
+
+use std::future::Future;
+
+use sync_http::report::{Event, Level};
+use sync_http::sentry::{Envelope, Sentry};
+use worker::js_sys::global;
+use worker::wasm_bindgen::prelude::*;
+use worker::wasm_bindgen_futures::JsFuture;
+use worker::web_sys::{Headers, RequestInit, WorkerGlobalScope};
+
+use crate::keys::now_ms;
+
+#[wasm_bindgen]
+extern "C" {
+    /// `crypto.randomUUID()`.
+    #[wasm_bindgen(js_namespace = crypto, js_name = randomUUID)]
+    fn random_uuid_text() -> String;
+}
+
+/// A random UUID (version 4).
+pub fn random_uuid() -> uuid::Uuid {
+    uuid::Uuid::parse_str(&random_uuid_text()).unwrap_or_default()
+}
+
+/// Logs the event as a line of JSON. What is left to do is given back: it may outlast the request.
+pub fn report(sentry: Option<&Sentry>, event: &Event<'_>) -> Option<impl Future<Output = ()> + 'static> {
+    let line = event.to_json();
+    match event.level {
+        Level::Info => worker::console_log!("{line}"),
+        Level::Warning => worker::console_warn!("{line}"),
+        Level::Error => worker::console_error!("{line}"),
+    }
+    let envelope = sentry?.envelope(event, random_uuid(), now_ms())?;
+    Some(async move {
+        if send(&envelope).await.is_err() {
+            worker::console_warn!("{{\"level\":\"warning\",\"event\":\"sentry-unreachable\"}}");
+        }
+    })
+}
+
+async fn send(envelope: &Envelope) -> Result<(), JsValue> {
+    let headers = Headers::new()?;
+    headers.set("content-type", "application/x-sentry-envelope")?;
+    headers.set("x-sentry-auth", &envelope.auth)?;
+    let init = RequestInit::new();
+    init.set_method("POST");
+    init.set_headers(&headers);
+    init.set_body(&JsValue::from_str(&envelope.body));
+    let scope: WorkerGlobalScope = global().unchecked_into();
+    JsFuture::from(scope.fetch_with_str_and_init(&envelope.url, &init)).await.map(drop)
+}
