@@ -47,3 +47,36 @@ impl TokenCache {
 pub(crate) fn seconds(now_ms: i64) -> f64 {
     now_ms.div_euclid(1000) as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Map, Value};
+
+    fn claims(exp: impl Into<Value>) -> Claims {
+        Claims::new(Map::from_iter([("exp".to_owned(), exp.into())]))
+    }
+
+    #[test]
+    fn the_token_unused_for_longest_goes_first() {
+        let cache = TokenCache::default();
+        let known = |token: &str| cache.get(token, 1_000).is_some();
+        for i in 0..CAPACITY.get() {
+            cache.put(&i.to_string(), &claims(2), 1_000);
+        }
+        assert!(known("0"));
+        cache.put("new", &claims(2), 1_000);
+        assert!(known("0") && known("new") && !known("1") && known("2"));
+    }
+
+    #[test]
+    fn a_token_holds_until_its_end() {
+        let cache = TokenCache::default();
+        cache.put("t", &claims(2), 1_000);
+        assert!(cache.get("t", 1_999).is_some());
+        assert!(cache.get("t", 2_000).is_none());
+        assert!(cache.get("t", 1_999).is_none(), "an expired token is dropped");
+        cache.put("text", &claims("2"), 1_000);
+        assert!(cache.get("text", 1_000).is_none());
+    }
+}

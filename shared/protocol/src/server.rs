@@ -170,12 +170,7 @@ impl ServerMessage<'_> {
             Self::Pong => out.push_str("{\"type\":\"pong\"}"),
             Self::Error(error) => {
                 out.push_str("{\"type\":\"error\"");
-                let message = match error {
-                    MessageError::Invalid(InvalidRequest::Malformed) => "invalid request",
-                    MessageError::Invalid(InvalidRequest::Since) => "invalid since",
-                    MessageError::Server => "server error",
-                };
-                write::optional(out, "message", Some(message));
+                write::optional(out, "message", Some(&error.to_string()));
                 out.push('}');
             }
         }
