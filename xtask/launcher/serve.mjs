@@ -78,31 +78,43 @@ function modulesOf(bundle, main) {
   return modules;
 }
 
-const config = unstable_readConfig({ config: args.config });
-for (const database of config.d1_databases) {
-  if (ending) break;
-  await migrate({ ...database, migrations_dir: path.resolve(path.dirname(args.config), database.migrations_dir) });
+/** Serves until a signal ends it. */
+async function serve() {
+  const config = unstable_readConfig({ config: args.config });
+  for (const database of config.d1_databases) {
+    if (ending) break;
+    await migrate({ ...database, migrations_dir: path.resolve(path.dirname(args.config), database.migrations_dir) });
+  }
+  const { workerOptions } = unstable_getMiniflareWorkerOptions(args.config);
+  const settings = settingsFrom(process.env, workerOptions.bindings);
+  const agents = process.env.AGENTS_SERVICE_URL;
+  // The agents worker is another process, if it runs at all: without its address the binding is left out.
+  const serviceBindings = agents ? { AGENTS_SERVICE: { external: { address: new URL(agents).host, http: {} } } } : {};
+  if (!ending) {
+    await start({
+      workers: [{
+        ...workerOptions,
+        name: config.name,
+        modulesRoot: args.bundle,
+        modules: modulesOf(args.bundle, config.main),
+        bindings: settings,
+        serviceBindings,
+        // Straight to the worker: Miniflare's own entry worker would handle every request a second time.
+        unsafeDirectSockets: [{ host: HOST, port }],
+      }],
+    });
+    const base = `http://${HOST}:${port}`;
+    console.log(`==> Ready: ${base} (WebSocket: ws://${HOST}:${port}/sync/<graph-id>, health: ${base}/health)`);
+    console.log(`    ${describeAuthentication(settings)}`);
+    console.log(`    agents: ${agents ?? 'none (AGENTS_SERVICE_URL is not set)'}; stop with Ctrl-C or kill ${process.pid}`);
+  }
 }
-const { workerOptions } = unstable_getMiniflareWorkerOptions(args.config);
-const settings = settingsFrom(process.env, workerOptions.bindings);
-const agents = process.env.AGENTS_SERVICE_URL;
-// The agents worker is another process, if it runs at all: without its address the binding is left out.
-const serviceBindings = agents ? { AGENTS_SERVICE: { external: { address: new URL(agents).host, http: {} } } } : {};
-if (!ending) {
-  await start({
-    workers: [{
-      ...workerOptions,
-      name: config.name,
-      modulesRoot: args.bundle,
-      modules: modulesOf(args.bundle, config.main),
-      bindings: settings,
-      serviceBindings,
-      // Straight to the worker: Miniflare's own entry worker would handle every request a second time.
-      unsafeDirectSockets: [{ host: HOST, port }],
-    }],
-  });
-  const base = `http://${HOST}:${port}`;
-  console.log(`==> Ready: ${base} (WebSocket: ws://${HOST}:${port}/sync/<graph-id>, health: ${base}/health)`);
-  console.log(`    ${describeAuthentication(settings)}`);
-  console.log(`    agents: ${agents ?? 'none (AGENTS_SERVICE_URL is not set)'}; stop with Ctrl-C or kill ${process.pid}`);
+
+try {
+  await serve();
+} catch (error) {
+  // workerd may still run: without this it would outlive us.
+  await running?.dispose().catch(() => {});
+  if (!ending) console.error(error.code === 'ERR_ADDRESS_IN_USE' ? `error: port ${port} is in use: choose another with --port` : error);
+  process.exit(ending ? 0 : 1);
 }
