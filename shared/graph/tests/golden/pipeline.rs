@@ -67,7 +67,7 @@ impl Run {
                 problems.push(format!("{what}, {name}:\n  ours   {ours}\n  theirs {theirs}"));
             }
         };
-        let t_before = meta(&self.sql)["t"].clone();
+        let t_before: i64 = meta(&self.sql)["t"].as_str().and_then(|t| t.parse().ok()).expect("a counter");
         match step["op"].as_str() {
             Some("msg" | "batch") => {
                 let (ours, broadcasts) = self.send(&step["request"]);
@@ -78,7 +78,7 @@ impl Run {
                     .as_array()
                     .expect("broadcasts")
                     .iter()
-                    .filter(|message| message["t"].to_string() != t_before.as_str().unwrap_or("0"))
+                    .filter(|message| message["t"] != t_before)
                     .collect();
                 check("broadcasts", &broadcasts, &serde_json::json!(expected));
             }

@@ -93,3 +93,43 @@ fn a_graph_under_upload_is_not_exported() {
     upload(&mut graph, ("true", "false", ""), false, &[&frame(&rows(10))]).unwrap();
     assert!(matches!(graph.begin_export(Encoding::Identity), Err(graph::Error::NotReady)));
 }
+
+#[test]
+fn writes_during_a_slow_download_do_not_show() {
+    use super::client::{apply, assert_consistent, block, entry, lookup, page, retract};
+    let (mut graph, sql) = new_graph();
+    apply(&mut graph, &[entry("create-page", None, &page(1))]);
+    for n in 0..60 {
+        let items: Vec<_> = (0..70).flat_map(|i| block(1000 + 70 * n + i, &lookup(1), &lookup(1))).collect();
+        apply(&mut graph, &[entry("insert-blocks", None, &items)]);
+    }
+    let at_start = rows_of(&sql);
+    let mut plain = graph.begin_export(Encoding::Identity).unwrap();
+    let mut late = None;
+    let mut chunks = Vec::new();
+    let mut round = 0;
+    while let Some(chunk) = graph.next_chunk(&mut plain).unwrap() {
+        chunks.push(chunk);
+        // Deletions and insertions all over the trees: rows are overwritten, freed and created.
+        let delete: Vec<_> = (0..300).map(|i| retract(1000 + (37 * (300 * round + i)) % 4200)).collect();
+        apply(&mut graph, &[entry("delete-blocks", None, &delete)]);
+        let items: Vec<_> = (0..50).flat_map(|i| block(9000 + 50 * round + i, &lookup(1), &lookup(1))).collect();
+        apply(&mut graph, &[entry("insert-blocks", None, &items)]);
+        if round == 1 {
+            late = Some((rows_of(&sql), graph.begin_export(Encoding::Identity).unwrap()));
+        }
+        assert!(count(&sql, "export_rows") > 0 || round > 2);
+        round += 1;
+    }
+    assert!(chunks.len() > 2, "{} chunks", chunks.len());
+    assert_eq!(decode(&chunks.concat()), at_start, "the state at the start");
+    assert_ne!(rows_of(&sql), at_start);
+    let (at_late_start, mut late) = late.unwrap();
+    assert_eq!(decode(&drain(&mut graph, &mut late).concat()), at_late_start);
+    graph.end_export(plain).unwrap();
+    assert!(count(&sql, "export_rows") > 0, "the other one still has its rows");
+    drop(late);
+    apply(&mut graph, &[entry("delete-blocks", None, &[retract(1)])]);
+    assert_eq!(count(&sql, "export_rows"), 0, "a dropped export is noticed by the next commit");
+    assert_consistent(&mut graph, &sql);
+}

@@ -1,6 +1,17 @@
 //! The state of a graph over a real database, driven through its public face.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that meets something unexpected is to stop"
+)]
+
+mod batches;
+mod client;
+mod crashes;
 mod exports;
 mod frames;
+mod sessions;
 mod support;
 mod uploads;

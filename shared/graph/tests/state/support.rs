@@ -27,7 +27,9 @@ pub(crate) type TestRow = (i64, String, Option<String>);
 
 pub(crate) fn frame(rows: &[TestRow]) -> Vec<u8> {
     let mut writer = FrameWriter::new();
-    rows.iter().for_each(|(addr, content, addresses)| writer.row(*addr, content, addresses.as_deref()));
+    for (addr, content, addresses) in rows {
+        writer.row(*addr, content, addresses.as_deref());
+    }
     writer.finish()
 }
 

@@ -1,0 +1,92 @@
+//! What is said over sockets (sync.md 7).
+
+use graph::session::{self, Close, Effect, Frame, Message};
+use protocol::PresenceUser;
+use serde_json::{Value as Json, json};
+
+use super::support::{TestGraph, new_graph};
+
+fn user(id: &str) -> PresenceUser {
+    PresenceUser { email: Some(format!("{id}@example.org")), ..PresenceUser::new(id) }
+}
+
+fn reply(graph: &mut TestGraph, frame: Frame<'_>) -> String {
+    match graph.react(Some(&user("u")), Message::parse(frame)).effect {
+        Effect::Reply(reply) => reply,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn greetings() {
+    let (mut graph, _) = new_graph();
+    assert_eq!(reply(&mut graph, Frame::Text("ping")), "pong");
+    assert_eq!(reply(&mut graph, Frame::Text(r#"{"type":"ping"}"#)), r#"{"type":"pong"}"#);
+    assert_eq!(reply(&mut graph, Frame::Text(r#"{"type":"hello","client":"c"}"#)), r#"{"type":"hello","t":0}"#);
+    assert_eq!(reply(&mut graph, Frame::Text(r#"{"type":"pull"}"#)), r#"{"type":"pull/ok","t":0,"txs":[]}"#);
+    let error = |message: &str| format!(r#"{{"type":"error","message":"{message}"}}"#);
+    assert_eq!(reply(&mut graph, Frame::Text(r#"{"type":"pull","since":-1}"#)), error("invalid since"));
+    for text in ["", "null", "[]", "{}", r#"{"type":"nope"}"#, r#"{"type":"hello"}"#, r#"{"type":"tx/batch"}"#] {
+        assert_eq!(reply(&mut graph, Frame::Text(text)), error("invalid request"), "{text}");
+    }
+    assert_eq!(reply(&mut graph, Frame::Binary(br#"{"type":"ping"}"#)), error("invalid request"));
+}
+
+#[test]
+fn long_messages_end_the_socket() {
+    let (mut graph, _) = new_graph();
+    let text = " ".repeat((32 << 20) + 1);
+    for frame in [Frame::Text(&text), Frame::Binary(text.as_bytes())] {
+        let effect = graph.react(None, Message::parse(frame)).effect;
+        assert!(matches!(effect, Effect::Close(Close { code: 1009, .. })), "{effect:?}");
+    }
+}
+
+#[test]
+fn presence_goes_to_the_others() {
+    let (mut graph, _) = new_graph();
+    let mut say = |user: Option<&PresenceUser>, editing: Json| {
+        let text = json!({ "type": "presence", "editing-block-uuid": editing }).to_string();
+        graph.react(user, Message::parse(Frame::Text(&text))).effect
+    };
+    let Effect::KeepAndTell { user: kept, others } = say(Some(&user("a")), json!("block")) else { panic!() };
+    assert_eq!(kept.editing_block_uuid.as_deref(), Some("block"));
+    let others: Json = serde_json::from_str(&others).unwrap();
+    assert_eq!(others, json!({ "type": "presence", "user-id": "a", "editing-block-uuid": "block" }));
+    // Blank texts are passed on and not kept.
+    let Effect::KeepAndTell { user: kept, others } = say(Some(&kept), json!("  ")) else { panic!() };
+    assert_eq!(kept.editing_block_uuid, None);
+    assert!(others.contains(r#""  ""#));
+    let Effect::KeepAndTell { others, .. } = say(Some(&kept), Json::Null) else { panic!() };
+    assert!(others.contains("null"));
+    // D-17: a socket without a user has no presence.
+    assert!(matches!(say(None, json!("block")), Effect::None));
+}
+
+#[test]
+fn users_are_listed_once() {
+    let (a, b) = (user("a"), user("b"));
+    let mut editing = a.clone();
+    editing.set_editing_block(Some("block"));
+    let list: Json = serde_json::from_str(&session::online_users([&a, &b, &a, &editing])).unwrap();
+    assert_eq!(list["type"], "online-users");
+    let ids: Vec<&str> =
+        list["online-users"].as_array().unwrap().iter().filter_map(|user| user["user-id"].as_str()).collect();
+    assert_eq!(ids, ["a", "b", "a"]);
+}
+
+#[test]
+fn close_codes_that_may_be_sent() {
+    for (received, sent) in
+        [(1000, 1000), (1001, 1001), (1005, 1000), (1006, 1000), (1015, 1000), (3001, 3001), (0, 1000)]
+    {
+        assert_eq!(session::close_code(received), sent);
+    }
+}
+
+#[test]
+fn only_batches_write() {
+    let is_write = |text: &str| Message::parse(Frame::Text(text)).is_write();
+    assert!(is_write(r#"{"type":"tx/batch","t-before":0,"txs":[]}"#));
+    assert!(!is_write(r#"{"type":"pull"}"#) && !is_write("ping") && !is_write("nonsense"));
+}
