@@ -2,7 +2,7 @@
 
 use transit::Value;
 
-use crate::tree::node::{Inner, Leaf};
+use crate::tree::node::{Inner, Keys, Leaf};
 
 /// What an allocation costs beyond its content: counts of `Rc`/`Arc` and the allocator's own.
 const ALLOCATION: usize = 32;
@@ -14,7 +14,8 @@ pub(super) fn leaf(leaf: &Leaf) -> usize {
 
 /// Bytes of an inner node with its keys.
 pub(super) fn inner(inner: &Inner) -> usize {
-    size_of::<Inner>() + ALLOCATION + inner.slots.bytes() + leaf(&inner.keys)
+    let keys: usize = inner.keys.iter().map(|datom| value(&datom.v)).sum();
+    size_of::<Inner>() + size_of::<Keys>() + 2 * ALLOCATION + inner.slots.bytes() + keys
 }
 
 /// Bytes that a value holds outside itself.

@@ -10,14 +10,14 @@ use crate::attrs::{Attr, Attrs};
 use crate::datom::Datom;
 use crate::error::Result;
 use crate::storage::{Addr, Row, TAIL_ADDR};
-use crate::tree::node::{Inner, Leaf, Slot, WIDTH};
+use crate::tree::node::{Inner, Keys, Leaf, Slot, WIDTH};
 
 /// A leaf from its row.
 pub(crate) fn decode_leaf(row: &Row, attrs: &Attrs) -> Result<Leaf> {
     if row.addresses.is_some() {
         return Err(corrupt(row.addr, "an inner node among leaves"));
     }
-    decode_keys(row, attrs)
+    Ok(decode_keys(row, attrs)?.into_iter().collect())
 }
 
 /// An inner node from its row: as many children as keys, at least one, all distinct.
@@ -44,7 +44,7 @@ fn decode_addresses(text: &str) -> Option<ArrayVec<Addr, WIDTH>> {
 }
 
 /// `{:keys [[e a v tx] …]}`; other keys are ignored.
-fn decode_keys(row: &Row, attrs: &Attrs) -> Result<Leaf> {
+fn decode_keys(row: &Row, attrs: &Attrs) -> Result<Keys> {
     let mut reader = DatomReader::new(&row.content, attrs);
     let mut leaf = None;
     let mut read = || -> Result<(), Malformed> {
@@ -53,13 +53,10 @@ fn decode_keys(row: &Row, attrs: &Attrs) -> Result<Leaf> {
             match reader.next()? {
                 Token::MapEnd => return Ok(()),
                 Token::Keyword(key) if &*key == "keys" => {
-                    let mut keys = Leaf::default();
+                    let mut keys = Keys::new();
                     reader.expect(|token| matches!(token, Token::ArrayStart))?;
                     while let Some(datom) = reader.datom()? {
-                        if keys.len() == WIDTH {
-                            return Err(Malformed("more than 32 keys"));
-                        }
-                        keys.push(datom);
+                        keys.try_push(datom).map_err(|_| Malformed("more than 32 keys"))?;
                     }
                     leaf = Some(keys);
                 }

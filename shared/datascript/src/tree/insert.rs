@@ -3,21 +3,11 @@
 use std::rc::Rc;
 
 use super::Tree;
-use super::node::{Inner, Leaf, MAX_SHIFT, Slot, WIDTH};
+use super::node::{Inner, Keys, Leaf, MAX_SHIFT, Slot, WIDTH};
 use crate::datom::Datom;
 use crate::error::{Error, Result};
 use crate::index::Order;
 use crate::nodes::{Keep, Nodes};
-
-/// What an insertion did to a node, as its parent has to know.
-enum Grown {
-    /// The greatest datom is the same.
-    Same,
-    /// The greatest datom may be another.
-    Last,
-    /// The node keeps the lower half; this one, without an address, has the upper.
-    Split(Slot),
-}
 
 impl Tree {
     pub(super) fn insert_by<O: Order>(&mut self, nodes: &Nodes, datom: Datom) -> Result<bool> {
@@ -27,7 +17,7 @@ impl Tree {
         if found {
             return Ok(false);
         }
-        if let Grown::Split(right) = insert(&mut self.root, nodes, &path, datom)? {
+        if let Some(right) = insert(&mut self.root, nodes, &path, datom)? {
             self.grow_root(right)?;
         }
         self.count += 1;
@@ -46,8 +36,11 @@ impl Tree {
     }
 }
 
-/// Inserts at the end of `path`, a list of places from this node down.
-fn insert(slot: &mut Slot, nodes: &Nodes, path: &[u8], datom: Datom) -> Result<Grown> {
+/// Inserts at the end of `path`, a list of places from this node down. A node that is full keeps its lower half; the
+/// upper one, without an address, is returned.
+///
+/// The greatest datom of a node changes here only along the right edge of the tree, where keys may lag behind.
+fn insert(slot: &mut Slot, nodes: &Nodes, path: &[u8], datom: Datom) -> Result<Option<Slot>> {
     let addr = slot.addr();
     match path {
         [place] => Ok(insert_datom(slot.leaf_mut(nodes)?, (*place).into(), datom)),
@@ -56,49 +49,44 @@ fn insert(slot: &mut Slot, nodes: &Nodes, path: &[u8], datom: Datom) -> Result<G
             let node = slot.inner_mut(nodes)?;
             let child = node.slots.get_mut(i).ok_or(Error::Corrupt { addr, reason: "a child is missing" })?;
             match insert(child, nodes, rest, datom)? {
-                Grown::Same => Ok(Grown::Same),
-                Grown::Last => {
-                    node.refresh_key(i);
-                    Ok(if i + 1 == node.slots.len() { Grown::Last } else { Grown::Same })
-                }
-                Grown::Split(right) => Ok(insert_child(node, i, right)),
+                None => Ok(None),
+                Some(right) => Ok(insert_child(node, i, right)),
             }
         }
-        [] => Ok(Grown::Same),
+        [] => Err(Error::Corrupt { addr, reason: "a path that ends above the leaves" }),
     }
 }
 
-fn insert_datom(leaf: &mut Leaf, i: usize, datom: Datom) -> Grown {
-    if leaf.len() == WIDTH {
-        let mut right = leaf.split_off(WIDTH / 2);
-        // A place right at the cut belongs to the lower half, which then has 17 datoms.
-        if i > WIDTH / 2 {
-            right.insert(i - WIDTH / 2, datom);
-        } else {
-            leaf.insert(i, datom);
-        }
-        return Grown::Split(Slot::new_leaf(right));
+fn insert_datom(leaf: &mut Leaf, i: usize, datom: Datom) -> Option<Slot> {
+    if leaf.len() < WIDTH {
+        leaf.insert(i, datom);
+        return None;
     }
-    let grown = if i == leaf.len() { Grown::Last } else { Grown::Same };
-    leaf.insert(i, datom);
-    grown
+    let mut right = leaf.split_off(WIDTH / 2);
+    // A place right at the cut belongs to the lower half, which then has 17 datoms.
+    if i > WIDTH / 2 {
+        right.insert(i - WIDTH / 2, datom);
+    } else {
+        leaf.insert(i, datom);
+    }
+    Some(Slot::new_leaf(right))
 }
 
 /// Puts the upper half of child `i` beside it.
-fn insert_child(node: &mut Inner, i: usize, right: Slot) -> Grown {
+fn insert_child(node: &mut Inner, i: usize, right: Slot) -> Option<Slot> {
     node.refresh_key(i);
-    let Some(key) = right.last().cloned() else { return Grown::Last };
+    let key = right.last().cloned()?;
     let place = i + 1;
     if node.slots.len() < WIDTH {
         node.slots.insert(place, right);
         node.keys_mut().insert(place, key);
-        return Grown::Last;
+        return None;
     }
     // Of 33 children the node keeps the first 16, the new one counted.
     let half = usize::midpoint(WIDTH, 1);
     let cut = if place < half { half - 1 } else { half };
     let mut slots = node.slots.split_off(cut);
-    let mut keys = node.keys_mut().split_off(cut);
+    let mut keys: Keys = node.keys_mut().drain(cut..).collect();
     if place < half {
         node.slots.insert(place, right);
         node.keys_mut().insert(place, key);
@@ -106,7 +94,7 @@ fn insert_child(node: &mut Inner, i: usize, right: Slot) -> Grown {
         slots.insert(place - half, right);
         keys.insert(place - half, key);
     }
-    Grown::Split(Slot::new_inner(Inner { keys: Rc::new(keys), slots }))
+    Some(Slot::new_inner(Inner { keys: Rc::new(keys), slots }))
 }
 
 impl Slot {

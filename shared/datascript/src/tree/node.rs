@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use arrayvec::ArrayVec;
+
 use super::chunks::Chunks;
 use crate::datom::Datom;
 use crate::storage::Addr;
@@ -21,11 +23,15 @@ pub(crate) const NO_ADDR: Addr = 0;
 /// Datoms in index order.
 pub(crate) type Leaf = Chunks<Datom>;
 
+/// The greatest datoms of children.
+pub(crate) type Keys = ArrayVec<Datom, WIDTH>;
+
 /// Children and the greatest datom of each.
 #[derive(Clone, Debug)]
 pub(crate) struct Inner {
-    /// `keys[i]` is the greatest datom of child `i`. Shared apart: replacing a child leaves them as they are.
-    pub(crate) keys: Rc<Leaf>,
+    /// `keys[i]` is the greatest datom of child `i`; as no search looks at the last key of a node, those along the right
+    /// edge of a tree may lag behind until they are stored. Shared apart: a change below leaves them as they are.
+    pub(crate) keys: Rc<Keys>,
     /// Children, as many as keys.
     pub(crate) slots: Chunks<Slot>,
 }
@@ -92,7 +98,7 @@ impl Slot {
 /// Children with their greatest datoms; at most [`WIDTH`].
 impl FromIterator<(Slot, Datom)> for Inner {
     fn from_iter<I: IntoIterator<Item = (Slot, Datom)>>(children: I) -> Self {
-        let (mut keys, mut slots) = (Leaf::default(), Chunks::default());
+        let (mut keys, mut slots) = (Keys::new(), Chunks::default());
         for (slot, key) in children {
             slots.push(slot);
             keys.push(key);
@@ -103,7 +109,7 @@ impl FromIterator<(Slot, Datom)> for Inner {
 
 impl Inner {
     /// The keys, for changing.
-    pub(crate) fn keys_mut(&mut self) -> &mut Leaf {
+    pub(crate) fn keys_mut(&mut self) -> &mut Keys {
         Rc::make_mut(&mut self.keys)
     }
 
@@ -119,7 +125,7 @@ impl Inner {
     /// Removes a child.
     pub(crate) fn remove(&mut self, i: usize) {
         self.slots.remove(i);
-        self.keys_mut().remove(i);
+        self.keys_mut().pop_at(i);
     }
 }
 

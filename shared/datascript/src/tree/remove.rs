@@ -141,12 +141,15 @@ impl Level for Inner {
 
     fn append(&mut self, right: &Self) {
         self.slots.append(&right.slots);
-        self.keys_mut().append(&right.keys);
+        self.keys_mut().extend(right.keys.iter().cloned());
     }
 
     fn balance(&mut self, right: &mut Self) {
         self.slots.balance(&mut right.slots);
-        self.keys_mut().balance(right.keys_mut());
+        let all: Vec<Datom> = self.keys.iter().chain(right.keys.iter()).cloned().collect();
+        let (left, rest) = all.split_at(self.slots.len());
+        self.keys = Rc::new(left.iter().cloned().collect());
+        right.keys = Rc::new(rest.iter().cloned().collect());
     }
 }
 

@@ -13,26 +13,30 @@ use crate::nodes::{Keep, Nodes};
 
 /// The first place whose datom is not less than the probe.
 #[inline]
-pub(super) fn lower_bound<O: Order>(keys: &Leaf, probe: &impl Probe, ranks: &Ranks) -> usize {
-    keys.partition_point(|key| O::compare(key, probe, ranks) == Ordering::Less)
+pub(super) fn lower_bound<O: Order>(leaf: &Leaf, probe: &impl Probe, ranks: &Ranks) -> usize {
+    leaf.partition_point(|key| O::compare(key, probe, ranks) == Ordering::Less)
 }
 
 /// The first place whose datom is greater than the probe.
 #[inline]
-pub(super) fn upper_bound<O: Order>(keys: &Leaf, probe: &impl Probe, ranks: &Ranks) -> usize {
-    keys.partition_point(|key| O::compare(key, probe, ranks) != Ordering::Greater)
+pub(super) fn upper_bound<O: Order>(leaf: &Leaf, probe: &impl Probe, ranks: &Ranks) -> usize {
+    leaf.partition_point(|key| O::compare(key, probe, ranks) != Ordering::Greater)
 }
 
 /// The child to search for the first datom not less than the probe: the last child takes everything greater.
 #[inline]
 pub(super) fn child_at_or_after<O: Order>(node: &Inner, probe: &impl Probe, ranks: &Ranks) -> usize {
-    lower_bound::<O>(&node.keys, probe, ranks).min(node.keys.len().saturating_sub(1))
+    without_last(&node.keys).partition_point(|key| O::compare(key, probe, ranks) == Ordering::Less)
 }
 
 /// The child to search for the first datom greater than the probe: the last child takes everything greater.
 #[inline]
 pub(super) fn child_after<O: Order>(node: &Inner, probe: &impl Probe, ranks: &Ranks) -> usize {
-    upper_bound::<O>(&node.keys, probe, ranks).min(node.keys.len().saturating_sub(1))
+    without_last(&node.keys).partition_point(|key| O::compare(key, probe, ranks) != Ordering::Greater)
+}
+
+fn without_last(keys: &[Datom]) -> &[Datom] {
+    keys.split_last().map_or(keys, |(_, rest)| rest)
 }
 
 /// Child `i` of an inner node.

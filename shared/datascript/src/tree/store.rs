@@ -41,6 +41,7 @@ impl<'a> Store<'a> {
     /// Stores the dirty nodes of one tree. An error leaves the tree unusable.
     pub(crate) fn tree(&mut self, tree: &mut Tree) -> Result<()> {
         self.freed.append(&mut tree.freed);
+        refresh_right_edge(&mut tree.root);
         let mut pieces = self.slot(&mut tree.root)?;
         // A root that was split gets a level above it, which may itself have to be split.
         while let Some(children) = pieces.take() {
@@ -172,6 +173,26 @@ impl<'a> Store<'a> {
             addr = NO_ADDR;
         }
         Ok(pieces)
+    }
+}
+
+/// Brings the keys along the right edge, which insertion does not touch, up to date; returns the greatest datom. Below a
+/// clean node all are.
+fn refresh_right_edge(slot: &mut Slot) -> Option<Datom> {
+    match slot {
+        Slot::Stored { .. } => None,
+        Slot::Leaf { node, .. } => node.last().cloned(),
+        Slot::Inner { node, .. } => {
+            let i = node.slots.len().checked_sub(1)?;
+            if !matches!(node.slots.last(), Some(Slot::Stored { .. })) {
+                let node = Rc::make_mut(node);
+                let last = refresh_right_edge(node.slots.get_mut(i)?)?;
+                if let Some(key) = node.keys_mut().last_mut() {
+                    *key = last;
+                }
+            }
+            node.keys.last().cloned()
+        }
     }
 }
 

@@ -13,7 +13,6 @@ const ARRAY_MAP_MAX: usize = 8;
 /// and sets by hash, values of different types by the name of their type in ClojureScript.
 ///
 /// NaN is equal to every number, as in the reference. Different maps of one hash are told apart by their text (DS-8).
-#[inline]
 pub fn compare(a: &Value, b: &Value) -> Ordering {
     match (a, b) {
         (Value::Int(a), Value::Int(b)) | (Value::Instant(a), Value::Instant(b)) => a.cmp(b),
