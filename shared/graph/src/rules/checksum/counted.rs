@@ -63,70 +63,99 @@ pub(crate) struct Reader<'d, 'k> {
 impl Reader<'_, '_> {
     /// Reads an entity into a buffer.
     pub(crate) fn read(&mut self, eid: Eid, into: &mut Counted) -> Result<()> {
-        let slice = self.db.datoms(Index::Eavt, &Pattern::e(eid));
-        self.collect(slice.map(|datom| datom.map_err(Into::into)), into, |db, target| {
-            Ok(db.value(target, attrs::BLOCK_UUID)?)
-        })
+        let db = self.db;
+        let mut seen = Seen::default();
+        into.clear();
+        let mut slice = db.datoms(Index::Eavt, &Pattern::e(eid));
+        while let Some(datom) = slice.next_ref()? {
+            self.take(datom, &mut seen, into, |target| Ok(db.value(target, attrs::BLOCK_UUID)?))?;
+        }
+        self.finish(&seen, into);
+        Ok(())
     }
 
     /// Reads an entity from its datoms, which are in the order of attributes and values.
     pub(super) fn collect(
         &mut self,
-        datoms: impl Iterator<Item = Result<Datom>>,
+        datoms: &[Datom],
         into: &mut Counted,
-        mut uuid_of: impl FnMut(&Db, Eid) -> Result<Option<Value>>,
+        mut uuid_of: impl FnMut(Eid) -> Result<Option<Value>>,
     ) -> Result<()> {
+        let mut seen = Seen::default();
         into.clear();
-        let (mut is_built_in, mut has_name, mut has_page, mut is_page) = (false, false, None, None);
         for datom in datoms {
-            let datom = datom?;
-            match datom.a {
-                attrs::BLOCK_UUID => {
-                    into.uuid_datoms += 1;
-                    into.uuid.get_or_insert_with(|| datom.v.clone());
-                    into.tuples.push((datom.a, Some(datom.v)));
-                }
-                attrs::BLOCK_PARENT | attrs::BLOCK_PAGE => {
-                    let target = entity::as_eid(&datom.v);
-                    let uuid = match target {
-                        Some(target) => uuid_of(self.db, target)?,
-                        None => None,
-                    };
-                    if datom.a == attrs::BLOCK_PAGE && has_page.is_none() {
-                        has_page = Some(match target {
-                            Some(target) => uuid.is_some() || self.db.exists(target)?,
-                            None => false,
-                        });
-                    }
-                    into.tuples.push((datom.a, uuid));
-                }
-                attrs::BLOCK_NAME | attrs::BLOCK_TITLE => {
-                    has_name |= datom.a == attrs::BLOCK_NAME;
-                    if !self.is_e2ee {
-                        into.tuples.push((datom.a, Some(datom.v)));
-                    }
-                }
-                attrs::BLOCK_ORDER => into.tuples.push((datom.a, Some(datom.v))),
-                attrs::BLOCK_TAGS => {
-                    if is_page != Some(true)
-                        && let Some(tag) = entity::as_eid(&datom.v)
-                    {
-                        is_page = Some(self.known.tag(self.db, tag)?.is_page());
-                    }
-                }
-                attrs::BUILT_IN => is_built_in |= datom.v.is_truthy(),
-                _ => {}
-            }
+            self.take(datom, &mut seen, into, &mut uuid_of)?;
         }
-        let is_known = has_name || has_page == Some(true) || is_page == Some(true);
-        into.is_eligible = is_known && !is_built_in && into.uuid.as_ref().is_some_and(entity::is_uuid);
-        if into.is_eligible {
-            dedup(&mut into.tuples)
-        } else {
-            into.tuples.clear()
+        self.finish(&seen, into);
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        datom: &Datom,
+        seen: &mut Seen,
+        into: &mut Counted,
+        uuid_of: impl FnOnce(Eid) -> Result<Option<Value>>,
+    ) -> Result<()> {
+        match datom.a {
+            attrs::BLOCK_UUID => {
+                into.uuid_datoms += 1;
+                into.uuid.get_or_insert_with(|| datom.v.clone());
+                into.tuples.push((datom.a, Some(datom.v.clone())));
+            }
+            attrs::BLOCK_PARENT | attrs::BLOCK_PAGE => {
+                let target = entity::as_eid(&datom.v);
+                let uuid = match (target, seen.target == target) {
+                    (None, _) => None,
+                    // The parent of a page's blocks is mostly the page.
+                    (Some(_), true) => seen.target_uuid.clone(),
+                    (Some(eid), false) => uuid_of(eid)?,
+                };
+                if datom.a == attrs::BLOCK_PAGE && seen.page.is_none() {
+                    seen.page = Some(match target {
+                        Some(target) => uuid.is_some() || self.db.exists(target)?,
+                        None => false,
+                    });
+                }
+                (seen.target, seen.target_uuid) = (target, uuid.clone());
+                into.tuples.push((datom.a, uuid));
+            }
+            attrs::BLOCK_NAME | attrs::BLOCK_TITLE => {
+                seen.has_name |= datom.a == attrs::BLOCK_NAME;
+                if !self.is_e2ee {
+                    into.tuples.push((datom.a, Some(datom.v.clone())));
+                }
+            }
+            attrs::BLOCK_ORDER => into.tuples.push((datom.a, Some(datom.v.clone()))),
+            attrs::BLOCK_TAGS if !seen.is_page => {
+                if let Some(tag) = entity::as_eid(&datom.v) {
+                    seen.is_page = self.known.tag(self.db, tag)?.is_page();
+                }
+            }
+            attrs::BUILT_IN => seen.is_built_in |= datom.v.is_truthy(),
+            _ => {}
         }
         Ok(())
     }
+
+    fn finish(&self, seen: &Seen, into: &mut Counted) {
+        let is_known = seen.has_name || seen.page == Some(true) || seen.is_page;
+        into.is_eligible = is_known && !seen.is_built_in && into.uuid.as_ref().is_some_and(entity::is_uuid);
+        if into.is_eligible { dedup(&mut into.tuples) } else { into.tuples.clear() }
+    }
+}
+
+/// What was seen of an entity so far.
+#[derive(Default)]
+struct Seen {
+    is_built_in: bool,
+    has_name: bool,
+    is_page: bool,
+    /// Whether the first `:block/page` leads to an entity.
+    page: Option<bool>,
+    /// The latest target of a reference, and its uuid.
+    target: Option<Eid>,
+    target_uuid: Option<Value>,
 }
 
 /// Tuples are a set: the same value may be there with several transaction numbers, and dangling references are all the

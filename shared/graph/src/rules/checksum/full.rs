@@ -28,19 +28,19 @@ pub fn full(db: &Db) -> Result<Checksum> {
     let mut entity: Vec<Datom> = Vec::new();
     let mut finish = |entity: &mut Vec<Datom>, sum: &mut Checksum| -> Result<()> {
         if entity.iter().any(|datom| datom.a == attrs::BLOCK_UUID) {
-            reader.collect(entity.drain(..).map(Ok), &mut counted, |db, eid| targets.uuid(db, eid))?;
+            reader.collect(entity, &mut counted, |eid| targets.uuid(db, eid))?;
             *sum = sum.plus(counted.sum(counted.uuid_datoms), 1);
         }
         entity.clear();
         Ok(())
     };
-    for datom in db.datoms(Index::Eavt, &Pattern::ALL).scanning() {
-        let datom = datom?;
+    let mut slice = db.datoms(Index::Eavt, &Pattern::ALL).scanning();
+    while let Some(datom) = slice.next_ref()? {
         if entity.first().is_some_and(|first| first.e != datom.e) {
             finish(&mut entity, &mut sum)?;
         }
-        if counts(&datom) {
-            entity.push(datom);
+        if counts(datom) {
+            entity.push(datom.clone());
         }
     }
     finish(&mut entity, &mut sum)?;

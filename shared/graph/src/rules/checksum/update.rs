@@ -55,7 +55,8 @@ pub fn update(
         Some(checksum) => checksum,
         None => full(before)?,
     };
-    let delta = Delta { before, after, is_e2ee, scope, states: (Counted::default(), Counted::default()) };
+    let is_complete = matches!(changes, Changes::Datoms(_));
+    let delta = Delta { before, after, is_e2ee, is_complete, scope, states: (Counted::default(), Counted::default()) };
     Ok(Some(delta.apply(initial, touched(before, after, changes)?)?))
 }
 
@@ -129,6 +130,8 @@ struct Delta<'a, 'f> {
     before: &'a Db,
     after: &'a Db,
     is_e2ee: bool,
+    /// Every entity with a changed datom is among the touched ones, so that all others are in `after` as in `before`.
+    is_complete: bool,
     scope: &'a mut Scope<'f>,
     /// The entity under consideration, before and after.
     states: (Counted, Counted),
@@ -139,7 +142,7 @@ impl Delta<'_, '_> {
         let mut sum = initial;
         let mut effective: Vec<Eid> = Vec::with_capacity(touched.len());
         let mut renamed: Vec<Eid> = Vec::new();
-        let mut uuids: Vec<Value> = Vec::new();
+        let mut uuids = Uuids::default();
         for (eid, concerns_uuid) in touched {
             self.read(eid)?;
             let (was, is) = &self.states;
@@ -149,17 +152,19 @@ impl Delta<'_, '_> {
                 continue;
             }
             effective.push(eid);
-            sum = self.count(sum, &mut uuids);
+            sum = self.count(sum);
+            uuids.note(&self.states);
         }
         for eid in self.referrers(&renamed, &effective)? {
             self.read(eid)?;
             if self.states.0.is_eligible || self.states.1.is_eligible {
                 effective.push(eid);
-                sum = self.count(sum, &mut uuids);
+                sum = self.count(sum);
+                uuids.note(&self.states);
             }
         }
-        if self.any_shared(&uuids)? {
-            return self.apply_shared(initial, effective, &uuids);
+        if self.any_shared(&mut uuids)? {
+            return self.apply_shared(initial, effective, uuids);
         }
         Ok(sum)
     }
@@ -171,13 +176,9 @@ impl Delta<'_, '_> {
         Reader { db: self.after, known: self.scope.after(), is_e2ee }.read(eid, is)
     }
 
-    /// Adds what the entity under consideration gained, takes away what it lost, and notes its uuids.
-    fn count(&self, sum: Checksum, uuids: &mut Vec<Value>) -> Checksum {
+    /// Adds what the entity under consideration gained, and takes away what it lost.
+    fn count(&self, sum: Checksum) -> Checksum {
         let (was, is) = &self.states;
-        uuids.extend(was.uuid.clone());
-        if was.uuid != is.uuid {
-            uuids.extend(is.uuid.clone());
-        }
         sum.minus(was.sum_without(is), 1).plus(is.sum_without(was), 1)
     }
 
@@ -185,11 +186,17 @@ impl Delta<'_, '_> {
     /// (`effective` is ascending).
     fn referrers(&self, renamed: &[Eid], effective: &[Eid]) -> Result<Vec<Eid>> {
         let mut referrers: Vec<Eid> = Vec::new();
+        // With complete changes, who refers now and did not before is among the effective ones.
+        let databases = if self.is_complete { &[self.before][..] } else { &[self.before, self.after] };
         for eid in renamed {
             let target = Value::from(*eid);
-            for db in [self.before, self.after] {
+            for db in databases {
                 for attr in [attrs::BLOCK_PARENT, attrs::BLOCK_PAGE] {
-                    for datom in db.datoms(Index::Avet, &Pattern::av(attr, &target)) {
+                    let pattern = Pattern::av(attr, &target);
+                    if db.first(Index::Avet, &pattern)?.is_none() {
+                        continue;
+                    }
+                    for datom in db.datoms(Index::Avet, &pattern) {
                         let referrer = datom?.e;
                         if effective.binary_search(&referrer).is_err() {
                             referrers.push(referrer);
@@ -203,22 +210,29 @@ impl Delta<'_, '_> {
         Ok(referrers)
     }
 
-    /// Whether one of the uuids is held by more than one entity.
-    fn any_shared(&self, uuids: &[Value]) -> Result<bool> {
-        for uuid in uuids {
-            for db in [self.before, self.after] {
-                if db.datoms(Index::Avet, &Pattern::av(attrs::BLOCK_UUID, uuid)).nth(1).transpose()?.is_some() {
-                    return Ok(true);
-                }
+    /// Whether one of the uuids is held by more than one entity, in either database.
+    fn any_shared(&self, uuids: &mut Uuids) -> Result<bool> {
+        for uuid in &uuids.was {
+            if is_shared(self.before, uuid)? || is_shared(self.after, uuid)? {
+                return Ok(true);
             }
         }
-        Ok(false)
+        for uuid in &uuids.new {
+            let pattern = Pattern::av(attrs::BLOCK_UUID, uuid);
+            let is_new = self.is_complete && !uuids.is_irregular && self.before.first(Index::Avet, &pattern)?.is_none();
+            if !is_new && (is_shared(self.before, uuid)? || is_shared(self.after, uuid)?) {
+                return Ok(true);
+            }
+        }
+        // A uuid that nobody had is held by touched entities only.
+        uuids.new.sort_unstable_by(datascript::value::compare);
+        Ok(uuids.new.windows(2).any(|pair| matches!(pair, [a, b] if a == b)))
     }
 
     /// The case of uuids held by several entities: all holders are considered, each as often as it has a uuid.
-    fn apply_shared(mut self, initial: Checksum, effective: Vec<Eid>, uuids: &[Value]) -> Result<Checksum> {
+    fn apply_shared(mut self, initial: Checksum, effective: Vec<Eid>, uuids: Uuids) -> Result<Checksum> {
         let mut eids: FxHashSet<Eid> = effective.into_iter().collect();
-        for uuid in uuids {
+        for uuid in uuids.was.iter().chain(&uuids.new) {
             for db in [self.before, self.after] {
                 for datom in db.datoms(Index::Avet, &Pattern::av(attrs::BLOCK_UUID, uuid)) {
                     eids.insert(datom?.e);
@@ -233,4 +247,29 @@ impl Delta<'_, '_> {
         }
         Ok(sum)
     }
+}
+
+/// Uuids of the entities considered.
+#[derive(Default)]
+struct Uuids {
+    /// Those in the database before.
+    was: Vec<Value>,
+    /// Those in the database after that the entity did not have before.
+    new: Vec<Value>,
+    /// Some entity has more than one uuid.
+    is_irregular: bool,
+}
+
+impl Uuids {
+    fn note(&mut self, (was, is): &(Counted, Counted)) {
+        self.was.extend(was.uuid.clone());
+        if was.uuid != is.uuid {
+            self.new.extend(is.uuid.clone());
+        }
+        self.is_irregular |= was.uuid_datoms.max(is.uuid_datoms) > 1;
+    }
+}
+
+fn is_shared(db: &Db, uuid: &Value) -> Result<bool> {
+    Ok(db.datoms(Index::Avet, &Pattern::av(attrs::BLOCK_UUID, uuid)).nth(1).transpose()?.is_some())
 }

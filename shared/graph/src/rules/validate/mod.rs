@@ -6,7 +6,7 @@ mod record;
 
 use datascript::{Attr, Datom, Db, Eid};
 
-use super::facts::{Known, Scope};
+use super::facts::{Known, Scope, Tag};
 use super::{Error, Invalid, Result, attrs, entity};
 pub use kind::Kind;
 use record::Record;
@@ -22,39 +22,40 @@ pub fn validate(before: &Db, after: &Db, tx_data: &[Datom], scope: &mut Scope<'_
         return Ok(());
     }
     let known = scope.after();
-    check_page_parents(after, known, tx_data)?;
-    let mut record = Record::default();
-    let mut last = None;
     let mut touched: Vec<Eid> = Vec::new();
+    let mut moved: Vec<Eid> = Vec::new();
     for datom in tx_data {
-        if last != Some(datom.e) {
-            last = Some(datom.e);
+        if touched.last() != Some(&datom.e) {
             touched.push(datom.e);
+        }
+        if datom.added && datom.a == attrs::BLOCK_PARENT {
+            moved.push(datom.e);
         }
     }
     touched.sort_unstable();
     touched.dedup();
+    moved.sort_unstable();
+    let mut record = Record::default();
     for eid in touched {
         record.read(after, known, eid)?;
-        if !record.is_empty() {
-            check(after, known, eid, &record)?;
+        if record.is_empty() {
+            continue;
         }
+        if moved.binary_search(&eid).is_ok() && record.has_tag(Tag::is_page) && has_block_parent(after, known, eid)? {
+            return Err(Error::PageParent);
+        }
+        check(after, known, eid, &record)?;
     }
     Ok(())
 }
 
-/// Rule 1: a page's parent is a page.
-fn check_page_parents(db: &Db, known: &mut Known, tx_data: &[Datom]) -> Result<()> {
-    for datom in tx_data.iter().filter(|datom| datom.added && datom.a == attrs::BLOCK_PARENT) {
-        if entity::is_page(db, known, datom.e)?
-            && let Some(parent) = entity::target(db, datom.e, attrs::BLOCK_PARENT)?
-            && entity::as_eid(&datom.v) == Some(parent)
-            && !entity::is_page(db, known, parent)?
-        {
-            return Err(Error::PageParent);
-        }
+/// Rule 1: whether an entity's parent is there, and is no page. The parent that a transaction added last is the current
+/// one.
+fn has_block_parent(db: &Db, known: &mut Known, eid: Eid) -> Result<bool> {
+    match entity::target(db, eid, attrs::BLOCK_PARENT)? {
+        Some(parent) => Ok(!entity::is_page(db, known, parent)?),
+        None => Ok(false),
     }
-    Ok(())
 }
 
 /// Rule 2 for one entity.

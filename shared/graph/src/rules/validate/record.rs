@@ -42,8 +42,9 @@ impl Record {
         self.datoms.clear();
         self.fields.clear();
         self.tags.clear();
-        for datom in db.datoms(Index::Eavt, &Pattern::e(eid)) {
-            self.datoms.push(datom?);
+        let mut slice = db.datoms(Index::Eavt, &Pattern::e(eid));
+        while let Some(datom) = slice.next_ref()? {
+            self.datoms.push(datom.clone());
         }
         let mut start = 0;
         for values in self.datoms.chunk_by(|a, b| a.a == b.a) {
