@@ -9,6 +9,7 @@ use crate::attrs::{Attr, Attrs};
 use crate::datom::{Datom, E_MAX, Eid, TX0, TxId};
 use crate::error::Result;
 use crate::index::{Index, Pattern};
+use crate::lagging::Lagging;
 use crate::nodes::Nodes;
 use crate::schema::{Flags, Schema};
 use crate::tree::{Slice, Tree};
@@ -20,8 +21,8 @@ pub struct Db {
     pub(crate) nodes: Rc<Nodes>,
     pub(crate) schema: Schema,
     pub(crate) eavt: Tree,
-    pub(crate) aevt: Tree,
-    pub(crate) avet: Tree,
+    pub(crate) aevt: Lagging,
+    pub(crate) avet: Lagging,
     pub(crate) max_eid: Eid,
     pub(crate) max_tx: TxId,
 }
@@ -29,7 +30,24 @@ pub struct Db {
 impl Db {
     /// A database without datoms.
     pub fn empty(nodes: Rc<Nodes>, schema: Schema) -> Self {
-        Self { nodes, schema, eavt: Tree::empty(), aevt: Tree::empty(), avet: Tree::empty(), max_eid: 0, max_tx: TX0 }
+        Self::from_trees(nodes, schema, [Tree::empty(), Tree::empty(), Tree::empty()], 0, TX0)
+    }
+
+    /// A value of its parts; the trees are EAVT, AEVT, AVET.
+    pub(crate) fn from_trees(
+        nodes: Rc<Nodes>,
+        schema: Schema,
+        [eavt, aevt, avet]: [Tree; 3],
+        max_eid: Eid,
+        max_tx: TxId,
+    ) -> Self {
+        let (aevt, avet) = (Lagging::new(Index::Aevt, aevt), Lagging::new(Index::Avet, avet));
+        Self { nodes, schema, eavt, aevt, avet, max_eid, max_tx }
+    }
+
+    /// The three trees with every change taken in, as they are to be stored: EAVT, AEVT, AVET.
+    pub(crate) fn settled(&mut self) -> Result<[&mut Tree; 3]> {
+        Ok([&mut self.eavt, self.aevt.settle(&self.nodes)?, self.avet.settle(&self.nodes)?])
     }
 
     /// Bulk load (datascript.md 5.6): datoms in any order, without checks. AVET gets those that the schema indexes.
@@ -57,7 +75,7 @@ impl Db {
         let aevt = sorted(Index::Aevt, datoms.clone());
         datoms.sort_by(|a, b| Index::Eavt.compare(a, b, &ranks));
         let eavt = Tree::from_sorted(datoms);
-        Self { nodes, schema, eavt, aevt, avet, max_eid, max_tx }
+        Self::from_trees(nodes, schema, [eavt, aevt, avet], max_eid, max_tx)
     }
 
     /// The schema.
@@ -101,34 +119,55 @@ impl Db {
         self.eavt.count()
     }
 
-    /// One of the three trees.
-    pub fn tree(&self, index: Index) -> &Tree {
+    /// One of the three trees, with every change taken in.
+    pub fn tree(&self, index: Index) -> Result<&Tree> {
         match index {
-            Index::Eavt => &self.eavt,
-            Index::Aevt => &self.aevt,
-            Index::Avet => &self.avet,
+            Index::Eavt => Ok(&self.eavt),
+            Index::Aevt => self.aevt.tree(&self.nodes),
+            Index::Avet => self.avet.tree(&self.nodes),
         }
     }
 
     /// The datoms that match a pattern, in index order. An attribute that was never indexed has none in AVET.
     pub fn datoms<'a>(&'a self, index: Index, pattern: &Pattern<'_>) -> Slice<'a> {
-        self.tree(index).slice(&self.nodes, index, pattern)
+        let (stale, error) = match (self.tree(index), index) {
+            (Ok(tree), _) => return tree.slice(&self.nodes, index, pattern),
+            (Err(error), Index::Eavt) => (&self.eavt, error),
+            (Err(error), Index::Aevt) => (self.aevt.stale(), error),
+            (Err(error), Index::Avet) => (self.avet.stale(), error),
+        };
+        stale.slice(&self.nodes, index, pattern).failing(error)
     }
 
     /// The same backwards.
     pub fn datoms_rev<'a>(&'a self, index: Index, pattern: &Pattern<'_>) -> Slice<'a> {
-        self.tree(index).slice(&self.nodes, index, pattern).rev()
+        self.datoms(index, pattern).rev()
     }
 
     /// The first datom that matches a pattern.
     #[inline]
     pub fn first(&self, index: Index, pattern: &Pattern<'_>) -> Result<Option<Datom>> {
-        self.tree(index).first(&self.nodes, index, pattern)
+        self.with_first(index, pattern, Datom::clone)
+    }
+
+    /// Looks at the first datom that matches a pattern without cloning it.
+    #[inline]
+    pub fn with_first<T>(
+        &self,
+        index: Index,
+        pattern: &Pattern<'_>,
+        look: impl FnOnce(&Datom) -> T,
+    ) -> Result<Option<T>> {
+        match index {
+            Index::Eavt => self.eavt.with_first(&self.nodes, index, pattern, look),
+            Index::Aevt => self.aevt.with_first(&self.nodes, pattern, look),
+            Index::Avet => self.avet.with_first(&self.nodes, pattern, look),
+        }
     }
 
     /// The first value of an entity's attribute.
     pub fn value(&self, e: Eid, a: Attr) -> Result<Option<Value>> {
-        self.eavt.with_first(&self.nodes, Index::Eavt, &Pattern::ea(e, a), |datom| datom.v.clone())
+        self.with_first(Index::Eavt, &Pattern::ea(e, a), |datom| datom.v.clone())
     }
 
     /// All values of an entity's attribute, in index order.
@@ -143,12 +182,12 @@ impl Db {
 
     /// The first entity that holds the value under an indexed attribute.
     pub fn lookup(&self, a: Attr, v: &Value) -> Result<Option<Eid>> {
-        self.avet.with_first(&self.nodes, Index::Avet, &Pattern::av(a, v), |datom| datom.e)
+        self.with_first(Index::Avet, &Pattern::av(a, v), |datom| datom.e)
     }
 
     /// Whether the entity has any datom.
     pub fn exists(&self, e: Eid) -> Result<bool> {
-        self.eavt.contains(&self.nodes, Index::Eavt, &Pattern::e(e))
+        Ok(self.with_first(Index::Eavt, &Pattern::e(e), |_| ())?.is_some())
     }
 
     /// The entity with that ident, given without the colon.

@@ -11,6 +11,7 @@ mod describe;
 mod entid;
 mod error;
 mod index;
+mod lagging;
 mod nodes;
 mod replay;
 mod row;

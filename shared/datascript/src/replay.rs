@@ -12,6 +12,7 @@ pub fn replay(db: &mut Db, datoms: &[Datom]) -> Result<()> {
     for datom in datoms {
         if datom.added { assert(db, datom)? } else { retract(db, datom)? }
     }
+    db.close()?;
     db.max_tx = first.tx.max(db.max_tx.saturating_add(1)).min(TX_MAX);
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::{Conn, Pending};
 use crate::error::Result;
+use crate::index::Index;
 use crate::row::{RootFields, encode_tail};
 use crate::storage::{ROOT_ADDR, Row, TAIL_ADDR, Writes};
 use crate::tree::Store;
@@ -43,9 +44,9 @@ impl Conn {
         self.tail.clear();
         let db = &mut self.db;
         let mut store = Store::new(&self.nodes, self.max_addr);
-        store.tree(&mut db.eavt)?;
-        store.tree(&mut db.aevt)?;
-        store.tree(&mut db.avet)?;
+        for tree in db.settled()? {
+            store.tree(tree)?;
+        }
         let stored = store.finish();
         self.max_addr = stored.counter;
         let content = self.root.encode(&RootFields {
@@ -54,9 +55,9 @@ impl Conn {
             max_tx: db.max_tx,
             max_addr: self.max_addr,
             trees: [
-                ("eavt", "eavt-metadata", &db.eavt),
-                ("aevt", "aevt-metadata", &db.aevt),
-                ("avet", "avet-metadata", &db.avet),
+                ("eavt", "eavt-metadata", db.tree(Index::Eavt)?),
+                ("aevt", "aevt-metadata", db.tree(Index::Aevt)?),
+                ("avet", "avet-metadata", db.tree(Index::Avet)?),
             ],
         });
         let mut rows = stored.rows;

@@ -23,15 +23,8 @@ impl Conn {
             return Ok(Self::empty(nodes, fallback_schema, floor));
         };
         let root = Root::decode(&row, nodes.attrs())?;
-        let mut db = Db {
-            nodes: Rc::clone(&nodes),
-            schema: root.schema,
-            eavt: root.eavt,
-            aevt: root.aevt,
-            avet: root.avet,
-            max_eid: root.max_eid,
-            max_tx: root.max_tx,
-        };
+        let trees = [root.eavt, root.aevt, root.avet];
+        let mut db = Db::from_trees(Rc::clone(&nodes), root.schema, trees, root.max_eid, root.max_tx);
         let tail = match nodes.row(TAIL_ADDR)? {
             Some(row) => decode_tail(&row, nodes.attrs())?,
             None => Vec::new(),

@@ -111,7 +111,7 @@ impl<'a> Run<'a> {
         let tx = tx.unwrap_or(self.tx);
         let pattern = if flags.is_many() { Pattern::eav(e, a, &v) } else { Pattern::ea(e, a) };
         let other = |old: &Datom| if old.v == v { None } else { Some(old.clone()) };
-        match self.db.eavt.with_first(&self.db.nodes, Index::Eavt, &pattern, other)? {
+        match self.db.with_first(Index::Eavt, &pattern, other)? {
             None => {}
             Some(Some(old)) => self.erase(&old, tx)?,
             Some(None) => {

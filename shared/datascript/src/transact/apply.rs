@@ -36,9 +36,9 @@ impl Db {
     /// Puts a fact into the indexes; it goes into AVET if its attribute is indexed now (datascript.md 8.3).
     pub(crate) fn insert(&mut self, datom: &Datom) -> Result<()> {
         self.eavt.insert(&self.nodes, Index::Eavt, datom.clone())?;
-        self.aevt.insert(&self.nodes, Index::Aevt, datom.clone())?;
+        self.aevt.push(datom.clone());
         if self.schema.flags(datom.a).is_indexed() {
-            self.avet.insert(&self.nodes, Index::Avet, datom.clone())?;
+            self.avet.push(datom.clone());
         }
         self.advance_max_eid(datom.e);
         Ok(())
@@ -48,10 +48,16 @@ impl Db {
     /// got there.
     pub(crate) fn remove(&mut self, found: &Datom) -> Result<()> {
         self.eavt.remove(&self.nodes, Index::Eavt, found)?;
-        self.aevt.remove(&self.nodes, Index::Aevt, found)?;
+        self.aevt.push(found.retracted(found.tx));
         if self.schema.flags(found.a).is_indexed() {
-            self.avet.remove(&self.nodes, Index::Avet, found)?;
+            self.avet.push(found.retracted(found.tx));
         }
         Ok(())
+    }
+
+    /// Ends a transaction: the indexes that lag behind may catch up.
+    pub(crate) fn close(&mut self) -> Result<()> {
+        self.aevt.close(&self.nodes)?;
+        self.avet.close(&self.nodes)
     }
 }

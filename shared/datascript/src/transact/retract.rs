@@ -61,6 +61,7 @@ impl<'a> Run<'a> {
         let own = self.collect(Index::Eavt, &Pattern::e(e))?;
         let value = eid_value(e);
         let mut referrers = Vec::new();
+        self.db.avet.settle(&self.db.nodes)?;
         for attr in self.db.schema.ref_attrs() {
             for datom in self.db.datoms(Index::Avet, &Pattern::av(*attr, &value)) {
                 referrers.push(datom?);

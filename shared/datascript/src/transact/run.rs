@@ -190,6 +190,7 @@ impl<'a> Run<'a> {
     pub(super) fn finish(self, before: &Db) -> Result<Report> {
         self.check_value_tempids()?;
         let mut db_after = self.db;
+        db_after.close()?;
         db_after.max_tx = self.tx;
         Ok(Report { db_before: before.clone(), db_after, tx_data: self.tx_data, tempids: self.tempids.report(self.tx) })
     }

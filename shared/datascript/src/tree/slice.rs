@@ -36,6 +36,8 @@ pub struct Slice<'a> {
     leaf: Option<Rc<Leaf>>,
     /// Places in the leaf that match and were not yet returned.
     range: Range<usize>,
+    /// Why there is nothing to iterate over; told instead of the first datom.
+    failure: Option<Error>,
     /// Stored inner nodes entered so far: rows that refer to each other in a circle, or share children, would keep an
     /// iteration going for ever.
     entered: FxHashSet<Addr>,
@@ -64,8 +66,15 @@ impl<'a> Slice<'a> {
             stack: ArrayVec::new(),
             leaf: None,
             range: 0..0,
+            failure: None,
             entered: FxHashSet::default(),
         }
+    }
+
+    /// An iteration that yields nothing but this error.
+    pub(crate) fn failing(mut self, error: Error) -> Self {
+        self.failure = Some(error);
+        self
     }
 
     /// The other way round, from the last match to the first. To be called before the first datom was taken.
@@ -102,7 +111,10 @@ impl<'a> Slice<'a> {
 
     /// Goes to the next leaf that has matches; false at the end.
     fn next_leaf(&mut self) -> Result<bool> {
-        let moved = with_order!(self.index, O => self.next_leaf_by::<O>());
+        let moved = match self.failure.take() {
+            Some(error) => Err(error),
+            None => with_order!(self.index, O => self.next_leaf_by::<O>()),
+        };
         if moved.is_err() {
             self.state = State::LastLeaf;
             self.range = 0..0;

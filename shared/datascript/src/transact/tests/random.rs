@@ -62,13 +62,17 @@ fn indexes_counters_and_report_agree() {
                         assert!(changed || twice, "{datom:?} of {items:?}");
                     }
                     db = report.db_after;
-                    check_indexes(&db);
+                    // Not each time: reading a whole index makes it catch up.
+                    if rng.below(20) == 0 {
+                        check_indexes(&db);
+                    }
                     check_single_values(&db);
                     replay(&mut replayed, &report.tx_data).expect("in memory");
                     done += 1;
                 }
             }
         }
+        check_indexes(&db);
         let held: BTreeSet<String> = db
             .datoms(Index::Eavt, &Pattern::ALL)
             .map(|datom| datom.expect("in memory"))
