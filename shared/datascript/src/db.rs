@@ -130,13 +130,15 @@ impl Db {
 
     /// The datoms that match a pattern, in index order. An attribute that was never indexed has none in AVET.
     pub fn datoms<'a>(&'a self, index: Index, pattern: &Pattern<'_>) -> Slice<'a> {
-        let (stale, error) = match (self.tree(index), index) {
-            (Ok(tree), _) => return tree.slice(&self.nodes, index, pattern),
-            (Err(error), Index::Eavt) => (&self.eavt, error),
-            (Err(error), Index::Aevt) => (self.aevt.stale(), error),
-            (Err(error), Index::Avet) => (self.avet.stale(), error),
+        let lagging = match index {
+            Index::Eavt => return self.eavt.slice(&self.nodes, index, pattern),
+            Index::Aevt => &self.aevt,
+            Index::Avet => &self.avet,
         };
-        stale.slice(&self.nodes, index, pattern).failing(error)
+        match lagging.tree_for(&self.nodes, pattern) {
+            Ok(tree) => tree.slice(&self.nodes, index, pattern),
+            Err(error) => lagging.stale().slice(&self.nodes, index, pattern).failing(error),
+        }
     }
 
     /// The same backwards.

@@ -93,6 +93,14 @@ impl Lagging {
         Ok(self.whole.get_or_init(|| tree))
     }
 
+    /// A tree that has everything that matches the pattern: the one at hand, if no pending change concerns the search.
+    pub(crate) fn tree_for(&self, nodes: &Nodes, pattern: &Pattern<'_>) -> Result<&Tree> {
+        if self.whole.get().is_none() && !self.changes().any(|change| matches(change, pattern)) {
+            return Ok(&self.tree);
+        }
+        self.tree(nodes)
+    }
+
     /// The tree without what is pending: what there is to fall back on when nodes do not load.
     pub(crate) fn stale(&self) -> &Tree {
         &self.tree
@@ -217,6 +225,14 @@ mod tests {
                     };
                     assert_eq!(all(lagging.tree(&nodes).expect("in memory")), all(&prompt));
                     assert_eq!(lagging.tree(&nodes).expect("in memory").count(), prompt.count());
+                }
+                if index == Index::Avet {
+                    let sample = random_datom(&mut rng);
+                    let pattern = Pattern::av(sample.a, &sample.v);
+                    let all = |tree: &Tree| -> Vec<String> {
+                        tree.slice(&nodes, index, &pattern).map(|datom| format!("{datom:?}")).collect()
+                    };
+                    assert_eq!(all(lagging.tree_for(&nodes, &pattern).expect("in memory")), all(&prompt));
                 }
             }
             assert_eq!(lagging.settle(&nodes).expect("in memory").count(), prompt.count());
