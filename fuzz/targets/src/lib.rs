@@ -5,13 +5,21 @@
 //! the same functions to cargo-fuzz.
 #![expect(clippy::panic, clippy::missing_panics_doc, reason = "a wrong answer is reported by panicking")]
 
+mod base;
+mod frames;
+mod indexes;
+mod messages;
 mod mutate;
 mod runner;
 mod transit_text;
+mod tx_data;
 
+pub use frames::frames;
+pub use messages::protocol;
 pub use mutate::{Mutator, Random};
 pub use runner::{Options, Summary, keep_failing_inputs, run};
 pub use transit_text::transit;
+pub use tx_data::tx_data;
 
 /// What an input did, as far as a target tells: inputs that do something new are worth mutating further.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -43,4 +51,9 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: &[Target] = &[Target { name: "transit", run: transit, dictionary: transit_text::DICTIONARY }];
+pub const TARGETS: &[Target] = &[
+    Target { name: "transit", run: transit, dictionary: transit_text::DICTIONARY },
+    Target { name: "frames", run: frames, dictionary: frames::DICTIONARY },
+    Target { name: "protocol", run: protocol, dictionary: messages::DICTIONARY },
+    Target { name: "tx_data", run: tx_data, dictionary: tx_data::DICTIONARY },
+];
