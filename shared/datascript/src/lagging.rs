@@ -47,9 +47,10 @@ impl Lagging {
     }
 
     /// Notes a change: a datom to insert, or, where `added` is false, to remove.
-    pub(crate) fn push(&mut self, change: Datom) {
+    pub(crate) fn push(&mut self, nodes: &Nodes, change: Datom) -> Result<()> {
         self.adopt();
         self.open.push(change);
+        if self.open.len() > self.limit() { self.settle(nodes).map(|_| ()) } else { Ok(()) }
     }
 
     /// Ends a transaction: takes the pending changes in if there are many.
@@ -58,8 +59,7 @@ impl Lagging {
             return Ok(());
         }
         let total = self.open.len() + self.pending.as_ref().map_or(0, |batch| batch.total);
-        let limit = if self.index == Index::Avet { AVET_LIMIT } else { AEVT_LIMIT };
-        if total > limit {
+        if total > self.limit() {
             return self.settle(nodes).map(|_| ());
         }
         let changes = std::mem::take(&mut self.open);
@@ -67,14 +67,20 @@ impl Lagging {
         Ok(())
     }
 
-    /// Takes all changes in.
+    /// How many changes may be pending.
+    fn limit(&self) -> usize {
+        if self.index == Index::Avet { AVET_LIMIT } else { AEVT_LIMIT }
+    }
+
+    /// Takes all changes in. Should a node fail to load, all of them stay pending; that some were taken in does no harm, as
+    /// the last change of a datom decides.
     pub(crate) fn settle(&mut self, nodes: &Nodes) -> Result<&mut Tree> {
         self.adopt();
         if !self.is_settled() {
-            // Should a node fail to load, the tree stays as it was, with all changes pending.
-            let mut tree = self.tree.clone();
-            self.take_in(&mut tree, nodes)?;
+            let mut tree = std::mem::replace(&mut self.tree, Tree::empty());
+            let taken = self.take_in(&mut tree, nodes);
             self.tree = tree;
+            taken?;
             self.forget();
         }
         Ok(&mut self.tree)
@@ -213,7 +219,7 @@ mod tests {
                     } else if !prompt.remove(&nodes, index, &datom).expect("in memory") {
                         continue;
                     }
-                    lagging.push(datom);
+                    lagging.push(&nodes, datom).expect("in memory");
                     same_first(&lagging, &prompt, &nodes, index, &mut rng);
                 }
                 lagging.close(&nodes).expect("in memory");
@@ -260,7 +266,7 @@ mod tests {
         let nodes = Nodes::in_memory(Attrs::new(&["a", "b/c", "b/a"]));
         let mut lagging = Lagging::new(Index::Avet, Tree::empty());
         for e in 1..=200 {
-            lagging.push(Datom::new(e, Attr::new(0), Value::from(e), TX0 + e));
+            lagging.push(&nodes, Datom::new(e, Attr::new(0), Value::from(e), TX0 + e)).expect("in memory");
             lagging.close(&nodes).expect("in memory");
             assert!(lagging.changes().count() <= AVET_LIMIT);
         }

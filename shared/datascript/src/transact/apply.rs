@@ -36,9 +36,9 @@ impl Db {
     /// Puts a fact into the indexes; it goes into AVET if its attribute is indexed now (datascript.md 8.3).
     pub(crate) fn insert(&mut self, datom: &Datom) -> Result<()> {
         self.eavt.insert(&self.nodes, Index::Eavt, datom.clone())?;
-        self.aevt.push(datom.clone());
+        self.aevt.push(&self.nodes, datom.clone())?;
         if self.schema.flags(datom.a).is_indexed() {
-            self.avet.push(datom.clone());
+            self.avet.push(&self.nodes, datom.clone())?;
         }
         self.advance_max_eid(datom.e);
         Ok(())
@@ -48,9 +48,9 @@ impl Db {
     /// got there.
     pub(crate) fn remove(&mut self, found: &Datom) -> Result<()> {
         self.eavt.remove(&self.nodes, Index::Eavt, found)?;
-        self.aevt.push(found.retracted(found.tx));
+        self.aevt.push(&self.nodes, found.retracted(found.tx))?;
         if self.schema.flags(found.a).is_indexed() {
-            self.avet.push(found.retracted(found.tx));
+            self.avet.push(&self.nodes, found.retracted(found.tx))?;
         }
         Ok(())
     }
