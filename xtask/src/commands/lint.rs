@@ -31,7 +31,13 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
     ]))?;
     let deny = tools::cargo_tools::cargo_deny()?;
     step("Bans, licences and sources of dependencies");
-    process::run(std::process::Command::new(&deny).current_dir(&root).args(["check", "bans", "licenses", "sources"]))?;
+    process::run(std::process::Command::new(&deny).current_dir(&root).args([
+        "check",
+        "--hide-inclusion-graph",
+        "bans",
+        "licenses",
+        "sources",
+    ]))?;
     step("Advisories");
     let mut fetch = std::process::Command::new(&deny);
     if process::succeeds(fetch.current_dir(&root).args(["fetch", "db"])) {

@@ -123,8 +123,10 @@ fn compile(scratch: &Path, libraries: &Path) -> Result<()> {
     let built = scratch.join("target").join(TARGET).join("release/deps");
     for entry in std::fs::read_dir(&built).with_context(|| format!("cannot read {}", built.display()))? {
         let path = entry?.path();
-        let Some(file) = path.file_name().filter(|_| path.extension().is_some_and(|e| e == "rlib")) else { continue };
-        std::fs::rename(&path, libraries.join(file))?;
+        let Some(file) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if path.extension().is_some_and(|extension| extension == "rlib") && !file.starts_with("libempty-") {
+            std::fs::rename(&path, libraries.join(file))?;
+        }
     }
     std::fs::remove_dir_all(scratch).with_context(|| format!("cannot remove {}", scratch.display()))
 }
