@@ -119,7 +119,7 @@ pub fn duplicate(request: &Request<JsBody>) -> Result<Request<JsBody>, Failure> 
 }
 
 /// The stream of a request's body that nobody has read from; none when it has no body.
-pub fn into_stream(body: JsBody) -> Option<ReadableStream> {
+pub fn stream_of(body: &JsBody) -> Option<ReadableStream> {
     match body {
         JsBody::Incoming(Incoming { request, reader: None }) => request.body(),
         _ => None,

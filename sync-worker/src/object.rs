@@ -1,6 +1,8 @@
 //! The Durable Object that owns a graph. Constructed for the first event after a start, a deploy or a hibernation: all
 //! it keeps is read again from its database and from the attachments of its sockets.
 
+#![expect(missing_docs, reason = "the attribute of Durable Objects generates undocumented methods")]
+
 use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;

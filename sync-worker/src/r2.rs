@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 
-use sync_http::platform::{Asset, AssetMeta, AssetStore, Failure, PutError, Size};
-use worker::web_sys::ReadableStream;
+use sync_http::platform::{Asset, AssetMeta, AssetStore, Body as _, Failure, PutError, Size};
 use worker::{Bucket, Data, HttpMetadata, ResponseBody, UploadedPart};
 
-use crate::bindings::streams::{self, Reader};
-use crate::body::{JsBody, into_stream};
+use crate::bindings::streams;
+use crate::body::{self, JsBody};
 use crate::failure::{failure, worker_failure};
 
 /// Bytes of a part where the length is not known beforehand: all parts but the last must be of one size, at least
@@ -32,19 +31,18 @@ impl R2Assets {
     async fn store_counted(
         &self,
         key: &str,
-        stream: &ReadableStream,
+        body: &mut JsBody,
         limit: u64,
         meta: AssetMeta<'_>,
     ) -> Result<(), PutError> {
-        let reader = Reader::new(stream).map_err(failure)?;
         let (mut part, mut total) = (Vec::new(), 0_u64);
         let mut upload = None;
         let mut parts: Vec<UploadedPart> = Vec::new();
         let outcome = loop {
-            let chunk = match reader.next().await {
+            let chunk = match body.chunk().await {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => break Ok(()),
-                Err(thrown) => break Err(PutError::Failed(failure(thrown))),
+                Err(failure) => break Err(PutError::Failed(failure)),
             };
             total += chunk.len() as u64;
             if total > limit {
@@ -109,14 +107,14 @@ impl AssetStore<JsBody> for R2Assets {
         }))
     }
 
-    async fn put(&self, key: &str, body: JsBody, size: Size, meta: AssetMeta<'_>) -> Result<(), PutError> {
-        match (into_stream(body), size.declared) {
+    async fn put(&self, key: &str, body: &mut JsBody, size: Size, meta: AssetMeta<'_>) -> Result<(), PutError> {
+        match (body::stream_of(body), size.declared) {
             (None, _) => Ok(self.store(key, Data::Empty, meta).await?),
             (Some(stream), Some(length)) => {
                 let stream = streams::fixed_length(&stream, length).map_err(failure)?;
                 Ok(self.store(key, Data::ReadableStream(stream), meta).await?)
             }
-            (Some(stream), None) => self.store_counted(key, &stream, size.limit, meta).await,
+            (Some(_), None) => self.store_counted(key, body, size.limit, meta).await,
         }
     }
 

@@ -29,7 +29,7 @@ const DEFAULT_TYPE: &str = "application/octet-stream";
 pub(crate) async fn handle<P: Platform>(
     platform: &P,
     service: &Service<P::Keys>,
-    request: Request<P::Body>,
+    request: &mut Request<P::Body>,
     rest: &str,
 ) -> Result<Response<P::Body>, Error> {
     if request.method() == Method::OPTIONS {
@@ -37,9 +37,9 @@ pub(crate) async fn handle<P: Platform>(
     }
     let path = AssetPath::parse(rest).ok_or(Error::BadRequest("invalid asset path"))?;
     let key = path.key();
-    let signed = request.method() == Method::GET && is_signed(&service.settings, &request, &key, platform.now_ms());
-    if !identity::is_admin(&service.settings, &request) && !signed {
-        identity::require_access(platform, service, &request, path.graph_id).await?;
+    let signed = request.method() == Method::GET && is_signed(&service.settings, request, &key, platform.now_ms());
+    if !identity::is_admin(&service.settings, request) && !signed {
+        identity::require_access(platform, service, request, path.graph_id).await?;
     }
     let assets = platform.assets().ok_or(Error::MissingAssets)?;
     match *request.method() {
@@ -98,24 +98,24 @@ async fn get<B: Body>(assets: &impl AssetStore<B>, path: &AssetPath<'_>, key: &s
 async fn put<P: Platform>(
     platform: &P,
     assets: &P::Assets,
-    request: Request<P::Body>,
+    request: &mut Request<P::Body>,
     path: &AssetPath<'_>,
     key: &str,
 ) -> Result<(), Error> {
     let db = platform.db().ok_or(Error::IndexMissing)?;
     let limit = if graphs::is_e2ee(db, path.graph_id).await? { ENCRYPTED_BYTES } else { PLAIN_BYTES };
-    let size = Size { declared: body::declared_length(&request), limit };
+    let size = Size { declared: body::declared_length(request), limit };
     if size.declared.is_some_and(|length| length > limit) {
         return Err(Error::AssetTooLarge);
     }
-    let (parts, body) = request.into_parts();
-    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let headers = request.headers().clone();
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let meta = AssetMeta {
         content_type: header("content-type").unwrap_or(DEFAULT_TYPE),
         checksum: header("x-amz-meta-checksum"),
         extension: path.extension,
     };
-    assets.put(key, body, size, meta).await.map_err(|error| match error {
+    assets.put(key, request.body_mut(), size, meta).await.map_err(|error| match error {
         PutError::TooLarge => Error::AssetTooLarge,
         PutError::Failed(failure) => failure.into(),
     })

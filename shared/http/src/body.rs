@@ -26,3 +26,24 @@ pub(crate) async fn read<B: Body>(request: &mut Request<B>, limit: usize) -> Res
     }
     Err(Error::RequestTooLarge)
 }
+
+/// Bytes that are read on and thrown away at most.
+const DRAIN_BYTES: usize = 256 << 20;
+
+/// Reads what is left of a body that was refused and throws it away: a sender that is cut off while it writes sees a
+/// broken connection instead of the answer, and tries again.
+pub(crate) async fn drain<B: Body>(body: &mut B) {
+    let mut drained = 0;
+    while let (true, Ok(Some(chunk))) = (drained < DRAIN_BYTES, body.chunk().await) {
+        drained += chunk.len();
+    }
+}
+
+/// The request, with its body; what is left behind has none.
+pub(crate) fn take<B: Body>(request: &mut Request<B>) -> Request<B> {
+    let mut taken = Request::new(std::mem::replace(request.body_mut(), B::empty()));
+    taken.method_mut().clone_from(request.method());
+    taken.uri_mut().clone_from(request.uri());
+    taken.headers_mut().clone_from(request.headers());
+    taken
+}

@@ -37,18 +37,21 @@ use service::Service;
 pub async fn handle<P: Platform>(
     platform: &P,
     service: &Service<P::Keys>,
-    request: Request<P::Body>,
+    mut request: Request<P::Body>,
 ) -> Response<P::Body> {
-    match dispatch(platform, service, request).await {
+    match dispatch(platform, service, &mut request).await {
         Ok(response) => response,
-        Err(error) => refuse(&error, platform.random_uuid(), |event| platform.report(event)),
+        Err(error) => {
+            body::drain(request.body_mut()).await;
+            refuse(&error, platform.random_uuid(), |event| platform.report(event))
+        }
     }
 }
 
 async fn dispatch<P: Platform>(
     platform: &P,
     service: &Service<P::Keys>,
-    request: Request<P::Body>,
+    request: &mut Request<P::Body>,
 ) -> Result<Response<P::Body>, Error> {
     let path = request.uri().path().to_owned();
     match route::target(request.method(), &path) {

@@ -89,8 +89,8 @@ pub trait AssetStore<B> {
     async fn get(&self, key: &str) -> Result<Option<Asset<B>>, Failure>;
 
     /// Stores a body as it arrives, in place of what was there; all of it or nothing. Where no length is declared the
-    /// bytes are counted.
-    async fn put(&self, key: &str, body: B, size: Size, meta: AssetMeta<'_>) -> Result<(), PutError>;
+    /// bytes are counted, and what comes after too many is left unread.
+    async fn put(&self, key: &str, body: &mut B, size: Size, meta: AssetMeta<'_>) -> Result<(), PutError>;
 
     /// Deletes an object; there need not be one.
     async fn delete(&self, key: &str) -> Result<(), Failure>;

@@ -9,7 +9,7 @@ use crate::index_routes::touch;
 use crate::platform::Platform;
 use crate::route::{self, RESET};
 use crate::service::Service;
-use crate::{identity, url};
+use crate::{body, identity, url};
 
 /// The parameter that carries the graph's id into its object. It is always set here, over whatever a client sent.
 pub(crate) const GRAPH_ID: &str = "graph-id";
@@ -18,7 +18,7 @@ pub(crate) const GRAPH_ID: &str = "graph-id";
 pub(crate) async fn forward<P: Platform>(
     platform: &P,
     service: &Service<P::Keys>,
-    mut request: Request<P::Body>,
+    request: &mut Request<P::Body>,
     rest: &str,
 ) -> Result<Response<P::Body>, Error> {
     let (graph_id, tail) = route::graph_path(rest);
@@ -28,17 +28,19 @@ pub(crate) async fn forward<P: Platform>(
     if route::is_internal(tail) {
         return Err(Error::NotFound);
     }
-    let claims = if identity::is_admin(&service.settings, &request) {
+    let claims = if identity::is_admin(&service.settings, request) {
         None
     } else {
-        identity::require_access(platform, service, &request, graph_id).await?;
+        identity::require_access(platform, service, request, graph_id).await?;
         // D-05. Refused here, because a graph cannot tell who asks; another method is no route there either.
         if tail == RESET && request.method() == http::Method::DELETE {
             return Err(Error::Forbidden);
         }
-        identity::verified_before(&service.settings, &request)
+        identity::verified_before(&service.settings, request)
     };
-    *request.uri_mut() = rewritten(request.uri(), graph_id, tail)?;
+    let uri = rewritten(request.uri(), graph_id, tail)?;
+    let mut request = body::take(request);
+    *request.uri_mut() = uri;
     let response = platform.call_graph(graph_id, request).await?;
     if let (Some(claims), Some(db), true) = (claims, platform.db(), response.status() < StatusCode::BAD_REQUEST) {
         let now_ms = platform.now_ms();

@@ -28,38 +28,41 @@ use crate::sync::{GRAPH_ID, is_upgrade};
 use crate::{body, refuse, respond, url};
 
 /// Answers a request to a graph.
-pub async fn handle<H: GraphHost>(host: &H, state: &GraphState, request: Request<H::Body>) -> Response<H::Body> {
-    match dispatch(host, state, request).await {
+pub async fn handle<H: GraphHost>(host: &H, state: &GraphState, mut request: Request<H::Body>) -> Response<H::Body> {
+    match dispatch(host, state, &mut request).await {
         Ok(response) => response,
-        Err(error) => refuse(&error, host.random_uuid(), |event| {
-            host.report(&crate::report::Event { graph_id: state.graph_id().as_deref(), ..*event });
-        }),
+        Err(error) => {
+            body::drain(request.body_mut()).await;
+            refuse(&error, host.random_uuid(), |event| {
+                host.report(&crate::report::Event { graph_id: state.graph_id().as_deref(), ..*event });
+            })
+        }
     }
 }
 
 async fn dispatch<H: GraphHost>(
     host: &H,
     state: &GraphState,
-    mut request: Request<H::Body>,
+    request: &mut Request<H::Body>,
 ) -> Result<Response<H::Body>, Error> {
     if let Some(graph_id) = url::query(request.uri(), GRAPH_ID).filter(|id| !id.is_empty()) {
         state.remember_graph_id(&graph_id);
     }
-    if is_upgrade(&request) {
+    if is_upgrade(request) {
         ready::require(host, state).await?;
-        return sockets::accept(host, state, request).await;
+        return sockets::accept(host, state, body::take(request)).await;
     }
     if request.method() == Method::OPTIONS {
         return Ok(respond::no_content());
     }
     match route::graph_route(request.method(), request.uri().path()).ok_or(Error::NotFound)? {
         GraphRoute::Health => Ok(respond::ok(OK)),
-        GraphRoute::Pull => pull(host, state, &request).await,
+        GraphRoute::Pull => pull(host, state, request).await,
         GraphRoute::Diagnostics => diagnostics(host, state).await,
-        GraphRoute::SnapshotDescriptor => snapshot::descriptor(host, state, &request).await,
+        GraphRoute::SnapshotDescriptor => snapshot::descriptor(host, state, request).await,
         GraphRoute::SnapshotStream => snapshot::stream(host, state).await,
-        GraphRoute::SnapshotUpload => snapshot::upload(host, state, &mut request).await,
-        GraphRoute::TxBatch => tx_batch(host, state, &mut request).await,
+        GraphRoute::SnapshotUpload => snapshot::upload(host, state, request).await,
+        GraphRoute::TxBatch => tx_batch(host, state, request).await,
         GraphRoute::Reset => reset(host, state),
         GraphRoute::RevokeAccess => {
             let user = url::query(request.uri(), "user-id").ok_or(Error::BadRequest("invalid user id"))?;

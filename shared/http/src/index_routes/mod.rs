@@ -55,7 +55,7 @@ impl<P: Platform> Call<'_, P> {
 pub(crate) async fn handle<P: Platform>(
     platform: &P,
     service: &Service<P::Keys>,
-    mut request: Request<P::Body>,
+    request: &mut Request<P::Body>,
 ) -> Result<Response<P::Body>, Error> {
     if request.method() == Method::OPTIONS || request.method() == Method::HEAD {
         return Ok(respond::no_content());
@@ -64,10 +64,10 @@ pub(crate) async fn handle<P: Platform>(
     let path = request.uri().path().to_owned();
     let found = index_route(request.method(), &path).ok_or(Error::NotFound)?;
     if found.route == IndexRoute::AdminDeleteGraph {
-        return admin_delete(platform, service, db, &request, &found).await;
+        return admin_delete(platform, service, db, request, &found).await;
     }
     let now_ms = platform.now_ms();
-    let user = identify::<P>(service, db, &request, now_ms).await?;
+    let user = identify::<P>(service, db, request, now_ms).await?;
     touch(platform, service, db, Entity::User(&user), now_ms).await;
     let call = Call {
         platform,
@@ -77,7 +77,7 @@ pub(crate) async fn handle<P: Platform>(
         member_id: found.member_id.map(member_id).transpose()?,
         now_ms,
     };
-    let body = answer(&call, service, found.route, &mut request).await?;
+    let body = answer(&call, service, found.route, request).await?;
     // A graph that has just been deleted was active today all the same.
     if let Some(graph_id) = call.graph_id.as_deref() {
         touch(platform, service, db, Entity::Graph(graph_id), now_ms).await;

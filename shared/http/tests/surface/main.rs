@@ -1,0 +1,10 @@
+//! The HTTP surface over a platform in memory.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that panics has failed")]
+
+mod assets;
+mod forwarding;
+mod graph;
+mod index_routes;
+mod matrix;
+mod world;

@@ -1,0 +1,509 @@
+//! A platform in memory: the index and the graphs in SQLite, assets in a map, sockets as lists of what was sent.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::Future;
+use std::rc::Rc;
+
+use auth::{Clock, FetchError, KeySetSource};
+use graph::sql_rusqlite::Rusqlite;
+use graph::{Graph, Options};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use index::sqlite::SqliteIndex;
+use pollster::block_on;
+use protocol::PresenceUser;
+use serde_json::Value;
+use sync_http::graph_routes::{self, GraphHost, GraphState, SharedGraph, sockets};
+use sync_http::platform::{Asset, AssetMeta, AssetStore, Body, Failure, Platform, PutError, Size, Source};
+use sync_http::report::Event;
+use sync_http::service::{Service, Settings};
+use uuid::Uuid;
+
+pub(crate) const ADMIN: &str = "admin-secret";
+pub(crate) const LINK_SECRET: &str = "test-asset-link-secret";
+const START_MS: i64 = 1_700_000_000_000;
+
+/// A body of chunks, or one made while it is read.
+#[derive(Default)]
+pub(crate) struct TestBody {
+    pub(crate) chunks: VecDeque<Vec<u8>>,
+    source: Option<Box<dyn Source>>,
+    /// The connection breaks after the chunks.
+    pub(crate) broken: bool,
+}
+
+impl TestBody {
+    pub(crate) fn chunks(chunks: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        Self { chunks: chunks.into_iter().collect(), ..Self::default() }
+    }
+
+    pub(crate) fn bytes(mut self) -> Result<Vec<u8>, Failure> {
+        let mut bytes: Vec<u8> = self.chunks.drain(..).flatten().collect();
+        while let Some(chunk) = self.source.as_mut().map_or(Ok(None), |source| source.next())? {
+            assert!(!chunk.is_empty(), "sources give no empty chunk");
+            bytes.extend(chunk);
+        }
+        Ok(bytes)
+    }
+}
+
+impl Body for TestBody {
+    fn empty() -> Self {
+        Self::default()
+    }
+
+    fn full(bytes: Vec<u8>) -> Self {
+        Self::chunks([bytes])
+    }
+
+    fn streamed(source: Box<dyn Source>) -> Self {
+        Self { source: Some(source), ..Self::default() }
+    }
+
+    async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        match self.chunks.pop_front() {
+            None if self.broken => Err(Failure("the connection broke".into())),
+            chunk => Ok(chunk),
+        }
+    }
+}
+
+/// The time that all parts of a world share.
+#[derive(Clone)]
+pub(crate) struct Time(Rc<Cell<i64>>);
+
+impl Time {
+    pub(crate) fn advance(&self, ms: i64) {
+        self.0.set(self.0.get() + ms);
+    }
+
+    pub(crate) fn now(&self) -> i64 {
+        self.0.get()
+    }
+}
+
+/// No key set can be fetched: tokens count unverified, as the settings say.
+pub(crate) struct NoKeys(Time);
+
+impl Clock for NoKeys {
+    fn now_ms(&self) -> i64 {
+        self.0.now()
+    }
+}
+
+impl KeySetSource for NoKeys {
+    async fn fetch(&self, _url: &str) -> Result<String, FetchError> {
+        Err(FetchError::Transport("there is no network".into()))
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Stored {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) content_type: String,
+    pub(crate) content_encoding: Option<String>,
+    pub(crate) cache_control: Option<String>,
+    pub(crate) checksum: Option<String>,
+    pub(crate) extension: String,
+}
+
+/// Assets by key; a page of deletions is two objects.
+#[derive(Default)]
+pub(crate) struct MemoryAssets {
+    pub(crate) objects: RefCell<BTreeMap<String, Stored>>,
+    pub(crate) broken: Cell<bool>,
+}
+
+impl MemoryAssets {
+    fn check(&self) -> Result<(), Failure> {
+        if self.broken.get() { Err(Failure("the store is away".into())) } else { Ok(()) }
+    }
+}
+
+impl AssetStore<TestBody> for MemoryAssets {
+    async fn get(&self, key: &str) -> Result<Option<Asset<TestBody>>, Failure> {
+        self.check()?;
+        Ok(self.objects.borrow().get(key).cloned().map(|stored| Asset {
+            size: stored.bytes.len() as u64,
+            body: TestBody::full(stored.bytes),
+            content_type: Some(stored.content_type),
+            content_encoding: stored.content_encoding,
+            cache_control: stored.cache_control,
+        }))
+    }
+
+    async fn put(&self, key: &str, body: &mut TestBody, size: Size, meta: AssetMeta<'_>) -> Result<(), PutError> {
+        self.check()?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = body.chunk().await? {
+            bytes.extend(chunk);
+            if bytes.len() as u64 > size.declared.unwrap_or(size.limit) {
+                return Err(PutError::TooLarge);
+            }
+        }
+        let stored = Stored {
+            bytes,
+            content_type: meta.content_type.to_owned(),
+            content_encoding: None,
+            cache_control: None,
+            checksum: meta.checksum.map(str::to_owned),
+            extension: meta.extension.to_owned(),
+        };
+        self.objects.borrow_mut().insert(key.to_owned(), stored);
+        Ok(())
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), Failure> {
+        self.check()?;
+        self.objects.borrow_mut().remove(key);
+        Ok(())
+    }
+
+    async fn delete_page(&self, prefix: &str) -> Result<bool, Failure> {
+        self.check()?;
+        let mut objects = self.objects.borrow_mut();
+        let keys: Vec<String> = objects.keys().filter(|key| key.starts_with(prefix)).take(2).cloned().collect();
+        keys.iter().for_each(|key| drop(objects.remove(key)));
+        Ok(keys.len() == 2)
+    }
+}
+
+/// One accepted socket.
+pub(crate) struct TestSocket {
+    user: RefCell<Option<PresenceUser>>,
+    pub(crate) received: RefCell<Vec<Value>>,
+    pub(crate) closed: RefCell<Option<(u16, String)>>,
+}
+
+/// A graph and its sockets.
+pub(crate) struct TestGraph {
+    pub(crate) graph: SharedGraph<Rusqlite>,
+    pub(crate) memory: GraphState,
+    pub(crate) sockets: RefCell<Vec<Rc<TestSocket>>>,
+    db: Option<Rc<SqliteIndex>>,
+    time: Time,
+    pub(crate) events: Rc<RefCell<Vec<Value>>>,
+    /// How often work was done exclusively.
+    pub(crate) exclusive: Cell<usize>,
+    /// Answers nothing but an error.
+    pub(crate) broken: Cell<bool>,
+}
+
+impl TestGraph {
+    pub(crate) fn frame(&self, socket: &Rc<TestSocket>, text: &str) {
+        block_on(sockets::on_frame(self, &self.memory, socket, graph::session::Frame::Text(text)));
+    }
+}
+
+impl GraphHost for TestGraph {
+    type Sql = Rusqlite;
+    type Body = TestBody;
+    type Db = SqliteIndex;
+    type Socket = Rc<TestSocket>;
+
+    fn graph(&self) -> &SharedGraph<Rusqlite> {
+        &self.graph
+    }
+
+    fn db(&self) -> Option<Rc<SqliteIndex>> {
+        self.db.clone()
+    }
+
+    fn accept(&self, _: Request<TestBody>, user: Option<&PresenceUser>) -> Result<Response<TestBody>, Failure> {
+        let socket =
+            TestSocket { user: RefCell::new(user.cloned()), received: RefCell::default(), closed: RefCell::default() };
+        self.sockets.borrow_mut().push(Rc::new(socket));
+        let mut response = Response::new(TestBody::empty());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        Ok(response)
+    }
+
+    fn sockets(&self) -> Vec<Rc<TestSocket>> {
+        self.sockets.borrow().iter().filter(|socket| socket.closed.borrow().is_none()).cloned().collect()
+    }
+
+    fn is_same(&self, one: &Rc<TestSocket>, other: &Rc<TestSocket>) -> bool {
+        Rc::ptr_eq(one, other)
+    }
+
+    fn user(&self, socket: &Rc<TestSocket>) -> Option<PresenceUser> {
+        socket.user.borrow().clone()
+    }
+
+    fn keep(&self, socket: &Rc<TestSocket>, user: &PresenceUser) {
+        *socket.user.borrow_mut() = Some(user.clone());
+    }
+
+    fn send(&self, socket: &Rc<TestSocket>, text: &str) {
+        socket.received.borrow_mut().push(serde_json::from_str(text).unwrap());
+    }
+
+    fn close(&self, socket: &Rc<TestSocket>, code: u16, reason: &str) {
+        socket.closed.borrow_mut().get_or_insert_with(|| (code, reason.to_owned()));
+    }
+
+    async fn exclusively<T: 'static>(&self, work: impl Future<Output = T> + 'static) -> Result<T, Failure> {
+        self.exclusive.set(self.exclusive.get() + 1);
+        Ok(work.await)
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.time.now()
+    }
+
+    fn random_uuid(&self) -> Uuid {
+        Uuid::from_u128(0xfeed)
+    }
+
+    fn report(&self, event: &Event<'_>) {
+        self.events.borrow_mut().push(serde_json::from_str(&event.to_json()).unwrap());
+    }
+}
+
+/// Answers agents requests.
+type Agents = Box<dyn FnMut(&Request<TestBody>) -> Result<u16, Failure>>;
+
+/// One server with everything it stands on.
+pub(crate) struct World {
+    pub(crate) db: Option<Rc<SqliteIndex>>,
+    pub(crate) assets: Option<MemoryAssets>,
+    pub(crate) graphs: RefCell<HashMap<String, Rc<TestGraph>>>,
+    /// Method and address of everything that was sent to a graph.
+    pub(crate) calls: RefCell<Vec<String>>,
+    pub(crate) agents: RefCell<Option<Agents>>,
+    pub(crate) slept_ms: Cell<u64>,
+    pub(crate) time: Time,
+    pub(crate) events: Rc<RefCell<Vec<Value>>>,
+    pub(crate) service: Service<NoKeys>,
+    uuids: Cell<u128>,
+}
+
+pub(crate) fn settings(extra: &[(&str, &str)]) -> Settings {
+    let base = [
+        ("COGNITO_ISSUER", "https://issuer.test"),
+        ("COGNITO_CLIENT_ID", "client"),
+        ("COGNITO_JWKS_URL", "https://issuer.test/keys"),
+        ("DB_SYNC_ALLOW_UNVERIFIED_JWT_CLAIMS", "true"),
+        ("DB_SYNC_ADMIN_TOKEN", ADMIN),
+        ("ASSET_LINK_SECRET", LINK_SECRET),
+        ("DB_SYNC_SNAPSHOT_STREAM_GZIP", "false"),
+    ];
+    let find =
+        |name: &str| extra.iter().chain(&base).find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+    Settings::from_lookup(find).unwrap()
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with(&[])
+    }
+
+    pub(crate) fn with(extra: &[(&str, &str)]) -> Self {
+        let time = Time(Rc::new(Cell::new(START_MS)));
+        Self {
+            db: Some(Rc::new(SqliteIndex::in_memory().unwrap())),
+            assets: Some(MemoryAssets::default()),
+            graphs: RefCell::default(),
+            calls: RefCell::default(),
+            agents: RefCell::default(),
+            slept_ms: Cell::default(),
+            events: Rc::default(),
+            service: Service::new(settings(extra), NoKeys(time.clone())),
+            time,
+            uuids: Cell::new(1),
+        }
+    }
+
+    pub(crate) fn graph(&self, name: &str) -> Rc<TestGraph> {
+        let mut graphs = self.graphs.borrow_mut();
+        let graph = graphs.entry(name.to_owned()).or_insert_with(|| {
+            let time = self.time.clone();
+            let graph = Graph::new(Rusqlite::in_memory().unwrap(), move || time.now(), Options::default());
+            Rc::new(TestGraph {
+                graph: Rc::new(RefCell::new(graph)),
+                memory: GraphState::new(self.service.settings.clone(), None),
+                sockets: RefCell::default(),
+                db: self.db.clone(),
+                time: self.time.clone(),
+                events: Rc::clone(&self.events),
+                exclusive: Cell::default(),
+                broken: Cell::default(),
+            })
+        });
+        Rc::clone(graph)
+    }
+
+    /// Sends a request and checks what holds for every answer.
+    pub(crate) fn send(&self, request: Request<TestBody>) -> Answer {
+        let line = format!("{} {}", request.method(), request.uri());
+        let response = block_on(sync_http::handle(self, &self.service, request));
+        let (parts, body) = response.into_parts();
+        let bytes = body.bytes().unwrap_or_else(|failure| panic!("{line}: {failure}"));
+        let answer = Answer { status: parts.status.as_u16(), headers: parts.headers, bytes };
+        if answer.header("content-type") == Some("application/json") || answer.status == 204 {
+            assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "{line}");
+            assert!(answer.header("access-control-allow-methods").unwrap().contains("PATCH"), "{line}");
+            assert!(answer.header("access-control-allow-headers").unwrap().contains("authorization"), "{line}");
+            assert!(answer.header("access-control-expose-headers").unwrap().contains("x-asset-size"), "{line}");
+        }
+        assert_eq!(answer.status >= 500, answer.header("x-correlation-id").is_some() || answer.status == 503, "{line}");
+        answer
+    }
+
+    /// A request of a user, or of nobody.
+    pub(crate) fn call(&self, user: Option<&str>, method: &str, path: &str, body: &str) -> Answer {
+        self.send(request(user, method, path, body))
+    }
+
+    /// The answer's body, which must come with status 200.
+    pub(crate) fn ok(&self, user: &str, method: &str, path: &str, body: &str) -> Value {
+        let answer = self.call(Some(user), method, path, body);
+        assert_eq!(answer.status, 200, "{method} {path}: {}", answer.text());
+        answer.json()
+    }
+
+    /// A plain graph of a user.
+    pub(crate) fn create(&self, user: &str, name: &str) -> String {
+        let body = format!("{{\"graph-name\":\"{name}\",\"graph-e2ee?\":false}}");
+        self.ok(user, "POST", "/graphs", &body)["graph-id"].as_str().unwrap().to_owned()
+    }
+
+    /// Opens a socket.
+    pub(crate) fn connect(&self, user: &str, graph_id: &str) -> Rc<TestSocket> {
+        let mut request = request(Some(user), "GET", &format!("/sync/{graph_id}"), "");
+        request.headers_mut().insert("upgrade", "WebSocket".parse().unwrap());
+        assert_eq!(self.send(request).status, 101);
+        let graph = self.graph(graph_id);
+        let socket = graph.sockets.borrow().last().cloned();
+        socket.unwrap()
+    }
+
+    pub(crate) fn event_names(&self) -> Vec<String> {
+        self.events.borrow().iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+pub(crate) fn request(user: Option<&str>, method: &str, path: &str, body: &str) -> Request<TestBody> {
+    let body = if body.is_empty() { TestBody::empty() } else { TestBody::full(body.into()) };
+    let mut request = Request::new(body);
+    *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap();
+    *request.uri_mut() = format!("http://sync.test{path}").parse().unwrap();
+    if let Some(user) = user {
+        let header = if user == ADMIN { "x-db-sync-admin-token" } else { "authorization" };
+        let value = if user == ADMIN { ADMIN.to_owned() } else { format!("Bearer {}", token(user)) };
+        request.headers_mut().insert(header, value.parse().unwrap());
+    }
+    request
+}
+
+/// A token whose signature nobody can check.
+pub(crate) fn token(user: &str) -> String {
+    let payload = serde_json::json!({
+        "sub": user, "email": format!("{user}@example.test"), "email_verified": true, "cognito:username": user,
+        "iss": "https://issuer.test", "aud": "client",
+    });
+    format!(
+        "{}.{}.{}",
+        base64url(r#"{"alg":"RS256","kid":"k"}"#),
+        base64url(&payload.to_string()),
+        base64url("signature")
+    )
+}
+
+fn base64url(text: &str) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut encoded = String::new();
+    for chunk in text.as_bytes().chunks(3) {
+        let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for digit in 0..=chunk.len() {
+            encoded.push(char::from(DIGITS[(bits >> (18 - 6 * digit)) as usize & 63]));
+        }
+    }
+    encoded
+}
+
+/// An answer, read to its end.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// Status and error text.
+    pub(crate) fn refusal(&self) -> (u16, String) {
+        (self.status, self.json()["error"].as_str().unwrap_or_default().to_owned())
+    }
+}
+
+impl Platform for World {
+    type Body = TestBody;
+    type Db = SqliteIndex;
+    type Keys = NoKeys;
+    type Assets = MemoryAssets;
+
+    fn db(&self) -> Option<&SqliteIndex> {
+        self.db.as_deref()
+    }
+
+    fn assets(&self) -> Option<&MemoryAssets> {
+        self.assets.as_ref()
+    }
+
+    async fn call_graph(&self, name: &str, request: Request<TestBody>) -> Result<Response<TestBody>, Failure> {
+        self.calls.borrow_mut().push(format!("{name} {} {}", request.method(), request.uri()));
+        let graph = self.graph(name);
+        if graph.broken.get() {
+            return Err(Failure("the graph is away".into()));
+        }
+        Ok(graph_routes::handle(&*graph, &graph.memory, request).await)
+    }
+
+    fn has_agents(&self) -> bool {
+        self.agents.borrow().is_some()
+    }
+
+    async fn call_agents(&self, request: Request<TestBody>) -> Result<Response<TestBody>, Failure> {
+        let mut agents = self.agents.borrow_mut();
+        let status = (agents.as_mut().unwrap())(&request)?;
+        let mut response = Response::new(TestBody::empty());
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        Ok(response)
+    }
+
+    fn duplicate(&self, request: &mut Request<TestBody>) -> Result<Request<TestBody>, Failure> {
+        let mut copy = Request::new(TestBody::chunks(request.body().chunks.clone()));
+        *copy.method_mut() = request.method().clone();
+        *copy.uri_mut() = request.uri().clone();
+        Ok(copy)
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.time.now()
+    }
+
+    async fn sleep_ms(&self, ms: u32) {
+        self.slept_ms.set(self.slept_ms.get() + u64::from(ms));
+    }
+
+    fn random_uuid(&self) -> Uuid {
+        self.uuids.set(self.uuids.get() + 1);
+        Uuid::from_u128(0x4000_8000_0000_0000_0000 + self.uuids.get())
+    }
+
+    fn report(&self, event: &Event<'_>) {
+        self.events.borrow_mut().push(serde_json::from_str(&event.to_json()).unwrap());
+    }
+}
