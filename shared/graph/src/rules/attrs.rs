@@ -7,7 +7,7 @@ use datascript::Attr;
 
 macro_rules! preset {
     ($($name:ident = $text:literal,)*) => {
-        #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "names of constants, counted by the compiler")]
+        #[expect(non_camel_case_types, reason = "names of constants, counted by the compiler")]
         #[repr(u32)]
         enum Slot {
             $($name),*

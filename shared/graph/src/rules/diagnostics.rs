@@ -128,7 +128,11 @@ fn write_value(out: &mut String, value: Option<&Value>) {
         Some(Value::Bool(value)) => out.push_str(if *value { "true" } else { "false" }),
         Some(Value::Int(_) | Value::Float(_)) => {
             let number = value.and_then(Value::as_f64).unwrap_or_default();
-            if number.is_finite() { number::write_js(out, number) } else { out.push_str("null") }
+            if number.is_finite() {
+                number::write_js(out, number);
+            } else {
+                out.push_str("null");
+            }
         }
         Some(other) => json::write_str(out, &transit::write_string(other)),
     }

@@ -18,6 +18,7 @@ type Build = BuildHasherDefault<DefaultHasher>;
 pub(crate) type ValueMap<'a, T> = HashMap<Key<'a>, T, Build>;
 pub(crate) type OwnedSet = HashSet<OwnedKey, Build>;
 pub(crate) type SafeMap<K, T> = HashMap<K, T, Build>;
+pub(crate) type SafeSet<K> = HashSet<K, Build>;
 
 impl PartialEq for Key<'_> {
     fn eq(&self, other: &Self) -> bool {

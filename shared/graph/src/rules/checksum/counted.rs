@@ -4,7 +4,7 @@ use datascript::{Attr, Datom, Db, Eid, Index, Pattern, Value};
 
 use super::digest::{Checksum, Digest};
 use crate::rules::facts::Known;
-use crate::rules::value_set::{Key, SafeMap};
+use crate::rules::value_set::{Key, SafeSet};
 use crate::rules::{Result, attrs, entity};
 
 /// Up to so many tuples of an entity are compared pairwise.
@@ -29,6 +29,13 @@ impl Counted {
         self.uuid_datoms = 0;
         self.is_eligible = false;
         self.tuples.clear();
+    }
+
+    /// Decides whether the entity counts, once all of it was seen.
+    fn settle(&mut self, seen: &Seen) {
+        let is_known = seen.has_name || seen.page == Some(true) || seen.is_page;
+        self.is_eligible = is_known && !seen.is_built_in && self.uuid.as_ref().is_some_and(entity::is_uuid);
+        if self.is_eligible { dedup(&mut self.tuples) } else { self.tuples.clear() }
     }
 
     /// Sum over all tuples, times a weight.
@@ -70,7 +77,7 @@ impl Reader<'_, '_> {
         while let Some(datom) = slice.next_ref()? {
             self.take(datom, &mut seen, into, |target| Ok(db.value(target, attrs::BLOCK_UUID)?))?;
         }
-        self.finish(&seen, into);
+        into.settle(&seen);
         Ok(())
     }
 
@@ -86,7 +93,7 @@ impl Reader<'_, '_> {
         for datom in datoms {
             self.take(datom, &mut seen, into, &mut uuid_of)?;
         }
-        self.finish(&seen, into);
+        into.settle(&seen);
         Ok(())
     }
 
@@ -137,12 +144,6 @@ impl Reader<'_, '_> {
         }
         Ok(())
     }
-
-    fn finish(&self, seen: &Seen, into: &mut Counted) {
-        let is_known = seen.has_name || seen.page == Some(true) || seen.is_page;
-        into.is_eligible = is_known && !seen.is_built_in && into.uuid.as_ref().is_some_and(entity::is_uuid);
-        if into.is_eligible { dedup(&mut into.tuples) } else { into.tuples.clear() }
-    }
 }
 
 /// What was seen of an entity so far.
@@ -172,9 +173,8 @@ fn dedup(tuples: &mut Vec<(Attr, Option<Value>)>) {
         }
         return;
     }
-    let mut seen: SafeMap<(Attr, Option<Key<'_>>), ()> = SafeMap::default();
-    let keep: Vec<bool> =
-        tuples.iter().map(|(attr, value)| seen.insert((*attr, value.as_ref().map(Key)), ()).is_none()).collect();
+    let mut seen: SafeSet<(Attr, Option<Key<'_>>)> = SafeSet::default();
+    let keep: Vec<bool> = tuples.iter().map(|(attr, value)| seen.insert((*attr, value.as_ref().map(Key)))).collect();
     let mut keep = keep.into_iter();
     tuples.retain(|_| keep.next().unwrap_or(true));
 }

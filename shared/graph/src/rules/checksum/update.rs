@@ -164,7 +164,7 @@ impl Delta<'_, '_> {
             }
         }
         if self.any_shared(&mut uuids)? {
-            return self.apply_shared(initial, effective, uuids);
+            return self.apply_shared(initial, effective, &uuids);
         }
         Ok(sum)
     }
@@ -230,7 +230,7 @@ impl Delta<'_, '_> {
     }
 
     /// The case of uuids held by several entities: all holders are considered, each as often as it has a uuid.
-    fn apply_shared(mut self, initial: Checksum, effective: Vec<Eid>, uuids: Uuids) -> Result<Checksum> {
+    fn apply_shared(mut self, initial: Checksum, effective: Vec<Eid>, uuids: &Uuids) -> Result<Checksum> {
         let mut eids: FxHashSet<Eid> = effective.into_iter().collect();
         for uuid in uuids.was.iter().chain(&uuids.new) {
             for db in [self.before, self.after] {

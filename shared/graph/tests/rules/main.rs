@@ -1,0 +1,11 @@
+//! What the rules do with transaction data, over small graphs.
+#![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod checksum;
+mod chunk;
+mod deletion;
+mod diagnostics;
+mod normalise;
+mod sanitise;
+mod validate;
+mod world;
