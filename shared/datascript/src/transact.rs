@@ -4,6 +4,7 @@ mod add;
 mod ahead;
 mod apply;
 mod cas;
+mod fresh;
 mod item;
 mod map;
 mod place;

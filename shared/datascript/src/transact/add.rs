@@ -109,14 +109,16 @@ impl<'a> Run<'a> {
     pub(super) fn assert_fact(&mut self, e: Eid, a: Attr, v: Value, tx: Option<TxId>, holder: Holder) -> Step<'a> {
         let flags = self.db.flags(a);
         let tx = tx.unwrap_or(self.tx);
-        let pattern = if flags.is_many() { Pattern::eav(e, a, &v) } else { Pattern::ea(e, a) };
-        let other = |old: &Datom| if old.v == v { None } else { Some(old.clone()) };
-        match self.db.with_first(Index::Eavt, &pattern, other)? {
-            None => {}
-            Some(Some(old)) => self.erase(&old, tx)?,
-            Some(None) => {
-                self.redundant.push(e);
-                return Ok(());
+        if !self.fresh.is_first(e, a) {
+            let pattern = if flags.is_many() { Pattern::eav(e, a, &v) } else { Pattern::ea(e, a) };
+            let other = |old: &Datom| if old.v == v { None } else { Some(old.clone()) };
+            match self.db.with_first(Index::Eavt, &pattern, other)? {
+                None => {}
+                Some(Some(old)) => self.erase(&old, tx)?,
+                Some(None) => {
+                    self.redundant.push(e);
+                    return Ok(());
+                }
             }
         }
         if flags.is_unique() {

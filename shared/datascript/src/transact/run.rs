@@ -4,6 +4,7 @@ use rustc_hash::FxHashSet;
 use transit::Value;
 
 use super::Report;
+use super::fresh::Fresh;
 use super::place::{Place, Tempid};
 use super::prepare::{MapItem, Maps};
 use super::tempids::Tempids;
@@ -78,6 +79,7 @@ pub(super) struct Run<'a> {
     /// Entities of redundant assertions and of upserting map items.
     pub(super) redundant: Vec<Eid>,
     pub(super) tempids: Tempids<'a>,
+    pub(super) fresh: Fresh,
     /// Last in, first out.
     pub(super) queue: Vec<Work<'a>>,
 }
@@ -92,6 +94,7 @@ impl<'a> Run<'a> {
             tx_data: Vec::with_capacity(8),
             redundant: Vec::new(),
             tempids,
+            fresh: Fresh::default(),
             queue: Vec::new(),
         }
     }
@@ -123,15 +126,18 @@ impl<'a> Run<'a> {
     }
 
     /// The id for a new entity: the one after the greatest in use. The caller binds it.
+    ///
+    /// Should the stored counter have been too low, ids that are in use are passed over.
     pub(super) fn next_eid(&mut self) -> Step<'a, Eid> {
         let mut eid = self.db.max_eid.saturating_add(1);
-        while self.tempids.is_kept(eid) {
+        while self.tempids.is_kept(eid) || eid < TX0 && self.db.exists(eid)? {
             eid += 1;
         }
         if eid >= TX0 {
             return Err(refuse(ErrorKind::EntityId, "No entity id is left for a new entity"));
         }
         self.db.advance_max_eid(eid);
+        self.fresh.begin(eid);
         Ok(eid)
     }
 

@@ -81,6 +81,14 @@ fn a_kept_id_is_given_to_one_tempid_only() {
 }
 
 #[test]
+fn ids_in_use_are_passed_over_when_the_counter_is_too_low() {
+    let mut db = people();
+    db.max_eid = 0;
+    let report = tx(&db, r#"[["~:db/add","x","~:age",1],["~:db/add","x","~:age",2],["~:db/add","x","~:aka","a"]]"#);
+    assert_eq!(effects(&report), ["+3 age 1 2", "-3 age 1 2", "+3 age 2 2", r#"+3 aka "a" 2"#]);
+}
+
+#[test]
 fn two_tempids_of_one_new_identity_become_one_entity() {
     let report = tx(
         &people(),
