@@ -48,3 +48,57 @@ fn remove(db: &mut Db, found: &Datom) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use transit::Value;
+
+    use super::*;
+    use crate::attrs::Attrs;
+    use crate::datom::TX0;
+    use crate::nodes::Nodes;
+    use crate::schema::Schema;
+
+    fn empty() -> Db {
+        let attrs = Attrs::new(&["db/ident", "db/index", "age"]);
+        Db::empty(Nodes::in_memory(Rc::clone(&attrs)), Schema::new(attrs))
+    }
+
+    fn datom(db: &Db, e: u32, a: &str, v: impl Into<Value>, tx: u32, added: bool) -> Datom {
+        Datom { e, a: db.attr(a).expect("preset"), v: v.into(), tx, added }
+    }
+
+    #[test]
+    fn nothing_in_a_tail_is_refused() {
+        let mut db = empty();
+        let transaction = [
+            datom(&db, 5, "age", 1, TX0 + 1, false),
+            datom(&db, 5, "db/index", true, TX0 + 1, false),
+            datom(&db, 5, "age", 1, TX0 + 1, true),
+            datom(&db, 5, "age", 2, TX0 + 1, true),
+            datom(&db, 5, "age", 2, TX0 + 9, true),
+            datom(&db, 6, "db/ident", Value::keyword("x"), TX0 + 1, true),
+            datom(&db, 7, "db/ident", Value::keyword("x"), TX0 + 1, true),
+        ];
+        replay(&mut db, &transaction).expect("in memory");
+        let age = db.attr("age").expect("preset");
+        assert_eq!(db.values(5, age).expect("in memory"), [Value::Int(2)]);
+        assert_eq!((db.count(), db.max_eid()), (3, 7));
+        assert!(db.schema().to_value().get("x").is_some());
+    }
+
+    #[test]
+    fn the_greatest_transaction_id_never_goes_back() {
+        let mut db = empty();
+        for (first, expected) in [(TX0 + 50, TX0 + 50), (TX0 + 3, TX0 + 51), (TX_MAX, TX_MAX), (TX0, TX_MAX)] {
+            let transaction = [datom(&db, 5, "age", first, first, true)];
+            replay(&mut db, &transaction).expect("in memory");
+            assert_eq!(db.max_tx(), expected);
+        }
+        let before = db.max_tx();
+        replay(&mut db, &[]).expect("in memory");
+        assert_eq!(db.max_tx(), before);
+    }
+}
