@@ -123,14 +123,8 @@ fn paths_and_missing_stores() {
     }
     assert_eq!(world.call(Some("owner"), "GET", &format!("/assets/{graph}/x.png"), "").refusal().0, 404);
     assert_eq!(world.call(Some("owner"), "DELETE", &format!("/assets/{graph}/x.png"), "").status, 200);
-    let (mut world, graph) = world_without_store();
+    let (mut world, graph) = self::world();
+    world.assets = None;
     let answer = world.call(Some("owner"), "GET", &format!("/assets/{graph}/x.png"), "");
     assert_eq!(answer.refusal(), (500, "missing assets bucket".into()));
-    world.assets = None;
-}
-
-fn world_without_store() -> (World, String) {
-    let (mut world, graph) = world();
-    world.assets = None;
-    (world, graph)
 }

@@ -182,7 +182,8 @@ fn the_operator_deletes_without_looking() {
 
 #[test]
 fn failures_are_reported_under_the_id_that_the_client_sees() {
-    let world = World { db: None, ..World::new() };
+    let mut world = World::new();
+    world.db = None;
     let answer = world.call(Some("u"), "GET", "/graphs", "");
     assert_eq!(answer.text(), r#"{"error":"server error"}"#);
     let event = world.events.borrow()[0].clone();
