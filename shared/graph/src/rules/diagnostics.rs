@@ -121,7 +121,7 @@ fn write_value(out: &mut String, value: Option<&Value>) {
         None | Some(Value::Nil) => out.push_str("null"),
         Some(Value::String(text)) => json::write_str(out, text),
         Some(Value::Uuid(uuid)) => {
-            json::write_str(out, uuid.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()))
+            json::write_str(out, uuid.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()));
         }
         Some(Value::Scalar(scalar)) => json::write_str(out, &scalar.rep),
         Some(Value::Keyword(keyword)) => json::write_str(out, keyword.as_str()),
