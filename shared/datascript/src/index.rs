@@ -122,6 +122,9 @@ impl Probe for Pattern<'_> {
 
 /// The order of one index, known at compile time so that searches are monomorphised.
 pub(crate) trait Order {
+    /// Whether most of what is looked for and inserted is beyond all that is there, as with new entities in EAVT.
+    const IS_APPENDED: bool = false;
+
     /// How `datom` stands to `probe`.
     fn compare(datom: &Datom, probe: &impl Probe, ranks: &Ranks) -> Ordering;
 }
@@ -134,6 +137,8 @@ pub(crate) struct Aevt;
 pub(crate) struct Avet;
 
 impl Order for Eavt {
+    const IS_APPENDED: bool = true;
+
     #[inline]
     fn compare(datom: &Datom, probe: &impl Probe, ranks: &Ranks) -> Ordering {
         probe

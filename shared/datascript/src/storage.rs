@@ -12,6 +12,9 @@ pub const ADDR_BASE: Addr = 1_000_000;
 /// The greatest address that is handed out; the reference reads addresses as JavaScript numbers.
 pub(crate) const ADDR_MAX: Addr = u32::MAX - 1;
 
+/// Bytes of a row's content at most (datascript.md 13.4).
+pub(crate) const MAX_ROW_TEXT: usize = 2_000_000;
+
 /// Reads rows. Writing is the caller's business, who stores [`Writes`] together with its own rows in one transaction.
 pub trait Storage {
     /// The row at that address, as it was last stored.

@@ -44,8 +44,8 @@ impl Conn {
         self.tail.clear();
         let db = &mut self.db;
         let mut store = Store::new(&self.nodes, self.max_addr);
-        for tree in db.settled()? {
-            store.tree(tree)?;
+        for (tree, index) in db.settled()?.into_iter().zip([Index::Eavt, Index::Aevt, Index::Avet]) {
+            store.tree(tree, index)?;
         }
         let stored = store.finish();
         self.max_addr = stored.counter;

@@ -2,6 +2,8 @@
 
 mod flush;
 mod open;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::rc::Rc;
@@ -9,15 +11,10 @@ use std::rc::Rc;
 use crate::attrs::Attrs;
 use crate::datom::Datom;
 use crate::db::Db;
-use crate::nodes::{Nodes, size};
-use crate::row::{RootWriter, encoded_size};
-use crate::storage::Addr;
+use crate::nodes::Nodes;
+use crate::row::{RootWriter, is_longer_than};
+use crate::storage::{Addr, MAX_ROW_TEXT};
 use crate::transact::Report;
-
-/// Most bytes of a row; an entry with a datom that alone needs more cannot be stored (datascript.md 13.4).
-const MAX_ROW: usize = 2_000_000;
-/// Bytes of a text at most per byte of the value: control characters are six.
-const MAX_ESCAPE: usize = 6;
 
 /// The connection to one graph: its current value, the transactions since the last flush, the address counter.
 ///
@@ -74,10 +71,13 @@ impl Conn {
     }
 }
 
-/// Whether a datom cannot be stored for its size: a row of it alone would be longer than 2,000,000 bytes.
+/// Bytes at most of a second, short key in a node.
+const SHORT_KEY: usize = 100;
+
+/// Whether a datom cannot be stored for its size: a leaf of it alone, or an inner node with it between two children, would
+/// be longer than 2,000,000 bytes (datascript.md 13.4).
 pub fn datom_too_large(datom: &Datom, attrs: &Attrs) -> bool {
-    let bound = MAX_ESCAPE * (size::value(&datom.v) + attrs.keyword(datom.a).as_str().len() + 64);
-    bound > MAX_ROW && encoded_size(datom, attrs) > MAX_ROW
+    is_longer_than(datom, attrs, MAX_ROW_TEXT - SHORT_KEY)
 }
 
 impl fmt::Debug for Conn {

@@ -48,8 +48,9 @@ impl Conn {
 /// Applies the tail's transactions to the value that the root row describes.
 ///
 /// The greatest transaction id becomes what it was before the graph was closed, one more for each transaction, or the id
-/// of the last transaction's first datom where that is greater. So it never falls behind the live value (DS-3), and is the
-/// reference's wherever that does not go back itself. An id that a client gave to an earlier transaction counts no more
+/// of the last transaction's first datom where that is greater. So it does not fall behind any datom or the live value
+/// (DS-3), and is the reference's wherever that does not go back itself. Empty transactions, whose ids no datom carries, do
+/// not count. An id that a client gave to an earlier transaction counts no more
 /// than it did when the transaction was made: the recorded case `restore-tail-client-tx` asks for that.
 fn replay_tail(db: &mut Db, tail: &[Vec<Datom>]) -> Result<()> {
     let mut live = db.max_tx;

@@ -6,7 +6,11 @@ use transit::Writer;
 
 use crate::attrs::Attrs;
 use crate::datom::Datom;
+use crate::nodes::size;
 use crate::storage::Addr;
+
+/// Bytes of text at most for each byte of a value in memory: those of a control character.
+const MAX_ESCAPE: usize = 6;
 
 /// The content of a node: `{:keys [[e a v tx] …]}`.
 pub(crate) fn encode_keys<'a>(keys: impl Iterator<Item = &'a Datom>, attrs: &Attrs) -> String {
@@ -36,6 +40,12 @@ pub(super) fn write_datom(writer: &mut Writer<'_>, datom: &Datom, attrs: &Attrs)
 /// Bytes of the content of a leaf that holds nothing but this datom. What a datom adds to a greater node is less.
 pub(crate) fn encoded_size(datom: &Datom, attrs: &Attrs) -> usize {
     encode_keys([datom].into_iter(), attrs).len()
+}
+
+/// Whether the content of a leaf that holds nothing but this datom is longer than so many bytes.
+pub(crate) fn is_longer_than(datom: &Datom, attrs: &Attrs, bytes: usize) -> bool {
+    let bound = MAX_ESCAPE * size::value(&datom.v) + attrs.keyword(datom.a).as_str().len() + 64;
+    bound > bytes && encoded_size(datom, attrs) > bytes
 }
 
 /// The JSON array of the children's addresses.

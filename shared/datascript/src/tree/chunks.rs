@@ -42,11 +42,6 @@ impl<T> Chunks<T> {
         self.chunks.len().checked_sub(1).map_or(0, |last| self.end(last))
     }
 
-    /// Whether there is none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.chunks.is_empty()
-    }
-
     /// The first entry.
     pub(crate) fn first(&self) -> Option<&T> {
         self.chunks.first()?.first()
@@ -241,7 +236,7 @@ mod tests {
 
     fn check(chunks: &Chunks<usize>, model: &[usize]) {
         assert!(chunks.iter().eq(model));
-        assert_eq!((chunks.len(), chunks.is_empty()), (model.len(), model.is_empty()));
+        assert_eq!(chunks.len(), model.len());
         assert_eq!((chunks.first(), chunks.last()), (model.first(), model.last()));
         assert!((0..=model.len()).all(|i| chunks.get(i) == model.get(i)));
         assert!(chunks.chunks.iter().all(|chunk| !chunk.is_empty()));

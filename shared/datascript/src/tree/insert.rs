@@ -74,8 +74,9 @@ fn insert_datom(leaf: &mut Leaf, i: usize, datom: Datom) -> Option<Slot> {
 
 /// Puts the upper half of child `i` beside it.
 fn insert_child(node: &mut Inner, i: usize, right: Slot) -> Option<Slot> {
+    // What bounded the child bounds its upper half.
+    let key = node.keys.get(i).cloned()?;
     node.refresh_key(i);
-    let key = right.last().cloned()?;
     let place = i + 1;
     if node.slots.len() < WIDTH {
         node.slots.insert(place, right);

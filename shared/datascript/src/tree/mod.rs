@@ -6,6 +6,7 @@ mod insert;
 pub(crate) mod node;
 mod remove;
 mod search;
+mod separator;
 mod slice;
 mod store;
 #[cfg(test)]

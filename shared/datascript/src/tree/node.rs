@@ -29,8 +29,9 @@ pub(crate) type Keys = ArrayVec<Datom, WIDTH>;
 /// Children and the greatest datom of each.
 #[derive(Clone, Debug)]
 pub(crate) struct Inner {
-    /// `keys[i]` is the greatest datom of child `i`; as no search looks at the last key of a node, those along the right
-    /// edge of a tree may lag behind until they are stored. Shared apart: a change below leaves them as they are.
+    /// `keys[i]` is the greatest datom of child `i`, or, instead of a very long one, a short datom between it and the next
+    /// child. No search looks at the last key: along the right edge of a tree it may lag behind until it is stored, and
+    /// instead of a very long one it may be any that is greater. Shared apart: a change below leaves the keys alone.
     pub(crate) keys: Rc<Keys>,
     /// Children, as many as keys.
     pub(crate) slots: Chunks<Slot>,

@@ -99,9 +99,13 @@ fn remove(slot: &mut Slot, context: &mut Context<'_>, path: &[u8]) -> Result<Shr
 trait Level: Clone {
     fn get(slot: &Slot, nodes: &Nodes) -> Result<Rc<Self>>;
     fn get_mut<'a>(slot: &'a mut Slot, nodes: &Nodes) -> Result<&'a mut Self>;
+    /// Number of entries.
     fn size(&self) -> usize;
-    fn append(&mut self, right: &Self);
-    fn balance(&mut self, right: &mut Self);
+    /// Takes over all entries of the right neighbour; together they are at most 32. `bound` is the own key in the parent.
+    fn append(&mut self, right: &Self, bound: &Datom);
+    /// Shares the entries of both evenly, in order; the left one gets the smaller half. `bound` is the own key in the
+    /// parent.
+    fn balance(&mut self, right: &mut Self, bound: &Datom);
 }
 
 impl Level for Leaf {
@@ -117,11 +121,11 @@ impl Level for Leaf {
         self.len()
     }
 
-    fn append(&mut self, right: &Self) {
+    fn append(&mut self, right: &Self, _: &Datom) {
         self.append(right);
     }
 
-    fn balance(&mut self, right: &mut Self) {
+    fn balance(&mut self, right: &mut Self, _: &Datom) {
         self.balance(right);
     }
 }
@@ -139,17 +143,28 @@ impl Level for Inner {
         self.slots.len()
     }
 
-    fn append(&mut self, right: &Self) {
+    fn append(&mut self, right: &Self, bound: &Datom) {
         self.slots.append(&right.slots);
+        self.bound(bound);
         self.keys_mut().extend(right.keys.iter().cloned());
     }
 
-    fn balance(&mut self, right: &mut Self) {
+    fn balance(&mut self, right: &mut Self, bound: &Datom) {
         self.slots.balance(&mut right.slots);
-        let all: Vec<Datom> = self.keys.iter().chain(right.keys.iter()).cloned().collect();
-        let (left, rest) = all.split_at(self.slots.len());
-        self.keys = Rc::new(left.iter().cloned().collect());
-        right.keys = Rc::new(rest.iter().cloned().collect());
+        self.bound(bound);
+        let keys = || self.keys.iter().chain(right.keys.iter()).cloned();
+        let half = self.slots.len();
+        let (left, rest) = (keys().take(half).collect(), keys().skip(half).collect());
+        (self.keys, right.keys) = (Rc::new(left), Rc::new(rest));
+    }
+}
+
+impl Inner {
+    /// The last key is about to separate two children, which the parent's key for this node does for certain.
+    fn bound(&mut self, bound: &Datom) {
+        if let Some(last) = self.keys_mut().last_mut() {
+            last.clone_from(bound);
+        }
     }
 }
 
@@ -181,20 +196,23 @@ fn rebalance<T: Level>(node: &mut Inner, i: usize, size: usize, context: &mut Co
 
 /// Children `i` and `i + 1` become one under the address of the first.
 fn merge<T: Level>(node: &mut Inner, i: usize, context: &mut Context<'_>) -> Result<()> {
-    let Some(right) = node.slots.get(i + 1).cloned() else { return Ok(()) };
+    let (Some(right), Some(bound)) = (node.slots.get(i + 1).cloned(), node.keys.get(i).cloned()) else { return Ok(()) };
     let Some(left) = node.slots.get_mut(i) else { return Ok(()) };
-    T::get_mut(left, context.nodes)?.append(&*T::get(&right, context.nodes)?);
+    T::get_mut(left, context.nodes)?.append(&*T::get(&right, context.nodes)?, &bound);
     free(context.freed, &right);
-    node.remove(i + 1);
-    node.refresh_key(i);
+    // What bounded the right one bounds both.
+    node.slots.remove(i + 1);
+    node.keys_mut().pop_at(i);
     Ok(())
 }
 
 /// Children `i` and `i + 1` share their entries evenly; both keep their addresses.
 fn balance<T: Level>(node: &mut Inner, i: usize, context: &mut Context<'_>) -> Result<()> {
-    let Some(mut right) = node.slots.get(i + 1).cloned() else { return Ok(()) };
+    let (Some(mut right), Some(bound)) = (node.slots.get(i + 1).cloned(), node.keys.get(i).cloned()) else {
+        return Ok(());
+    };
     let Some(left) = node.slots.get_mut(i) else { return Ok(()) };
-    T::get_mut(left, context.nodes)?.balance(T::get_mut(&mut right, context.nodes)?);
+    T::get_mut(left, context.nodes)?.balance(T::get_mut(&mut right, context.nodes)?, &bound);
     if let Some(slot) = node.slots.get_mut(i + 1) {
         *slot = right;
     }

@@ -26,7 +26,11 @@ pub(super) fn upper_bound<O: Order>(leaf: &Leaf, probe: &impl Probe, ranks: &Ran
 /// The child to search for the first datom not less than the probe: the last child takes everything greater.
 #[inline]
 pub(super) fn child_at_or_after<O: Order>(node: &Inner, probe: &impl Probe, ranks: &Ranks) -> usize {
-    without_last(&node.keys).partition_point(|key| O::compare(key, probe, ranks) == Ordering::Less)
+    let keys = without_last(&node.keys);
+    if O::IS_APPENDED && keys.last().is_some_and(|key| O::compare(key, probe, ranks) == Ordering::Less) {
+        return keys.len();
+    }
+    keys.partition_point(|key| O::compare(key, probe, ranks) == Ordering::Less)
 }
 
 /// The child to search for the first datom greater than the probe: the last child takes everything greater.

@@ -2,14 +2,18 @@
 
 use std::rc::Rc;
 
+use rustc_hash::FxHashSet;
+
 use super::Tree;
 use super::node::{Inner, Leaf, MAX_SHIFT, NO_ADDR, Slot, WIDTH};
+use super::separator::Shortener;
 use crate::attrs::Attrs;
 use crate::datom::Datom;
 use crate::error::{Error, Result};
+use crate::index::Index;
 use crate::nodes::Nodes;
 use crate::row::{encode_addresses, encode_keys, encoded_size};
-use crate::storage::{ADDR_MAX, Addr, Row};
+use crate::storage::{ADDR_MAX, Addr, MAX_ROW_TEXT, Row};
 
 /// A node whose text would be longer is split (datascript.md 13.4).
 const MAX_TEXT: usize = 1_000_000;
@@ -39,17 +43,19 @@ impl<'a> Store<'a> {
     }
 
     /// Stores the dirty nodes of one tree. An error leaves the tree unusable.
-    pub(crate) fn tree(&mut self, tree: &mut Tree) -> Result<()> {
+    pub(crate) fn tree(&mut self, tree: &mut Tree, index: Index) -> Result<()> {
         self.freed.append(&mut tree.freed);
         refresh_right_edge(&mut tree.root);
-        let mut pieces = self.slot(&mut tree.root)?;
+        let shortener = Shortener { nodes: self.nodes, index, ranks: self.nodes.attrs().ranks() };
+        shortener.shorten(&mut tree.root, tree.shift)?;
+        let mut pieces = self.slot(&mut tree.root, &shortener)?;
         // A root that was split gets a level above it, which may itself have to be split.
         while let Some(children) = pieces.take() {
             if tree.shift == MAX_SHIFT {
                 return Err(Error::Full("no further level"));
             }
             tree.shift += 1;
-            let mut nodes = self.inner_pieces(children, NO_ADDR)?;
+            let mut nodes = self.inner_pieces(children, NO_ADDR, &shortener)?;
             match nodes.pop() {
                 Some((only, _)) if nodes.is_empty() => tree.root = only,
                 Some(last) => {
@@ -67,7 +73,8 @@ impl<'a> Store<'a> {
         if !self.freed.is_empty() {
             self.freed.sort_unstable();
             self.freed.dedup();
-            self.freed.retain(|addr| !self.rows.iter().any(|row| row.addr == *addr));
+            let stored: FxHashSet<Addr> = self.rows.iter().map(|row| row.addr).collect();
+            self.freed.retain(|addr| !stored.contains(addr));
             for addr in &self.freed {
                 self.nodes.forget(*addr);
             }
@@ -84,14 +91,14 @@ impl<'a> Store<'a> {
     }
 
     /// Stores a node if it is dirty. Where it had to be split, returns what takes its place.
-    fn slot(&mut self, slot: &mut Slot) -> Result<Option<Pieces>> {
+    fn slot(&mut self, slot: &mut Slot, shortener: &Shortener<'_>) -> Result<Option<Pieces>> {
         match slot {
             Slot::Stored { .. } => Ok(None),
             Slot::Leaf { addr, node } => {
                 let (addr, node) = (*addr, Rc::clone(node));
                 let text = encode_keys(node.iter(), self.nodes.attrs());
                 if text.len() > MAX_TEXT && node.len() > 1 {
-                    return self.leaf_pieces(&node, addr).map(Some);
+                    return self.leaf_pieces(&node, addr, shortener).map(Some);
                 }
                 *slot = self.leaf(node, text, addr)?;
                 Ok(None)
@@ -101,19 +108,29 @@ impl<'a> Store<'a> {
                 let mut node = Rc::clone(node);
                 // What the slot held goes away, so that the node can be changed in place.
                 *slot = Slot::stored(addr);
-                let split = self.children(Rc::make_mut(&mut node))?;
-                let text = encode_keys(node.keys.iter(), self.nodes.attrs());
-                if split.is_empty() && (text.len() <= MAX_TEXT || node.slots.len() <= 2) {
-                    *slot = self.inner(node, text, addr)?;
-                    return Ok(None);
+                let split = self.children(Rc::make_mut(&mut node), shortener)?;
+                if split.is_empty() {
+                    shortener.cap(&mut node);
+                    let text = encode_keys(node.keys.iter(), self.nodes.attrs());
+                    if text.len() <= MAX_TEXT || node.slots.len() <= 2 {
+                        *slot = self.inner(node, text, addr)?;
+                        return Ok(None);
+                    }
                 }
-                self.inner_pieces(replace(&node, split), addr).map(Some)
+                let mut pieces = self.inner_pieces(replace(&node, split), addr, shortener)?;
+                if pieces.len() > 1 {
+                    return Ok(Some(pieces));
+                }
+                if let Some((only, _)) = pieces.pop() {
+                    *slot = only;
+                }
+                Ok(None)
             }
         }
     }
 
     /// Stores the dirty children of an inner node; returns what takes the place of those that were split.
-    fn children(&mut self, node: &mut Inner) -> Result<Vec<(usize, Pieces)>> {
+    fn children(&mut self, node: &mut Inner, shortener: &Shortener<'_>) -> Result<Vec<(usize, Pieces)>> {
         let mut split = Vec::new();
         for i in 0..node.slots.len() {
             // Asking for a slot to change it copies shared ones, clean children need no change.
@@ -121,7 +138,7 @@ impl<'a> Store<'a> {
                 continue;
             }
             if let Some(child) = node.slots.get_mut(i)
-                && let Some(pieces) = self.slot(child)?
+                && let Some(pieces) = self.slot(child, shortener)?
             {
                 split.push((i, pieces));
             }
@@ -139,6 +156,9 @@ impl<'a> Store<'a> {
     fn inner(&mut self, node: Rc<Inner>, content: String, addr: Addr) -> Result<Slot> {
         let is_taken = addr == NO_ADDR || node.slots.iter().any(|slot| slot.addr() == addr);
         let addr = if is_taken { self.allocate()? } else { addr };
+        if content.len() > MAX_ROW_TEXT {
+            return Err(Error::Full("a separator too long to store"));
+        }
         let addresses = encode_addresses(node.slots.iter().map(Slot::addr));
         self.rows.push(Row { addr, content, addresses: Some(addresses) });
         self.nodes.adopt_inner(addr, node);
@@ -146,12 +166,14 @@ impl<'a> Store<'a> {
     }
 
     /// Stores the datoms of one leaf as several; the first keeps the address.
-    fn leaf_pieces(&mut self, node: &Leaf, mut addr: Addr) -> Result<Pieces> {
+    fn leaf_pieces(&mut self, node: &Leaf, mut addr: Addr, shortener: &Shortener<'_>) -> Result<Pieces> {
         let mut pieces = Vec::new();
-        let mut datoms = node.iter();
+        let mut end = 0;
         for size in cut(node.iter(), node.len(), 1, self.nodes.attrs()) {
-            let leaf: Leaf = datoms.by_ref().take(size).cloned().collect();
-            let Some(key) = leaf.last().cloned() else { break };
+            let leaf: Leaf = node.iter().skip(end).take(size).cloned().collect();
+            end += size;
+            let Some(last) = leaf.last() else { break };
+            let key = shortener.key(last, node.get(end));
             let text = encode_keys(leaf.iter(), self.nodes.attrs());
             pieces.push((self.leaf(Rc::new(leaf), text, addr)?, key));
             addr = NO_ADDR;
@@ -160,16 +182,17 @@ impl<'a> Store<'a> {
     }
 
     /// Stores children as one inner node or several; the first keeps the address.
-    fn inner_pieces(&mut self, children: Pieces, mut addr: Addr) -> Result<Pieces> {
+    fn inner_pieces(&mut self, children: Pieces, mut addr: Addr, shortener: &Shortener<'_>) -> Result<Pieces> {
         let mut pieces = Vec::new();
         let keys = children.iter().map(|(_, key)| key);
         let sizes = cut(keys, children.len(), 2, self.nodes.attrs());
         let mut children = children.into_iter();
         for size in sizes {
-            let inner: Inner = children.by_ref().take(size).collect();
+            let mut inner: Rc<Inner> = Rc::new(children.by_ref().take(size).collect());
             let Some(key) = inner.keys.last().cloned() else { break };
+            shortener.cap(&mut inner);
             let text = encode_keys(inner.keys.iter(), self.nodes.attrs());
-            pieces.push((self.inner(Rc::new(inner), text, addr)?, key));
+            pieces.push((self.inner(inner, text, addr)?, key));
             addr = NO_ADDR;
         }
         Ok(pieces)
@@ -202,7 +225,13 @@ fn replace(node: &Inner, split: Vec<(usize, Pieces)>) -> Pieces {
     let mut children = Vec::with_capacity(node.slots.len() + split.len());
     for (i, (slot, key)) in node.slots.iter().zip(node.keys.iter()).enumerate() {
         match split.next_if(|(at, _)| *at == i) {
-            Some((_, pieces)) => children.extend(pieces),
+            Some((_, mut pieces)) => {
+                // The last piece is bounded by what bounded the child.
+                if let Some((_, last)) = pieces.last_mut() {
+                    last.clone_from(key);
+                }
+                children.extend(pieces);
+            }
             None => children.push((slot.clone(), key.clone())),
         }
     }

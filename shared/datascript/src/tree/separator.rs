@@ -1,0 +1,106 @@
+//! Short stand-ins for separators that are too long (datascript.md 13.4).
+//!
+//! A key of an inner node is the greatest datom of a child, value included. Two values of more than 1,000,000 bytes in one
+//! inner node would make a row that cannot be stored, however the children are distributed. For a search it is enough that
+//! a key is not less than what is below its child and less than what follows; for the last key of a node, which no search
+//! looks at, that it is not less. Such a long key, and only a long one, is replaced by a shorter datom of that kind. Two
+//! children with one long key between them can always be stored. Readers take no data from inner nodes.
+
+use std::rc::Rc;
+
+use transit::Value;
+
+use super::node::{Inner, Leaf, Slot};
+use super::search::child;
+use crate::attrs::Ranks;
+use crate::datom::{Datom, TX_MAX};
+use crate::error::Result;
+use crate::index::Index;
+use crate::nodes::{Keep, Nodes};
+use crate::row::is_longer_than;
+
+/// Bytes of a key's text from which on it is replaced: two keys that are not make less than a row's limit.
+const LONG: usize = 900_000;
+
+/// Replaces long keys of separators.
+pub(super) struct Shortener<'a> {
+    pub(super) nodes: &'a Nodes,
+    pub(super) index: Index,
+    pub(super) ranks: Ranks,
+}
+
+impl Shortener<'_> {
+    /// Replaces the long keys between children in the dirty nodes below a slot at `shift` levels above the leaves.
+    pub(super) fn shorten(&self, slot: &mut Slot, shift: usize) -> Result<()> {
+        let Slot::Inner { node, .. } = slot else { return Ok(()) };
+        for i in 1..node.keys.len() {
+            if node.keys.get(i - 1).is_some_and(|key| self.is_long(key)) {
+                let next = self.first(child(node, i)?, shift - 1)?;
+                if let Some(key) = Rc::make_mut(node).keys_mut().get_mut(i - 1) {
+                    *key = self.between(key, next.as_ref());
+                }
+            }
+        }
+        for i in 0..node.slots.len() {
+            if matches!(node.slots.get(i), Some(Slot::Inner { .. }))
+                && let Some(child) = Rc::make_mut(node).slots.get_mut(i)
+            {
+                self.shorten(child, shift - 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces the last key of a node if it is long.
+    pub(super) fn cap(&self, node: &mut Rc<Inner>) {
+        if let Some(last) = node.keys.last().filter(|last| self.is_long(last)) {
+            let cap = self.between(last, None);
+            if let Some(last) = Rc::make_mut(node).keys_mut().last_mut() {
+                *last = cap;
+            }
+        }
+    }
+
+    /// The key between a leaf's last datom and the first of the next one.
+    pub(super) fn key(&self, last: &Datom, next: Option<&Datom>) -> Datom {
+        if self.is_long(last) { self.between(last, next) } else { last.clone() }
+    }
+
+    fn is_long(&self, datom: &Datom) -> bool {
+        is_longer_than(datom, self.nodes.attrs(), LONG)
+    }
+
+    /// The first datom below a slot. Nothing was written yet, so clean nodes load as they are.
+    fn first(&self, slot: &Slot, shift: usize) -> Result<Option<Datom>> {
+        let mut slot = slot.clone();
+        for _ in 0..shift {
+            let node = self.nodes.inner(&slot, Keep::Cached)?;
+            slot = child(&node, 0)?.clone();
+        }
+        let leaf: Rc<Leaf> = self.nodes.leaf(&slot, Keep::Cached)?;
+        Ok(leaf.first().cloned())
+    }
+
+    /// A short datom that is not less than `last` and less than `next`, or `last` where none is found: that takes two long
+    /// values of one indexed attribute that begin alike.
+    fn between(&self, last: &Datom, next: Option<&Datom>) -> Datom {
+        // Beyond every string but those that begin with the greatest UTF-16 unit, and beyond every value of other types.
+        let after = Datom { v: Value::string("\u{FFFF}"), tx: TX_MAX, ..last.clone() };
+        let prefix = next.and_then(|next| shared_prefix(&last.v, &next.v)).map(Value::string);
+        let before = next.zip(prefix).map(|(next, v)| Datom { v, e: 0, tx: 0, ..next.clone() });
+        let fits = |key: &Datom| {
+            self.index.compare(last, key, &self.ranks).is_le()
+                && next.is_none_or(|next| self.index.compare(key, next, &self.ranks).is_lt())
+                && !self.is_long(key)
+        };
+        [Some(after), before].into_iter().flatten().find(fits).unwrap_or_else(|| last.clone())
+    }
+}
+
+/// What two strings begin with, and the next character of the second: less than the second and not less than the first.
+fn shared_prefix<'v>(a: &Value, b: &'v Value) -> Option<&'v str> {
+    let (a, b) = (a.as_str()?, b.as_str()?);
+    let shared: usize = a.chars().zip(b.chars()).take_while(|(x, y)| x == y).map(|(x, _)| x.len_utf8()).sum();
+    let next = b.get(shared..)?.chars().next()?;
+    b.get(..shared + next.len_utf8())
+}
