@@ -17,6 +17,7 @@ pub fn failure(thrown: JsValue) -> Failure {
 }
 
 /// An error of the `worker` crate as a failure of the platform.
+#[expect(clippy::needless_pass_by_value, reason = "used as a function for map_err")]
 pub fn worker_failure(error: worker::Error) -> Failure {
     Failure(error.to_string())
 }

@@ -59,15 +59,14 @@ pub(crate) async fn require_access<P: Platform>(
     }
     let db = platform.db().ok_or(Error::IndexMissing)?;
     let now_ms = platform.now_ms();
-    let allowed = match service.access.get(graph_id, &token, now_ms) {
-        Some(allowed) => allowed,
-        None => {
-            let claims = claims::<P>(service, request).await?.ok_or(Error::Unauthorized)?;
-            let user = claims.sub().ok_or(Error::Unauthorized)?;
-            let allowed = access::has_access(db, graph_id, user).await?;
-            service.access.put(graph_id, &token, allowed, now_ms);
-            allowed
-        }
+    let allowed = if let Some(remembered) = service.access.get(graph_id, &token, now_ms) {
+        remembered
+    } else {
+        let claims = claims::<P>(service, request).await?.ok_or(Error::Unauthorized)?;
+        let user = claims.sub().ok_or(Error::Unauthorized)?;
+        let allowed = access::has_access(db, graph_id, user).await?;
+        service.access.put(graph_id, &token, allowed, now_ms);
+        allowed
     };
     allowed.then_some(()).ok_or(Error::Forbidden)
 }

@@ -12,8 +12,7 @@ mod stream;
 use std::rc::Rc;
 
 use graph::session::Close;
-use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Method, Request, Response};
+use http::{Method, Request, Response};
 use protocol::bodies::OK;
 use protocol::limits::MESSAGE_BYTES;
 use protocol::query::parse_since;
@@ -50,7 +49,7 @@ async fn dispatch<H: GraphHost>(
     }
     if is_upgrade(request) {
         ready::require(host, state).await?;
-        return sockets::accept(host, state, body::take(request)).await;
+        return sockets::accept(host, state, body::take(request));
     }
     if request.method() == Method::OPTIONS {
         return Ok(respond::no_content());
@@ -122,10 +121,4 @@ fn reset<H: GraphHost>(host: &H, state: &GraphState) -> Result<Response<H::Body>
     host.graph().borrow_mut().reset()?;
     state.forget_access();
     Ok(respond::ok(OK))
-}
-
-/// Sets the length of a body that is known before it is streamed.
-fn set_number<B>(response: &mut Response<B>, name: http::HeaderName, number: i64) {
-    debug_assert_ne!(name, CONTENT_LENGTH, "streams have no declared length");
-    response.headers_mut().insert(name, HeaderValue::from(number));
 }

@@ -10,7 +10,7 @@ use protocol::bodies::snapshot::{SnapshotDescriptor, SnapshotUploaded};
 use protocol::query::UploadQuery;
 
 use super::stream::ExportChunks;
-use super::{GraphHost, GraphState, ready, set_number};
+use super::{GraphHost, GraphState, ready};
 use crate::error::Error;
 use crate::platform::Body;
 use crate::{cors, respond, url};
@@ -40,8 +40,8 @@ pub(super) async fn stream<H: GraphHost>(host: &H, state: &GraphState) -> Result
     if gzip {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
+    headers.insert(HeaderName::from_static("x-snapshot-row-count"), HeaderValue::from(rows));
     cors::allow(headers);
-    set_number(&mut response, HeaderName::from_static("x-snapshot-row-count"), rows);
     Ok(response)
 }
 

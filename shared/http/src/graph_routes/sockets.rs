@@ -10,7 +10,7 @@ use crate::identity;
 use crate::report::{Event, Level};
 
 /// Accepts a socket and tells everyone who is there.
-pub(super) async fn accept<H: GraphHost>(
+pub(super) fn accept<H: GraphHost>(
     host: &H,
     state: &GraphState,
     request: Request<H::Body>,

@@ -1,5 +1,7 @@
 //! Answers that are made while they are sent. Each piece borrows the graph for one step.
 
+use std::collections::VecDeque;
+
 use graph::snapshot::Export;
 use graph::sql::Sql;
 use graph::{Diagnostics, Pull};
@@ -92,13 +94,13 @@ impl<S: Sql + 'static> Drop for ExportChunks<S> {
 /// short is sent as a whole.
 pub(super) struct Ahead<T> {
     source: T,
-    ready: std::collections::VecDeque<Vec<u8>>,
+    ready: VecDeque<Vec<u8>>,
     ended: bool,
 }
 
 impl<T: Source> Ahead<T> {
     pub(super) fn new(mut source: T) -> Result<Self, Failure> {
-        let mut ready = std::collections::VecDeque::new();
+        let mut ready = VecDeque::new();
         let mut ended = false;
         while ready.len() < 2 && !ended {
             match source.next()? {
@@ -125,6 +127,7 @@ impl<T: Source> Source for Ahead<T> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "used as a function for map_err")]
 fn failure(error: graph::Error) -> Failure {
     Failure(error.to_string())
 }

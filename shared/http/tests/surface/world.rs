@@ -163,7 +163,9 @@ impl AssetStore<TestBody> for MemoryAssets {
         self.check()?;
         let mut objects = self.objects.borrow_mut();
         let keys: Vec<String> = objects.keys().filter(|key| key.starts_with(prefix)).take(2).cloned().collect();
-        keys.iter().for_each(|key| drop(objects.remove(key)));
+        for key in &keys {
+            objects.remove(key);
+        }
         Ok(keys.len() == 2)
     }
 }
