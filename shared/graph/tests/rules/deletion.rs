@@ -110,6 +110,20 @@ fn texts_do_not_grow_without_bound() {
 }
 
 #[test]
+fn texts_that_change_together_have_a_bound() {
+    let long = "x".repeat(100_000);
+    let mut db = after(&sample(), &[&[add(at(2), "block/title", long.as_str())]]);
+    let mention = format!("(({}))", uuid_text(2));
+    for n in 100..130 {
+        db = after(&db, &[&[block(n, 1, 1, &mention)], &[add(at(n), "block/refs", at(2))]]);
+        let cleanup = deletion_cleanup(&db, &[retract_entity(at(2))]);
+        // Thirty are too many; texts that mention nothing may be any number.
+        assert_eq!(cleanup.is_ok(), n < 120, "{n}");
+        assert!(deletion_cleanup(&db, &[retract_entity(at(4))]).is_ok());
+    }
+}
+
+#[test]
 fn views_reactions_and_history_go() {
     let db = after(
         &with_references(&sample()),

@@ -127,7 +127,7 @@ fn remove_references(
                     Value::keyword("db/add"),
                     Value::from(referrer),
                     Value::keyword("block/title"),
-                    Value::from(title),
+                    title,
                 ]));
             }
         }

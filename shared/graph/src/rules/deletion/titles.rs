@@ -1,47 +1,59 @@
 //! Texts that mention deleted blocks: the mention becomes the block's title.
 
-use datascript::{Db, Eid, Value};
+use datascript::{Db, Eid, Index, Pattern, Value};
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
-use crate::rules::facts::Known;
+use crate::rules::facts::{Known, Tag};
+use crate::rules::value_set::SafeMap;
 use crate::rules::{Error, Result, attrs, entity};
 
 /// No text may grow beyond this, in bytes: titles that mention each other grow exponentially otherwise.
 const MAX_TEXT: usize = 1_000_000;
+/// Nor may all texts that change together: the log could not take them (D-34).
+const MAX_CHANGED: usize = 2_000_000;
+/// Nor all titles with others put in, which are kept until the end.
+const MAX_EXPANDED: usize = 16_000_000;
 
 /// The titles of the blocks deleted together, in the order in which they are put in: the title of a block may itself
 /// mention blocks that come after it.
 pub(super) struct Titles<'b> {
     blocks: &'b [Eid],
     /// Position in `blocks`.
-    by_uuid: FxHashMap<Uuid, usize>,
+    by_uuid: SafeMap<Uuid, usize>,
     /// Titles with later blocks' titles put in, by position; filled as they are needed.
     expanded: FxHashMap<usize, String>,
+    expanded_bytes: usize,
+    changed_bytes: usize,
 }
 
 impl<'b> Titles<'b> {
     pub(super) fn new(db: &Db, blocks: &'b [Eid]) -> Result<Self> {
-        let mut by_uuid = FxHashMap::default();
+        let mut by_uuid = SafeMap::default();
         for (position, eid) in blocks.iter().enumerate() {
             if let Some(Value::Uuid(uuid)) = db.value(*eid, attrs::BLOCK_UUID)? {
                 by_uuid.insert(uuid, position);
             }
         }
-        Ok(Self { blocks, by_uuid, expanded: FxHashMap::default() })
+        Ok(Self { blocks, by_uuid, expanded: FxHashMap::default(), expanded_bytes: 0, changed_bytes: 0 })
     }
 
     /// The text of an entity with the deleted blocks' titles in it. None when it has no text of its own: a journal's title
     /// follows from its day.
-    pub(super) fn rewritten(&mut self, db: &Db, known: &mut Known, eid: Eid) -> Result<Option<String>> {
+    pub(super) fn rewritten(&mut self, db: &Db, known: &mut Known, eid: Eid) -> Result<Option<Value>> {
         let Some(Value::String(text)) = db.value(eid, attrs::BLOCK_TITLE)? else {
             return Ok(None);
         };
-        if entity::has_tag(db, known, eid, |tag| tag == crate::rules::facts::Tag::Journal)? {
+        if entity::has_tag(db, known, eid, |tag| tag == Tag::Journal)? {
             return Ok(None);
         }
         self.expand_mentioned(db, known, &text)?;
-        self.substitute(&text, 0).map(Some)
+        let rewritten = self.substitute(&text, 0)?;
+        if rewritten == *text {
+            return Ok(Some(Value::String(text)));
+        }
+        self.changed_bytes += rewritten.len();
+        if self.changed_bytes > MAX_CHANGED { Err(Error::TooLarge) } else { Ok(Some(Value::from(rewritten))) }
     }
 
     /// Expands the title of every block that a text mentions, directly or through other titles.
@@ -62,6 +74,10 @@ impl<'b> Titles<'b> {
         for position in positions {
             let title = titles.remove(&position).unwrap_or_default();
             let expanded = self.substitute(&title, position + 1)?;
+            self.expanded_bytes += expanded.len();
+            if self.expanded_bytes > MAX_EXPANDED {
+                return Err(Error::TooLarge);
+            }
             self.expanded.insert(position, expanded);
         }
         Ok(())
@@ -150,13 +166,13 @@ fn page_title(db: &Db, known: &mut Known, block: Eid, uuid: Uuid) -> Result<Opti
         return Ok(None);
     };
     let reference = Value::from(page);
-    let pattern = datascript::Pattern::eav(block, attrs::BLOCK_REFS, &reference);
-    if db.first(datascript::Index::Eavt, &pattern)?.is_none() || !entity::is_page(db, known, page)? {
+    let pattern = Pattern::eav(block, attrs::BLOCK_REFS, &reference);
+    if db.first(Index::Eavt, &pattern)?.is_none() || !entity::is_page(db, known, page)? {
         return Ok(None);
     }
     if let Some(name) = db.value(page, attrs::BLOCK_NAME)? {
-        let pattern = datascript::Pattern::av(attrs::BLOCK_NAME, &name);
-        if db.datoms(datascript::Index::Avet, &pattern).nth(1).transpose()?.is_some() {
+        let pattern = Pattern::av(attrs::BLOCK_NAME, &name);
+        if db.datoms(Index::Avet, &pattern).nth(1).transpose()?.is_some() {
             return Ok(None);
         }
     }

@@ -6,7 +6,7 @@ use super::property;
 use super::record::{Record, Shape};
 use crate::rules::facts::{Known, Tag};
 use crate::rules::names::{
-    PropertyType, is_built_in_ident, is_built_in_property_ident, is_class_ident, property_owner,
+    Owner, PropertyType, is_built_in_ident, is_built_in_property_ident, is_class_ident, property_owner,
 };
 use crate::rules::{Result, attrs, entity, order_key};
 
@@ -296,7 +296,7 @@ impl Fields<'_> {
         self.may(attrs::PROPERTY_UI_POSITION, |value| {
             is_one_of(value, &["properties", "block-left", "block-right", "block-below"])
         })?;
-        if owner == crate::rules::names::Owner::Logseq {
+        if owner == Owner::Logseq {
             self.may(attrs::PROPERTY_VIEW_CONTEXT, |value| {
                 is_one_of(value, &["page", "block", "class", "property", "never"])
             })?;
