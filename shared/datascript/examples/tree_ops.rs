@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use datascript::{Attr, Attrs, Datom, Index, Nodes, Pattern, TX0, Tree, Value};
 
-/// A generator of pseudo-random numbers (SplitMix64).
+/// A generator of pseudo-random numbers (`SplitMix64`).
 fn random(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -14,24 +14,29 @@ fn random(state: &mut u64) -> u64 {
     z ^ (z >> 31)
 }
 
-fn report(what: &str, operations: usize, start: Instant) {
-    let ns = start.elapsed().as_secs_f64() * 1e9 / operations as f64;
+fn report(what: &str, operations: u32, start: Instant) {
+    let ns = start.elapsed().as_secs_f64() * 1e9 / f64::from(operations);
     println!("{what:<52} {ns:>8.0} ns");
 }
 
 fn main() {
-    let count = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(140_000_usize);
+    let count = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(140_000_u32);
     let attrs = Attrs::new(&["block/uuid", "block/title", "block/order", "block/page", "block/parent", "a/b", "a/c"]);
     let nodes = Nodes::new(None, Rc::clone(&attrs), usize::MAX);
-    let datom = |i: usize| {
+    let datom = |i: u32| {
         let (e, a) = (i / 7, i % 7);
         let v = match a {
             0..=2 => Value::string(&format!("value {e} of {a}")),
-            _ => Value::Int(i64::try_from(e).unwrap_or_default()),
+            _ => Value::from(e),
         };
-        Datom::new(u32::try_from(e).unwrap_or_default(), Attr::new(u32::try_from(a).unwrap_or_default()), v, TX0)
+        Datom::new(e, Attr::new(a), v, TX0)
     };
     let datoms: Vec<Datom> = (0..count).map(datom).collect();
+    let any = datom(0);
+    let pick = |state: &mut u64| {
+        let at = random(state) % u64::from(count);
+        usize::try_from(at).ok().and_then(|at| datoms.get(at)).unwrap_or(&any)
+    };
     for index in [Index::Eavt, Index::Aevt, Index::Avet] {
         println!("{index:?}, {count} datoms");
         let mut tree = Tree::empty();
@@ -56,12 +61,12 @@ fn main() {
         let start = Instant::now();
         let mut found = 0;
         for _ in 0..count {
-            let datom = &datoms[usize::try_from(random(&mut state)).unwrap_or_default() % count];
+            let datom = pick(&mut state);
             let pattern = match index {
                 Index::Avet => Pattern::av(datom.a, &datom.v),
                 _ => Pattern::ea(datom.e, datom.a),
             };
-            found += usize::from(tree.first(&nodes, index, &pattern).is_ok_and(|datom| datom.is_some()));
+            found += u32::from(tree.first(&nodes, index, &pattern).is_ok_and(|datom| datom.is_some()));
         }
         assert_eq!(found, count, "all are found");
         report("  first at random", count, start);
@@ -75,7 +80,7 @@ fn main() {
         for _ in 0..count / 7 {
             let before = tree.clone();
             for _ in 0..7 {
-                let datom = &datoms[usize::try_from(random(&mut state)).unwrap_or_default() % count];
+                let datom = pick(&mut state);
                 let _ = tree.remove(&nodes, index, datom);
             }
             drop(before);

@@ -26,36 +26,37 @@ impl Rng {
     }
 
     pub(crate) fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
+        usize::try_from(self.small(u32::try_from(n).unwrap())).unwrap()
+    }
+
+    pub(crate) fn small(&mut self, n: u32) -> u32 {
+        u32::try_from(self.next() % u64::from(n)).unwrap()
     }
 
     /// A value of any type that stands at a place of the order.
-    pub(crate) fn value(&mut self, variety: usize) -> Value {
-        let n = self.below(variety) as i64;
+    pub(crate) fn value(&mut self, variety: u32) -> Value {
+        let n = self.small(variety);
         match self.below(9) {
-            0 => Value::Int(n),
-            1 => Value::number(n as f64 + 0.5),
-            2 => Value::Bool(n % 2 == 0),
+            0 => Value::from(n),
+            1 => Value::number(f64::from(n) + 0.5),
+            2 => Value::Bool(n.is_multiple_of(2)),
             3 => Value::keyword(&format!("k/{n}")),
-            4 => Value::Uuid(uuid::Uuid::from_u128(n as u128)),
-            5 => Value::vector([Value::Int(n), Value::Nil]),
-            6 => Value::Map([(Value::keyword("k"), Value::Int(n))].into_iter().collect()),
-            7 => Value::Instant(n),
+            4 => Value::Uuid(uuid::Uuid::from_u128(n.into())),
+            5 => Value::vector([Value::from(n), Value::Nil]),
+            6 => Value::Map([(Value::keyword("k"), Value::from(n))].into_iter().collect()),
+            7 => Value::Instant(n.into()),
             _ => Value::String(format!("text {n} \u{1F600}").into()),
         }
     }
 
-    pub(crate) fn datom(&mut self, entities: usize, attributes: usize, variety: usize) -> Datom {
-        Datom::new(
-            self.below(entities) as u32 + 1,
-            Attr::new(self.below(attributes) as u32),
-            self.value(variety),
-            TX0 + self.below(2) as u32,
-        )
+    pub(crate) fn datom(&mut self, entities: u32, attributes: u32, variety: u32) -> Datom {
+        let (e, a) = (self.small(entities) + 1, Attr::new(self.small(attributes)));
+        Datom::new(e, a, self.value(variety), TX0 + self.small(2))
     }
 }
 
 pub(crate) const ATTRS: [&str; 4] = ["block/title", "name", "block/uuid", "a.b/c"];
+pub(crate) const ATTR_COUNT: u32 = 4;
 
 /// Rows in memory.
 #[derive(Default)]

@@ -83,13 +83,13 @@ fn assert_rows(store: &MemoryStore, conn: &Conn, min_fill: usize) {
     assert!(rows.values().all(|row| row.content.len() <= 2_000_000));
 }
 
-fn random_items(rng: &mut Rng, entities: usize) -> Vec<Value> {
+fn random_items(rng: &mut Rng, entities: u32) -> Vec<Value> {
     let count = 1 + rng.below(12);
     (0..count)
         .map(|_| {
-            let e = rng.below(entities) as i64 + 1;
+            let e = i64::from(rng.small(entities)) + 1;
             let a = PRESET[1 + rng.below(5)];
-            let v = if a == "page" { Value::Int(rng.below(entities) as i64 + 1) } else { rng.value(60) };
+            let v = if a == "page" { Value::Int(i64::from(rng.small(entities)) + 1) } else { rng.value(60) };
             match rng.below(10) {
                 0..7 => add(e, a, v),
                 7 => Value::vector([Value::keyword("db/retract"), Value::Int(e), Value::keyword(a)]),
@@ -105,15 +105,17 @@ fn rows_open_to_the_same_value_whatever_happened() {
         let mut rng = Rng(seed);
         let (store, mut conn) = created();
         // Many entities, then fewer and fewer: trees grow and shrink.
-        for step in 0..400_usize {
-            let entities = if step < 200 { 300 } else { 400_usize.saturating_sub(step) + 3 };
+        for step in 0..400_u32 {
+            let entities = if step < 200 { 300 } else { 400_u32.saturating_sub(step) + 3 };
             for _ in 0..=rng.below(3) {
                 let items = random_items(&mut rng, entities);
                 transact(&mut conn, &items);
             }
             if step >= 200 {
                 let items: Vec<Value> = (0..3)
-                    .map(|_| Value::vector([Value::keyword("db/retractEntity"), Value::Int(rng.below(300) as i64 + 1)]))
+                    .map(|_| {
+                        Value::vector([Value::keyword("db/retractEntity"), Value::Int(i64::from(rng.small(300)) + 1)])
+                    })
                     .collect();
                 transact(&mut conn, &items);
             }
@@ -275,7 +277,7 @@ fn the_cache_keeps_to_its_budget_and_bulk_reads_leave_it_alone() {
     assert_eq!(conn.nodes().cached_bytes(), 0);
     let mut rng = Rng(1);
     for _ in 0..5000 {
-        let e = rng.below(8000) as u32 + 1;
+        let e = rng.small(8000) + 1;
         assert!(conn.db().value(e, Attr::new(1)).unwrap().is_some());
         assert!(conn.nodes().cached_bytes() <= budget);
     }

@@ -294,7 +294,7 @@ mod tests {
             let mut left: Chunks<usize> = (0..a).collect();
             let mut right: Chunks<usize> = (a..a + b).collect();
             left.balance(&mut right);
-            assert_eq!(left.len(), (a + b) / 2);
+            assert_eq!(left.len(), usize::midpoint(a, b));
             assert!(left.iter().chain(right.iter()).copied().eq(0..a + b));
         }
     }

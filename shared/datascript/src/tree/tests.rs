@@ -8,7 +8,7 @@ use crate::attrs::Attr;
 use crate::datom::Datom;
 use crate::index::{Index, Pattern};
 use crate::nodes::Nodes;
-use crate::testing::{ATTRS, Rng, check, datoms, memory_nodes, same};
+use crate::testing::{ATTR_COUNT, Rng, check, datoms, memory_nodes, same};
 
 const INDEXES: [Index; 3] = [Index::Eavt, Index::Aevt, Index::Avet];
 
@@ -24,19 +24,18 @@ fn matches(index: Index, datom: &Datom, pattern: &Pattern<'_>, nodes: &Nodes) ->
 
 #[test]
 fn random_changes_equal_those_of_a_sorted_vector() {
-    for seed in 0..12_u64 {
+    for (seed, variety) in (0..12).zip([3, 50, 1000].into_iter().cycle()) {
         for index in INDEXES {
             let nodes = memory_nodes();
             let ranks = nodes.attrs().ranks();
             let mut rng = Rng(seed);
             let mut tree = Tree::empty();
             let mut model: Vec<Datom> = Vec::new();
-            let variety = [3, 50, 1000][seed as usize % 3];
             // First mostly growth, then mostly deletion down to nothing.
             for step in 0..6000_usize {
                 let grow = if step < 3000 { rng.below(4) > 0 } else { rng.below(4) == 0 };
                 let datom = if grow || model.is_empty() || rng.below(8) == 0 {
-                    rng.datom(200, ATTRS.len(), variety)
+                    rng.datom(200, ATTR_COUNT, variety)
                 } else {
                     model[rng.below(model.len())].clone()
                 };
@@ -73,13 +72,13 @@ fn slices_select_what_a_filter_selects() {
     let ranks = nodes.attrs().ranks();
     let mut rng = Rng(7);
     for index in INDEXES {
-        let mut model: Vec<Datom> = (0..2500).map(|_| rng.datom(60, ATTRS.len(), 20)).collect();
+        let mut model: Vec<Datom> = (0..2500).map(|_| rng.datom(60, ATTR_COUNT, 20)).collect();
         model.sort_by(|a, b| index.compare(a, b, &ranks));
         model.dedup_by(|a, b| index.compare(a, b, &ranks) == Ordering::Equal);
         let tree = Tree::from_sorted(model.clone());
         check(&tree, &nodes, index, MIN_FILL);
         for _ in 0..400 {
-            let datom = rng.datom(62, ATTRS.len(), 21);
+            let datom = rng.datom(62, ATTR_COUNT, 21);
             let (e, a, v) = (Some(datom.e), Some(datom.a), Some(&datom.v));
             let prefixes = match index {
                 Index::Eavt => [(e, None, None), (e, a, None), (e, a, v)],
@@ -116,7 +115,7 @@ fn a_clone_does_not_see_later_changes() {
         if step % 100 == 0 {
             versions.push((tree.clone(), datoms(&tree, &nodes, Index::Eavt)));
         }
-        let datom = rng.datom(100, ATTRS.len(), 10);
+        let datom = rng.datom(100, ATTR_COUNT, 10);
         if rng.below(3) == 0 {
             tree.remove(&nodes, Index::Eavt, &datom).unwrap();
         } else {

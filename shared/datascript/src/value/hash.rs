@@ -93,14 +93,15 @@ fn hash_float(number: f64) -> i32 {
     if number.is_infinite() {
         return if number > 0.0 { 2_146_435_072 } else { -1_048_576 };
     }
-    let [a, b, c, d, e, f, g, h] = number.to_le_bytes();
-    i32::from_be_bytes([a, b, c, d]) ^ i32::from_be_bytes([e, f, g, h])
+    // Each half of the little-endian bytes read as big-endian: the halves of the number with its bytes reversed.
+    let bits = number.to_bits().swap_bytes();
+    truncate((bits ^ (bits >> 32)).cast_signed())
 }
 
 /// The low 32 bits.
-#[expect(clippy::cast_possible_truncation, reason = "the definition of the hash of an instant")]
-fn truncate(ms: i64) -> i32 {
-    ms as i32
+#[expect(clippy::cast_possible_truncation, reason = "they are what is asked for")]
+fn truncate(number: i64) -> i32 {
+    number as i32
 }
 
 fn hash_ordered(hashes: impl Iterator<Item = i32>) -> i32 {
