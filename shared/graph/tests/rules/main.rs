@@ -5,6 +5,7 @@ mod checksum;
 mod chunk;
 mod deletion;
 mod diagnostics;
+mod garbage;
 mod normalise;
 mod sanitise;
 mod validate;
