@@ -1,4 +1,6 @@
-//! Snapshots: a byte with the size of the pieces in which they arrive, then a stream of frames, compressed or not.
+//! Snapshots: a byte, then what it announces. Its two high bits: 0 or 1, a stream of frames, compressed or not, as it is;
+//! 2, the payload of one frame; 3, rows in lines, their fields separated by tabs. The others: the size of the pieces in
+//! which the stream arrives.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -8,8 +10,9 @@ use datascript::{Index, Pattern, Row};
 use flate2::read::GzDecoder;
 use graph::snapshot::{Encoding, FrameError, FrameReader, FrameWriter};
 use graph::sql_rusqlite::Rusqlite;
-use graph::{Graph, Options};
+use graph::{Answer, Graph, Options};
 use protocol::query::UploadQuery;
+use protocol::{TxBatch, TxEntry};
 use transit::Value;
 
 use crate::Trace;
@@ -26,8 +29,11 @@ pub(crate) const DICTIONARY: &[&str] = &[
     "]]",
     "null",
     "\"[]\"",
+    "\n",
+    "\t",
     "\"[1000001]\"",
-    "\"[1000002,1000003]\"",
+    "[1000002,1000003]",
+    "[1000001]",
     "\\\"",
     "\"~^x\"",
     "\"~~x\"",
@@ -35,17 +41,28 @@ pub(crate) const DICTIONARY: &[&str] = &[
     "\\ud83d\\ude00",
     "\\ud800",
     "1000001",
-    "[\\\"^ \\\",\\\"~:keys\\\",[",
-    "[\\\"^ \\\",\\\"~:level\\\",1,\\\"~:keys\\\",[",
-    "\\\"~:eavt\\\",",
-    "\\\"~:aevt\\\",",
-    "\\\"~:avet\\\",",
-    "\\\"~:max-eid\\\",",
-    "\\\"~:max-tx\\\",",
-    "\\\"~:schema\\\",",
-    "\\\"~:max-addr\\\",",
-    "\\\"~:count\\\",",
-    "\\\"~:shift\\\",",
+    "[\"^ \",\"~:keys\",[",
+    "[\"^ \",\"~:level\",1,\"~:keys\",[",
+    "\"~:level\"",
+    "\"~:eavt\"",
+    "\"~:aevt\"",
+    "\"~:avet\"",
+    "\"~:max-eid\"",
+    "\"~:max-tx\"",
+    "\"~:schema\"",
+    "\"~:max-addr\"",
+    "\"~:count\"",
+    "\"~:shift\"",
+    "\"~:a\"",
+    "\"~:db/valueType\"",
+    "\"~:db.type/ref\"",
+    "[1,\"~:a\",1,536870913]",
+    "[1,\"~:a\",1,-536870913]",
+    "1\t[[[1,\"~:a\",1,536870913]]]\n",
+    "0",
+    "-1",
+    "2147483647",
+    "4294967296",
 ];
 
 /// So many datoms are looked at in an uploaded graph: far more than an input has, unless its nodes run in circles.
@@ -54,9 +71,30 @@ const MOST_DATOMS: usize = 100_000;
 /// Frames mean the same in whatever pieces they arrive, the same as plainly read, and the same when written again. A
 /// graph that is uploaded opens, or says that it is corrupt, and is downloaded as it was uploaded.
 pub fn frames(data: &[u8]) -> Trace {
-    let Some((&size, stream)) = data.split_first() else { return Trace::default() };
+    let Some((&first, rest)) = data.split_first() else { return Trace::default() };
+    let size = usize::from(first & 0x3f);
+    match first >> 6 {
+        2 => stream(&[&u32::try_from(rest.len()).unwrap_or(u32::MAX).to_be_bytes(), rest].concat(), size),
+        3 => stream(&lines(rest), size),
+        _ => stream(rest, size),
+    }
+}
+
+/// A frame of the rows in lines.
+fn lines(text: &[u8]) -> Vec<u8> {
+    let mut writer = FrameWriter::new();
+    for line in String::from_utf8_lossy(text).lines() {
+        let mut fields = line.split('\t');
+        let addr = fields.next().and_then(|addr| addr.parse().ok()).unwrap_or_default();
+        let content = fields.next().unwrap_or_default();
+        writer.row(addr, content, fields.next());
+    }
+    writer.finish()
+}
+
+fn stream(stream: &[u8], size: usize) -> Trace {
     let whole = read(stream, stream.len());
-    assert_eq!(whole, read(stream, usize::from(size)), "in pieces of {size}");
+    assert_eq!(whole, read(stream, size), "in pieces of {size}");
     let trace = match &whole {
         Ok(rows) => {
             assert_eq!(Some(rows), plainly(stream).as_ref(), "read plainly");
@@ -70,7 +108,7 @@ pub fn frames(data: &[u8]) -> Trace {
         }
         Err(error) => Trace::default().step(1 + *error as u64),
     };
-    trace.step(upload(stream, usize::from(size)))
+    upload(stream, size, trace)
 }
 
 type Rows = Vec<Row>;
@@ -117,39 +155,58 @@ fn plain<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
 }
 
 /// As a client uploads a graph, opens it, and downloads it.
-fn upload(stream: &[u8], size: usize) -> u64 {
+fn upload(stream: &[u8], size: usize, trace: Trace) -> Trace {
     let sql = Rc::new(plain(Rusqlite::in_memory()));
     let mut graph = Graph::new(Rc::clone(&sql), || 0, Options::default());
     let gzip = stream.starts_with(&[0x1f, 0x8b]);
     let query = UploadQuery::new(Some("true"), Some("true"), None);
     let Ok(mut upload) = graph.begin_upload(&query, gzip, !stream.is_empty()) else {
         assert!(stream.is_empty());
-        return 0;
+        return trace;
     };
     plain(graph.close_for_upload(&mut upload));
-    for piece in stream.chunks(size.max(1)) {
-        if graph.feed_upload(&mut upload, piece).is_err() {
-            assert!(plain(graph.is_uploading()), "open after half an upload");
-            return 1;
-        }
-    }
-    if graph.end_upload(upload).is_err() {
+    let mut pieces = stream.chunks(size.max(1));
+    let fed = pieces.try_for_each(|piece| graph.feed_upload(&mut upload, piece));
+    if fed.is_err() || graph.end_upload(upload).is_err() {
         assert!(plain(graph.is_uploading()), "open after half an upload");
-        return 2;
+        return trace.step(u64::from(fed.is_err()));
     }
     check_download(&mut graph, stream, gzip);
-    let Ok(db) = graph.db() else { return 3 };
-    let mut step = 4;
-    for index in [Index::Eavt, Index::Aevt, Index::Avet] {
-        for (datom, number) in db.datoms(index, &Pattern::ALL).zip(0..) {
-            assert!(number < MOST_DATOMS, "{index:?} does not end");
-            if datom.is_err() {
-                step += 1;
-                break;
-            }
+    let Ok(db) = graph.db() else { return trace.step(2) };
+    let trace = [Index::Eavt, Index::Aevt, Index::Avet].into_iter().fold(trace.step(3), |trace, index| {
+        let mut seen = 0;
+        let failed = db.datoms(index, &Pattern::ALL).any(|datom| {
+            seen += 1;
+            assert!(seen < MOST_DATOMS, "{index:?} does not end");
+            datom.is_err()
+        });
+        trace.amount(seen).step(u64::from(failed))
+    });
+    trace.step(write(&mut graph))
+}
+
+/// Writes to a graph whose rows are whatever the upload brought: that works, or is refused, or says that the rows are
+/// corrupt, and what was answered is what is stored.
+fn write(graph: &mut Graph<Rc<Rusqlite>>) -> u64 {
+    const TRANSACTIONS: [&str; 2] = [
+        r#"[["~:db/add","x","~:block/title","y"],["~:db/retractEntity",1],["~:db/retractEntity",2]]"#,
+        r#"[["~:db/add",3,"~:db/ident","~:user.property/x"],["~:db/add",3,"~:db/cardinality","~:db.cardinality/many"]]"#,
+    ];
+    let entry = |tx: &'static str| TxEntry { tx: tx.into(), tx_id: None, outliner_op: None };
+    let batch = TxBatch { t_before: 0, txs: TRANSACTIONS.map(entry).to_vec(), client_revision: None };
+    let answer = graph.tx_batch(&batch).map(|outcome| outcome.answer);
+    let stored = plain(graph.position()).t;
+    match answer {
+        Ok(Answer::Ok { t, .. }) => {
+            assert_eq!(t, stored);
+            1
+        }
+        Ok(Answer::Reject(_)) => 2,
+        Err(_) => {
+            assert_eq!(stored, 0, "stored in spite of an error");
+            3
         }
     }
-    step
 }
 
 /// The stream holds the rows of the upload, the last one of each address.

@@ -1,5 +1,7 @@
 //! Random changes to inputs.
 
+use std::ops::Range;
+
 /// A generator of random numbers (xorshift64*): small, and the same everywhere for a seed.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
@@ -38,6 +40,43 @@ pub struct Mutator {
     dictionary: &'static [&'static str],
 }
 
+/// Where JSON values are in a text, as far as it is JSON.
+fn values(bytes: &[u8]) -> Vec<Range<usize>> {
+    let mut spans = Vec::new();
+    let mut open = Vec::new();
+    let mut place = 0;
+    while let Some(&byte) = bytes.get(place) {
+        let start = place;
+        place += 1;
+        match byte {
+            b'[' | b'{' => open.push(start),
+            b']' | b'}' => spans.extend(open.pop().map(|start| start..place)),
+            b'"' => {
+                while let Some(&byte) = bytes.get(place) {
+                    place += 1;
+                    match byte {
+                        b'\\' => place += 1,
+                        b'"' => break,
+                        _ => {}
+                    }
+                }
+                place = place.min(bytes.len());
+                spans.push(start..place);
+            }
+            b'-' | b'0'..=b'9' | b'a'..=b'z' => {
+                let more = bytes
+                    .iter()
+                    .skip(place)
+                    .take_while(|byte| matches!(byte, b'+' | b'-' | b'.' | b'0'..=b'9' | b'a'..=b'z'));
+                place += more.count();
+                spans.push(start..place);
+            }
+            _ => {}
+        }
+    }
+    spans
+}
+
 /// Inputs are not grown beyond this.
 const MAX_BYTES: usize = 64 * 1024;
 
@@ -51,7 +90,11 @@ impl Mutator {
     pub fn mutant(&mut self, pool: &[Vec<u8>]) -> Vec<u8> {
         let mut bytes = self.random.pick(pool).cloned().unwrap_or_default();
         for _ in 0..=self.random.below(6) {
-            self.change(&mut bytes, pool);
+            if self.random.below(2) == 0 {
+                self.change_value(&mut bytes, pool);
+            } else {
+                self.change(&mut bytes, pool);
+            }
         }
         bytes.truncate(MAX_BYTES);
         bytes
@@ -111,6 +154,33 @@ impl Mutator {
                 let from = self.random.below(other.len() + 1);
                 let part = other.get(from..(from + self.length()).min(other.len())).unwrap_or_default().to_vec();
                 bytes.splice(place..place, part);
+            }
+        }
+    }
+
+    /// Changes one JSON value for another, or removes or repeats it, so that what was well-formed mostly stays so.
+    fn change_value(&mut self, bytes: &mut Vec<u8>, pool: &[Vec<u8>]) {
+        let spans = values(bytes);
+        let Some(span) = self.random.pick(&spans).cloned() else { return };
+        let followed = bytes.get(span.end) == Some(&b',');
+        match self.random.below(6) {
+            0 => drop(bytes.drain(span.start..span.end + usize::from(followed))),
+            1 => {
+                let mut copy = bytes.get(span.clone()).unwrap_or_default().to_vec();
+                copy.push(b',');
+                bytes.splice(span.start..span.start, copy);
+            }
+            2 => {
+                let word = self.random.pick(self.dictionary).copied().unwrap_or_default();
+                bytes.splice(span, word.bytes());
+            }
+            choice => {
+                let other =
+                    if choice == 3 { &bytes[..] } else { self.random.pick(pool).map_or(&[][..], Vec::as_slice) };
+                let others = values(other);
+                let part =
+                    self.random.pick(&others).and_then(|part| other.get(part.clone())).unwrap_or_default().to_vec();
+                bytes.splice(span, part);
             }
         }
     }
