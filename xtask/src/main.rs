@@ -3,6 +3,7 @@
 mod commands;
 mod process;
 mod project;
+mod serving;
 mod step;
 mod tools;
 

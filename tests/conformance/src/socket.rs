@@ -1,13 +1,15 @@
 //! A WebSocket as a client uses it.
 
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderName};
+
 use serde_json::{Value, json};
-use tungstenite::client::IntoClientRequest as _;
-use tungstenite::client::client_with_config;
-use tungstenite::protocol::WebSocketConfig;
+use tungstenite::handshake::client::generate_key;
 use tungstenite::protocol::frame::CloseFrame;
+use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
 
 use crate::client::{Answer, Client};
@@ -31,24 +33,34 @@ impl Socket {
     }
 
     /// Opens any path with any headers.
-    pub fn try_open_path(client: &Client, path: &str, headers: &[(&'static str, &str)]) -> Result<Self, Answer> {
-        let address = client.base.trim_start_matches("http://").to_owned();
-        let mut request = format!("ws://{address}{path}").into_client_request().expect("request");
-        for (name, value) in headers {
-            request.headers_mut().insert(*name, value.parse().expect("header value"));
-        }
-        let stream = TcpStream::connect(&address).expect("server listens");
+    pub fn try_open_path(client: &Client, path: &str, headers: &[(&str, &str)]) -> Result<Self, Answer> {
+        let address = client.base.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(address).expect("server listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
         stream.set_nodelay(true).expect("nodelay");
-        let config = WebSocketConfig::default().max_message_size(Some(1 << 30)).max_frame_size(Some(1 << 30));
-        match client_with_config(request, stream, Some(config)) {
-            Ok((ws, _response)) => Ok(Self { ws }),
-            Err(tungstenite::HandshakeError::Failure(Error::Http(response))) => {
-                let (parts, body) = response.into_parts();
-                Err(Answer { status: parts.status.as_u16(), headers: parts.headers, bytes: body.unwrap_or_default() })
-            }
-            Err(other) => panic!("upgrade: {other}"),
+        let mut request = format!(
+            "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: {}\r\n",
+            generate_key()
+        );
+        for (name, value) in headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
         }
+        request.push_str("\r\n");
+        stream.write_all(request.as_bytes()).expect("request is sent");
+        let (status, head, rest) = read_head(&mut stream);
+        if status == 101 {
+            let config = WebSocketConfig::default().max_message_size(Some(1 << 30)).max_frame_size(Some(1 << 30));
+            return Ok(Self { ws: WebSocket::from_partially_read(stream, rest, Role::Client, Some(config)) });
+        }
+        let mut bytes = rest;
+        let length = head.get("content-length").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok()).unwrap_or(0);
+        while bytes.len() < length {
+            let mut part = [0_u8; 4096];
+            let got = stream.read(&mut part).expect("body arrives");
+            assert!(got > 0, "body is cut off");
+            bytes.extend_from_slice(&part[..got]);
+        }
+        Err(Answer { status, headers: head, bytes })
     }
 
     /// Opens a socket that must be accepted, and swallows the `online-users` that follow.
@@ -135,4 +147,27 @@ impl Socket {
             }
         }
     }
+}
+
+/// Status, headers and what came behind them.
+fn read_head(stream: &mut TcpStream) -> (u16, HeaderMap, Vec<u8>) {
+    let mut raw = Vec::new();
+    let end = loop {
+        if let Some(end) = raw.windows(4).position(|w| w == b"\r\n\r\n") {
+            break end;
+        }
+        let mut part = [0_u8; 4096];
+        let got = stream.read(&mut part).expect("an answer arrives");
+        assert!(got > 0, "closed without an answer");
+        raw.extend_from_slice(&part[..got]);
+    };
+    let text = String::from_utf8_lossy(&raw[..end]).into_owned();
+    let mut lines = text.split("\r\n");
+    let status = lines.next().and_then(|l| l.split(' ').nth(1)).and_then(|s| s.parse().ok()).expect("status line");
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        let (name, value) = line.split_once(':').expect("header line");
+        headers.append(name.parse::<HeaderName>().expect("header name"), value.trim().parse().expect("header value"));
+    }
+    (status, headers, raw.split_off(end + 4))
 }
