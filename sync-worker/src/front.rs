@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use sync_http::platform::{Failure, Platform};
-use sync_http::report::Event;
+use sync_http::report::{Event, Trace};
 use uuid::Uuid;
 use worker::{Context, Delay, Env, Fetcher};
 
@@ -89,6 +89,12 @@ impl Platform for Front {
 
     fn report(&self, event: &Event<'_>) {
         if let Some(rest) = reporter::report(self.isolate.sentry.as_ref(), event) {
+            self.context.wait_until(rest);
+        }
+    }
+
+    fn trace(&self, trace: &Trace<'_>) {
+        if let Some(rest) = reporter::trace(self.isolate.sentry.as_ref(), trace) {
             self.context.wait_until(rest);
         }
     }

@@ -42,6 +42,19 @@ struct Host {
     isolate: Rc<Isolate>,
     graph: SharedGraph<DurableSql>,
     memory: GraphState,
+    /// Users by socket, read from the attachments once: every message asks for its sender.
+    users: RefCell<Vec<(WebSocket, Option<PresenceUser>)>>,
+}
+
+impl Host {
+    fn forget(&self, gone: &WebSocket) {
+        self.users.borrow_mut().retain(|(socket, _)| socket != gone);
+    }
+
+    fn remember(&self, socket: &WebSocket, user: Option<PresenceUser>) {
+        self.forget(socket);
+        self.users.borrow_mut().push((socket.clone(), user));
+    }
 }
 
 impl DurableObject for SyncDO {
@@ -53,7 +66,7 @@ impl DurableObject for SyncDO {
         let host = isolate(&env).map(|isolate| {
             let graph = Graph::new(DurableSql::new(&state), now_ms, Options::default());
             let memory = GraphState::new(isolate.service.settings.clone(), state.id().name());
-            Host { state, env, isolate, graph: Rc::new(RefCell::new(graph)), memory }
+            Host { state, env, isolate, graph: Rc::new(RefCell::new(graph)), memory, users: RefCell::default() }
         });
         Self { host }
     }
@@ -78,6 +91,7 @@ impl DurableObject for SyncDO {
     async fn websocket_close(&self, socket: WebSocket, code: usize, reason: String, _was_clean: bool) -> Result<()> {
         if let Some(host) = &self.host {
             sockets::on_close(host, &socket, u16::try_from(code).unwrap_or_default(), &reason);
+            host.forget(&socket);
         }
         Ok(())
     }
@@ -85,6 +99,7 @@ impl DurableObject for SyncDO {
     async fn websocket_error(&self, socket: WebSocket, error: Error) -> Result<()> {
         if let Some(host) = &self.host {
             sockets::on_error(host, &host.memory, &socket, &error.to_string());
+            host.forget(&socket);
         }
         Ok(())
     }
@@ -138,13 +153,19 @@ impl GraphHost for Host {
     }
 
     fn user(&self, socket: &WebSocket) -> Option<PresenceUser> {
-        // An attachment that cannot be read is that of a socket without a user.
-        socket.deserialize_attachment::<Attachment>().ok().flatten()?.user
+        let known = self.users.borrow().iter().find(|(known, _)| known == socket).map(|(_, user)| user.clone());
+        known.unwrap_or_else(|| {
+            // An attachment that cannot be read is that of a socket without a user.
+            let user = socket.deserialize_attachment::<Attachment>().ok().flatten().and_then(|kept| kept.user);
+            self.remember(socket, user.clone());
+            user
+        })
     }
 
     fn keep(&self, socket: &WebSocket, user: &PresenceUser) {
         // Refused only above 16 KiB, which the limits on tokens and messages exclude.
         let _ = socket.serialize_attachment(Attachment { user: Some(user.clone()) });
+        self.remember(socket, Some(user.clone()));
     }
 
     fn send(&self, socket: &WebSocket, text: &str) {

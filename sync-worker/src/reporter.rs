@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use sync_http::report::{Event, Level};
+use sync_http::report::{Event, Level, Trace};
 use sync_http::sentry::{Envelope, Sentry};
 use worker::js_sys::global;
 use worker::wasm_bindgen::prelude::*;
@@ -31,12 +31,18 @@ pub fn report(sentry: Option<&Sentry>, event: &Event<'_>) -> Option<impl Future<
         Level::Warning => worker::console_warn!("{line}"),
         Level::Error => worker::console_error!("{line}"),
     }
-    let envelope = sentry?.envelope(event, random_uuid(), now_ms())?;
-    Some(async move {
-        if send(&envelope).await.is_err() {
-            worker::console_warn!("{{\"level\":\"warning\",\"event\":\"sentry-unreachable\"}}");
-        }
-    })
+    Some(deliver(sentry?.envelope(event, random_uuid(), now_ms())?))
+}
+
+/// Reports an answered request, if it is one of the sample.
+pub fn trace(sentry: Option<&Sentry>, trace: &Trace<'_>) -> Option<impl Future<Output = ()> + 'static> {
+    Some(deliver(sentry?.transaction(trace, random_uuid())?))
+}
+
+async fn deliver(envelope: Envelope) {
+    if send(&envelope).await.is_err() {
+        worker::console_warn!("{{\"level\":\"warning\",\"event\":\"sentry-unreachable\"}}");
+    }
 }
 
 async fn send(envelope: &Envelope) -> Result<(), JsValue> {

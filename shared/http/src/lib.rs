@@ -29,7 +29,7 @@ use http::{Request, Response};
 
 use error::Error;
 use platform::Platform;
-use report::{Event, Level};
+use report::{Event, Level, Trace};
 use route::Target;
 use service::Service;
 
@@ -39,13 +39,19 @@ pub async fn handle<P: Platform>(
     service: &Service<P::Keys>,
     mut request: Request<P::Body>,
 ) -> Response<P::Body> {
-    match dispatch(platform, service, &mut request).await {
+    let started_ms = platform.now_ms();
+    let method = request.method().clone();
+    let route = route::pattern(&method, request.uri().path());
+    let response = match dispatch(platform, service, &mut request).await {
         Ok(response) => response,
         Err(error) => {
             body::drain(request.body_mut()).await;
-            refuse(&error, platform.random_uuid(), |event| platform.report(event))
+            refuse(&error, platform.random_uuid(), |event| platform.report(&Event { route: Some(route), ..*event }))
         }
-    }
+    };
+    let (status, ended_ms) = (response.status().as_u16(), platform.now_ms());
+    platform.trace(&Trace { method: method.as_str(), route, status, started_ms, ended_ms });
+    response
 }
 
 async fn dispatch<P: Platform>(

@@ -7,7 +7,7 @@ use http::{Request, Response};
 use index::Database;
 use uuid::Uuid;
 
-use crate::report::Event;
+use crate::report::{Event, Trace};
 
 /// Something outside the server failed: a store, a service, another object. The text is for logs, never for clients.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -140,4 +140,7 @@ pub trait Platform {
 
     /// Logs an event and, where that is configured, reports it. Never waits, never fails.
     fn report(&self, event: &Event<'_>);
+
+    /// Reports an answered request where that is configured. Never waits, never fails.
+    fn trace(&self, trace: &Trace<'_>);
 }

@@ -15,6 +15,21 @@ pub enum Level {
     Error,
 }
 
+/// A request that was answered, for performance monitoring.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Trace<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The route, as its pattern.
+    pub route: &'static str,
+    /// The answer's status.
+    pub status: u16,
+    /// Milliseconds since the epoch.
+    pub started_ms: i64,
+    /// Milliseconds since the epoch.
+    pub ended_ms: i64,
+}
+
 /// One event.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Event<'a> {

@@ -44,6 +44,23 @@ pub fn target<'a>(method: &Method, path: &'a str) -> Target<'a> {
     }
 }
 
+/// The pattern of the route that a request goes to, for logs: paths hold ids and names.
+pub fn pattern(method: &Method, path: &str) -> &'static str {
+    match target(method, path) {
+        Target::Health => "/health",
+        Target::Index => index_route(method, path).map_or("unmatched", |found| found.pattern),
+        Target::Agents => "/:agents",
+        Target::Asset(_) => "/assets/:graph-id/:file",
+        Target::Preflight => "preflight",
+        Target::Graph(rest) => {
+            let (_, tail) = graph_path(rest);
+            let found = GRAPH_ROUTES.iter().find(|(wanted, path, _)| wanted == method && *path == tail);
+            found.map_or("/sync/:graph-id", |(_, path, _)| path)
+        }
+        Target::None => "unmatched",
+    }
+}
+
 /// A route of the index (sync.md 4).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum IndexRoute {
@@ -224,6 +241,24 @@ mod tests {
         ] {
             assert_eq!(target(method, path), expected, "{method} {path}");
         }
+    }
+
+    #[test]
+    fn patterns_hold_no_values() {
+        let get = Method::GET;
+        for (path, expected) in [
+            ("/health", "/health"),
+            ("/graphs/secret/members", "/graphs/:graph-id/members"),
+            ("/graphs/secret", "unmatched"),
+            ("/assets/secret/a.png", "/assets/:graph-id/:file"),
+            ("/sync/secret/pull", "/pull"),
+            ("/sync/secret", "/sync/:graph-id"),
+            ("/auth/secret", "/:agents"),
+            ("/secret", "unmatched"),
+        ] {
+            assert_eq!(pattern(&get, path), expected, "{path}");
+        }
+        assert_eq!(pattern(&Method::OPTIONS, "/sync/secret"), "preflight");
     }
 
     #[test]

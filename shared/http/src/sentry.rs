@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::report::{Event, Level};
+use crate::report::{Event, Level, Trace};
 
 /// Where events go and what they say about their origin.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,6 +12,8 @@ pub struct Sentry {
     key: String,
     release: Option<String>,
     environment: Option<String>,
+    /// The share of requests that are reported as transactions.
+    sample_rate: f64,
 }
 
 /// One request that delivers an event.
@@ -31,7 +33,14 @@ impl Sentry {
         let lookup = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
         let dsn = lookup("SENTRY_DSN")?;
         let (url, key) = endpoint(&dsn)?;
-        Some(Self { url, key, release: lookup("SENTRY_RELEASE"), environment: lookup("SENTRY_ENVIRONMENT") })
+        let sample_rate = lookup("SENTRY_TRACES_SAMPLE_RATE").and_then(|rate| rate.trim().parse().ok());
+        Some(Self {
+            url,
+            key,
+            release: lookup("SENTRY_RELEASE"),
+            environment: lookup("SENTRY_ENVIRONMENT"),
+            sample_rate: sample_rate.filter(|rate| (0.0..=1.0).contains(rate)).unwrap_or(0.0),
+        })
     }
 
     /// The request that delivers an event; none for events that are not worth one.
@@ -39,32 +48,61 @@ impl Sentry {
         if event.level != Level::Error {
             return None;
         }
-        let id = id.simple().to_string();
         let tags: serde_json::Map<String, Value> =
             [("route", event.route), ("graph-id", event.graph_id), ("correlation-id", event.correlation_id)]
                 .into_iter()
                 .filter_map(|(name, value)| Some((name.to_owned(), value?.into())))
                 .collect();
-        let mut item = json!({
-            "event_id": id,
+        let item = json!({
             "timestamp": seconds(now_ms),
-            "platform": "native",
             "level": "error",
             "logger": "logseq-sync",
             "tags": tags,
             "exception": { "values": [{ "type": event.event, "value": event.error.unwrap_or_default() }] },
         });
-        for (name, value) in [("release", &self.release), ("environment", &self.environment)] {
-            if let (Some(fields), Some(value)) = (item.as_object_mut(), value) {
-                fields.insert(name.to_owned(), value.as_str().into());
+        Some(self.envelope_of("event", item, id))
+    }
+
+    /// The request that reports an answered request as a transaction, if it is one of the sample.
+    pub fn transaction(&self, trace: &Trace<'_>, id: Uuid) -> Option<Envelope> {
+        // The first four bytes of a random UUID are random.
+        let (draw, ..) = id.as_fields();
+        if f64::from(draw) / 4_294_967_296.0 >= self.sample_rate {
+            return None;
+        }
+        let trace_id = id.simple().to_string();
+        let span_id = trace_id.get(16..).unwrap_or_default();
+        let item = json!({
+            "type": "transaction",
+            "transaction": format!("{} {}", trace.method, trace.route),
+            "start_timestamp": seconds(trace.started_ms),
+            "timestamp": seconds(trace.ended_ms),
+            "contexts": { "trace": {
+                "trace_id": trace_id, "span_id": span_id, "op": "http.server",
+                "status": if trace.status < 500 { "ok" } else { "internal_error" },
+                "data": { "http.response.status_code": trace.status },
+            } },
+        });
+        Some(self.envelope_of("transaction", item, id))
+    }
+
+    fn envelope_of(&self, kind: &str, mut item: Value, id: Uuid) -> Envelope {
+        let id = id.simple().to_string();
+        let header = json!({ "event_id": id });
+        if let Some(fields) = item.as_object_mut() {
+            fields.insert("event_id".into(), id.into());
+            fields.insert("platform".into(), "native".into());
+            for (name, value) in [("release", &self.release), ("environment", &self.environment)] {
+                if let Some(value) = value {
+                    fields.insert(name.into(), value.as_str().into());
+                }
             }
         }
-        let header = json!({ "event_id": id });
-        Some(Envelope {
+        Envelope {
             url: self.url.clone(),
             auth: format!("Sentry sentry_version=7, sentry_client=logseq-workers/1, sentry_key={}", self.key),
-            body: format!("{header}\n{{\"type\":\"event\"}}\n{item}\n"),
-        })
+            body: format!("{header}\n{{\"type\":\"{kind}\"}}\n{item}\n"),
+        }
     }
 }
 
@@ -90,8 +128,13 @@ mod tests {
     use super::*;
 
     fn settings(dsn: &str) -> Option<Sentry> {
+        with_rate(dsn, "")
+    }
+
+    fn with_rate(dsn: &str, rate: &str) -> Option<Sentry> {
         Sentry::from_lookup(|name| match name {
             "SENTRY_DSN" => Some(dsn.to_owned()),
+            "SENTRY_TRACES_SAMPLE_RATE" => Some(rate.to_owned()),
             "SENTRY_ENVIRONMENT" => Some("staging".to_owned()),
             _ => None,
         })
@@ -111,6 +154,22 @@ mod tests {
         ] {
             assert_eq!(settings(dsn).map(|sentry| sentry.url).as_deref(), expected, "{dsn}");
         }
+    }
+
+    #[test]
+    fn requests_are_sampled() {
+        let trace = Trace { method: "GET", route: "/pull", status: 200, started_ms: 1_000, ended_ms: 1_250 };
+        let low = Uuid::from_u128(0x1999_0000_0000_4000_8000_0000_0000_0001);
+        let high = Uuid::from_u128(0x199b_0000_0000_4000_8000_0000_0000_0001);
+        let sampled = |rate: &str, id| with_rate("https://abc@host/1", rate).unwrap().transaction(&trace, id);
+        assert!(sampled("0.1", low).is_some() && sampled("0.1", high).is_none());
+        for rate in ["", "0", "1.5", "-1", "often", "NaN"] {
+            assert_eq!(sampled(rate, low), None, "{rate}");
+        }
+        let body = sampled("1", high).unwrap().body;
+        let lines: Vec<Value> = body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((&lines[1]["type"], &lines[2]["transaction"]), (&json!("transaction"), &json!("GET /pull")));
+        assert_eq!(lines[2]["contexts"]["trace"]["span_id"].as_str().unwrap().len(), 16);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use protocol::PresenceUser;
 use serde_json::Value;
 use sync_http::graph_routes::{self, GraphHost, GraphState, SharedGraph, sockets};
 use sync_http::platform::{Asset, AssetMeta, AssetStore, Body, Failure, Platform, PutError, Size, Source};
-use sync_http::report::Event;
+use sync_http::report::{Event, Trace};
 use sync_http::service::{Service, Settings};
 use uuid::Uuid;
 
@@ -277,6 +277,7 @@ pub(crate) struct World {
     pub(crate) time: Time,
     pub(crate) events: Rc<RefCell<Vec<Value>>>,
     pub(crate) service: Service<NoKeys>,
+    traces: Cell<usize>,
     uuids: Cell<u128>,
 }
 
@@ -312,6 +313,7 @@ impl World {
             events: Rc::default(),
             service: Service::new(settings(extra), NoKeys(time.clone())),
             time,
+            traces: Cell::default(),
             uuids: Cell::new(1),
         }
     }
@@ -338,7 +340,9 @@ impl World {
     /// Sends a request and checks what holds for every answer.
     pub(crate) fn send(&self, request: Request<TestBody>) -> Answer {
         let line = format!("{} {}", request.method(), request.uri());
+        let traces = self.traces.get();
         let response = block_on(sync_http::handle(self, &self.service, request));
+        assert_eq!(self.traces.get(), traces + 1, "{line}");
         let (parts, body) = response.into_parts();
         let bytes = body.bytes().unwrap_or_else(|failure| panic!("{line}: {failure}"));
         let answer = Answer { status: parts.status.as_u16(), headers: parts.headers, bytes };
@@ -498,6 +502,11 @@ impl Platform for World {
 
     async fn sleep_ms(&self, ms: u32) {
         self.slept_ms.set(self.slept_ms.get() + u64::from(ms));
+    }
+
+    fn trace(&self, trace: &Trace<'_>) {
+        assert!(!trace.route.contains('?') && trace.started_ms <= trace.ended_ms, "{trace:?}");
+        self.traces.set(self.traces.get() + 1);
     }
 
     fn random_uuid(&self) -> Uuid {
