@@ -414,8 +414,8 @@ fn uuid<'a, 't>(rep: &'t str, text: &impl Fn(&'t str) -> Text<'a>) -> Token<'a> 
     {
         return Token::Uuid(uuid);
     }
-    let lower = rep.chars().any(char::is_uppercase);
-    let rep = if lower { Text::Shared(rep.to_lowercase().into()) } else { text(rep) };
+    let lower = rep.to_lowercase();
+    let rep = if lower == rep { text(rep) } else { Text::Shared(lower.into()) };
     Token::Scalar { tag: 'u', rep: Cached::new(rep) }
 }
 
