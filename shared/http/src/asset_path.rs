@@ -1,5 +1,8 @@
 //! The grammar of asset paths (sync.md 6). Nothing is decoded: the key is made of the path as it was sent.
 
+/// Bytes of a key at most: what object stores take.
+const KEY_BYTES: usize = 1024;
+
 /// A parsed asset path.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct AssetPath<'a> {
@@ -16,7 +19,7 @@ impl<'a> AssetPath<'a> {
     pub fn parse(rest: &'a str) -> Option<Self> {
         let (graph_id, file) = rest.split_once('/')?;
         let (asset, extension) = file.rsplit_once('.')?;
-        let whole = !graph_id.is_empty() && !asset.is_empty() && !extension.is_empty();
+        let whole = !graph_id.is_empty() && !asset.is_empty() && !extension.is_empty() && rest.len() <= KEY_BYTES;
         whole.then_some(Self { graph_id, asset, extension })
     }
 
@@ -78,6 +81,13 @@ mod tests {
             let parsed = AssetPath::parse(rest).map(|path| (path.graph_id, path.asset, path.extension));
             assert_eq!(parsed, expected, "{rest}");
         }
+    }
+
+    #[test]
+    fn keys_are_no_longer_than_a_store_takes() {
+        let path = format!("g/{}.png", "a".repeat(1018));
+        assert_eq!(AssetPath::parse(&path).unwrap().key().len(), 1024);
+        assert_eq!(AssetPath::parse(&path.replace("g/", "g/a")), None);
     }
 
     #[test]
