@@ -82,12 +82,13 @@ mod armed {
         FIRED.set(false);
     }
 
-    /// Lets this thread live.
+    /// Lets this thread live, and forgets that it died.
     pub fn disarm() {
         ARMED.set(None);
+        FIRED.set(false);
     }
 
-    /// Whether the armed point was reached; it then is no longer armed.
+    /// Whether the point armed last was reached; it then is no longer armed.
     pub fn fired() -> bool {
         FIRED.get()
     }

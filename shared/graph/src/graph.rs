@@ -27,11 +27,13 @@ const MAX_ATTRS: usize = 100_000;
 pub struct Options {
     /// Memory for clean tree nodes, in bytes (datascript.md 13.3).
     pub cache_bytes: usize,
+    /// Content of the rows of one export frame, in bytes (D-31).
+    pub frame_bytes: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { cache_bytes: 24 << 20 }
+        Self { cache_bytes: 24 << 20, frame_bytes: 1 << 20 }
     }
 }
 
@@ -173,14 +175,17 @@ impl<S: Sql + 'static> Graph<S> {
         if self.is_uploading()? {
             return Err(Error::NotReady);
         }
-        self.exports.begin(&*self.sql, encoding)
+        self.exports.begin(&*self.sql, encoding, self.options.frame_bytes)
     }
 
     /// The next bytes of an export, about a megabyte; `None` at its end.
     ///
     /// # Errors
-    /// [`Error::Replaced`] when the graph was wiped under it: the stream must break off.
+    /// [`Error::Replaced`] when the graph was wiped under it, or the export is another graph's: the stream must break off.
     pub fn next_chunk(&mut self, export: &mut Export) -> Result<Option<Vec<u8>>> {
+        if !self.exports.covers(export) {
+            return Err(Error::Replaced);
+        }
         export.next(&*self.sql)
     }
 

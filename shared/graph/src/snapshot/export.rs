@@ -17,9 +17,6 @@ use crate::error::{Error, Result};
 use crate::sql::{Sql, SqlError};
 use crate::store::kvs::{self, StoredRow};
 
-/// Content of the rows of one frame (D-31).
-const FRAME_BYTES: usize = 1 << 20;
-
 /// How the bytes of an export are packed.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Encoding {
@@ -46,9 +43,10 @@ struct Shared {
     cursor: Cell<i64>,
     /// Greatest address at the start.
     end: i64,
+    /// Content of the rows of one frame, in bytes.
+    frame_bytes: usize,
     /// Whether any row was saved.
     saved: Cell<bool>,
-    replaced: Cell<bool>,
 }
 
 impl Export {
@@ -57,12 +55,9 @@ impl Export {
         self.rows
     }
 
-    /// The next piece of the stream, never empty; `None` at its end.
+    /// The next piece of the stream, never empty; `None` at its end. Rows must have been saved for it all along.
     pub(crate) fn next(&mut self, sql: &impl Sql) -> Result<Option<Vec<u8>>> {
         loop {
-            if self.shared.replaced.get() {
-                return Err(Error::Replaced);
-            }
             if self.done {
                 let rest = self.gzip.take().map(GzEncoder::finish).transpose().map_err(packing)?;
                 return Ok(rest.filter(|rest| !rest.is_empty()));
@@ -97,11 +92,11 @@ impl Shared {
     /// The next rows as they were at the start, and whether they are the last.
     fn page(&self, sql: &impl Sql) -> Result<(Vec<StoredRow>, bool), SqlError> {
         let after = self.cursor.get();
-        let (mut live, mut complete) = kvs::page(sql, after, self.end, FRAME_BYTES)?;
+        let (mut live, mut complete) = kvs::page(sql, after, self.end, self.frame_bytes)?;
         if !self.saved.get() {
             return Ok((live, complete));
         }
-        let (mut saved, saved_complete) = kvs::saved_page(sql, self.id, after, FRAME_BYTES)?;
+        let (mut saved, saved_complete) = kvs::saved_page(sql, self.id, after, self.frame_bytes)?;
         // Each list says nothing about addresses beyond its last row, unless it is complete.
         let horizon = |rows: &[StoredRow], complete: bool| {
             if complete { i64::MAX } else { rows.last().map_or(after, |row| row.addr) }
@@ -124,14 +119,14 @@ pub(crate) struct RunningExports {
 }
 
 impl RunningExports {
-    pub(crate) fn begin(&mut self, sql: &impl Sql, encoding: Encoding) -> Result<Export> {
+    pub(crate) fn begin(&mut self, sql: &impl Sql, encoding: Encoding, frame_bytes: usize) -> Result<Export> {
         self.last_id += 1;
         let shared = Rc::new(Shared {
             id: self.last_id,
             cursor: Cell::new(-1),
             end: kvs::greatest_addr(sql)?.unwrap_or(-1),
+            frame_bytes,
             saved: Cell::new(false),
-            replaced: Cell::new(false),
         });
         let gzip = match encoding {
             Encoding::Identity => None,
@@ -140,6 +135,11 @@ impl RunningExports {
         let rows = kvs::count(sql)?;
         self.running.push(Rc::downgrade(&shared));
         Ok(Export { shared, gzip, rows, done: false })
+    }
+
+    /// Whether rows are being saved for that export: it began here and the graph was not replaced since.
+    pub(crate) fn covers(&self, export: &Export) -> bool {
+        self.running.iter().any(|running| running.as_ptr() == Rc::as_ptr(&export.shared))
     }
 
     /// Whether a commit has anything to do here.
@@ -174,8 +174,6 @@ impl RunningExports {
 
     /// The graph is replaced: running exports end with an error. Their saved rows are the caller's to drop.
     pub(crate) fn replace(&mut self) {
-        for export in self.running.drain(..).filter_map(|export| export.upgrade()) {
-            export.replaced.set(true);
-        }
+        self.running.clear();
     }
 }

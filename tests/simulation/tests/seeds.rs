@@ -1,0 +1,11 @@
+//! The seeds of the test command: 1,000, or as many as `SIMULATION_SEEDS` says.
+
+#[test]
+fn all_seeds_agree() {
+    let seeds = std::env::var("SIMULATION_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1000);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    match simulation::run_all(0..seeds, threads, false) {
+        Ok(stats) => println!("{stats}"),
+        Err(failure) => panic!("{failure}"),
+    }
+}
