@@ -197,4 +197,27 @@ mod tests {
         assert!(decode_leaf(&row(content, Some("[5,6]")), &attrs).is_err());
         assert_eq!(decode_inner(&row(content, Some(" [5, 6] ")), &attrs).unwrap().slots.len(), 2);
     }
+
+    #[test]
+    fn no_mutation_of_a_row_panics() {
+        let attrs = Attrs::new(&[]);
+        let content = "[\"^ \",\"~:keys\",[[1,\"~:block/title\",\"~~a\\n\",536870913],[2,\"^1\",[\"~#set\",[1,null]],7],\
+                       [3,\"~:k\",[\"^ \",\"~i1\",1.5],-1],[4,\"^1\",\"~u66b8d8f0-0000-4000-8000-000000000001\",1]]]";
+        assert_eq!(decode_leaf(&row(content, None), &attrs).unwrap().len(), 4);
+        let mut rng = crate::testing::Rng(5);
+        for _ in 0..20_000 {
+            let mut bytes = content.as_bytes().to_vec();
+            for _ in 0..=rng.below(3) {
+                let at = rng.below(bytes.len());
+                match rng.below(3) {
+                    0 => bytes[at] = b"[]\",^~:#-0159 {}nt\\"[rng.below(19)],
+                    1 => drop(bytes.remove(at)),
+                    _ => bytes.insert(at, bytes[rng.below(bytes.len())]),
+                }
+            }
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            let _ = decode_leaf(&row(&text, None), &attrs);
+            let _ = decode_inner(&row(content, Some(&text)), &attrs);
+        }
+    }
 }

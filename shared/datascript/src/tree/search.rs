@@ -14,6 +14,9 @@ use crate::nodes::{Keep, Nodes};
 /// The first place whose datom is not less than the probe.
 #[inline]
 pub(super) fn lower_bound<O: Order>(leaf: &Leaf, probe: &impl Probe, ranks: &Ranks) -> usize {
+    if O::IS_APPENDED && leaf.last().is_some_and(|key| O::compare(key, probe, ranks) == Ordering::Less) {
+        return leaf.len();
+    }
     leaf.partition_point(|key| O::compare(key, probe, ranks) == Ordering::Less)
 }
 
