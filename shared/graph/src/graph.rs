@@ -124,7 +124,8 @@ impl<S: Sql + 'static> Graph<S> {
     /// Starts a pull of the transactions after `since`.
     pub fn pull(&mut self, since: i64) -> Result<Pull> {
         let position = self.position()?;
-        Ok(Pull { last: since, position, writer: None, generation: self.generation, ended: false })
+        // Nothing lies beyond the counter, and a number that no database takes for an integer must not reach it.
+        Ok(Pull { last: since.min(position.t), position, writer: None, generation: self.generation, ended: false })
     }
 
     /// Appends the next piece of a pull, about a megabyte, to `out`. False: there was no more.

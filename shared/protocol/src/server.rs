@@ -108,8 +108,9 @@ pub struct Reject {
     pub success_tx_ids: Vec<Uuid>,
     /// The entry that failed, if it had an id.
     pub failed_tx_id: Option<Uuid>,
-    /// Blocks the entry referred to that the server does not hold; empty: the key is left out.
-    pub missing_block_uuids: Vec<Uuid>,
+    /// Blocks the entry referred to that the server does not hold, as it named them: a malformed UUID stays as it is.
+    /// Empty: the key is left out.
+    pub missing_block_uuids: Vec<String>,
     /// The stored checksum now.
     pub checksum: Option<String>,
 }
@@ -195,28 +196,28 @@ impl Reject {
             out.push_str(",\"t\":");
             write::int(out, t);
         }
-        uuids(out, "success-tx-ids", &self.success_tx_ids);
+        list(out, "success-tx-ids", &self.success_tx_ids, |out, id| write::uuid(out, *id));
         if let Some(id) = self.failed_tx_id {
             out.push_str(",\"failed-tx-id\":");
             write::uuid(out, id);
         }
-        uuids(out, "missing-block-uuids", &self.missing_block_uuids);
+        list(out, "missing-block-uuids", &self.missing_block_uuids, |out, text| write::string(out, text));
         write::optional(out, "checksum", self.checksum.as_deref());
         out.push('}');
     }
 }
 
-/// Appends a list of UUIDs as strings (D-19), or nothing when there are none.
-fn uuids(out: &mut String, key: &str, ids: &[Uuid]) {
-    if ids.is_empty() {
+/// Appends a list, or nothing when it is empty.
+fn list<T>(out: &mut String, key: &str, items: &[T], write_item: impl Fn(&mut String, &T)) {
+    if items.is_empty() {
         return;
     }
     out.push_str(",\"");
     out.push_str(key);
     out.push_str("\":");
-    for (i, id) in ids.iter().enumerate() {
+    for (i, item) in items.iter().enumerate() {
         out.push(if i == 0 { '[' } else { ',' });
-        write::uuid(out, *id);
+        write_item(out, item);
     }
     out.push(']');
 }

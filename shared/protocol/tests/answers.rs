@@ -91,7 +91,7 @@ fn rejects() {
         error_detail: Some("a\nb".into()),
         success_tx_ids: vec![id(1), id(2)],
         failed_tx_id: Some(id(0xabc)),
-        missing_block_uuids: vec![id(4)],
+        missing_block_uuids: vec![id(4).to_string()],
         checksum: Some("0f".into()),
         ..Reject::new(RejectReason::DbTransactFailed, Some(3))
     };

@@ -1,9 +1,7 @@
 //! Why an entry fails, as its sender hears it (sync.md 11.3).
 
-use transit::Value;
-use uuid::Uuid;
-
 use crate::rules;
+use transit::Value;
 
 /// A refused entry.
 #[derive(Debug, PartialEq, Eq)]
@@ -11,7 +9,7 @@ pub(super) struct Failure {
     /// For people: no stack, no stored value.
     pub(super) detail: String,
     /// Blocks that the entry refers to and the graph does not hold.
-    pub(super) missing_block_uuids: Vec<Uuid>,
+    pub(super) missing_block_uuids: Vec<String>,
 }
 
 impl Failure {
@@ -37,10 +35,14 @@ impl Failure {
     }
 }
 
-/// The uuid of a reference `[:block/uuid uuid]`.
-fn missing_block(reference: &Value) -> Option<Uuid> {
+/// The uuid's text of a reference `[:block/uuid uuid]`.
+fn missing_block(reference: &Value) -> Option<String> {
     match reference.as_seq()? {
-        [attr, uuid] if attr.as_keyword()?.as_str() == "block/uuid" => uuid.as_uuid(),
+        [attr, uuid] if attr.is_keyword("block/uuid") => match uuid {
+            Value::Uuid(uuid) => Some(uuid.to_string()),
+            Value::Scalar(malformed) if malformed.tag == 'u' => Some(malformed.rep.to_string()),
+            _ => None,
+        },
         _ => None,
     }
 }

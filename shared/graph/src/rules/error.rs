@@ -12,6 +12,9 @@ pub enum Error {
     /// The database could not be read, or refused the transaction data.
     #[error(transparent)]
     Db(#[from] datascript::Error),
+    /// An item is neither operation nor map, and not one of those that do no harm.
+    #[error("Bad item in transaction data, expected a vector or a map")]
+    Item,
     /// A page was moved below something that is no page (sync.md 11.6 rule 1).
     #[error("Page can't have block as parent")]
     PageParent,

@@ -7,7 +7,7 @@ use super::facts::Known;
 use super::item::{get, resolve, retracted};
 use super::sanitise::retract_entity;
 use super::value_set::dedup;
-use super::{Op, Result, attrs, entity};
+use super::{Error, Op, Result, attrs, entity};
 
 /// Keys of map items that are the client's own business.
 const TEMPORARY_KEYS: [&str; 10] = [
@@ -28,8 +28,12 @@ const TEMPORARY_KEYS: [&str; 10] = [
 ///
 /// # Errors
 ///
-/// Only when the database cannot be read.
+/// [`Error::Item`] for a tagged value, a datom among them: entries are written as operations. Else only when the
+/// database cannot be read.
 pub fn prepare(db: &Db, op: Option<Op>, mut items: Vec<Value>) -> Result<Vec<Value>> {
+    if items.iter().any(|item| matches!(item, Value::Tagged(_))) {
+        return Err(Error::Item);
+    }
     for item in &mut items {
         if let Value::Map(entries) = item
             && let Some(stripped) = strip(entries)

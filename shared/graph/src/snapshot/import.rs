@@ -18,12 +18,17 @@ impl<S: Sql + 'static> Graph<S> {
     ///
     /// # Errors
     /// [`UploadError::MissingBody`] for an empty body with reset (D-37), [`UploadError::ChecksumConflict`] when the
-    /// graph is kept and its checksum is another (D-36).
+    /// graph is kept and its checksum is another (D-36), [`UploadError::Invalid`] for the end of an upload whose rows
+    /// never came.
     pub fn begin_upload(&mut self, query: &UploadQuery<'_>, gzip: bool, has_body: bool) -> Result<Upload, UploadError> {
         if query.reset && !has_body {
             return Err(UploadError::MissingBody);
         }
-        let closed = self.meta()?.uploading || query.reset;
+        let meta = self.meta()?;
+        let (closed, reset_owed) = (meta.uploading || query.reset, meta.reset_owed);
+        if reset_owed && !has_body && query.finished {
+            return Err(UploadError::Invalid);
+        }
         if !query.reset && query.finished {
             self.check_checksum(query.checksum)?;
         }
@@ -33,14 +38,15 @@ impl<S: Sql + 'static> Graph<S> {
             self.upload_epoch += 1;
             kvs::drop_staged(&*self.sql)?;
         }
-        Ok(Upload::new(query, gzip, target, self.upload_epoch))
+        let reset_pending = query.reset || (reset_owed && has_body);
+        Ok(Upload::new(query, gzip, reset_pending, target, self.upload_epoch))
     }
 
     /// Closes the graph for an upload that replaces it, after the index's flag was set (D-29). Other uploads that are
     /// under way fail from now on.
     pub fn close_for_upload(&mut self, upload: &mut Upload) -> Result<(), UploadError> {
         self.ensure_tables()?;
-        meta::set_uploading(&*self.sql, true)?;
+        meta::owe_reset(&*self.sql)?;
         self.forget();
         self.upload_epoch += 1;
         upload.set_epoch(self.upload_epoch);

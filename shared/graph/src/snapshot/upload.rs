@@ -125,9 +125,9 @@ pub(crate) struct Plan {
 pub(crate) type Store<'f> = dyn FnMut(&Plan, &[Row]) -> Result<(), UploadError> + 'f;
 
 impl Upload {
-    pub(crate) fn new(query: &UploadQuery<'_>, gzip: bool, target: Target, epoch: u64) -> Self {
+    pub(crate) fn new(query: &UploadQuery<'_>, gzip: bool, reset_pending: bool, target: Target, epoch: u64) -> Self {
         let plan = Plan {
-            reset_pending: query.reset,
+            reset_pending,
             resets: query.reset,
             finished: query.finished,
             checksum: query.checksum.map(str::to_owned),

@@ -13,6 +13,9 @@ pub(crate) struct Meta {
     pub(crate) checksum: Option<String>,
     /// Whether an upload is under way.
     pub(crate) uploading: bool,
+    /// Whether an upload with reset closed the graph and failed before it had rows to replace the old ones with: they are
+    /// dropped with the first rows that come, and nothing opens the graph with them.
+    pub(crate) reset_owed: bool,
 }
 
 pub(crate) fn load(sql: &impl Sql) -> Result<Meta, SqlError> {
@@ -23,6 +26,7 @@ pub(crate) fn load(sql: &impl Sql) -> Result<Meta, SqlError> {
             Some("t") => meta.t = value.parse().unwrap_or(0),
             Some("checksum") => meta.checksum = Some(value.into_owned()),
             Some("snapshot-uploading?") => meta.uploading = value == "true",
+            Some("snapshot-reset-owed?") => meta.reset_owed = value == "true",
             _ => {}
         }
         Ok(ControlFlow::Continue(()))
@@ -40,6 +44,14 @@ pub(crate) fn advance(sql: &impl Sql, t: i64, checksum: Option<&str>) -> Result<
         ),
         None => sql.execute("INSERT OR REPLACE INTO sync_meta (key, value) VALUES ('t', ?)", &[Param::Text(&t)]),
     }
+}
+
+/// Closes the graph for an upload that will replace its rows. The wipe takes both flags, and sets the first again.
+pub(crate) fn owe_reset(sql: &impl Sql) -> Result<(), SqlError> {
+    sql.execute(
+        "INSERT OR REPLACE INTO sync_meta (key, value) VALUES ('snapshot-uploading?', 'true'), ('snapshot-reset-owed?', 'true')",
+        &[],
+    )
 }
 
 /// Stores the upload flag.

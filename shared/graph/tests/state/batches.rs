@@ -84,6 +84,9 @@ fn a_missing_block_is_named() {
         assert_eq!(heard.others, None);
         assert_eq!(everything(&sql), before);
     }
+    let malformed = json!(["~:db/add", ["~:block/uuid", "~unot-a-uuid"], "~:block/title", "x"]);
+    let heard = batch(&mut graph, 2, &[entry("save-block", None, &[malformed])]);
+    assert_eq!(heard.reply["missing-block-uuids"], json!(["not-a-uuid"]), "as the entry named it");
 }
 
 #[test]
@@ -298,9 +301,19 @@ fn undecodable_entries_fail() {
     let (mut graph, sql) = small();
     let before = everything(&sql);
     let deep = format!("{}{}", "[".repeat(300), "]".repeat(300));
-    for tx in
-        ["", "[", "nonsense", "5", "\"text\"", "[[\"~:db/add\"", &deep, "[[\"~:db/nope\",1]]", "[[\"~:db/add\",1,2,3]]"]
-    {
+    for tx in [
+        "",
+        "[",
+        "nonsense",
+        "5",
+        "\"text\"",
+        "[[\"~:db/add\"",
+        &deep,
+        "[[\"~:db/nope\",1]]",
+        "[[\"~:db/add\",1,2,3]]",
+        r#"[["~#datascript/Datom",[1,"~:block/title","x",5,true]]]"#,
+        r#"[["~#unknown",[1]]]"#,
+    ] {
         let heard = batch(&mut graph, 2, &[json!({ "tx": tx, "outliner-op": "save-block", "tx-id": uuid(4) })]);
         assert_eq!(heard.reply["reason"], "db transact failed", "{tx}: {heard:?}");
         assert_eq!(heard.reply["failed-tx-id"], uuid(4));

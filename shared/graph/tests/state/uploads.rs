@@ -124,6 +124,26 @@ fn broken_bodies_leave_a_replaced_graph_closed_until_a_complete_upload() {
 }
 
 #[test]
+fn a_reset_that_failed_early_is_done_by_the_rows_that_follow() {
+    let (mut graph, sql) = new_graph();
+    let old = [empty_tree(), filler(1_000_004, 1_000_010)].concat();
+    upload(&mut graph, ("true", "true", ""), false, &[&frame(&old)]).unwrap();
+    let failed = upload(&mut graph, ("true", "true", ""), false, &[&[0, 0, 0, 5, 1, 2]]);
+    assert!(matches!(failed, Err(UploadError::Invalid)), "{failed:?}");
+    // Neither an end without rows nor rows without a root open the graph over what it held before.
+    for body in [[].as_slice(), &frame(&filler(50_000_000, 50_000_001))] {
+        let outcome = upload(&mut graph, ("false", "true", ""), false, &[body]);
+        assert!(matches!(outcome, Err(UploadError::Invalid)), "{outcome:?}");
+        graph = open(&sql);
+        assert!(graph.is_uploading().unwrap());
+    }
+    upload(&mut graph, ("false", "true", ""), false, &[&frame(&empty_tree())]).unwrap();
+    assert!(!graph.is_uploading().unwrap());
+    let rows: Vec<i64> = rows_of(&sql).iter().map(|row| row.0).collect();
+    assert_eq!(rows, [0, 1, 1_000_001, 1_000_002, 1_000_003, 50_000_000]);
+}
+
+#[test]
 fn broken_bodies_change_nothing_of_an_open_graph() {
     let (mut graph, sql) = new_graph();
     let rows = [empty_tree(), filler(1_000_004, 1_000_100)].concat();
