@@ -27,7 +27,7 @@ struct Subject {
 impl Subject {
     fn new(file: &Path) -> anyhow::Result<Self> {
         let sql = Rusqlite::open(file, Synchronous::Normal)?;
-        let mut graph = Graph::new(sql, || 1_755_000_000_000, Options { cache_bytes: CACHE_BYTES });
+        let mut graph = Graph::new(sql, || 1_755_000_000_000, Options { cache_bytes: CACHE_BYTES, ..Options::default() });
         upload_initial(&mut graph)?;
         Ok(Self { graph, t: 0, blocks: 0 })
     }
