@@ -90,7 +90,7 @@ async function check(graph) {
   }
   const schema = npmSchema(rows);
   const datoms = current(rows);
-  const db = d.init_db(datoms.map(([e, a, v, tx]) => d.datom(e, plain(a), plain(v), tx)), schema);
+  const db = d.init_db(datoms.map(([e, a, v, tx]) => [e, plain(a), plain(v), tx]), schema);
   assert.equal(d.datoms(db, ':eavt').length, datoms.length);
   const own = describeDb(db);
   const theirs = await graph.diagnostics();
