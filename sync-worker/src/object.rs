@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
 use graph::session::Frame;
@@ -15,24 +16,28 @@ use sync_http::graph_routes::{self, GraphHost, GraphState, SharedGraph, sockets}
 use sync_http::platform::Failure;
 use sync_http::report::Event;
 use uuid::Uuid;
+use worker::js_sys::{JsString, Uint8Array};
+use worker::wasm_bindgen::prelude::*;
+use worker::wasm_bindgen_futures::future_to_promise;
 use worker::{
-    DurableObject, Env, Error, Result, State, WebSocket, WebSocketIncomingMessage, WebSocketPair,
-    WebSocketRequestResponsePair, durable_object, web_sys,
+    DurableObject, Env, Error, Result, State, WebSocket, WebSocketPair, WebSocketRequestResponsePair, durable_object,
+    web_sys,
 };
 
+use crate::bindings::text;
 use crate::body::{self, JsBody};
 use crate::d1::D1Index;
 use crate::environment::{Isolate, isolate};
-use crate::failure::worker_failure;
+use crate::failure::{self, worker_failure};
 use crate::keys::now_ms;
 use crate::reporter;
 use crate::sql::DurableSql;
 
 /// One graph: its database, its log and its sockets.
-#[durable_object]
+#[durable_object(alarm)]
 pub struct SyncDO {
     /// None when the settings cannot be served with.
-    host: Option<Host>,
+    host: Option<Rc<Host>>,
 }
 
 /// The ports of a graph.
@@ -66,7 +71,8 @@ impl DurableObject for SyncDO {
         let host = isolate(&env).map(|isolate| {
             let graph = Graph::new(DurableSql::new(&state), now_ms, Options::default());
             let memory = GraphState::new(isolate.service.settings.clone(), state.id().name());
-            Host { state, env, isolate, graph: Rc::new(RefCell::new(graph)), memory, users: RefCell::default() }
+            let graph = Rc::new(RefCell::new(graph));
+            Rc::new(Host { state, env, isolate, graph, memory, users: RefCell::default() })
         });
         Self { host }
     }
@@ -74,39 +80,72 @@ impl DurableObject for SyncDO {
     async fn fetch(&self, request: worker::Request) -> Result<worker::Response> {
         let request = body::incoming(Clone::clone(request.inner())).ok_or_else(misconfigured)?;
         let host = self.host.as_ref().ok_or_else(misconfigured)?;
-        let response = graph_routes::handle(host, &host.memory, request).await;
+        let response = graph_routes::handle(&**host, &host.memory, request).await;
         Ok(body::respond(response)?.into())
-    }
-
-    async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
-        let Some(host) = &self.host else { return Ok(()) };
-        let frame = match &message {
-            WebSocketIncomingMessage::String(text) => Frame::Text(text),
-            WebSocketIncomingMessage::Binary(bytes) => Frame::Binary(bytes),
-        };
-        sockets::on_frame(host, &host.memory, &socket, frame).await;
-        Ok(())
-    }
-
-    async fn websocket_close(&self, socket: WebSocket, code: usize, reason: String, _was_clean: bool) -> Result<()> {
-        if let Some(host) = &self.host {
-            sockets::on_close(host, &socket, u16::try_from(code).unwrap_or_default(), &reason);
-            host.forget(&socket);
-        }
-        Ok(())
-    }
-
-    async fn websocket_error(&self, socket: WebSocket, error: Error) -> Result<()> {
-        if let Some(host) = &self.host {
-            sockets::on_error(host, &host.memory, &socket, &error.to_string());
-            host.forget(&socket);
-        }
-        Ok(())
     }
 
     async fn alarm(&self) -> Result<worker::Response> {
         // None is ever set; one that an older server has left behind finds nothing to do.
         worker::Response::empty()
+    }
+}
+
+/// The handlers of hibernating sockets. The `worker` crate would make each of them a task of its own, whose promise and
+/// microtasks cost as much as a small message itself; nearly all messages need none.
+#[wasm_bindgen]
+impl SyncDO {
+    /// A frame has come in. Gives a promise where something has to be awaited.
+    #[wasm_bindgen(js_name = webSocketMessage)]
+    pub fn web_socket_message(&self, socket: web_sys::WebSocket, message: &JsValue) -> JsValue {
+        let Some(host) = &self.host else { return JsValue::UNDEFINED };
+        let socket = WebSocket::from(socket);
+        let frame = match message.dyn_ref::<JsString>() {
+            Some(text) => OwnedFrame::Text(text::to_string(text)),
+            None => OwnedFrame::Binary(Uint8Array::new(message).to_vec()),
+        };
+        if sockets::on_frame_at_once(&**host, &host.memory, &socket, frame.as_frame()) {
+            return JsValue::UNDEFINED;
+        }
+        let host = Rc::clone(host);
+        let handled = async move {
+            sockets::on_frame(&*host, &host.memory, &socket, frame.as_frame()).await;
+            Ok(JsValue::UNDEFINED)
+        };
+        future_to_promise(AssertUnwindSafe(handled)).into()
+    }
+
+    /// A socket goes.
+    #[wasm_bindgen(js_name = webSocketClose)]
+    pub fn web_socket_close(&self, socket: web_sys::WebSocket, code: u16, reason: &str) {
+        if let Some(host) = &self.host {
+            let socket = WebSocket::from(socket);
+            sockets::on_close(&**host, &socket, code, reason);
+            host.forget(&socket);
+        }
+    }
+
+    /// A socket broke.
+    #[wasm_bindgen(js_name = webSocketError)]
+    pub fn web_socket_error(&self, socket: web_sys::WebSocket, error: JsValue) {
+        if let Some(host) = &self.host {
+            let socket = WebSocket::from(socket);
+            sockets::on_error(&**host, &host.memory, &socket, &failure::text(error));
+            host.forget(&socket);
+        }
+    }
+}
+
+enum OwnedFrame {
+    Text(String),
+    Binary(Vec<u8>),
+}
+
+impl OwnedFrame {
+    fn as_frame(&self) -> Frame<'_> {
+        match self {
+            Self::Text(text) => Frame::Text(text),
+            Self::Binary(bytes) => Frame::Binary(bytes),
+        }
     }
 }
 

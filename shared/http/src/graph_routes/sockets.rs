@@ -27,15 +27,46 @@ pub(super) fn accept<H: GraphHost>(
 
 /// Handles a frame from a socket.
 pub async fn on_frame<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, frame: Frame<'_>) {
+    if on_frame_at_once(host, state, socket, frame) {
+        return;
+    }
+    let user = host.user(socket);
+    match &user {
+        Some(user) if !ask_membership(host, state, &user.user_id).await => close(host, socket, Close::ACCESS_REVOKED),
+        user => react(host, state, socket, user.as_ref(), Message::parse(frame)),
+    }
+}
+
+/// Handles a frame where nothing has to be awaited, which is nearly always. False: nothing was done, and
+/// [`on_frame`] is to be called, because the sender's membership must be asked first (D-18).
+pub fn on_frame_at_once<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, frame: Frame<'_>) -> bool {
     let message = Message::parse(frame);
     let user = host.user(socket);
     if message.is_write()
         && let Some(user) = &user
-        && !is_member(host, state, &user.user_id).await
+        && let Some(graph_id) = state.graph_id()
     {
-        return close(host, socket, Close::ACCESS_REVOKED);
+        match state.access.get(&graph_id, &user.user_id, host.now_ms()) {
+            None => return false,
+            Some(false) => {
+                close(host, socket, Close::ACCESS_REVOKED);
+                return true;
+            }
+            Some(true) => {}
+        }
     }
-    let reaction = host.graph().borrow_mut().react(user.as_ref(), message);
+    react(host, state, socket, user.as_ref(), message);
+    true
+}
+
+fn react<H: GraphHost>(
+    host: &H,
+    state: &GraphState,
+    socket: &H::Socket,
+    user: Option<&PresenceUser>,
+    message: Message<'_>,
+) {
+    let reaction = host.graph().borrow_mut().react(user, message);
     match reaction.effect {
         Effect::None => {}
         Effect::Reply(reply) => host.send(socket, &reply),
@@ -66,15 +97,12 @@ pub fn on_error<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, 
     tell_online_users(host, Some(socket));
 }
 
-/// Membership, asked of the index when it was not asked lately. Nothing else reaches the graph meanwhile, so that
-/// messages keep their order. When the index cannot be asked the user stays what the upgrade found: an outage is no
-/// revocation, and a removal closes the sockets itself.
-async fn is_member<H: GraphHost>(host: &H, state: &GraphState, user_id: &str) -> bool {
+/// Membership, asked of the index. Nothing else reaches the graph meanwhile, so that messages keep their order. When the
+/// index cannot be asked the user stays what the upgrade found: an outage is no revocation, and a removal closes the
+/// sockets itself.
+async fn ask_membership<H: GraphHost>(host: &H, state: &GraphState, user_id: &str) -> bool {
     let Some(graph_id) = state.graph_id() else { return true };
     let now_ms = host.now_ms();
-    if let Some(allowed) = state.access.get(&graph_id, user_id, now_ms) {
-        return allowed;
-    }
     let Some(db) = host.db() else { return true };
     let (id, user) = (graph_id.clone(), user_id.to_owned());
     let asked = host.exclusively(async move { index::access::has_access(&*db, &id, &user).await }).await;
