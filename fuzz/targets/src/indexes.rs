@@ -64,6 +64,10 @@ fn compare(db: &Db, index: Index, a: &Datom, b: &Datom) -> Ordering {
     let attr = || db.attrs().ranks().cmp(a.a, b.a);
     let entity = || a.e.cmp(&b.e);
     let value = || value::compare(&a.v, &b.v);
+    if [a, b].iter().any(|datom| matches!(datom.v, Value::Float(number) if number.is_nan())) {
+        // NaN has no place among numbers (datascript.md 3.3).
+        return Ordering::Less;
+    }
     let order = match index {
         Index::Eavt => entity().then_with(attr).then_with(value),
         Index::Aevt => attr().then_with(entity).then_with(value),

@@ -46,11 +46,6 @@ pub(crate) fn parse_integer(text: &str) -> Option<Integer> {
     })
 }
 
-/// Whether an exact integer is beyond the range that is kept as one, but JavaScript prints it without an exponent.
-pub(crate) fn prints_as_integer(number: f64) -> bool {
-    number.fract() == 0.0 && number.abs() < 1e21
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

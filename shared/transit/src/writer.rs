@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::cache::{long_enough, write_code};
 use crate::json;
-use crate::number::{prints_as_integer, write_int, write_js};
+use crate::number::{write_int, write_js};
 use crate::value::Value;
 use crate::write_cache::WriteCache;
 
@@ -158,9 +158,9 @@ impl<'o> Writer<'o> {
             } else if value.is_infinite() {
                 writer.tagged('z', if value > 0.0 { "INF" } else { "-INF" }, place);
             } else if place == Place::Key {
-                // `~i` would lose the fraction or exponent when read (datascript.md 2.1).
-                let tag = if prints_as_integer(value) { 'i' } else { 'd' };
-                writer.tagged(tag, ryu_js::Buffer::new().format_finite(value), place);
+                // `~i` would be read as something else: without the fraction or exponent, or as an integer of 64 bits
+                // (datascript.md 2.1).
+                writer.tagged('d', ryu_js::Buffer::new().format_finite(value), place);
             } else {
                 write_js(writer.out, value);
             }
