@@ -19,6 +19,9 @@ pub enum Synchronous {
     Full,
 }
 
+/// Memory for pages of an open database, in KiB, used as far as there are pages.
+const CACHE_KIB: i64 = 8 << 10;
+
 /// A database file, or one in memory, behind [`Sql`].
 ///
 /// WAL journal; every statement is prepared once and kept.
@@ -53,6 +56,9 @@ impl Rusqlite {
         };
         connection.pragma_update(None, "journal_mode", "WAL").map_err(error)?;
         connection.pragma_update(None, "synchronous", level).map_err(error)?;
+        // Statements over many rows keep what they overwrite aside until they end: in memory, not in a file.
+        connection.pragma_update(None, "temp_store", "MEMORY").map_err(error)?;
+        connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(error)?;
         connection.set_prepared_statement_cache_capacity(128);
         Ok(Self { connection, in_transaction: Cell::new(false) })
     }

@@ -31,17 +31,24 @@ pub(crate) enum Target {
     Staged,
 }
 
-/// Writes rows over what their addresses held.
+/// Writes rows over what their addresses held, in the order of the table: neighbours share pages.
 pub(crate) fn put(sql: &impl Sql, rows: &[Row]) -> Result<(), SqlError> {
-    put_into(sql, Target::Live, rows)
+    let mut sorted: Vec<&Row> = rows.iter().collect();
+    // Stable: of two rows with one address the later one stays.
+    sorted.sort_by_key(|row| row.addr);
+    put_all(sql, &UPSERT, &sorted)
 }
 
-/// [`put`] into either table.
+/// Writes rows of an upload, in the order in which they came, into either table.
 pub(crate) fn put_into(sql: &impl Sql, target: Target, rows: &[Row]) -> Result<(), SqlError> {
-    let statements = match target {
-        Target::Live => &UPSERT,
-        Target::Staged => &STAGE,
-    };
+    let rows: Vec<&Row> = rows.iter().collect();
+    match target {
+        Target::Live => put_all(sql, &UPSERT, &rows),
+        Target::Staged => put_all(sql, &STAGE, &rows),
+    }
+}
+
+fn put_all(sql: &impl Sql, statements: &Statements, rows: &[&Row]) -> Result<(), SqlError> {
     let mut params = Vec::with_capacity(3 * rows.len().min(statements.capacity(0)));
     for part in rows.chunks(statements.capacity(0)) {
         params.clear();

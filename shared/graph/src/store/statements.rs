@@ -38,3 +38,22 @@ impl Statements {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_rows_as_parameters_allow() {
+        let statements = Statements::new("INSERT INTO x VALUES ", "(?,?,?)", " -- end", 3);
+        assert_eq!(statements.capacity(0), 33);
+        assert_eq!(statements.capacity(1), 32);
+        assert_eq!(statements.text(1), "INSERT INTO x VALUES (?,?,?) -- end");
+        assert_eq!(statements.text(2), "INSERT INTO x VALUES (?,?,?),(?,?,?) -- end");
+        assert_eq!(statements.text(33).matches('?').count(), MAX_PARAMS);
+        let single = Statements::new("DELETE FROM x WHERE y IN (", "?", ")", 1);
+        assert_eq!(single.capacity(0), MAX_PARAMS);
+        assert_eq!(single.text(MAX_PARAMS).matches('?').count(), MAX_PARAMS);
+        assert!(std::ptr::eq(single.text(7), single.text(7)), "built once");
+    }
+}

@@ -267,6 +267,44 @@ fn a_failing_large_entry_leaves_nothing() {
 }
 
 #[test]
+fn very_large_entries() {
+    let (mut graph, sql) = small();
+    let items = many(2000);
+    assert_eq!(items.len(), 14_000);
+    let t = apply(&mut graph, &[entry("insert-blocks", None, &items)]);
+    assert!(t > 3);
+    assert_eq!(log(&mut graph, 2).len(), usize::try_from(t).unwrap() - 2);
+    assert_consistent(&mut graph, &sql);
+    // The same from clients that split: one row an entry, in one batch or in many.
+    let parts: Vec<Json> = items.chunks(392).map(|part| entry("insert-blocks", None, part)).collect();
+    let (mut batched, sql) = small();
+    assert_eq!(apply(&mut batched, &parts), 2 + 36);
+    assert_consistent(&mut batched, &sql);
+    let (mut serial, sql) = small();
+    for part in &parts {
+        apply(&mut serial, std::slice::from_ref(part));
+    }
+    assert_eq!(serial.position().unwrap().t, 2 + 36);
+    assert_consistent(&mut serial, &sql);
+    assert_eq!(serial.position().unwrap(), batched.position().unwrap());
+    assert_eq!(graph.position().unwrap().checksum, batched.position().unwrap().checksum);
+}
+
+#[test]
+fn references_that_do_not_resolve() {
+    let (mut graph, sql) = small();
+    for attr in ["~:block/refs", "~:block/tags"] {
+        let items = [page(3), vec![json!(["~:db/add", uuid(3), attr, lookup(77)])]].concat();
+        let heard = batch(&mut graph, 2, &[entry("create-page", Some(1), &items)]);
+        assert_eq!(heard.reply["missing-block-uuids"], json!([uuid(77)]), "{attr}");
+    }
+    // Where the schema knows of no reference, the lookup is a value like any other.
+    let plain = json!(["~:db/add", lookup(2), "~:logseq.property/created-by-ref", lookup(77)]);
+    apply(&mut graph, &[entry("save-block", None, &[plain])]);
+    assert_consistent(&mut graph, &sql);
+}
+
+#[test]
 fn migrations_are_not_split() {
     let (mut graph, sql) = small();
     assert_eq!(apply(&mut graph, &[entry("db-migrate", None, &many(200))]), 3);

@@ -10,6 +10,7 @@
 mod batches;
 mod client;
 mod crashes;
+mod diagnostics;
 mod exports;
 mod frames;
 mod sessions;
