@@ -18,9 +18,9 @@ use crate::store::{self, kvs, log, meta};
 /// Transactions of one piece of a pull, in bytes of their texts.
 const PULL_BYTES: usize = 1 << 20;
 
-/// Attribute names a connection may have seen before it is reopened with a fresh interner: far more than any graph
-/// uses, so that only a client that invents names gets there.
-const MAX_ATTRS: usize = 100_000;
+/// Attribute names that may come up after a graph was opened, until it is opened again with a fresh interner: far more
+/// than anyone uses, so that only a client that invents names gets there.
+const MAX_NEW_ATTRS: usize = 50_000;
 
 /// Settings of a graph.
 #[derive(Copy, Clone, Debug)]
@@ -64,6 +64,8 @@ pub(crate) struct Open {
     pub(crate) conn: Conn,
     /// What the rules remember of it.
     pub(crate) facts: Facts,
+    /// Attribute names known when it was opened.
+    attrs: usize,
 }
 
 /// The counter and the checksum, as `hello` shows them.
@@ -237,7 +239,7 @@ impl<S: Sql + 'static> Graph<S> {
             return Err(Error::NotReady);
         }
         let open = match self.open.take() {
-            Some(open) if open.conn.db().attrs().len() <= MAX_ATTRS => open,
+            Some(open) if open.conn.db().attrs().len() - open.attrs <= MAX_NEW_ATTRS => open,
             _ => self.open_anew()?,
         };
         Ok(self.open.insert(open))
@@ -258,7 +260,8 @@ impl<S: Sql + 'static> Graph<S> {
             })?;
         }
         self.created = true;
-        Ok(Open { conn, facts: Facts::default() })
+        let attrs = conn.db().attrs().len();
+        Ok(Open { conn, facts: Facts::default(), attrs })
     }
 
     /// Opens, and thereby creates, a graph without row 0.

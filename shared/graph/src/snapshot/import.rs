@@ -25,11 +25,11 @@ impl<S: Sql + 'static> Graph<S> {
             return Err(UploadError::MissingBody);
         }
         let meta = self.meta()?;
-        let (closed, reset_owed) = (meta.uploading || query.reset, meta.reset_owed);
+        let (closed, reset_owed, t) = (meta.uploading || query.reset, meta.reset_owed, meta.t);
         if reset_owed && !has_body && query.finished {
             return Err(UploadError::Invalid);
         }
-        if !query.reset && query.finished {
+        if !query.reset && !reset_owed && query.finished {
             self.check_checksum(query.checksum)?;
         }
         let target = if closed { Target::Live } else { Target::Staged };
@@ -38,8 +38,16 @@ impl<S: Sql + 'static> Graph<S> {
             self.upload_epoch += 1;
             kvs::drop_staged(&*self.sql)?;
         }
-        let reset_pending = query.reset || (reset_owed && has_body);
-        Ok(Upload::new(query, gzip, reset_pending, target, self.upload_epoch))
+        let plan = Plan {
+            reset_pending: query.reset || (reset_owed && has_body),
+            resets: query.reset,
+            finished: query.finished,
+            checksum: query.checksum.map(str::to_owned),
+            target,
+            epoch: self.upload_epoch,
+            t,
+        };
+        Ok(Upload::new(plan, gzip))
     }
 
     /// Closes the graph for an upload that replaces it, after the index's flag was set (D-29). Other uploads that are
@@ -100,13 +108,15 @@ impl<S: Sql + 'static> Graph<S> {
         Ok(())
     }
 
-    /// An upload that stores into a closed graph must find it still closed, and no other upload over it.
+    /// No other upload took the graph over. One that was closed must still be closed, and an open one as it was: rows
+    /// of an older state do not go over those of a transaction.
     fn check_still_ours(&mut self, plan: &Plan) -> Result<(), UploadError> {
-        let closed = self.meta()?.uploading;
-        if plan.epoch != self.upload_epoch || closed != (plan.target == Target::Live) {
-            return Err(UploadError::Superseded);
-        }
-        Ok(())
+        let meta = self.meta()?;
+        let as_it_was = match plan.target {
+            Target::Live => meta.uploading,
+            Target::Staged => !meta.uploading && meta.t == plan.t,
+        };
+        if as_it_was && plan.epoch == self.upload_epoch { Ok(()) } else { Err(UploadError::Superseded) }
     }
 
     fn finish_upload(&mut self, plan: &Plan) -> Result<(), UploadError> {

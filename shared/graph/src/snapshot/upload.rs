@@ -17,7 +17,6 @@
 
 use datascript::Row;
 use protocol::limits;
-use protocol::query::UploadQuery;
 
 use super::frame_reader::{FrameError, FrameReader};
 use super::inflate::{Inflate, InflateError};
@@ -119,21 +118,15 @@ pub(crate) struct Plan {
     pub(crate) target: Target,
     /// The graph's upload epoch this request belongs to.
     pub(crate) epoch: u64,
+    /// The counter at the start.
+    pub(crate) t: i64,
 }
 
 /// Takes rows to the database; does a pending reset first.
 pub(crate) type Store<'f> = dyn FnMut(&Plan, &[Row]) -> Result<(), UploadError> + 'f;
 
 impl Upload {
-    pub(crate) fn new(query: &UploadQuery<'_>, gzip: bool, reset_pending: bool, target: Target, epoch: u64) -> Self {
-        let plan = Plan {
-            reset_pending,
-            resets: query.reset,
-            finished: query.finished,
-            checksum: query.checksum.map(str::to_owned),
-            target,
-            epoch,
-        };
+    pub(crate) fn new(plan: Plan, gzip: bool) -> Self {
         Self {
             inflate: Inflate::new(gzip, limits::UPLOAD_INFLATED_BYTES),
             rows: Rows { plan, frames: FrameReader::new(), buffer: Vec::new(), buffered: 0, count: 0 },

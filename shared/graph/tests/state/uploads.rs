@@ -231,6 +231,40 @@ fn a_later_upload_supersedes_one_that_is_under_way() {
 }
 
 #[test]
+fn transactions_during_uploads() {
+    use super::client::{apply, assert_consistent, batch, block, entry, everything, lookup, page};
+    let (mut graph, sql) = new_graph();
+    apply(&mut graph, &[entry("create-page", None, &page(1))]);
+    let rename = [entry("insert-blocks", None, &block(2, &lookup(1), &lookup(1)))];
+
+    // Rows for an open graph wait; a transaction in between makes them outdated.
+    let query = UploadQuery::new(Some("false"), Some("true"), None);
+    let mut upload_to_open = graph.begin_upload(&query, false, true).unwrap();
+    graph.feed_upload(&mut upload_to_open, &frame(&[empty_tree(), filler(1_000_004, 1_001_000)].concat())).unwrap();
+    assert_eq!(apply(&mut graph, &rename), 2);
+    let before = everything(&sql);
+    assert!(matches!(graph.end_upload(upload_to_open), Err(UploadError::Superseded)));
+    assert_eq!(everything(&sql), before);
+    assert_eq!(count(&sql, "upload_rows"), 0);
+    assert_consistent(&mut graph, &sql);
+
+    // A graph that is being replaced takes none, before and after its first rows.
+    let query = UploadQuery::new(Some("true"), Some("true"), None);
+    let mut replacement = graph.begin_upload(&query, false, true).unwrap();
+    graph.close_for_upload(&mut replacement).unwrap();
+    let body = frame(&[empty_tree(), filler(1_000_004, 1_001_000)].concat());
+    for (piece, t) in [(&body[..100], 2), (&body[100..30_000], 0), (&body[30_000..], 0)] {
+        graph.feed_upload(&mut replacement, piece).unwrap();
+        let heard = batch(&mut graph, t, &rename);
+        assert_eq!(heard.reply["reason"], "snapshot upload in progress");
+        assert_eq!((&heard.reply["t"], heard.others), (&serde_json::json!(t), None));
+    }
+    assert!(graph.end_upload(replacement).unwrap().opened);
+    assert_eq!(apply(&mut graph, &[entry("create-page", None, &page(1))]), 1);
+    assert_consistent(&mut graph, &sql);
+}
+
+#[test]
 fn a_crash_during_an_upload_leaves_the_graph_closed() {
     let rows = [empty_tree(), filler(1_000_004, 1_002_000)].concat();
     for point in [Point::UploadAfterWipe, Point::UploadBetweenRows, Point::UploadBeforeOpening] {
