@@ -9,6 +9,7 @@
 //! | `ISSUER`, `CLIENT_ID` | what the server expects in tokens (`https://issuer.test/pool`, `client-under-test`) |
 //! | `SIGNING_KEY` | file that keeps the signing key between runs, since servers cache key sets |
 //! | `ADMIN_TOKEN` | value of the server's `DB_SYNC_ADMIN_TOKEN` (`admin-secret`) |
+//! | `AGENTS_PORT` | loopback port on which the suite plays the agents worker; name it only if the server forwards there |
 //! | `ASSET_LINK_SECRET` | value of the server's variable of that name (`asset-link-secret`) |
 #![expect(
     missing_docs,
@@ -19,6 +20,7 @@
     reason = "a test library: a failed assumption ends the test case"
 )]
 
+pub mod agents;
 pub mod client;
 pub mod frames;
 pub mod graph;

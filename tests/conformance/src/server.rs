@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::agents::Agents;
 use crate::client::Client;
 use crate::tokens::Issuer;
 
@@ -17,6 +18,8 @@ pub struct Server {
     pub issuer: Issuer,
     pub admin_token: String,
     pub asset_link_secret: String,
+    /// The agents worker that the server forwards to, if it does.
+    pub agents: Option<Agents>,
     child: Option<(Child, tempfile::TempDir)>,
 }
 
@@ -24,7 +27,8 @@ fn setting(name: &str, default: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| default.to_owned())
 }
 
-fn free_port() -> u16 {
+/// A port nobody listens on.
+pub fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a free port").port()
 }
 
@@ -49,8 +53,13 @@ impl Server {
             issuer,
             admin_token: setting("ADMIN_TOKEN", "admin-secret"),
             asset_link_secret: setting("ASSET_LINK_SECRET", "asset-link-secret"),
+            agents: None,
             child: None,
         };
+        let agents_port = std::env::var("AGENTS_PORT").ok().map(|port| port.parse().expect("AGENTS_PORT is a port"));
+        if let Some(port) = agents_port.or_else(|| given.is_none().then(free_port)) {
+            server.agents = Some(Agents::serve(port));
+        }
         if let Some(base) = given {
             server.base = base.trim_end_matches('/').to_owned();
         } else {
@@ -72,6 +81,7 @@ impl Server {
             .env("COGNITO_JWKS_URL", format!("http://127.0.0.1:{jwks_port}/jwks.json"))
             .env("DB_SYNC_ADMIN_TOKEN", &self.admin_token)
             .env("ASSET_LINK_SECRET", &self.asset_link_secret)
+            .envs(self.agents.iter().map(|agents| ("AGENTS_SERVICE_URL", format!("http://127.0.0.1:{}", agents.port))))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()

@@ -2,6 +2,7 @@
 
 use conformance::Server;
 
+mod agents;
 mod assets;
 mod download;
 mod e2ee;
@@ -41,6 +42,7 @@ pub(crate) fn all() -> Vec<Case> {
         upload::cases(),
         download::cases(),
         assets::cases(),
+        agents::cases(),
     ]
     .concat()
 }

@@ -22,6 +22,7 @@ super::cases![
     an_oversized_message_closes_the_socket,
     sockets_refuse_batches_during_an_upload,
     redundant_edits_are_not_broadcast,
+    a_sleeping_graph_remembers_its_people,
 ];
 
 fn graph(server: &Server) -> TestGraph {
@@ -272,4 +273,33 @@ fn redundant_edits_are_not_broadcast(server: &Server) {
     let answer = graph.batch(1, &[tx::entry(&again, "save-block", &tx::id())]).json();
     assert_eq!((&answer["type"], &answer["t"]), (&json!("tx/batch/ok"), &json!(1)));
     assert_eq!(peer.drain(), [] as [Value; 0]);
+}
+
+/// How long a server may take to put an idle graph to sleep, and a little more.
+const SLEEP: std::time::Duration = std::time::Duration::from_secs(12);
+
+fn a_sleeping_graph_remembers_its_people(server: &Server) {
+    let graph = graph(server);
+    let guest = server.person("guest");
+    graph.invite(&guest, "member");
+    let (mut a, mut b) = (Socket::open(&graph.owner, &graph.id), Socket::open(&guest, &graph.id));
+    a.drain();
+    let (block, page) = (tx::id(), tx::id());
+    a.send(&json!({ "type": "presence", "editing-block-uuid": block }));
+    assert_eq!(a.ask(&tx::batch(0, &[page_entry(&page)]))["t"], 1);
+    assert_eq!(b.drain().len(), 2);
+    std::thread::sleep(SLEEP);
+    // The first event after the sleep: everyone is still connected, and still who they were.
+    let mut c = Socket::try_open(&guest, &graph.id).ok().expect("accepted");
+    let users = c.next()["online-users"].clone();
+    let owner =
+        users.as_array().unwrap().iter().find(|u| u["user-id"] == graph.owner.user.as_str()).expect("still there");
+    assert_eq!(owner["editing-block-uuid"], block.as_str());
+    a.drain();
+    let done = b.ask(&tx::batch(1, &[page_entry(&tx::id())]));
+    // What was told before the answer: the third socket.
+    let done = if done["type"] == "online-users" { b.next() } else { done };
+    assert_eq!(done["t"], 2, "{done}");
+    assert_eq!(a.drain(), [json!({ "type": "changed", "t": 2 })]);
+    assert_eq!(c.drain(), [json!({ "type": "changed", "t": 2 })]);
 }

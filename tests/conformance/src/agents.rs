@@ -1,0 +1,68 @@
+//! A stand-in for the agents worker: it says what it was asked, so that forwarding can be seen.
+
+use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+
+/// The stand-in and how often each path was asked.
+pub struct Agents {
+    pub port: u16,
+    calls: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+impl Agents {
+    /// Serves for the life of the process. A path with `refuse=N` in its query is answered 503 the first N times, every
+    /// other request 201 with what it was.
+    pub fn serve(port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("the agents port is free");
+        let calls = Arc::new(Mutex::new(HashMap::new()));
+        let counted = Arc::clone(&calls);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let counted = Arc::clone(&counted);
+                std::thread::spawn(move || answer(&stream, &counted));
+            }
+        });
+        Self { port, calls }
+    }
+
+    /// Requests so far for a path with query.
+    pub fn calls(&self, path: &str) -> usize {
+        self.calls.lock().expect("no case panics here").get(path).copied().unwrap_or(0)
+    }
+}
+
+/// One request a connection; a broken one is the server's problem, which the case under way notices.
+fn answer(stream: &TcpStream, calls: &Mutex<HashMap<String, usize>>) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line).ok()?;
+    let mut words = line.split(' ');
+    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let mut headers = HashMap::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        headers.insert(name.to_lowercase(), value.to_owned());
+    }
+    let mut body = vec![0; headers.get("content-length").and_then(|n| n.parse().ok()).unwrap_or(0)];
+    reader.read_exact(&mut body).ok()?;
+    let seen = {
+        let mut calls = calls.lock().ok()?;
+        let seen = calls.entry(path.clone()).or_insert(0);
+        *seen += 1;
+        *seen
+    };
+    let refusals: usize = path.split("refuse=").nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
+    let status = if seen <= refusals { "503 Service Unavailable" } else { "201 Created" };
+    let said = json!({
+        "method": method, "path": path, "authorization": headers.get("authorization"), "body": String::from_utf8_lossy(&body),
+    })
+    .to_string();
+    let mut stream = stream;
+    write!(stream, "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nx-agents: yes\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{said}", said.len()).ok()
+}

@@ -1,0 +1,45 @@
+//! Forwarding to the agents worker (sync.md 2.4).
+
+use conformance::{Server, tx};
+use serde_json::json;
+
+super::cases![
+    agent_routes_are_forwarded_untouched,
+    a_starting_agents_worker_is_waited_for,
+    other_paths_are_not_forwarded
+];
+
+fn agent_routes_are_forwarded_untouched(server: &Server) {
+    let person = server.person("a");
+    for path in ["/sessions", "/sessions/x/events?since=5", "/auth/callback?code=1", "/runners", "/sessionsx"] {
+        let answer = person.send("POST", path, &[("content-type", "text/plain")], Some(b"hello"));
+        if server.agents.is_none() {
+            answer.error(503, "agents service unavailable");
+            continue;
+        }
+        assert_eq!((answer.status, answer.header("x-agents")), (201, "yes"), "{path}");
+        let token = format!("Bearer {}", person.token.as_deref().unwrap());
+        assert_eq!(answer.json(), json!({ "method": "POST", "path": path, "authorization": token, "body": "hello" }));
+    }
+    if server.agents.is_some() {
+        let preflight = server.anonymous().send("OPTIONS", "/sessions", &[], None);
+        assert_eq!(preflight.header("x-agents"), "yes", "preflights are the agents worker's");
+    }
+}
+
+fn a_starting_agents_worker_is_waited_for(server: &Server) {
+    let Some(agents) = &server.agents else {
+        server.anonymous().get("/sessions").error(503, "agents service unavailable");
+        return;
+    };
+    let path = format!("/sessions/{}?refuse=2", tx::id());
+    let answer = server.anonymous().send("POST", &path, &[], Some(b"again"));
+    assert_eq!((answer.status, &answer.json()["body"]), (201, &json!("again")));
+    assert_eq!(agents.calls(&path), 3, "two refusals, then the answer");
+}
+
+fn other_paths_are_not_forwarded(server: &Server) {
+    for path in ["/session", "/runner", "/aut"] {
+        server.anonymous().get(path).error(404, "not found");
+    }
+}
