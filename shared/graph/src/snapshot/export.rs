@@ -114,15 +114,22 @@ impl Shared {
 /// The exports that run over a graph.
 #[derive(Debug, Default)]
 pub(crate) struct RunningExports {
-    running: Vec<Weak<Shared>>,
+    running: Vec<Running>,
     last_id: i64,
+}
+
+#[derive(Debug)]
+struct Running {
+    id: i64,
+    shared: Weak<Shared>,
 }
 
 impl RunningExports {
     pub(crate) fn begin(&mut self, sql: &impl Sql, encoding: Encoding, frame_bytes: usize) -> Result<Export> {
         self.last_id += 1;
+        let id = self.last_id;
         let shared = Rc::new(Shared {
-            id: self.last_id,
+            id,
             cursor: Cell::new(-1),
             end: kvs::greatest_addr(sql)?.unwrap_or(-1),
             frame_bytes,
@@ -133,13 +140,13 @@ impl RunningExports {
             Encoding::Gzip => Some(GzEncoder::new(Vec::new(), Compression::fast())),
         };
         let rows = kvs::count(sql)?;
-        self.running.push(Rc::downgrade(&shared));
+        self.running.push(Running { id, shared: Rc::downgrade(&shared) });
         Ok(Export { shared, gzip, rows, done: false })
     }
 
     /// Whether rows are being saved for that export: it began here and the graph was not replaced since.
     pub(crate) fn covers(&self, export: &Export) -> bool {
-        self.running.iter().any(|running| running.as_ptr() == Rc::as_ptr(&export.shared))
+        self.running.iter().any(|running| running.shared.as_ptr() == Rc::as_ptr(&export.shared))
     }
 
     /// Whether a commit has anything to do here.
@@ -151,7 +158,7 @@ impl RunningExports {
     /// was saved for those that ended.
     pub(crate) fn save(&mut self, sql: &impl Sql, addrs: &[i64]) -> Result<(), SqlError> {
         self.forget_ended(sql)?;
-        for export in self.running.iter().filter_map(Weak::upgrade) {
+        for export in self.running.iter().filter_map(|running| running.shared.upgrade()) {
             let ahead: Vec<i64> =
                 addrs.iter().copied().filter(|&addr| addr > export.cursor.get() && addr <= export.end).collect();
             if !ahead.is_empty() {
@@ -164,12 +171,12 @@ impl RunningExports {
 
     /// Drops what was saved for exports that ended.
     pub(crate) fn forget_ended(&mut self, sql: &impl Sql) -> Result<(), SqlError> {
-        if self.running.iter().all(|export| export.strong_count() > 0) {
-            return Ok(());
+        let ended = |running: &Running| running.shared.strong_count() == 0;
+        for running in self.running.iter().filter(|running| ended(running)) {
+            kvs::drop_saved(sql, running.id)?;
         }
-        self.running.retain(|export| export.strong_count() > 0);
-        let live: Vec<i64> = self.running.iter().filter_map(Weak::upgrade).map(|export| export.id).collect();
-        kvs::drop_saved_except(sql, &live)
+        self.running.retain(|running| !ended(running));
+        Ok(())
     }
 
     /// The graph is replaced: running exports end with an error. Their saved rows are the caller's to drop.

@@ -141,16 +141,9 @@ pub(crate) fn save_for_export(sql: &impl Sql, export: i64, addrs: &[i64]) -> Res
     Ok(())
 }
 
-/// Forgets rows saved for other exports than these.
-pub(crate) fn drop_saved_except(sql: &impl Sql, running: &[i64]) -> Result<(), SqlError> {
-    let mut ended = Vec::new();
-    sql.query("SELECT DISTINCT export FROM export_rows", &[], &mut |row| {
-        ended.extend(row.int(0)?.filter(|export| !running.contains(export)));
-        Ok(ControlFlow::Continue(()))
-    })?;
-    ended
-        .into_iter()
-        .try_for_each(|export| sql.execute("DELETE FROM export_rows WHERE export = ?", &[Param::Int(export)]))
+/// Forgets the rows saved for an export.
+pub(crate) fn drop_saved(sql: &impl Sql, export: i64) -> Result<(), SqlError> {
+    sql.execute("DELETE FROM export_rows WHERE export = ?", &[Param::Int(export)])
 }
 
 /// A stored row as an export carries it.
