@@ -16,7 +16,8 @@ pub(crate) fn insert(file: &Path, texts: &[String], batch: usize) -> anyhow::Res
     let mut t = 0_i64;
     for rows in texts.chunks(batch) {
         connection.execute_batch("begin immediate")?;
-        let mut insert = connection.prepare_cached("insert into tx_log (t, tx, created_at, outliner_op) values (?, ?, ?, ?)")?;
+        let mut insert =
+            connection.prepare_cached("insert into tx_log (t, tx, created_at, outliner_op) values (?, ?, ?, ?)")?;
         for text in rows {
             t += 1;
             insert.execute((t, text, 1_755_000_000_000_i64, "insert-blocks"))?;

@@ -6,8 +6,8 @@ use std::time::Instant;
 use datascript::{Attrs, Db, Nodes, Value, with};
 use uuid::Uuid;
 
-use crate::workload::{BLOCKS_PER_PAGE, block_tx, page_tx};
 use crate::rate;
+use crate::workload::{BLOCKS_PER_PAGE, block_tx, page_tx};
 
 const TRANSACTIONS: usize = 10_000;
 const ROUNDS: usize = 7;
@@ -19,7 +19,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for i in 0..TRANSACTIONS {
         if i % BLOCKS_PER_PAGE == 0 {
             page = Uuid::new_v4();
-            texts.push(page_tx(page, &format!("page {i}")).replace(r#","~:logseq.class/Page""#, r#",["^1","~u00000000-0000-4000-8000-000000000000"]"#));
+            texts.push(
+                page_tx(page, &format!("page {i}"))
+                    .replace(r#","~:logseq.class/Page""#, r#",["^1","~u00000000-0000-4000-8000-000000000000"]"#),
+            );
         }
         texts.push(block_tx(Uuid::new_v4(), page, i));
     }

@@ -27,7 +27,8 @@ struct Subject {
 impl Subject {
     fn new(file: &Path) -> anyhow::Result<Self> {
         let sql = Rusqlite::open(file, Synchronous::Normal)?;
-        let mut graph = Graph::new(sql, || 1_755_000_000_000, Options { cache_bytes: CACHE_BYTES, ..Options::default() });
+        let mut graph =
+            Graph::new(sql, || 1_755_000_000_000, Options { cache_bytes: CACHE_BYTES, ..Options::default() });
         upload_initial(&mut graph)?;
         Ok(Self { graph, t: 0, blocks: 0 })
     }
@@ -57,7 +58,9 @@ impl Subject {
     fn write(&mut self, count: usize, size: usize) -> anyhow::Result<(Duration, Vec<String>)> {
         let pages = self.pages(count)?;
         let texts: Vec<String> = (0..count)
-            .map(|i| block_tx(Uuid::new_v4(), pages.get(i / BLOCKS_PER_PAGE).copied().unwrap_or_default(), self.blocks + i))
+            .map(|i| {
+                block_tx(Uuid::new_v4(), pages.get(i / BLOCKS_PER_PAGE).copied().unwrap_or_default(), self.blocks + i)
+            })
             .collect();
         self.blocks += count;
         let mut t = self.t;

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use datascript::{
-    Addr, Attr, Attrs, Conn, Datom, Db, Error, Index, Nodes, Pattern, Row, Schema, Storage, StorageError, TX0, Value, with,
+    Addr, Attr, Attrs, Conn, Datom, Db, Error, Index, Nodes, Pattern, Row, Schema, Storage, StorageError, TX0, Value,
+    with,
 };
 use uuid::Uuid;
 

@@ -48,7 +48,7 @@ pub use limits::Limits;
 pub use reader::Reader;
 pub use token::{Cached, Text, Token};
 pub use value::{MAX_SAFE_INTEGER, Scalar, Tagged, Value};
-pub use writer::{CacheSnapshot, Writer};
+pub use writer::{CacheSlot, CacheSnapshot, Writer};
 
 /// Reads one value, within the server's limits.
 pub fn read_str(text: &str) -> Result<Value, ReadError> {

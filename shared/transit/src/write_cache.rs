@@ -14,6 +14,8 @@ pub(crate) struct WriteCache {
     slots: Vec<Slot>,
     /// Slot numbers plus one by hash, 0 where free; open addressing, at most half full.
     table: Vec<u16>,
+    /// Grows whenever slots are given anew.
+    epoch: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -25,12 +27,27 @@ struct Slot {
 }
 
 impl WriteCache {
-    /// The slot of a string that was seen before; otherwise remembers it.
-    pub(crate) fn lookup(&mut self, prefix: Option<char>, text: &str) -> Option<usize> {
-        if self.slots.len() == CACHE_SLOTS {
-            self.texts.clear();
-            self.slots.clear();
-            self.table.fill(0);
+    /// Forgets everything; the memory stays.
+    pub(crate) fn clear(&mut self) {
+        self.texts.clear();
+        self.slots.clear();
+        self.table.fill(0);
+        self.epoch = self.epoch.wrapping_add(1);
+    }
+
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Whether the next look-up begins anew.
+    pub(crate) fn is_full(&self) -> bool {
+        self.slots.len() == CACHE_SLOTS
+    }
+
+    /// The slot of a string, and whether it was seen before; otherwise remembers it.
+    pub(crate) fn lookup(&mut self, prefix: Option<char>, text: &str) -> (usize, bool) {
+        if self.is_full() {
+            self.clear();
         }
         if self.table.len() <= self.slots.len() * 2 {
             self.grow();
@@ -47,7 +64,7 @@ impl WriteCache {
                 && slot.prefix == prefix
                 && self.texts.get(slot.start..slot.end) == Some(text)
             {
-                return Some(number);
+                return (number, true);
             }
             place = (place + 1) & mask;
         }
@@ -61,7 +78,7 @@ impl WriteCache {
         if let (Some(entry), Ok(number)) = (self.table.get_mut(place), u16::try_from(self.slots.len())) {
             *entry = number;
         }
-        None
+        (self.slots.len() - 1, false)
     }
 
     fn grow(&mut self) {

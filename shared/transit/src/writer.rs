@@ -37,6 +37,13 @@ pub struct Writer<'o> {
 #[derive(Clone, Debug, Default)]
 pub struct CacheSnapshot(State);
 
+/// Where a keyword stands in a writer's cache, for as long as it stands there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheSlot {
+    number: usize,
+    epoch: u32,
+}
+
 #[derive(Clone, Debug, Default)]
 struct State {
     cache: WriteCache,
@@ -73,6 +80,20 @@ impl<'o> Writer<'o> {
     /// Goes on after a text whose writer gave that snapshot.
     pub fn resume(out: &'o mut String, snapshot: &CacheSnapshot) -> Self {
         Self { out, state: snapshot.0.clone() }
+    }
+
+    /// Appends a text of its own to `out`, with an empty cache, in the memory that an earlier writer has
+    /// [left](Writer::into_memory).
+    pub fn in_memory_of(out: &'o mut String, memory: CacheSnapshot) -> Self {
+        let mut state = memory.0;
+        state.cache.clear();
+        state.stack.clear();
+        Self { out, state }
+    }
+
+    /// The memory of this writer, for the next text.
+    pub fn into_memory(self) -> CacheSnapshot {
+        CacheSnapshot(self.state)
     }
 
     /// The state to go on from later with [`Writer::resume`].
@@ -182,12 +203,32 @@ impl<'o> Writer<'o> {
 
     /// A keyword, by its text without the colon.
     pub fn keyword(&mut self, text: &str) {
-        self.scalar(|writer, _| writer.cacheable(Some(':'), text));
+        self.scalar(|writer, _| {
+            writer.cacheable(Some(':'), text);
+        });
+    }
+
+    /// [`Writer::keyword`], and where it can be found from now on; `None`: it is too short to be cached.
+    pub fn keyword_with_slot(&mut self, text: &str) -> Option<CacheSlot> {
+        let mut slot = None;
+        self.scalar(|writer, _| slot = writer.cacheable(Some(':'), text));
+        slot.map(|number| CacheSlot { number, epoch: self.state.cache.epoch() })
+    }
+
+    /// The keyword that stands in a slot, without looking it up. False: the cache began anew since, nothing was written.
+    pub fn keyword_at(&mut self, slot: CacheSlot) -> bool {
+        if slot.epoch != self.state.cache.epoch() || self.state.cache.is_full() {
+            return false;
+        }
+        self.scalar(|writer, _| writer.code(slot.number));
+        true
     }
 
     /// A symbol.
     pub fn symbol(&mut self, text: &str) {
-        self.scalar(|writer, _| writer.cacheable(Some('$'), text));
+        self.scalar(|writer, _| {
+            writer.cacheable(Some('$'), text);
+        });
     }
 
     /// A UUID.
@@ -306,21 +347,30 @@ impl<'o> Writer<'o> {
         }
     }
 
-    fn cacheable(&mut self, prefix: Option<char>, text: &str) {
+    /// Writes a text or the code of the slot it stands in; returns that slot.
+    fn cacheable(&mut self, prefix: Option<char>, text: &str) -> Option<usize> {
         let prefix_units = match prefix {
             None => 0,
             Some('~') => 1,
             Some(tag) => 1 + tag.len_utf16(),
         };
-        if long_enough(prefix_units, text)
-            && let Some(slot) = self.state.cache.lookup(prefix, text)
-        {
-            self.out.push('"');
-            write_code(self.out, slot);
-            self.out.push('"');
+        if !long_enough(prefix_units, text) {
+            self.quoted(prefix, text);
+            return None;
+        }
+        let (slot, known) = self.state.cache.lookup(prefix, text);
+        if known {
+            self.code(slot);
         } else {
             self.quoted(prefix, text);
         }
+        Some(slot)
+    }
+
+    fn code(&mut self, slot: usize) {
+        self.out.push('"');
+        write_code(self.out, slot);
+        self.out.push('"');
     }
 
     /// A JSON string: `~`, the tag's character, the text. The prefix `~` is the escape of a text, not a tag.

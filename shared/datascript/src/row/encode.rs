@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
-use transit::Writer;
+use arrayvec::ArrayVec;
+use transit::{CacheSlot, CacheSnapshot, Writer};
 
-use crate::attrs::Attrs;
+use crate::attrs::{Attr, Attrs};
 use crate::datom::Datom;
 use crate::nodes::size;
 use crate::storage::Addr;
@@ -12,19 +13,49 @@ use crate::storage::Addr;
 /// Bytes of text at most for each byte of a value in memory: those of a control character.
 const MAX_ESCAPE: usize = 6;
 
-/// The content of a node: `{:keys [[e a v tx] …]}`.
-pub(crate) fn encode_keys<'a>(keys: impl Iterator<Item = &'a Datom>, attrs: &Attrs) -> String {
-    let mut out = String::with_capacity(1024);
-    let mut writer = Writer::new(&mut out);
-    writer.begin_map();
-    writer.keyword("keys");
-    writer.begin_vector();
-    for datom in keys {
-        write_datom(&mut writer, datom, attrs);
+/// Attributes of one row that are found without asking for their names: more than the entities of a leaf usually have.
+const REMEMBERED: usize = 16;
+
+/// Encodes the nodes of a flush, one after another in the same memory.
+#[derive(Debug, Default)]
+pub(crate) struct Encoder {
+    text: String,
+    memory: CacheSnapshot,
+    slots: ArrayVec<(Attr, CacheSlot), REMEMBERED>,
+}
+
+impl Encoder {
+    /// The content of a node: `{:keys [[e a v tx] …]}`.
+    pub(crate) fn keys<'a>(&mut self, keys: impl Iterator<Item = &'a Datom>, attrs: &Attrs) -> &str {
+        self.text.clear();
+        self.slots.clear();
+        let mut writer = Writer::in_memory_of(&mut self.text, std::mem::take(&mut self.memory));
+        writer.begin_map();
+        writer.keyword("keys");
+        writer.begin_vector();
+        for datom in keys {
+            writer.begin_vector();
+            writer.int(datom.e.into());
+            let remembered = self.slots.iter().rev().find(|(attr, _)| *attr == datom.a);
+            if !remembered.is_some_and(|(_, slot)| writer.keyword_at(*slot)) {
+                let slot = writer.keyword_with_slot(attrs.keyword(datom.a).as_str());
+                // One that finds no room is looked up by its name each time.
+                let _ = slot.map(|slot| self.slots.try_push((datom.a, slot)));
+            }
+            write_rest(&mut writer, datom);
+        }
+        writer.end_vector();
+        writer.end_map();
+        self.memory = writer.into_memory();
+        &self.text
     }
-    writer.end_vector();
-    writer.end_map();
-    out
+}
+
+/// [`Encoder::keys`] for a single node.
+fn encode_keys<'a>(keys: impl Iterator<Item = &'a Datom>, attrs: &Attrs) -> String {
+    let mut encoder = Encoder::default();
+    encoder.keys(keys, attrs);
+    encoder.text
 }
 
 /// `[e a v tx]`, the transaction negative for a retraction.
@@ -32,6 +63,10 @@ pub(super) fn write_datom(writer: &mut Writer<'_>, datom: &Datom, attrs: &Attrs)
     writer.begin_vector();
     writer.int(datom.e.into());
     writer.keyword(attrs.keyword(datom.a).as_str());
+    write_rest(writer, datom);
+}
+
+fn write_rest(writer: &mut Writer<'_>, datom: &Datom) {
     writer.value(&datom.v);
     writer.int(if datom.added { datom.tx.into() } else { -i64::from(datom.tx) });
     writer.end_vector();

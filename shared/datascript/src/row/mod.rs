@@ -6,7 +6,7 @@ mod root;
 mod tail;
 
 pub(crate) use decode::{decode_inner, decode_leaf};
-pub(crate) use encode::{encode_addresses, encode_keys, encoded_size, is_longer_than};
+pub(crate) use encode::{Encoder, encode_addresses, encoded_size, is_longer_than};
 pub(crate) use root::{Root, RootFields, RootWriter};
 pub(crate) use tail::{decode_tail, encode_tail};
 

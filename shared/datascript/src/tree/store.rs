@@ -12,7 +12,7 @@ use crate::datom::Datom;
 use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::nodes::Nodes;
-use crate::row::{encode_addresses, encode_keys, encoded_size};
+use crate::row::{Encoder, encode_addresses, encoded_size};
 use crate::storage::{ADDR_MAX, Addr, MAX_ROW_TEXT, Row};
 
 /// A node whose text would be longer is split (datascript.md 13.4).
@@ -25,6 +25,7 @@ pub(crate) struct Store<'a> {
     counter: Addr,
     rows: Vec<Row>,
     freed: Vec<Addr>,
+    encoder: Encoder,
 }
 
 /// The rows of a flush, the addresses to delete, and the address counter after it.
@@ -39,7 +40,7 @@ type Pieces = Vec<(Slot, Datom)>;
 
 impl<'a> Store<'a> {
     pub(crate) fn new(nodes: &'a Nodes, counter: Addr) -> Self {
-        Self { nodes, counter, rows: Vec::new(), freed: Vec::new() }
+        Self { nodes, counter, rows: Vec::new(), freed: Vec::new(), encoder: Encoder::default() }
     }
 
     /// Stores the dirty nodes of one tree. An error leaves the tree unusable.
@@ -96,7 +97,7 @@ impl<'a> Store<'a> {
             Slot::Stored { .. } => Ok(None),
             Slot::Leaf { addr, node } => {
                 let (addr, node) = (*addr, Rc::clone(node));
-                let text = encode_keys(node.iter(), self.nodes.attrs());
+                let text = self.encoder.keys(node.iter(), self.nodes.attrs()).to_owned();
                 if text.len() > MAX_TEXT && node.len() > 1 {
                     return self.leaf_pieces(&node, addr, shortener).map(Some);
                 }
@@ -111,7 +112,7 @@ impl<'a> Store<'a> {
                 let split = self.children(Rc::make_mut(&mut node), shortener)?;
                 if split.is_empty() {
                     shortener.cap(&mut node);
-                    let text = encode_keys(node.keys.iter(), self.nodes.attrs());
+                    let text = self.encoder.keys(node.keys.iter(), self.nodes.attrs()).to_owned();
                     if text.len() <= MAX_TEXT || node.slots.len() <= 2 {
                         *slot = self.inner(node, text, addr)?;
                         return Ok(None);
@@ -174,7 +175,7 @@ impl<'a> Store<'a> {
             end += size;
             let Some(last) = leaf.last() else { break };
             let key = shortener.key(last, node.get(end));
-            let text = encode_keys(leaf.iter(), self.nodes.attrs());
+            let text = self.encoder.keys(leaf.iter(), self.nodes.attrs()).to_owned();
             pieces.push((self.leaf(Rc::new(leaf), text, addr)?, key));
             addr = NO_ADDR;
         }
@@ -191,7 +192,7 @@ impl<'a> Store<'a> {
             let mut inner: Rc<Inner> = Rc::new(children.by_ref().take(size).collect());
             let Some(key) = inner.keys.last().cloned() else { break };
             shortener.cap(&mut inner);
-            let text = encode_keys(inner.keys.iter(), self.nodes.attrs());
+            let text = self.encoder.keys(inner.keys.iter(), self.nodes.attrs()).to_owned();
             pieces.push((self.inner(inner, text, addr)?, key));
             addr = NO_ADDR;
         }
