@@ -19,9 +19,6 @@ pub enum Synchronous {
     Full,
 }
 
-/// Memory for pages of an open database, in KiB, used as far as there are pages.
-const CACHE_KIB: i64 = 8 << 10;
-
 /// Pages a connection may keep, in KiB: SQLite's own 2 MiB do not hold the index nodes that a batch rewrites, which would be
 /// read again with each.
 const PAGE_CACHE_KIB: i64 = 16 << 10;
@@ -62,7 +59,6 @@ impl Rusqlite {
         connection.pragma_update(None, "synchronous", level).map_err(error)?;
         // Statements over many rows keep what they overwrite aside until they end: in memory, not in a file.
         connection.pragma_update(None, "temp_store", "MEMORY").map_err(error)?;
-        connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(error)?;
         connection.pragma_update(None, "cache_size", -PAGE_CACHE_KIB).map_err(error)?;
         connection.set_prepared_statement_cache_capacity(128);
         Ok(Self { connection, in_transaction: Cell::new(false) })
