@@ -71,18 +71,20 @@ impl Client {
             .max_redirects(0)
             // A server may close a connection whose request it refused unread; the next case must not find that one.
             .max_idle_connections(0)
-            .timeout_global(Some(Duration::from_secs(120)))
+            .timeout_global(Some(Duration::from_mins(2)))
             .build()
             .into();
         Self { agent, base: base.to_owned(), token, user: user.to_owned() }
     }
 
     /// The same person with another token.
+    #[must_use]
     pub fn with_token(&self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self.clone() }
     }
 
     /// Someone without credentials.
+    #[must_use]
     pub fn anonymous(&self) -> Self {
         Self { token: None, ..self.clone() }
     }

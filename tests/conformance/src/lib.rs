@@ -17,6 +17,7 @@
     clippy::panic,
     clippy::missing_panics_doc,
     clippy::indexing_slicing,
+    clippy::result_large_err,
     reason = "a test library: a failed assumption ends the test case"
 )]
 

@@ -10,7 +10,7 @@ use crate::client::Client;
 use crate::tokens::Issuer;
 
 /// How long a start may take before the suite gives up.
-const START_PATIENCE: Duration = Duration::from_secs(120);
+const START_PATIENCE: Duration = Duration::from_mins(2);
 
 /// A running server and the keys to it.
 pub struct Server {
@@ -61,7 +61,7 @@ impl Server {
             server.agents = Some(Agents::serve(port));
         }
         if let Some(base) = given {
-            server.base = base.trim_end_matches('/').to_owned();
+            base.trim_end_matches('/').clone_into(&mut server.base);
         } else {
             server.spawn(jwks_port);
         }

@@ -17,6 +17,7 @@ use crate::client::{Answer, Client};
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// An open socket; messages are read in order.
+#[derive(Debug)]
 pub struct Socket {
     ws: WebSocket<TcpStream>,
 }
@@ -43,7 +44,9 @@ impl Socket {
             generate_key()
         );
         for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
+            for part in [name, ": ", value, "\r\n"] {
+                request.push_str(part);
+            }
         }
         request.push_str("\r\n");
         stream.write_all(request.as_bytes()).expect("request is sent");
@@ -70,7 +73,7 @@ impl Socket {
             Ok(socket) => socket,
             Err(answer) => panic!("upgrade refused: {} {}", answer.status, answer.json()),
         };
-        assert_eq!(socket.next()["type"], "online-users");
+        assert_eq!(socket.receive()["type"], "online-users");
         socket
     }
 
@@ -89,8 +92,8 @@ impl Socket {
 
     /// The next message; texts that are not JSON come as a JSON string.
     #[track_caller]
-    pub fn next(&mut self) -> Value {
-        match self.next_or_closed() {
+    pub fn receive(&mut self) -> Value {
+        match self.receive_or_closed() {
             Ok(message) => message,
             Err(closed) => panic!("socket closed: {closed:?}"),
         }
@@ -98,7 +101,7 @@ impl Socket {
 
     /// The next message, or how the server closed the socket.
     #[track_caller]
-    pub fn next_or_closed(&mut self) -> Result<Value, Closed> {
+    pub fn receive_or_closed(&mut self) -> Result<Value, Closed> {
         loop {
             match self.ws.read() {
                 Ok(Message::Text(text)) => {
@@ -120,7 +123,7 @@ impl Socket {
     #[track_caller]
     pub fn ask(&mut self, message: &Value) -> Value {
         self.send(message);
-        self.next()
+        self.receive()
     }
 
     /// Everything that has arrived by now: a ping is answered after what came before it.
@@ -129,7 +132,7 @@ impl Socket {
         self.send(&json!({ "type": "ping" }));
         let mut out = Vec::new();
         loop {
-            let message = self.next();
+            let message = self.receive();
             if message["type"] == "pong" {
                 return out;
             }
@@ -141,7 +144,7 @@ impl Socket {
     pub fn close(mut self, code: u16, reason: &str) -> Closed {
         self.ws.close(Some(CloseFrame { code: code.into(), reason: reason.to_owned().into() })).expect("close is sent");
         loop {
-            match self.next_or_closed() {
+            match self.receive_or_closed() {
                 Ok(_) => {}
                 Err(closed) => return closed,
             }

@@ -48,6 +48,7 @@ impl Issuer {
     }
 
     /// A key that no key set contains.
+    #[must_use]
     pub fn stranger(&self) -> Self {
         let key = RsaPrivateKey::new(&mut rand_core::OsRng, 2048).expect("key generation");
         Self { key, kid: self.kid.clone(), issuer: self.issuer.clone(), client_id: self.client_id.clone() }

@@ -1,5 +1,7 @@
 //! What was acknowledged outlives a kill. Always starts a server of its own, whatever `BASE_URL` says.
 
+#![expect(clippy::unwrap_used, reason = "test code, helpers included")]
+
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 

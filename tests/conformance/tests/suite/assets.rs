@@ -194,5 +194,5 @@ fn hmac_hex(secret: &str, text: &str) -> String {
     let pad = |byte: u8| key.map(|k| k ^ byte);
     let inner = Sha256::new().chain_update(pad(0x36)).chain_update(text).finalize();
     let outer = Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize();
-    outer.iter().map(|b| format!("{b:02x}")).collect()
+    format!("{outer:x}")
 }

@@ -166,7 +166,7 @@ fn delete_closes_sockets(server: &Server) {
     let mut socket = Socket::open(&owner, &graph.id);
     owner.delete(&format!("/graphs/{}", graph.id)).status(200);
     let closed = loop {
-        if let Err(closed) = socket.next_or_closed() {
+        if let Err(closed) = socket.receive_or_closed() {
             break closed;
         }
     };

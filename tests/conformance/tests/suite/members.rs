@@ -146,7 +146,7 @@ fn removal_takes_the_key_and_closes_the_sockets(server: &Server) {
     let mut socket = Socket::open(&guest, &graph.id);
     owner.delete(&format!("{}/{}", members_path(&graph), guest.user)).status(200);
     let closed = loop {
-        if let Err(closed) = socket.next_or_closed() {
+        if let Err(closed) = socket.receive_or_closed() {
             break closed;
         }
     };
@@ -163,7 +163,7 @@ fn a_removed_member_cannot_write_through_an_old_socket(server: &Server) {
     owner.delete(&format!("{}/{}", members_path(&graph), guest.user)).status(200);
     let page = tx::id();
     socket.send(&tx::batch(0, &[tx::entry(&tx::page(&page, "Late"), "create-page", &tx::id())]));
-    while let Ok(message) = socket.next_or_closed() {
+    while let Ok(message) = socket.receive_or_closed() {
         assert_ne!(message["type"], "tx/batch/ok");
     }
     assert_eq!(graph.t(), 0);

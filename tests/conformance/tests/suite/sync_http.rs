@@ -216,7 +216,7 @@ fn not_ready_graphs_answer_conflict(server: &Server) {
     }
     owner.post(&format!("/sync/{id}/tx/batch"), &json!({ "t-before": 0, "txs": [] })).error(409, "graph not ready");
     owner.get(&format!("/sync/{id}/health")).expect(200, &json!({ "ok": true }));
-    conformance::Socket::try_open(&owner, &id).err().expect("no socket").error_body(409, "graph not ready");
+    conformance::Socket::try_open(&owner, &id).expect_err("no socket").error_body(409, "graph not ready");
 }
 
 fn health_of_a_graph_needs_access(server: &Server) {

@@ -142,7 +142,7 @@ fn tokens_come_from_header_or_query(server: &Server) {
     let header = format!("Bearer {token}");
     let opened = Socket::try_open_path(&anyone, &graph.path(""), &[("authorization", &header)]);
     assert!(opened.is_ok(), "a socket takes the token from the header too");
-    Socket::try_open(&anyone, &graph.id).err().expect("no token").status(401);
+    Socket::try_open(&anyone, &graph.id).expect_err("no token").status(401);
 }
 
 fn every_changed_signature_byte_is_noticed(server: &Server) {

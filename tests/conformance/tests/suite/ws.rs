@@ -35,12 +35,12 @@ fn page_entry(id: &str) -> Value {
 
 fn refused_upgrades_carry_the_usual_error(server: &Server) {
     let graph = graph(server);
-    let refused = |who: &conformance::Client, id: &str| Socket::try_open(who, id).err().expect("refused");
+    let refused = |who: &conformance::Client, id: &str| Socket::try_open(who, id).expect_err("refused");
     refused(&server.anonymous(), &graph.id).error_body(401, "unauthorized");
     refused(&server.person("stranger"), &graph.id).error_body(403, "forbidden");
-    let semantic = Socket::try_open_path(&graph.owner, &graph.path("/semantic/pages"), &[]).err().expect("refused");
+    let semantic = Socket::try_open_path(&graph.owner, &graph.path("/semantic/pages"), &[]).expect_err("refused");
     semantic.error_body(404, "not found");
-    let nameless = Socket::try_open_path(&graph.owner, "/sync/", &[]).err().expect("refused");
+    let nameless = Socket::try_open_path(&graph.owner, "/sync/", &[]).expect_err("refused");
     nameless.error_body(400, "missing graph id");
 }
 
@@ -48,12 +48,12 @@ fn any_tail_is_accepted(server: &Server) {
     let graph = graph(server);
     let token = graph.owner.token.clone().unwrap();
     let mut socket =
-        Socket::try_open_path(&graph.owner, &graph.path(&format!("/anything?token={token}")), &[]).ok().unwrap();
-    assert_eq!(socket.next()["type"], "online-users");
+        Socket::try_open_path(&graph.owner, &graph.path(&format!("/anything?token={token}")), &[]).unwrap();
+    assert_eq!(socket.receive()["type"], "online-users");
 }
 
 fn upgrades_elsewhere_are_ordinary_requests(server: &Server) {
-    let answer = Socket::try_open_path(&server.anonymous(), "/health", &[]).err().expect("no socket");
+    let answer = Socket::try_open_path(&server.anonymous(), "/health", &[]).expect_err("no socket");
     assert_eq!((answer.status, answer.json()), (200, json!({ "ok": true })));
 }
 
@@ -72,7 +72,7 @@ fn json_and_raw_pings_are_answered(server: &Server) {
     let mut socket = Socket::open(&graph.owner, &graph.id);
     assert_eq!(socket.ask(&json!({ "type": "ping" })), json!({ "type": "pong" }));
     socket.send_text("ping");
-    assert_eq!(socket.next(), json!("pong"));
+    assert_eq!(socket.receive(), json!("pong"));
 }
 
 fn anything_else_is_an_invalid_request(server: &Server) {
@@ -101,7 +101,7 @@ fn anything_else_is_an_invalid_request(server: &Server) {
         r#"{"type":"tx/batch","t-before":0,"txs":[],"client-revision":1}"#,
     ] {
         socket.send_text(text);
-        assert_eq!(socket.next(), invalid, "{text}");
+        assert_eq!(socket.receive(), invalid, "{text}");
     }
     let many: Vec<Value> = (0..10_001).map(|_| json!({ "tx": "[]" })).collect();
     assert_eq!(socket.ask(&tx::batch(0, &many)), invalid);
@@ -161,7 +161,7 @@ fn two_devices_converge(server: &Server) {
     assert_eq!(a.ask(&tx::batch(0, &[page_entry(&tx::id())]))["t"], 1);
     // The other device wrote against an old t: it pulls, then tries again.
     let entry = page_entry(&tx::id());
-    assert_eq!(b.next(), json!({ "type": "changed", "t": 1 }));
+    assert_eq!(b.receive(), json!({ "type": "changed", "t": 1 }));
     assert_eq!(
         b.ask(&tx::batch(0, std::slice::from_ref(&entry))),
         json!({
@@ -170,7 +170,7 @@ fn two_devices_converge(server: &Server) {
     );
     assert_eq!(b.ask(&json!({ "type": "pull", "since": 0 }))["txs"].as_array().unwrap().len(), 1);
     assert_eq!(b.ask(&tx::batch(1, &[entry]))["t"], 2);
-    assert_eq!(a.next(), json!({ "type": "changed", "t": 2 }));
+    assert_eq!(a.receive(), json!({ "type": "changed", "t": 2 }));
     assert_eq!(a.ask(&json!({ "type": "pull", "since": 0 })), b.ask(&json!({ "type": "pull", "since": 0 })));
 }
 
@@ -183,24 +183,24 @@ fn presence_goes_to_peers_only(server: &Server) {
     a.drain();
     let block = tx::id();
     a.send(&json!({ "type": "presence", "editing-block-uuid": block }));
-    assert_eq!(b.next(), json!({ "type": "presence", "user-id": graph.owner.user, "editing-block-uuid": block }));
+    assert_eq!(b.receive(), json!({ "type": "presence", "user-id": graph.owner.user, "editing-block-uuid": block }));
     assert_eq!(a.drain(), [] as [Value; 0]);
     let c = Socket::open(&guest, &graph.id);
-    let users = a.next()["online-users"].clone();
+    let users = a.receive()["online-users"].clone();
     let own = users.as_array().unwrap().iter().find(|u| u["user-id"] == graph.owner.user.as_str()).unwrap();
     assert_eq!(own["editing-block-uuid"], block.as_str(), "remembered with the socket");
     b.drain();
     drop(c);
-    b.next();
+    b.receive();
     for cleared in [
         json!({ "type": "presence", "editing-block-uuid": "  " }),
         json!({ "type": "presence", "editing-block-uuid": null }),
         json!({ "type": "presence" }),
     ] {
         a.send(&cleared);
-        assert_eq!(b.next()["editing-block-uuid"].as_str().map_or("", str::trim), "", "{cleared}");
-        let mut late = Socket::try_open(&guest, &graph.id).ok().expect("accepted");
-        assert!(!late.next().to_string().contains("editing-block-uuid"), "{cleared} is not remembered");
+        assert_eq!(b.receive()["editing-block-uuid"].as_str().map_or("", str::trim), "", "{cleared}");
+        let mut late = Socket::try_open(&guest, &graph.id).expect("accepted");
+        assert!(!late.receive().to_string().contains("editing-block-uuid"), "{cleared} is not remembered");
         late.close(1000, "");
         b.drain();
     }
@@ -213,17 +213,17 @@ fn online_users_lists_people_once(server: &Server) {
     let expected = json!([{
         "user-id": graph.owner.user, "email": conformance::tokens::email(&graph.owner.user), "username": graph.owner.user,
     }]);
-    assert_eq!(first.next()["online-users"], expected, "two tabs of one person");
+    assert_eq!(first.receive()["online-users"], expected, "two tabs of one person");
     second.close(1000, "bye");
-    assert_eq!(first.next(), json!({ "type": "online-users", "online-users": expected }));
+    assert_eq!(first.receive(), json!({ "type": "online-users", "online-users": expected }));
 }
 
 fn operators_have_no_presence(server: &Server) {
     let graph = graph(server);
     let mut member = Socket::open(&graph.owner, &graph.id);
     let headers = [("x-db-sync-admin-token", server.admin_token.as_str())];
-    let mut operator = Socket::try_open_path(&server.anonymous(), &graph.path(""), &headers).ok().expect("accepted");
-    let users = operator.next()["online-users"].clone();
+    let mut operator = Socket::try_open_path(&server.anonymous(), &graph.path(""), &headers).expect("accepted");
+    let users = operator.receive()["online-users"].clone();
     assert_eq!(users.as_array().unwrap().len(), 1);
     member.drain();
     operator.send(&json!({ "type": "presence", "editing-block-uuid": tx::id() }));
@@ -246,7 +246,7 @@ fn an_oversized_message_closes_the_socket(server: &Server) {
     let mut socket = Socket::open(&graph.owner, &graph.id);
     let under = "x".repeat((32 << 20) - (1 << 20));
     socket.send(&json!({ "type": "hello", "client": under }));
-    assert_eq!(socket.next()["type"], "hello", "just under the limit");
+    assert_eq!(socket.receive()["type"], "hello", "just under the limit");
     assert_eq!(graph.t(), 0);
 }
 
@@ -259,7 +259,7 @@ fn sockets_refuse_batches_during_an_upload(server: &Server) {
     assert_eq!(answer, json!({ "type": "tx/reject", "reason": "snapshot upload in progress", "t": 0 }));
     assert_eq!(socket.ask(&json!({ "type": "hello", "client": "x" }))["t"], 0, "hello still works");
     assert_eq!(socket.ask(&json!({ "type": "pull" }))["txs"], json!([]));
-    Socket::try_open(&graph.owner, &graph.id).err().expect("no new sockets").error_body(409, "graph not ready");
+    Socket::try_open(&graph.owner, &graph.id).expect_err("no new sockets").error_body(409, "graph not ready");
     graph.upload("reset=false&finished=true", &[]).status(200);
     assert_eq!(socket.ask(&tx::batch(0, &[page_entry(&tx::id())]))["t"], 1);
 }
@@ -290,15 +290,15 @@ fn a_sleeping_graph_remembers_its_people(server: &Server) {
     assert_eq!(b.drain().len(), 2);
     std::thread::sleep(SLEEP);
     // The first event after the sleep: everyone is still connected, and still who they were.
-    let mut c = Socket::try_open(&guest, &graph.id).ok().expect("accepted");
-    let users = c.next()["online-users"].clone();
+    let mut c = Socket::try_open(&guest, &graph.id).expect("accepted");
+    let users = c.receive()["online-users"].clone();
     let owner =
         users.as_array().unwrap().iter().find(|u| u["user-id"] == graph.owner.user.as_str()).expect("still there");
     assert_eq!(owner["editing-block-uuid"], block.as_str());
     a.drain();
     let done = b.ask(&tx::batch(1, &[page_entry(&tx::id())]));
     // What was told before the answer: the third socket.
-    let done = if done["type"] == "online-users" { b.next() } else { done };
+    let done = if done["type"] == "online-users" { b.receive() } else { done };
     assert_eq!(done["t"], 2, "{done}");
     assert_eq!(a.drain(), [json!({ "type": "changed", "t": 2 })]);
     assert_eq!(c.drain(), [json!({ "type": "changed", "t": 2 })]);
