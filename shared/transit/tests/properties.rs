@@ -1,6 +1,7 @@
 //! Properties over random values; `TRANSIT_SEED` repeats a run that failed.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use transit::{CacheSnapshot, Keyword, Scalar, Symbol, Tagged, Value, Writer, read_str, write_string};
@@ -167,6 +168,34 @@ fn a_snapshot_goes_on_where_it_was_taken() {
         let map = Value::Map([(Value::keyword("first"), first), (Value::keyword("second"), second)].into());
         assert_eq!(whole, write_string(&map), "seed {seed}");
     });
+}
+
+#[test]
+fn remembered_slots_and_used_memory_change_nothing() {
+    let mut memory = CacheSnapshot::default();
+    for seed in 1..=10 {
+        let mut random = Random(seed);
+        // More names than the cache has slots, so that it begins anew in between.
+        let names: Vec<String> = (0..6000).map(|_| format!("n/{}", random.below(2500))).collect();
+        let mut plain = String::new();
+        let mut writer = Writer::new(&mut plain);
+        writer.begin_vector();
+        names.iter().for_each(|name| writer.keyword(name));
+        writer.end_vector();
+
+        let mut text = String::new();
+        let mut slots = HashMap::new();
+        let mut writer = Writer::in_memory_of(&mut text, memory);
+        writer.begin_vector();
+        for name in &names {
+            if !slots.get(name).is_some_and(|slot| writer.keyword_at(*slot)) {
+                slots.insert(name, writer.keyword_with_slot(name).expect("long enough"));
+            }
+        }
+        writer.end_vector();
+        memory = writer.into_memory();
+        assert_eq!(text, plain, "seed {seed}");
+    }
 }
 
 #[test]
