@@ -180,7 +180,9 @@ fn remembered_slots_and_used_memory_change_nothing() {
         let mut plain = String::new();
         let mut writer = Writer::new(&mut plain);
         writer.begin_vector();
-        names.iter().for_each(|name| writer.keyword(name));
+        for name in &names {
+            writer.keyword(name);
+        }
         writer.end_vector();
 
         let mut text = String::new();
