@@ -54,15 +54,8 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<()> {
     };
 
     step("Unit, integration and golden tests");
-    process::run(cargo().args([
-        "test",
-        "--quiet",
-        "--workspace",
-        "--exclude",
-        "sync-worker",
-        "--exclude",
-        "conformance",
-    ]))?;
+    let later = ["sync-worker", "conformance", "durability"].map(|package| ["--exclude", package]);
+    process::run(cargo().args(["test", "--quiet", "--workspace"]).args(later.concat()))?;
     note(format!("{} s so far", start.elapsed().as_secs()));
 
     step(format!("Simulation, {seeds} seeds"));
@@ -88,6 +81,9 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<()> {
 
     step("Black-box suite against the worker under workerd");
     process::run(cargo().args(["test", "--quiet", "-p", "conformance"]))?;
+
+    step("Kills between acknowledged writes");
+    process::run(cargo().args(["test", "--quiet", "-p", "durability"]))?;
 
     step("Independent reader: transit-js and npm datascript");
     let server = serving(&[])?;

@@ -1,4 +1,4 @@
-//! What was acknowledged outlives a kill. Always starts a server of its own, whatever `BASE_URL` says.
+//! What was acknowledged outlives a kill.
 
 #![expect(clippy::unwrap_used, reason = "test code, helpers included")]
 
