@@ -11,6 +11,9 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::process;
 
+/// How the answer of a healthy server begins.
+const HEALTHY: &[u8; 12] = b"HTTP/1.1 200";
+
 const START_PATIENCE: Duration = Duration::from_mins(1);
 
 /// `cargo xtask serve` with data of its own; dropped, it ends.
@@ -62,10 +65,11 @@ impl Serving {
         let ask = || -> std::io::Result<bool> {
             let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
             stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-            stream.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer.starts_with("HTTP/1.1 200"))
+            stream.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
+            // The connection may stay open, so no more is read than is looked at.
+            let mut status = [0; HEALTHY.len()];
+            stream.read_exact(&mut status)?;
+            Ok(status == *HEALTHY)
         };
         ask().unwrap_or(false)
     }
