@@ -107,6 +107,12 @@ fn logged(subject: &Subject, after: i64) -> anyhow::Result<Vec<String>> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Processor time of this thread so far; zero where the system does not tell (it is read from Linux's /proc).
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(stat.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
 /// Prints part (e): microseconds a transaction with about 2,000 and with 1,000,000 datoms.
 pub(crate) fn growth() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
@@ -119,12 +125,17 @@ pub(crate) fn growth() -> anyhow::Result<()> {
     let big_datoms = big.graph.db()?.count();
     for (size, count) in [(1, 500), (BATCH, 1_000)] {
         let (mut of_small, mut of_big) = (Vec::new(), Vec::new());
+        let (mut small_cpu, mut big_cpu) = (Duration::ZERO, Duration::ZERO);
         for _ in 0..ROUNDS {
             // A fresh small graph each time: the writes themselves make it grow.
             small = Subject::new(&folder.path().join(format!("small-{size}-{}.sqlite", of_small.len())))?;
             small.write(BATCH, size)?;
+            let start = processor_time();
             of_small.push(small.write(count, size)?.0);
+            let between = processor_time();
             of_big.push(big.write(count, size)?.0);
+            small_cpu += between.saturating_sub(start);
+            big_cpu += processor_time().saturating_sub(between);
         }
         let (of_small, of_big) = (1e6 / rate(count, of_small), 1e6 / rate(count, of_big));
         println!(
@@ -132,6 +143,7 @@ pub(crate) fn growth() -> anyhow::Result<()> {
             serde_json::json!({
                 "part": "growth", "batch": size, "smallDatoms": small_datoms, "bigDatoms": big_datoms,
                 "smallMicroseconds": of_small, "bigMicroseconds": of_big, "ratio": of_big / of_small,
+                "processorTimeRatio": big_cpu.as_secs_f64() / small_cpu.as_secs_f64(),
             })
         );
     }

@@ -35,7 +35,7 @@ use crate::sql::DurableSql;
 
 /// Memory for clean tree nodes of one graph. Objects of one class may share an isolate of 128 MB, and its wasm memory
 /// never shrinks: with what a batch needs at its height this stays below 32 MiB.
-const CACHE_BYTES: usize = 8 << 20;
+const CACHE_BYTES: usize = 12 << 20;
 
 /// On the health answer of a graph: the size of the isolate's wasm memory, which is also its peak.
 const MEMORY_HEADER: &str = "x-wasm-memory-bytes";
