@@ -17,6 +17,12 @@ const ROUNDS: usize = 5;
 /// Clean nodes a graph may hold: what the worker allows itself.
 const CACHE_BYTES: usize = 12 << 20;
 
+/// How long work took.
+struct Took {
+    wall: Duration,
+    processor: Duration,
+}
+
 /// A graph on disk, and where its counter stands.
 struct Subject {
     graph: Graph<Rusqlite>,
@@ -54,8 +60,8 @@ impl Subject {
         Ok(pages)
     }
 
-    /// Sends `count` blocks, `size` a message; the messages are made beforehand. Time and log texts.
-    fn write(&mut self, count: usize, size: usize) -> anyhow::Result<(Duration, Vec<String>)> {
+    /// Sends `count` blocks, `size` a message; the messages are made before the clocks start.
+    fn write(&mut self, count: usize, size: usize) -> anyhow::Result<Took> {
         let pages = self.pages(count)?;
         let texts: Vec<String> = (0..count)
             .map(|i| {
@@ -69,11 +75,11 @@ impl Subject {
             messages.push((message(t, txs, "insert-blocks"), txs.len()));
             t += i64::try_from(txs.len())?;
         }
-        let start = Instant::now();
+        let (wall, processor) = (Instant::now(), processor_time());
         for (text, entries) in &messages {
             self.say(text, *entries)?;
         }
-        Ok((start.elapsed(), texts))
+        Ok(Took { wall: wall.elapsed(), processor: processor_time().saturating_sub(processor) })
     }
 }
 
@@ -85,8 +91,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         let mut subject = Subject::new(&folder.path().join("graph.sqlite"))?;
         subject.write(20 * BATCH, BATCH)?;
         let first = subject.t;
-        let (took, _) = subject.write(BATCHES * BATCH, BATCH)?;
-        ours.push(took);
+        ours.push(subject.write(BATCHES * BATCH, BATCH)?.wall);
         let log = logged(&subject, first)?;
         bare.push(bare::insert(&folder.path().join("bare.sqlite"), &log, BATCH)?);
     }
@@ -116,8 +121,7 @@ fn processor_time() -> Duration {
 /// Prints part (e): microseconds a transaction with about 2,000 and with 1,000,000 datoms.
 pub(crate) fn growth() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let mut small = Subject::new(&folder.path().join("small.sqlite"))?;
-    let small_datoms = small.graph.db()?.count();
+    let small_datoms = Subject::new(&folder.path().join("small.sqlite"))?.graph.db()?.count();
     let mut big = Subject::new(&folder.path().join("big.sqlite"))?;
     while big.graph.db()?.count() < 1_000_000 {
         big.write(20_000, 500)?;
@@ -125,17 +129,17 @@ pub(crate) fn growth() -> anyhow::Result<()> {
     let big_datoms = big.graph.db()?.count();
     for (size, count) in [(1, 500), (BATCH, 1_000)] {
         let (mut of_small, mut of_big) = (Vec::new(), Vec::new());
-        let (mut small_cpu, mut big_cpu) = (Duration::ZERO, Duration::ZERO);
-        for _ in 0..ROUNDS {
+        let (mut small_processor, mut big_processor) = (Duration::ZERO, Duration::ZERO);
+        for round in 0..ROUNDS {
             // A fresh small graph each time: the writes themselves make it grow.
-            small = Subject::new(&folder.path().join(format!("small-{size}-{}.sqlite", of_small.len())))?;
+            let mut small = Subject::new(&folder.path().join(format!("small-{size}-{round}.sqlite")))?;
             small.write(BATCH, size)?;
-            let start = processor_time();
-            of_small.push(small.write(count, size)?.0);
-            let between = processor_time();
-            of_big.push(big.write(count, size)?.0);
-            small_cpu += between.saturating_sub(start);
-            big_cpu += processor_time().saturating_sub(between);
+            let took = small.write(count, size)?;
+            of_small.push(took.wall);
+            small_processor += took.processor;
+            let took = big.write(count, size)?;
+            of_big.push(took.wall);
+            big_processor += took.processor;
         }
         let (of_small, of_big) = (1e6 / rate(count, of_small), 1e6 / rate(count, of_big));
         println!(
@@ -143,7 +147,7 @@ pub(crate) fn growth() -> anyhow::Result<()> {
             serde_json::json!({
                 "part": "growth", "batch": size, "smallDatoms": small_datoms, "bigDatoms": big_datoms,
                 "smallMicroseconds": of_small, "bigMicroseconds": of_big, "ratio": of_big / of_small,
-                "processorTimeRatio": big_cpu.as_secs_f64() / small_cpu.as_secs_f64(),
+                "processorTimeRatio": big_processor.as_secs_f64() / small_processor.as_secs_f64(),
             })
         );
     }

@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use super::{build, setup};
+use crate::serving::Serving;
 use crate::step::step;
 use crate::{process, project, tools};
 
@@ -74,7 +75,7 @@ fn measure(part: &str) -> Result<()> {
             process::run(&mut node(&root, "workerd.mjs"))?;
         }
         "memory" => {
-            let frames = million(&root)?;
+            let frames = big_frames(&root, 1_000_000)?;
             step("memory: upload, transactions, download of 1,000,000 datoms");
             process::run(node(&root, "memory.mjs").arg(frames))?;
         }
@@ -84,7 +85,7 @@ fn measure(part: &str) -> Result<()> {
         }
         _ => {
             step("load: every measuring part of load.mjs, three runs");
-            let big = million_frames("graph-200000.frames.gz", &root, "200000")?;
+            let big = big_frames(&root, 200_000)?;
             let mut command = load(&root)?;
             command.args(["--watch", "workerd", "--runs", "3", "--big-frames"]).arg(big);
             command.args(["tx1", "tx1big", "tx50", "tx50big", "upload", "download", "cold", "pull", "many", "opened"]);
@@ -94,20 +95,17 @@ fn measure(part: &str) -> Result<()> {
     Ok(())
 }
 
-fn million(root: &Path) -> Result<PathBuf> {
-    million_frames("graph-1000000.frames.gz", root, "1000000")
-}
-
-/// Frames of a big graph: made once through the worker's own interface.
-fn million_frames(name: &str, root: &Path, datoms: &str) -> Result<PathBuf> {
+/// Frames of a graph of so many datoms: made once through the worker's own interface.
+fn big_frames(root: &Path, datoms: u32) -> Result<PathBuf> {
+    let name = format!("graph-{datoms}.frames.gz");
     let folder = tools::cache::root()?.join("bench");
     std::fs::create_dir_all(&folder)?;
-    let file = folder.join(name);
+    let file = folder.join(&name);
     if !file.is_file() {
         step(format!("Making a graph of {datoms} datoms, once"));
         let unfinished = folder.join(format!("{name}.unfinished"));
         let mut command = load(root)?;
-        command.args(["make-big", "--datoms", datoms, "--out"]).arg(&unfinished);
+        command.args(["make-big", "--datoms", &datoms.to_string(), "--out"]).arg(&unfinished);
         process::run(&mut command)?;
         std::fs::rename(unfinished, &file)?;
     }
@@ -116,8 +114,8 @@ fn million_frames(name: &str, root: &Path, datoms: &str) -> Result<PathBuf> {
 
 /// The load tool over a worker of its own.
 fn load(root: &Path) -> Result<Command> {
-    let port = crate::serving::Serving::free_port()?;
-    let jwks_port = crate::serving::Serving::free_port()?;
+    let port = Serving::free_port()?;
+    let jwks_port = Serving::free_port()?;
     let serve = format!("{} serve --port {port}", std::env::current_exe()?.display());
     let mut command = Command::new("node");
     command
