@@ -1,6 +1,8 @@
 //! Interned attributes of one graph, and their order.
 
-use std::cell::{Cell, RefCell};
+mod labels;
+
+use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::fmt;
 use std::rc::Rc;
@@ -9,6 +11,7 @@ use rustc_hash::FxHashMap;
 use transit::Keyword;
 
 use crate::value::compare_utf16;
+use labels::Labels;
 
 /// An attribute keyword as a small integer. Means something only together with the [`Attrs`] that gave it out.
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Hash)]
@@ -26,28 +29,35 @@ impl Attr {
     }
 }
 
-/// Interner of attribute keywords: append-only, one per graph, shared by every database value of that graph.
+/// Interner of attribute keywords: one per graph, shared by every database value of that graph.
 ///
-/// Entries are never dropped, not even those that only a rejected transaction brought in; [`Attrs::len`] lets the owner
-/// of a graph notice a client that abuses this, and reopen the graph with a fresh interner.
+/// Names that a refused entry brought in can be [forgotten](Attrs::forget_after); all others stay until the graph is
+/// opened anew.
 pub struct Attrs {
     inner: RefCell<Inner>,
+    labels: Rc<Labels>,
 }
 
+#[derive(Default)]
 struct Inner {
     keywords: Vec<Keyword>,
     by_text: FxHashMap<Keyword, Attr>,
     /// Every attribute in `cmpAttr` order.
     sorted: Vec<Attr>,
-    /// Label of each attribute; labels grow in `cmpAttr` order. Slots beyond the known attributes are spare.
-    labels: Rc<[Cell<u64>]>,
+    /// Attributes below this number may stand in cached nodes, which outlive the entry that loaded them.
+    stored: usize,
 }
+
+/// How many attributes were known at a moment; see [`Attrs::forget_after`].
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Mark(usize);
 
 /// The order of attributes as integers: a cheap handle to take once per tree operation.
 ///
-/// A handle knows the attributes that were interned before it was taken.
+/// All handles of one interner look at the same labels. So a handle knows the attributes that were interned after it was
+/// taken, and none can hold an order that has changed since.
 #[derive(Clone)]
-pub struct Ranks(Rc<[Cell<u64>]>);
+pub struct Ranks(Rc<Labels>);
 
 impl Ranks {
     /// Compares in `cmpAttr` order (datascript.md 3.3): no namespace first, then namespace, then name, by UTF-16 units.
@@ -56,12 +66,7 @@ impl Ranks {
         if a == b {
             return Ordering::Equal;
         }
-        self.label(a).cmp(&self.label(b))
-    }
-
-    #[inline]
-    fn label(&self, attr: Attr) -> u64 {
-        self.0.get(attr.index()).map_or(u64::MAX, Cell::get)
+        self.0.get(a).cmp(&self.0.get(b))
     }
 }
 
@@ -79,16 +84,12 @@ impl Attrs {
     /// An interner in which `preset[i]` is `Attr::new(i)`. A text that repeats an earlier one gets an attribute that no
     /// lookup finds.
     pub fn new(preset: &[&str]) -> Rc<Self> {
-        let mut inner = Inner {
-            keywords: Vec::with_capacity(preset.len()),
-            by_text: FxHashMap::default(),
-            sorted: Vec::new(),
-            labels: Rc::from(Vec::new()),
-        };
+        let labels = Rc::new(Labels::default());
+        let mut inner = Inner::default();
         for text in preset {
-            inner.push(Keyword::new(text));
+            inner.push(Keyword::new(text), &labels);
         }
-        Rc::new(Self { inner: RefCell::new(inner) })
+        Rc::new(Self { inner: RefCell::new(inner), labels })
     }
 
     /// The attribute of that text (without the colon), if it was ever interned.
@@ -102,15 +103,36 @@ impl Attrs {
         if let Some(attr) = self.get(keyword.as_str()) {
             return attr;
         }
-        self.inner.borrow_mut().push(keyword.clone())
+        self.inner.borrow_mut().push(keyword.clone(), &self.labels)
     }
 
     /// Interns a text.
     pub fn intern_str(&self, text: &str) -> Attr {
         match self.get(text) {
             Some(attr) => attr,
-            None => self.inner.borrow_mut().push(Keyword::new(text)),
+            None => self.inner.borrow_mut().push(Keyword::new(text), &self.labels),
         }
+    }
+
+    /// Interns the text of an attribute that was read from a row: it is not forgotten, as what was read may be kept.
+    pub(crate) fn intern_stored(&self, text: &str) -> Attr {
+        let attr = self.intern_str(text);
+        let mut inner = self.inner.borrow_mut();
+        inner.stored = inner.stored.max(attr.index() + 1);
+        attr
+    }
+
+    /// The attributes known now.
+    pub fn mark(&self) -> Mark {
+        Mark(self.len())
+    }
+
+    /// Forgets the attributes that came in after the mark, and tells whether there were any. Those that were read from
+    /// rows meanwhile stay, with all that came in before them.
+    ///
+    /// Whoever remembers something by attribute has to forget it too: the numbers are given out again.
+    pub fn forget_after(&self, mark: Mark) -> bool {
+        self.inner.borrow_mut().truncate(mark.0)
     }
 
     /// The keyword of an attribute. Of an attribute of another interner it may be any keyword, or the empty one.
@@ -118,10 +140,10 @@ impl Attrs {
         self.inner.borrow().keywords.get(attr.index()).cloned().unwrap_or_else(|| Keyword::new(""))
     }
 
-    /// The order over all attributes known now.
+    /// The order over all attributes.
     #[inline]
     pub fn ranks(&self) -> Ranks {
-        Ranks(Rc::clone(&self.inner.borrow().labels))
+        Ranks(Rc::clone(&self.labels))
     }
 
     /// How many attributes are known.
@@ -142,7 +164,7 @@ impl fmt::Debug for Attrs {
 }
 
 impl Inner {
-    fn push(&mut self, keyword: Keyword) -> Attr {
+    fn push(&mut self, keyword: Keyword, labels: &Labels) -> Attr {
         // 2^32 keywords do not fit into the memory of any process that gets here.
         let attr = Attr(u32::try_from(self.keywords.len()).unwrap_or(u32::MAX));
         let place =
@@ -150,49 +172,27 @@ impl Inner {
         self.sorted.insert(place, attr);
         self.by_text.entry(keyword.clone()).or_insert(attr);
         self.keywords.push(keyword);
-        if !self.label_between(place, attr) {
-            self.relabel();
-        }
+        labels.place(&self.sorted, place);
         attr
+    }
+
+    fn truncate(&mut self, len: usize) -> bool {
+        let len = len.max(self.stored);
+        if len >= self.keywords.len() {
+            return false;
+        }
+        for keyword in self.keywords.drain(len..) {
+            if self.by_text.get(&keyword).is_some_and(|attr| attr.index() >= len) {
+                self.by_text.remove(&keyword);
+            }
+        }
+        self.sorted.retain(|attr| attr.index() < len);
+        true
     }
 
     fn text(&self, attr: Attr) -> &Keyword {
         #[expect(clippy::indexing_slicing, reason = "`sorted` holds attributes of `keywords` only")]
         &self.keywords[attr.index()]
-    }
-
-    fn label_at(&self, place: usize) -> Option<u64> {
-        self.sorted.get(place).and_then(|attr| self.labels.get(attr.index())).map(Cell::get)
-    }
-
-    /// Puts the label of the attribute at `place` between those of its neighbours; false if there is no room. Other
-    /// labels stay as they are, so that handles taken earlier go on giving one order.
-    fn label_between(&self, place: usize, attr: Attr) -> bool {
-        let low = place.checked_sub(1).and_then(|before| self.label_at(before)).unwrap_or(0);
-        let high = if place + 1 < self.sorted.len() { self.label_at(place + 1).unwrap_or(u64::MAX) } else { u64::MAX };
-        let middle = low + high.saturating_sub(low) / 2;
-        match self.labels.get(attr.index()) {
-            Some(slot) if middle > low && middle < high => {
-                slot.set(middle);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Spreads the labels evenly over a new array with room for as many attributes again.
-    fn relabel(&mut self) {
-        let count = self.sorted.len();
-        let labels: Rc<[Cell<u64>]> = (0..(count * 2).max(64)).map(|_| Cell::new(u64::MAX)).collect();
-        let step = u64::MAX / (count as u64 + 1);
-        let mut label = 0;
-        for attr in &self.sorted {
-            label += step;
-            if let Some(slot) = labels.get(attr.index()) {
-                slot.set(label);
-            }
-        }
-        self.labels = labels;
     }
 }
 
@@ -235,13 +235,46 @@ mod tests {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             attrs.intern_str(&format!("n{}/x{}", seed % 7, seed >> 8));
         }
-        let ranks = attrs.ranks();
+        // The handle that was taken before any of them came in.
+        in_order(&attrs, &early);
+    }
+
+    fn in_order(attrs: &Attrs, ranks: &Ranks) {
         for i in 0..attrs.len() {
             for j in 0..attrs.len() {
                 let (a, b) = (Attr(u32::try_from(i).unwrap()), Attr(u32::try_from(j).unwrap()));
                 assert_eq!(ranks.cmp(a, b), compare_attrs(&attrs.keyword(a), &attrs.keyword(b)));
             }
         }
-        assert_eq!(early.cmp(Attr(0), Attr(0)), Ordering::Equal);
+    }
+
+    #[test]
+    fn names_after_a_mark_are_forgotten() {
+        let attrs = Attrs::new(&["b", "d"]);
+        let ranks = attrs.ranks();
+        let mark = attrs.mark();
+        assert!(!attrs.forget_after(mark), "nothing came in");
+        for i in 0..300 {
+            attrs.intern_str(&format!("a/{i}"));
+        }
+        attrs.intern_str("b");
+        assert!(attrs.forget_after(mark));
+        assert_eq!((attrs.len(), attrs.get("a/7"), attrs.get("b")), (2, None, Some(Attr(0))));
+        assert_eq!(attrs.intern_str("c"), Attr(2));
+        in_order(&attrs, &ranks);
+    }
+
+    #[test]
+    fn names_from_rows_are_not_forgotten() {
+        let attrs = Attrs::new(&["b"]);
+        let mark = attrs.mark();
+        for text in ["x", "y", "z"] {
+            attrs.intern_str(text);
+        }
+        // A row that was loaded meanwhile speaks of one of them.
+        attrs.intern_stored("y");
+        assert!(attrs.forget_after(mark));
+        assert_eq!((attrs.get("x"), attrs.get("y"), attrs.get("z")), (Some(Attr(1)), Some(Attr(2)), None));
+        assert!(!attrs.forget_after(mark));
     }
 }

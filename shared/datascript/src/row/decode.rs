@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use arrayvec::ArrayVec;
-use transit::{Cached, Keyword, ReadError, Reader, Token};
+use transit::{Cached, ReadError, Reader, Token};
 
 use super::corrupt;
 use crate::attrs::{Attr, Attrs};
@@ -135,7 +135,7 @@ impl<'a> DatomReader<'a> {
         {
             return *attr;
         }
-        let attr = self.attrs.get(text).unwrap_or_else(|| self.attrs.intern(&Keyword::new(text)));
+        let attr = self.attrs.intern_stored(text);
         if let Some(slot) = slot {
             if self.by_slot.len() <= slot {
                 self.by_slot.resize(slot + 1, None);
