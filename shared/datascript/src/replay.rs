@@ -11,7 +11,11 @@ pub fn replay(db: &mut Db, datoms: &[Datom]) -> Result<()> {
     let Some(first) = datoms.first() else { return Ok(()) };
     let mut previous: Option<&Datom> = None;
     for datom in datoms {
-        if datom.added { assert(db, datom, previous)? } else { retract(db, datom)? }
+        if datom.added {
+            assert(db, datom, previous)?
+        } else {
+            retract(db, datom)?
+        }
         previous = Some(datom);
     }
     db.close()?;
@@ -100,7 +104,8 @@ mod tests {
     #[test]
     fn a_replacement_removes_what_it_says_and_nothing_else() {
         let mut db = empty();
-        let many = |db: &Db, added| datom(db, 5, "db/cardinality", Value::keyword("db.cardinality/many"), TX0 + 1, added);
+        let many =
+            |db: &Db, added| datom(db, 5, "db/cardinality", Value::keyword("db.cardinality/many"), TX0 + 1, added);
         let define = [datom(&db, 5, "db/ident", Value::keyword("age"), TX0 + 1, true), many(&db, true)];
         replay(&mut db, &define).expect("in memory");
         let values = [1, 2, 3].map(|v| datom(&db, 6, "age", v, TX0 + 2, true));

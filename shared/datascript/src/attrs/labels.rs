@@ -79,7 +79,8 @@ mod tests {
         let mut expected = (0, 0);
         for number in 0..100_000 {
             assert_eq!(locate(Attr(number)), expected);
-            expected = if expected.1 + 1 == FIRST << expected.0 { (expected.0 + 1, 0) } else { (expected.0, expected.1 + 1) };
+            expected =
+                if expected.1 + 1 == FIRST << expected.0 { (expected.0 + 1, 0) } else { (expected.0, expected.1 + 1) };
         }
         assert_eq!(locate(Attr(u32::MAX)).0, SEGMENTS - 1);
     }

@@ -9,6 +9,7 @@ use crate::datom::{Datom, Eid, TxId};
 use crate::db::eid_value;
 use crate::error::{ErrorKind, TransactError};
 use crate::index::{Index, Pattern};
+use crate::value;
 
 /// Who holds the value of a unique attribute.
 #[derive(Clone, Copy)]
@@ -111,7 +112,7 @@ impl<'a> Run<'a> {
         let tx = tx.unwrap_or(self.tx);
         if !self.fresh.is_first(e, a) {
             let pattern = if flags.is_many() { Pattern::eav(e, a, &v) } else { Pattern::ea(e, a) };
-            let other = |old: &Datom| if old.v == v { None } else { Some(old.clone()) };
+            let other = |old: &Datom| if value::same(&old.v, &v) { None } else { Some(old.clone()) };
             match self.db.with_first(Index::Eavt, &pattern, other)? {
                 None => {}
                 Some(Some(old)) => self.erase(&old, tx)?,

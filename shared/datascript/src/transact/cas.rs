@@ -9,6 +9,7 @@ use super::run::{Run, Step};
 use crate::describe::describe;
 use crate::error::{ErrorKind, TransactError};
 use crate::index::{Index, Pattern};
+use crate::value;
 
 impl<'a> Run<'a> {
     /// Adds `[e a new]` if the entity's current value is `old` (nil: has none), or `old` is among its values.
@@ -24,7 +25,7 @@ impl<'a> Run<'a> {
         let holds = if self.db.flags(a).is_many() {
             self.db.first(Index::Eavt, &Pattern::eav(e, a, &old))?.is_some()
         } else {
-            self.db.value(e, a)?.unwrap_or_default() == old
+            value::same(&self.db.value(e, a)?.unwrap_or_default(), &old)
         };
         if !holds {
             let message = format!(":db.fn/cas failed on {} of entity {e}", describe(&Value::Keyword(keyword.clone())));

@@ -1,9 +1,10 @@
 //! What DataScript adds to Transit values: their order and the ClojureScript hash it rests on (datascript.md 3).
 
+mod canonical;
 mod hash;
 mod order;
 mod utf16;
 
 pub use hash::hash;
-pub use order::{compare, compare_named};
+pub use order::{compare, compare_named, same};
 pub use utf16::compare_utf16;

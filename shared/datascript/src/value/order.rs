@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use transit::Value;
 
+use super::canonical::canonical;
 use super::{compare_utf16, hash};
 
 /// A map of more entries is of another type in ClojureScript, and sorts by that.
@@ -12,7 +13,9 @@ const ARRAY_MAP_MAX: usize = 8;
 /// Compares two values as an index does: vectors and lists by length and elements, values of one type naturally, maps
 /// and sets by hash, values of different types by the name of their type in ClojureScript.
 ///
-/// NaN is equal to every number, as in the reference. Different maps of one hash are told apart by their text (DS-8).
+/// A total order, also where the reference has none (datascript.md 3.3): NaN equals itself and is greater than every other
+/// number, a list stands among other types where a vector does, and different maps or sets of one hash are told apart by
+/// their content (DS-8).
 pub fn compare(a: &Value, b: &Value) -> Ordering {
     match (a, b) {
         (Value::Int(a), Value::Int(b)) | (Value::Instant(a), Value::Instant(b)) => a.cmp(b),
@@ -35,7 +38,7 @@ fn compare_rare(a: &Value, b: &Value) -> Ordering {
         }
         (Value::Symbol(a), Value::Symbol(b)) => compare_named((a.namespace(), a.name()), (b.namespace(), b.name())),
         (Value::Int(_) | Value::Float(_), Value::Int(_) | Value::Float(_)) => {
-            a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal)
+            compare_numbers(a.as_f64().unwrap_or(f64::NAN), b.as_f64().unwrap_or(f64::NAN))
         }
         (Value::Vector(a) | Value::List(a), Value::Vector(b) | Value::List(b)) => compare_sequences(a, b),
         _ => Type::of(a).cmp(&Type::of(b)).then_with(|| compare_same_type(a, b)),
@@ -49,6 +52,18 @@ pub fn compare_named(a: (Option<&str>, &str), b: (Option<&str>, &str)) -> Orderi
         (x, y) => x.is_some().cmp(&y.is_some()),
     }
     .then_with(|| compare_utf16(a.1, b.1))
+}
+
+/// Whether two values are one to an index. Other than by `==`, NaN is.
+pub fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Float(_), Value::Float(_)) => compare(a, b).is_eq(),
+        _ => a == b || !a.is_stringable() && compare(a, b).is_eq(),
+    }
+}
+
+fn compare_numbers(a: f64, b: f64) -> Ordering {
+    a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
 }
 
 fn compare_sequences(a: &[Value], b: &[Value]) -> Ordering {
@@ -69,9 +84,7 @@ fn compare_same_type(a: &Value, b: &Value) -> Ordering {
         (Value::Scalar(_) | Value::Uuid(_), Value::Scalar(_) | Value::Uuid(_)) => {
             compare_utf16(&scalar_text(a), &scalar_text(b))
         }
-        _ => hash(a).cmp(&hash(b)).then_with(|| {
-            if a == b { Ordering::Equal } else { transit::write_string(a).cmp(&transit::write_string(b)) }
-        }),
+        _ => hash(a).cmp(&hash(b)).then_with(|| if a == b { Ordering::Equal } else { canonical(a).cmp(&canonical(b)) }),
     }
 }
 
@@ -85,11 +98,13 @@ fn scalar_text(value: &Value) -> String {
 }
 
 /// The types in the order of their names in ClojureScript; opaque values, for which none is known, come last.
+///
+/// By its name a list would come before maps and sets and an empty one before keywords, while a vector, with which both
+/// compare by length, comes after them: that would be a circle. So a list counts as a vector.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Type {
-    EmptyList,
+    Nil,
     Keyword,
-    List,
     ArrayMap,
     HashMap,
     HashSet,
@@ -108,7 +123,7 @@ impl Type {
     fn of(value: &Value) -> Self {
         match value {
             // Nil has no place among stored values; between elements it is dealt with before.
-            Value::Nil => Self::EmptyList,
+            Value::Nil => Self::Nil,
             Value::Bool(_) => Self::Boolean,
             Value::Int(_) | Value::Float(_) => Self::Number,
             Value::String(_) => Self::String,
@@ -116,9 +131,7 @@ impl Type {
             Value::Symbol(_) => Self::Symbol,
             Value::Uuid(_) => Self::Uuid,
             Value::Instant(_) => Self::Date,
-            Value::Vector(_) => Self::Vector,
-            Value::List(items) if items.is_empty() => Self::EmptyList,
-            Value::List(_) => Self::List,
+            Value::Vector(_) | Value::List(_) => Self::Vector,
             Value::Set(_) => Self::HashSet,
             Value::Map(entries) if entries.len() <= ARRAY_MAP_MAX => Self::ArrayMap,
             Value::Map(_) => Self::HashMap,
@@ -151,6 +164,65 @@ mod tests {
         assert_eq!(hash(&a), hash(&b));
         assert_ne!(compare(&a, &b), Ordering::Equal);
         assert_eq!(compare(&a, &b), compare(&b, &a).reverse());
+    }
+
+    #[test]
+    fn the_order_is_total() {
+        let read = |text: &str| transit::read_str(text).unwrap();
+        let values: Vec<Value> = [
+            "[]",
+            "[1]",
+            "[2]",
+            "[1,2]",
+            r#"["~#list",[]]"#,
+            r#"["~#list",[1]]"#,
+            r#"["~#list",[3,1,2]]"#,
+            r#"["^ "]"#,
+            r#"["^ ","~:k",0]"#,
+            r#"["^ ","~:k",2147483647]"#,
+            r#"["^ ","~:k","~zNaN","~:l",1]"#,
+            r#"["^ ","~:l",1,"~:k","~zNaN"]"#,
+            r#"["~#set",[]]"#,
+            r#"["~#set",[0,1]]"#,
+            r#"["~#set",[1,2147483647]]"#,
+            r#"["~#set",[1,0]]"#,
+            r#"["~#set",[["~#list",[1]]]]"#,
+            r#"["~#set",[[1]]]"#,
+            r#"["~#'","~zNaN"]"#,
+            r#"["~#'","~zINF"]"#,
+            r#"["~#'","~z-INF"]"#,
+            "[0]",
+            "[-1]",
+            "[1.5]",
+            r#"["~zNaN"]"#,
+            "[null]",
+            r#"["~#'","~:a"]"#,
+            r#"["~#'","~$a"]"#,
+            r#"["~#'","a"]"#,
+            r#"["~#'",true]"#,
+            r#"["~#'","~m1"]"#,
+            r#"["~#'","~n1"]"#,
+            r#"["~#x",["~zNaN"]]"#,
+            r#"["~#x",["~#list",["~zNaN"]]]"#,
+            r#"["~#y",[1]]"#,
+            r#"["~#'",1]"#,
+            r#"["~#'",2]"#,
+            r#"["~#'",1e300]"#,
+        ]
+        .map(read)
+        .to_vec();
+        for a in &values {
+            assert!(compare(a, a).is_eq() && same(a, a), "{a:?}");
+            for b in &values {
+                assert_eq!(compare(a, b), compare(b, a).reverse(), "{a:?} {b:?}");
+                assert_eq!(compare(a, b).is_eq(), same(a, b), "{a:?} {b:?}");
+                for c in &values {
+                    if compare(a, b).is_le() && compare(b, c).is_le() {
+                        assert!(compare(a, c).is_le(), "{a:?} {b:?} {c:?}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]
