@@ -15,6 +15,7 @@ use crate::nodes::Nodes;
 use crate::row::{RootWriter, is_longer_than};
 use crate::storage::{Addr, MAX_ROW_TEXT};
 use crate::transact::Report;
+use crate::tree::SHORT_KEY;
 
 /// The connection to one graph: its current value, the transactions since the last flush, the address counter.
 ///
@@ -70,9 +71,6 @@ impl Conn {
         }
     }
 }
-
-/// Bytes at most of a second, short key in a node.
-const SHORT_KEY: usize = 100;
 
 /// Whether a datom cannot be stored for its size: a leaf of it alone, or an inner node with it between two children, would
 /// be longer than 2,000,000 bytes (datascript.md 13.4).

@@ -44,15 +44,12 @@ impl Db {
         Ok(())
     }
 
-    /// Takes a fact out of the indexes; out of AVET only if its attribute is indexed now, and without complaint if it never
-    /// got there.
+    /// Takes a fact out of the indexes. It may be in AVET although its attribute is not indexed now: what was added while it
+    /// was would stay behind as a ghost, to be found once the attribute is indexed again.
     pub(crate) fn remove(&mut self, found: &Datom) -> Result<()> {
         self.eavt.remove(&self.nodes, Index::Eavt, found)?;
         self.aevt.push(&self.nodes, found.retracted(found.tx))?;
-        if self.schema.flags(found.a).is_indexed() {
-            self.avet.push(&self.nodes, found.retracted(found.tx))?;
-        }
-        Ok(())
+        self.avet.push(&self.nodes, found.retracted(found.tx))
     }
 
     /// Ends a transaction: the indexes that lag behind may catch up.

@@ -21,6 +21,7 @@ use crate::nodes::Nodes;
 use crate::storage::Addr;
 use node::{Leaf, MAX_SHIFT, Slot};
 
+pub(crate) use separator::SHORT as SHORT_KEY;
 pub use slice::Slice;
 pub(crate) use store::Store;
 

@@ -2,9 +2,11 @@
 //!
 //! A key of an inner node is the greatest datom of a child, value included. Two values of more than 1,000,000 bytes in one
 //! inner node would make a row that cannot be stored, however the children are distributed. For a search it is enough that
-//! a key is not less than what is below its child and less than what follows; for the last key of a node, which no search
-//! looks at, that it is not less. Such a long key, and only a long one, is replaced by a shorter datom of that kind. Two
-//! children with one long key between them can always be stored. Readers take no data from inner nodes.
+//! a key is not less than what is below its child and less than what follows. Such a long key, and only a long one, is
+//! replaced by a shorter datom of that kind where there is one: two texts that begin alike for a million characters have
+//! no short text between them. No search looks at the last key of a node, so that it can always be replaced by a short
+//! one. One long key between two children and a short last key fit into a row, as a datom is never longer than a row
+//! less [`SHORT`]: every node can be stored. Readers take no data from inner nodes.
 
 use std::rc::Rc;
 
@@ -20,7 +22,9 @@ use crate::nodes::{Keep, Nodes};
 use crate::row::is_longer_than;
 
 /// Bytes of a key's text from which on it is replaced: two keys that are not make less than a row's limit.
-const LONG: usize = 900_000;
+pub(super) const LONG: usize = 900_000;
+/// Bytes at most of a key in place of the last one of a node: those of an attribute's name and a short value.
+pub(crate) const SHORT: usize = 25_000;
 
 /// Replaces long keys of separators.
 pub(super) struct Shortener<'a> {
@@ -51,10 +55,10 @@ impl Shortener<'_> {
         Ok(())
     }
 
-    /// Replaces the last key of a node if it is long.
-    pub(super) fn cap(&self, node: &mut Rc<Inner>) {
-        if let Some(last) = node.keys.last().filter(|last| self.is_long(last)) {
-            let cap = self.between(last, None);
+    /// Replaces the last key of a node if its text has more bytes than `limit`.
+    pub(super) fn cap(&self, node: &mut Rc<Inner>, limit: usize) {
+        if let Some(last) = node.keys.last().filter(|last| is_longer_than(last, self.nodes.attrs(), limit)) {
+            let cap = after(last);
             if let Some(last) = Rc::make_mut(node).keys_mut().last_mut() {
                 *last = cap;
             }
@@ -84,8 +88,6 @@ impl Shortener<'_> {
     /// A short datom that is not less than `last` and less than `next`, or `last` where none is found: that takes two long
     /// values of one indexed attribute that begin alike.
     fn between(&self, last: &Datom, next: Option<&Datom>) -> Datom {
-        // Beyond every string but those that begin with the greatest UTF-16 unit, and beyond every value of other types.
-        let after = Datom { v: Value::string("\u{FFFF}"), tx: TX_MAX, ..last.clone() };
         let prefix = next.and_then(|next| shared_prefix(&last.v, &next.v)).map(Value::string);
         let before = next.zip(prefix).map(|(next, v)| Datom { v, e: 0, tx: 0, ..next.clone() });
         let fits = |key: &Datom| {
@@ -93,8 +95,13 @@ impl Shortener<'_> {
                 && next.is_none_or(|next| self.index.compare(key, next, &self.ranks).is_lt())
                 && !self.is_long(key)
         };
-        [Some(after), before].into_iter().flatten().find(fits).unwrap_or_else(|| last.clone())
+        [Some(after(last)), before].into_iter().flatten().find(fits).unwrap_or_else(|| last.clone())
     }
+}
+
+/// A short datom beyond this one, unless its value is opaque or a string that begins with the greatest UTF-16 unit.
+fn after(datom: &Datom) -> Datom {
+    Datom { v: Value::string("\u{FFFF}"), tx: TX_MAX, ..datom.clone() }
 }
 
 /// What two strings begin with, and the next character of the second: less than the second and not less than the first.

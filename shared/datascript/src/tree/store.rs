@@ -6,7 +6,7 @@ use rustc_hash::FxHashSet;
 
 use super::Tree;
 use super::node::{Inner, Leaf, MAX_SHIFT, NO_ADDR, Slot, WIDTH};
-use super::separator::Shortener;
+use super::separator::{LONG, SHORT, Shortener};
 use crate::attrs::Attrs;
 use crate::datom::Datom;
 use crate::error::{Error, Result};
@@ -17,6 +17,9 @@ use crate::storage::{ADDR_MAX, Addr, MAX_ROW_TEXT, Row};
 
 /// A node whose text would be longer is split (datascript.md 13.4).
 const MAX_TEXT: usize = 1_000_000;
+
+/// Children that an inner node takes however long their keys are, or no number of levels would bring them together.
+const MIN_CHILDREN: usize = 2;
 
 /// One flush: collects the rows of dirty nodes, children before parents.
 pub(crate) struct Store<'a> {
@@ -111,9 +114,8 @@ impl<'a> Store<'a> {
                 *slot = Slot::stored(addr);
                 let split = self.children(Rc::make_mut(&mut node), shortener)?;
                 if split.is_empty() {
-                    shortener.cap(&mut node);
-                    let text = self.encoder.keys(node.keys.iter(), self.nodes.attrs()).to_owned();
-                    if text.len() <= MAX_TEXT || node.slots.len() <= 2 {
+                    let text = self.inner_text(&mut node, shortener);
+                    if text.len() <= MAX_TEXT || node.slots.len() <= MIN_CHILDREN {
                         *slot = self.inner(node, text, addr)?;
                         return Ok(None);
                     }
@@ -154,6 +156,17 @@ impl<'a> Store<'a> {
         Ok(Slot::stored(addr))
     }
 
+    /// The text of an inner node; where it is too long and the node cannot be split, it gets a short last key.
+    fn inner_text(&mut self, node: &mut Rc<Inner>, shortener: &Shortener<'_>) -> String {
+        shortener.cap(node, LONG);
+        let mut text = self.encoder.keys(node.keys.iter(), self.nodes.attrs());
+        if text.len() > MAX_TEXT && node.slots.len() <= MIN_CHILDREN {
+            shortener.cap(node, SHORT);
+            text = self.encoder.keys(node.keys.iter(), self.nodes.attrs());
+        }
+        text.to_owned()
+    }
+
     fn inner(&mut self, node: Rc<Inner>, content: String, addr: Addr) -> Result<Slot> {
         let is_taken = addr == NO_ADDR || node.slots.iter().any(|slot| slot.addr() == addr);
         let addr = if is_taken { self.allocate()? } else { addr };
@@ -186,13 +199,12 @@ impl<'a> Store<'a> {
     fn inner_pieces(&mut self, children: Pieces, mut addr: Addr, shortener: &Shortener<'_>) -> Result<Pieces> {
         let mut pieces = Vec::new();
         let keys = children.iter().map(|(_, key)| key);
-        let sizes = cut(keys, children.len(), 2, self.nodes.attrs());
+        let sizes = cut(keys, children.len(), MIN_CHILDREN, self.nodes.attrs());
         let mut children = children.into_iter();
         for size in sizes {
             let mut inner: Rc<Inner> = Rc::new(children.by_ref().take(size).collect());
             let Some(key) = inner.keys.last().cloned() else { break };
-            shortener.cap(&mut inner);
-            let text = self.encoder.keys(inner.keys.iter(), self.nodes.attrs()).to_owned();
+            let text = self.inner_text(&mut inner, shortener);
             pieces.push((self.inner(inner, text, addr)?, key));
             addr = NO_ADDR;
         }
@@ -241,8 +253,6 @@ fn replace(node: &Inner, split: Vec<(usize, Pieces)>) -> Pieces {
 
 /// Sizes of nodes for these keys: none longer than [`MAX_TEXT`] unless it has `min` keys, none of more than [`WIDTH`],
 /// about evenly filled where only their number matters.
-///
-/// An inner node takes two children however long they are, or no number of levels would bring them together.
 fn cut<'k>(keys: impl Iterator<Item = &'k Datom>, len: usize, min: usize, attrs: &Attrs) -> Vec<usize> {
     let width = len.div_ceil(len.div_ceil(WIDTH).max(1));
     let mut sizes = Vec::new();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use datascript::{Datom, Db, Error, Index, Pattern, Report, Value, with_value};
 use serde_json::Value as Json;
 
-use crate::support::{assert_state, bases, datoms, lines, number, transit};
+use crate::support::{Ghosts, assert_state_with, bases, datoms, lines, number, transit};
 
 #[test]
 fn transactions_do_what_the_reference_did() {
@@ -14,6 +14,7 @@ fn transactions_do_what_the_reference_did() {
     for case in lines("transact.jsonl") {
         let id = case["id"].as_str().expect("an id");
         let mut db = bases[case["base"].as_str().expect("a base")].clone();
+        let mut ghosts = Ghosts::default();
         for (at, step) in case["steps"].as_array().expect("steps").iter().enumerate() {
             if step.get("quirk").is_some() {
                 // What the reference does here is not to be matched; later steps build on it unless it failed.
@@ -26,7 +27,8 @@ fn transactions_do_what_the_reference_did() {
             let result = with_value(&db, &transit(step, "tx").expect("items"));
             if step["ok"].as_bool() == Some(true) {
                 let report = result.unwrap_or_else(|error| panic!("{what}: {error}"));
-                check(&db, &report, step, &what);
+                ghosts.note(&db, &report.tx_data);
+                check(&db, &report, &ghosts, step, &what);
                 db = report.db_after;
             } else {
                 let error = result.err().unwrap_or_else(|| panic!("{what}: no error; expected {}", step["error"]));
@@ -47,7 +49,7 @@ fn check_error(error: &Error, expected: &Json, what: &str) {
     }
 }
 
-fn check(before: &Db, report: &Report, step: &Json, what: &str) {
+fn check(before: &Db, report: &Report, ghosts: &Ghosts, step: &Json, what: &str) {
     let expected = datoms(before.attrs(), &transit(step, "tx_data").expect("tx-data"));
     let db = &report.db_after;
     if step.get("hash_order").is_some() {
@@ -74,7 +76,7 @@ fn check(before: &Db, report: &Report, step: &Json, what: &str) {
         let actual: Vec<_> = actual.map(|datom| show(db, &datom.expect("in memory"), &none)).collect();
         assert_eq!(actual, expected, "EAVT of {what}: {}", step["tx"]);
     }
-    assert_state(db, step, what);
+    assert_state_with(db, ghosts, step, what);
     check_schema(before, db, step, what);
 }
 

@@ -52,6 +52,26 @@ fn flags_follow_retractions_and_leave_datoms_alone() {
 }
 
 #[test]
+fn what_was_indexed_once_leaves_no_ghost() {
+    // Without the check of all indexes: what was added while the attribute was not indexed is not in AVET.
+    let index = |db: &Db, on: bool| {
+        with_value(db, &read(&format!(r#"[["~:db/add",10,"~:db/index",{on}]]"#))).expect("good").db_after
+    };
+    let define =
+        r#"[["^ ","~:db/id",10,"~:db/ident","~:n","~:db/cardinality","~:db.cardinality/one","~:db/index",true]]"#;
+    let db = tx(&people(), define).db_after;
+    let changes = [r#"[["~:db/add",1,"~:n",6]]"#, r#"[["~:db/retract",1,"~:n",5]]"#, r#"[["~:db/retractEntity",1]]"#];
+    for change in changes {
+        let db = index(&tx(&db, r#"[["~:db/add",1,"~:n",5]]"#).db_after, false);
+        let n = db.attr("n").expect("known");
+        let db = tx(&db, change).db_after;
+        let db = index(&db, true);
+        assert_eq!(db.lookup(n, &Value::Int(5)).expect("in memory"), None, "{change}");
+        assert_eq!(db.datoms(Index::Avet, &Pattern::a(n)).count(), 0, "{change}");
+    }
+}
+
+#[test]
 fn what_the_schema_does_not_know_cannot_be_retracted() {
     // A fact that came in by bulk load never reached the schema.
     let db = empty();
