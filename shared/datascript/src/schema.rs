@@ -3,7 +3,9 @@
 
 mod flags;
 mod live;
+mod size;
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
@@ -75,6 +77,8 @@ struct Inner {
     flags: Vec<Flags>,
     /// Attributes with the ref flag, in the order in which they got it.
     refs: Vec<Attr>,
+    /// Bytes of the text of all entries at most, once somebody asked.
+    text: OnceCell<usize>,
 }
 
 impl Schema {

@@ -218,7 +218,9 @@ fn large_values_split_nodes_and_stay_editable() {
 #[test]
 fn texts_that_begin_alike_are_stored_whatever_their_length() {
     let a = |count: usize| "a".repeat(count);
-    let cases: [Vec<String>; 4] = [
+    let cases: [Vec<String>; 6] = [
+        vec![a(1_900_000), a(850_000) + "b", "\u{FFFF}".to_owned()],
+        vec!["\u{10000}".repeat(240_000), "\u{10000}".repeat(200_000) + "\u{E000}", "\u{E000}".repeat(400_000)],
         vec![a(1_900_000), a(1_900_000) + "b", a(850_000) + "b"],
         vec![a(850_000) + "b", a(850_000) + "c", a(880_000), a(1_950_000), a(1_950_000) + "x", a(1_950_001) + "x"],
         vec!["\u{FFFF}".repeat(600_000), "\u{FFFF}".repeat(600_001), "\u{FFFF}".repeat(300_000), a(1_900_000)],
@@ -238,7 +240,9 @@ fn texts_that_begin_alike_are_stored_whatever_their_length() {
         assert_equal(open(&store).db(), conn.db());
         let mut conn = open_with(&store, 1);
         for (e, title) in (1..).zip(&titles) {
-            assert_eq!(conn.db().values(e, Attr::new(1)).unwrap(), [Value::string(title)]);
+            let value = Value::string(title);
+            assert_eq!(conn.db().values(e, Attr::new(1)).unwrap(), [value.clone()]);
+            assert_eq!(conn.db().lookup(Attr::new(1), &value).unwrap(), Some(e), "{e} is found by its title");
             let e = i64::from(e);
             let filler: Vec<Value> = (1..=40).map(|i| add(1000 + 100 * e + i, "name", Value::Int(i))).collect();
             transact(&mut conn, &filler);

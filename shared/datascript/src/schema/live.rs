@@ -98,6 +98,7 @@ impl Schema {
 
     fn set(&mut self, key: Key, entry: Value) {
         let attr = key.attr();
+        self.measure(&key, Some(&entry));
         self.entries_mut().insert(key, entry);
         if let Some(attr) = attr {
             self.refresh(attr);
@@ -105,6 +106,7 @@ impl Schema {
     }
 
     fn remove(&mut self, key: &Key) {
+        self.measure(key, None);
         // The order of entries has no meaning, so the last one may take the place of the one removed.
         self.entries_mut().swap_remove(key);
         if let Some(attr) = key.attr() {

@@ -20,11 +20,15 @@ use crate::error::Result;
 use crate::index::Index;
 use crate::nodes::{Keep, Nodes};
 use crate::row::is_longer_than;
+use crate::value;
 
 /// Bytes of a key's text from which on it is replaced: two keys that are not make less than a row's limit.
 pub(super) const LONG: usize = 900_000;
 /// Bytes at most of a key in place of the last one of a node: those of an attribute's name and a short value.
 pub(crate) const SHORT: usize = 25_000;
+
+/// The greatest UTF-16 unit.
+const GREATEST: &str = "\u{FFFF}";
 
 /// Replaces long keys of separators.
 pub(super) struct Shortener<'a> {
@@ -85,29 +89,33 @@ impl Shortener<'_> {
         Ok(leaf.first().cloned())
     }
 
-    /// A short datom that is not less than `last` and less than `next`, or `last` where none is found: that takes two long
-    /// values of one indexed attribute that begin alike.
+    /// A short datom that is not less than `last` and less than `next`, or `last` where none is found.
+    ///
+    /// It differs from `last` in the value only, and from `next` in the value too: a search that leaves fields open must not
+    /// take it for a match where `last` is none.
     fn between(&self, last: &Datom, next: Option<&Datom>) -> Datom {
-        let prefix = next.and_then(|next| shared_prefix(&last.v, &next.v)).map(Value::string);
-        let before = next.zip(prefix).map(|(next, v)| Datom { v, e: 0, tx: 0, ..next.clone() });
         let fits = |key: &Datom| {
-            self.index.compare(last, key, &self.ranks).is_le()
-                && next.is_none_or(|next| self.index.compare(key, next, &self.ranks).is_lt())
-                && !self.is_long(key)
+            let is_before = |next: &Datom| {
+                self.index.compare(key, next, &self.ranks).is_lt() && value::compare(&key.v, &next.v).is_ne()
+            };
+            self.index.compare(last, key, &self.ranks).is_le() && next.is_none_or(is_before) && !self.is_long(key)
         };
-        [Some(after(last)), before].into_iter().flatten().find(fits).unwrap_or_else(|| last.clone())
+        let inside = next.and_then(|next| text_between(&last.v, &next.v));
+        let inside = inside.map(|text| Datom { v: Value::String(text.into()), tx: TX_MAX, ..last.clone() });
+        [Some(after(last)), inside].into_iter().flatten().find(fits).unwrap_or_else(|| last.clone())
     }
 }
 
 /// A short datom beyond this one, unless its value is opaque or a string that begins with the greatest UTF-16 unit.
 fn after(datom: &Datom) -> Datom {
-    Datom { v: Value::string("\u{FFFF}"), tx: TX_MAX, ..datom.clone() }
+    Datom { v: Value::string(GREATEST), tx: TX_MAX, ..datom.clone() }
 }
 
-/// What two strings begin with, and the next character of the second: less than the second and not less than the first.
-fn shared_prefix<'v>(a: &Value, b: &'v Value) -> Option<&'v str> {
+/// What two strings begin with, the first one's next character and the greatest one: a text that is less than the second
+/// one and, unless the first one goes on with the greatest character, greater than the first.
+fn text_between(a: &Value, b: &Value) -> Option<String> {
     let (a, b) = (a.as_str()?, b.as_str()?);
     let shared: usize = a.chars().zip(b.chars()).take_while(|(x, y)| x == y).map(|(x, _)| x.len_utf8()).sum();
-    let next = b.get(shared..)?.chars().next()?;
-    b.get(..shared + next.len_utf8())
+    let next = a.get(shared..)?.chars().next()?;
+    Some([a.get(..shared + next.len_utf8())?, GREATEST].concat())
 }

@@ -1,0 +1,84 @@
+//! How much of the root row a schema takes.
+
+use std::rc::Rc;
+
+use transit::{Value, write_string};
+
+use super::{Key, Schema};
+use crate::storage::MAX_ROW_TEXT;
+
+/// Bytes at most of everything in the root row that is not schema: counters, addresses and counts of three trees.
+const OTHER_FIELDS: usize = 1000;
+
+impl Schema {
+    /// Whether the schema can be stored: the root row holds all of it, and no row has more than 2,000,000 bytes
+    /// (datascript.md 13.4).
+    pub fn fits_a_row(&self) -> bool {
+        let limit = MAX_ROW_TEXT - OTHER_FIELDS;
+        // The text in the row spells repeated names once, so it is shorter than its parts are together.
+        let parts = || self.inner.entries.iter().map(|(key, entry)| self.part(key, entry)).sum();
+        *self.inner.text.get_or_init(parts) <= limit || write_string(&self.to_value()).len() <= limit
+    }
+
+    /// Keeps the measure up to date when an entry is about to be set or, without a new one, removed.
+    pub(super) fn measure(&mut self, key: &Key, new: Option<&Value>) {
+        let Some(text) = self.inner.text.get() else { return };
+        let old = self.inner.entries.get(key).map_or(0, |entry| self.part(key, entry));
+        let new = new.map_or(0, |entry| self.part(key, entry));
+        let text = text.saturating_sub(old).saturating_add(new);
+        Rc::make_mut(&mut self.inner).text = text.into();
+    }
+
+    /// Bytes of one entry's text when nothing before it can be referred to; a little more, as both parts are written as
+    /// texts of their own.
+    fn part(&self, key: &Key, entry: &Value) -> usize {
+        write_string(&self.key_value(key)).len() + write_string(entry).len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attrs::Attrs;
+
+    fn tags(schema: &mut Schema, range: std::ops::Range<u32>) {
+        for e in range {
+            schema.assert(e, schema.ident_attr(), &Value::keyword(&format!("user.class/tag-{e:020}-AbCdEfGh")));
+        }
+    }
+
+    #[test]
+    fn the_measure_is_never_less_than_the_text() {
+        let mut schema = Schema::new(Attrs::new(&[]));
+        assert!(schema.fits_a_row());
+        let index = schema.attrs().intern_str("db/index");
+        for e in 1..3000 {
+            tags(&mut schema, e..e + 1);
+            if e % 3 == 0 {
+                schema.assert(e, index, &Value::Bool(true));
+            }
+            if e % 7 == 0 {
+                let ident = Value::keyword(&format!("user.class/tag-{e:020}-AbCdEfGh"));
+                assert!(schema.retract(e, schema.ident_attr(), &ident).is_ok());
+            }
+        }
+        let measure = *schema.inner.text.get().expect("was asked for");
+        let fresh = Schema::from_value(Rc::clone(schema.attrs()), &schema.to_value());
+        assert!(fresh.fits_a_row());
+        assert_eq!(Some(&measure), fresh.inner.text.get(), "what is carried on is what a new sum gives");
+        let text = write_string(&schema.to_value()).len();
+        assert!(text <= measure && measure < 3 * text, "{text} bytes measured as {measure}");
+    }
+
+    #[test]
+    fn a_schema_is_as_long_as_a_row_and_no_longer() {
+        let mut schema = Schema::new(Attrs::new(&[]));
+        let mut count = 1;
+        while schema.fits_a_row() {
+            tags(&mut schema, count..count + 100);
+            count += 100;
+        }
+        let text = write_string(&schema.to_value()).len();
+        assert!((1_999_000..2_020_000).contains(&text), "{text}");
+    }
+}
