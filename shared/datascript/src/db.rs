@@ -8,7 +8,7 @@ use transit::{Keyword, Value};
 use crate::attrs::{Attr, Attrs};
 use crate::datom::{Datom, E_MAX, Eid, TX0, TxId};
 use crate::error::Result;
-use crate::index::{Index, Pattern};
+use crate::index::{Aevt, Index, Pattern};
 use crate::lagging::Lagging;
 use crate::nodes::Nodes;
 use crate::schema::{Flags, Schema};
@@ -192,6 +192,18 @@ impl Db {
         Ok(self.with_first(Index::Eavt, &Pattern::e(e), |_| ())?.is_some())
     }
 
+    /// How many attributes have datoms; stops counting beyond `most`. One descent of AEVT for each.
+    pub fn count_attrs(&self, most: usize) -> Result<usize> {
+        let tree = self.tree(Index::Aevt)?;
+        let (mut count, mut last) = (0, None);
+        while count <= most
+            && let Some(next) = tree.attr_after::<Aevt>(&self.nodes, last)?
+        {
+            (count, last) = (count + 1, Some(next));
+        }
+        Ok(count)
+    }
+
     /// The entity with that ident, given without the colon.
     pub fn ident(&self, text: &str) -> Result<Option<Eid>> {
         match self.attr(text) {
@@ -230,5 +242,33 @@ impl fmt::Debug for Db {
             .field("max_eid", &self.max_eid)
             .field("max_tx", &self.max_tx)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Rng;
+
+    #[test]
+    fn attributes_with_datoms_are_counted() {
+        for count in [0_u32, 1, 2, 33, 700] {
+            let attrs = Attrs::new(&[]);
+            let mut rng = Rng(count.into());
+            for i in 0..count {
+                attrs.intern_str(&format!("n{}/x{i}", rng.below(9)));
+            }
+            attrs.intern_str("without/datoms");
+            let mut datoms = Vec::new();
+            for a in 0..count {
+                for e in 0..=rng.small(90) {
+                    datoms.push(Datom::new(e + 1, Attr::new(a), Value::from(e), TX0 + 1));
+                }
+            }
+            let db = Db::from_datoms(Nodes::in_memory(Rc::clone(&attrs)), Schema::new(attrs), datoms);
+            let count = count as usize;
+            assert_eq!(db.count_attrs(usize::MAX).expect("in memory"), count);
+            assert_eq!(db.count_attrs(10).expect("in memory"), count.min(11));
+        }
     }
 }

@@ -8,6 +8,7 @@ use protocol::pull::{LoggedTx, PullWriter};
 
 use crate::Clock;
 use crate::error::{Error, Result};
+use crate::pipeline::Names;
 use crate::rules::{self, Facts};
 use crate::snapshot::{Encoding, Export, RunningExports};
 use crate::sql::{Sql, SqlError};
@@ -17,10 +18,6 @@ use crate::store::{self, kvs, log, meta};
 
 /// Transactions of one piece of a pull, in bytes of their texts.
 const PULL_BYTES: usize = 1 << 20;
-
-/// Attribute names that may come up after a graph was opened, until it is opened again with a fresh interner: far more
-/// than anyone uses, so that only a client that invents names gets there.
-const MAX_NEW_ATTRS: usize = 50_000;
 
 /// Settings of a graph.
 #[derive(Copy, Clone, Debug)]
@@ -64,8 +61,8 @@ pub(crate) struct Open {
     pub(crate) conn: Conn,
     /// What the rules remember of it.
     pub(crate) facts: Facts,
-    /// Attribute names known when it was opened.
-    attrs: usize,
+    /// Its attribute names.
+    pub(crate) names: Names,
 }
 
 /// The counter and the checksum, as `hello` shows them.
@@ -239,10 +236,19 @@ impl<S: Sql + 'static> Graph<S> {
             return Err(Error::NotReady);
         }
         let open = match self.open.take() {
-            Some(open) if open.conn.db().attrs().len() - open.attrs <= MAX_NEW_ATTRS => open,
-            _ => self.open_anew()?,
+            Some(open) => open,
+            None => self.open_anew()?,
         };
         Ok(self.open.insert(open))
+    }
+
+    /// The open database for a batch: opened again if too many attribute names came up since it was opened. All that was
+    /// done before is stored now; during a batch what is open stays open.
+    pub(crate) fn open_for_batch(&mut self) -> Result<&mut Open> {
+        if self.open.as_ref().is_some_and(|open| open.names.are_too_many(open.conn.db().attrs())) {
+            self.open = None;
+        }
+        self.open()
     }
 
     fn open_anew(&mut self) -> Result<Open> {
@@ -260,8 +266,8 @@ impl<S: Sql + 'static> Graph<S> {
             })?;
         }
         self.created = true;
-        let attrs = conn.db().attrs().len();
-        Ok(Open { conn, facts: Facts::default(), attrs })
+        let names = Names::new(conn.db().attrs());
+        Ok(Open { conn, facts: Facts::default(), names })
     }
 
     /// Opens, and thereby creates, a graph without row 0.

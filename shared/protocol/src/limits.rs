@@ -19,6 +19,10 @@ pub const BATCH_ENTRIES: usize = 10_000;
 /// undecodable.
 pub const TRANSIT_DEPTH: usize = 256;
 
+/// Attribute names under which one graph has facts: real graphs have some hundred, and every name read is kept in memory
+/// while the graph is open. Beyond it an entry that brings in another one is refused.
+pub const ATTRIBUTE_NAMES: usize = 65_536;
+
 /// One snapshot frame, in bytes: clients' frames are near one megabyte, older servers' frames reached 30 MB. Beyond
 /// it: 400 `invalid snapshot`.
 pub const SNAPSHOT_FRAME_BYTES: usize = 64 << 20;

@@ -3,10 +3,12 @@
 use std::cmp::Ordering;
 use std::rc::Rc;
 
+use transit::Value;
+
 use super::node::{Inner, Leaf, Slot};
 use super::{Path, Tree};
-use crate::attrs::Ranks;
-use crate::datom::Datom;
+use crate::attrs::{Attr, Ranks};
+use crate::datom::{Datom, Eid, TxId};
 use crate::error::{Error, Result};
 use crate::index::{Order, Pattern, Probe};
 use crate::nodes::{Keep, Nodes};
@@ -60,6 +62,31 @@ pub(super) fn place(i: usize) -> u8 {
     i as u8
 }
 
+/// What stands right behind all datoms of an attribute, or before all datoms.
+struct After(Option<Attr>);
+
+impl Probe for After {
+    fn e(&self, _: Eid) -> Ordering {
+        Ordering::Equal
+    }
+
+    fn a(&self, a: Attr, ranks: &Ranks) -> Ordering {
+        match self.0 {
+            Some(attr) if a == attr => Ordering::Less,
+            Some(attr) => ranks.cmp(a, attr),
+            None => Ordering::Equal,
+        }
+    }
+
+    fn v(&self, _: &Value) -> Ordering {
+        Ordering::Equal
+    }
+
+    fn tx(&self, _: TxId) -> Ordering {
+        Ordering::Equal
+    }
+}
+
 impl Tree {
     pub(super) fn first_by<O: Order, T>(
         &self,
@@ -82,6 +109,14 @@ impl Tree {
         path.push(place(i));
         let found = leaf.get(i).is_some_and(|other| O::compare(other, datom, ranks) == Ordering::Equal);
         Ok((path, found))
+    }
+
+    /// The attribute that comes after `attr`, or the first one, in an index that is ordered by attribute.
+    pub(crate) fn attr_after<O: Order>(&self, nodes: &Nodes, attr: Option<Attr>) -> Result<Option<Attr>> {
+        let ranks = nodes.attrs().ranks();
+        let probe = After(attr);
+        let leaf = self.seek::<O>(nodes, &probe, &ranks, |_| ())?;
+        Ok(leaf.get(lower_bound::<O>(&leaf, &probe, &ranks)).map(|datom| datom.a))
     }
 
     /// Descends to the leaf that holds the first datom not less than the probe, if there is one.

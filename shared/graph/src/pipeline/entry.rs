@@ -5,6 +5,7 @@ use protocol::{TxEntry, limits};
 use transit::Value;
 
 use super::failure::Failure;
+use super::names;
 use crate::graph::Open;
 use crate::rules::{self, Facts, Op, checksum, chunk, deletion, normalise, prepare, sanitise, validate};
 use crate::store::log::LogRow;
@@ -75,14 +76,19 @@ pub(super) fn apply(
     pending: &mut Pending,
     entry: &TxEntry<'_>,
 ) -> Result<Result<(), Failure>, datascript::Error> {
-    match try_apply(open, pending, entry) {
+    let names = open.names.begin_entry(open.conn.db().attrs());
+    let outcome = try_apply(open, pending, entry, &names);
+    if outcome.is_err() && open.names.roll_back(open.conn.db().attrs(), &names) {
+        open.facts = Facts::default();
+    }
+    match outcome {
         Ok(()) | Err(Stop::Tolerated) => Ok(Ok(())),
         Err(Stop::Entry(failure)) => Ok(Err(failure)),
         Err(Stop::Graph(error)) => Err(error),
     }
 }
 
-fn try_apply(open: &mut Open, pending: &mut Pending, entry: &TxEntry<'_>) -> Result<(), Stop> {
+fn try_apply(open: &mut Open, pending: &mut Pending, entry: &TxEntry<'_>, names: &names::Before) -> Result<(), Stop> {
     let op = entry.outliner_op.as_deref().map(Op::parse);
     let items = decode(&entry.tx)?;
     let decoded_none = items.is_empty();
@@ -95,9 +101,9 @@ fn try_apply(open: &mut Open, pending: &mut Pending, entry: &TxEntry<'_>) -> Res
         };
     }
     if chunk::is_large(op, &items) {
-        large(open, pending, entry, op, &db, &items)
+        large(open, pending, entry, op, &db, &items, names)
     } else {
-        small(open, pending, entry, op, &db, items)
+        small(open, pending, entry, op, &db, items, names)
     }
 }
 
@@ -109,8 +115,10 @@ fn small(
     op: Option<Op>,
     db: &Db,
     items: Vec<Value>,
+    names: &names::Before,
 ) -> Result<(), Stop> {
     let Some(step) = transact(&mut open.facts, db, op, items)? else { return Ok(()) };
+    open.names.admit(names, db, &step.report.tx_data)??;
     if let Some(tx) = step.logged {
         pending.update_checksum(&mut open.facts, db, &step.report.db_after, &step.report.tx_data)?;
         pending.push(tx, entry);
@@ -127,6 +135,7 @@ fn large(
     op: Option<Op>,
     db: &Db,
     items: &[Value],
+    names: &names::Before,
 ) -> Result<(), Stop> {
     let mut reports: Vec<Report> = Vec::new();
     let mut texts = Vec::new();
@@ -148,6 +157,7 @@ fn large(
     }
     if let Some(last) = reports.last() {
         let datoms: Vec<Datom> = reports.iter().flat_map(|report| report.tx_data.iter().cloned()).collect();
+        open.names.admit(names, db, &datoms)??;
         pending.update_checksum(&mut open.facts, db, &last.db_after, &datoms)?;
     }
     for tx in texts {

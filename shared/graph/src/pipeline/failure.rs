@@ -22,6 +22,11 @@ impl Failure {
         Self::new("entry too large to store")
     }
 
+    /// The graph would have more attribute names than [`limits::ATTRIBUTE_NAMES`](protocol::limits::ATTRIBUTE_NAMES).
+    pub(super) fn too_many_names() -> Self {
+        Self::new("too many attribute names")
+    }
+
     /// Sorts what a rule or the transactor says: refusals are the entry's fault, anything else is the graph's.
     pub(super) fn from_rule(error: rules::Error) -> Result<Self, datascript::Error> {
         match error {

@@ -8,10 +8,12 @@ mod commit;
 mod entry;
 mod failure;
 mod gate;
+mod names;
 
 use protocol::{Reject, RejectReason, TxBatch};
 
 pub use answer::{Answer, Outcome};
+pub(crate) use names::Names;
 
 use crate::error::Result;
 use crate::faults::{self, Point};
@@ -43,8 +45,10 @@ impl<S: Sql + 'static> Graph<S> {
         let mut pending = Pending::new(before.t, before.checksum, now);
         let mut success_tx_ids = Vec::new();
         let mut failed = None;
+        let open = self.open_for_batch()?;
+        open.names.begin_batch(open.conn.db().attrs());
         for entry in &batch.txs {
-            match entry::apply(self.open()?, &mut pending, entry)? {
+            match entry::apply(open, &mut pending, entry)? {
                 Ok(()) => success_tx_ids.extend(entry.tx_id),
                 Err(failure) => {
                     failed = Some((failure, entry.tx_id));

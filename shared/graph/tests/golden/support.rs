@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use datascript::{Attrs, Datom, Db, Index, Nodes, Pattern, Schema, Storage, Value};
+use datascript::{Attrs, Datom, Db, Index, Keyword, Nodes, Pattern, Schema, Storage, Value};
 use graph::rules::attrs::PRESET;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
@@ -58,12 +58,46 @@ pub(crate) fn base_over(line: &Json, storage: Option<Rc<dyn Storage>>) -> Db {
     Db::from_datoms(nodes, schema, datoms)
 }
 
-/// SHA-256 over the transit of `[e a v tx]` and a line feed for each datom in index order.
-pub(crate) fn sha256(db: &Db, index: Index) -> String {
+/// A datom that the reference has left in AVET: retracted while its attribute was not indexed, after it had been. Ours takes
+/// it out, so that it is not found when the attribute is indexed again (datascript.md 8.3).
+pub(crate) struct Ghost {
+    e: u32,
+    a: Keyword,
+    v: Value,
+    tx: u32,
+}
+
+/// Datoms in AVET that would become ghosts if they were retracted now.
+pub(crate) fn possible_ghosts(db: &Db) -> Vec<Ghost> {
+    let datoms = db.datoms(Index::Avet, &Pattern::ALL).map(|datom| datom.expect("a datom"));
+    let datoms = datoms.filter(|datom| !db.flags(datom.a).is_indexed());
+    datoms.map(|datom| Ghost { e: datom.e, a: db.attrs().keyword(datom.a), v: datom.v, tx: datom.tx }).collect()
+}
+
+impl Ghost {
+    fn datom(&self, db: &Db) -> Datom {
+        Datom::new(self.e, db.attrs().intern(&self.a), self.v.clone(), self.tx)
+    }
+
+    /// Whether it is no fact any more.
+    pub(crate) fn is_gone(&self, db: &Db) -> bool {
+        let Datom { e, a, v, tx, .. } = self.datom(db);
+        let pattern = Pattern { tx: Some(tx), ..Pattern::eav(e, a, &v) };
+        db.first(Index::Eavt, &pattern).expect("readable").is_none()
+    }
+}
+
+/// SHA-256 over the transit of `[e a v tx]` and a line feed for each datom in index order, `ghosts` included.
+pub(crate) fn sha256(db: &Db, index: Index, ghosts: &[Ghost]) -> String {
     let mut hash = Sha256::new();
     let mut text = String::new();
-    for datom in db.datoms(index, &Pattern::default()) {
-        let datom = datom.expect("a datom in memory");
+    let mut datoms: Vec<Datom> = db.datoms(index, &Pattern::default()).map(|datom| datom.expect("a datom")).collect();
+    if !ghosts.is_empty() {
+        datoms.extend(ghosts.iter().map(|ghost| ghost.datom(db)));
+        let ranks = db.attrs().ranks();
+        datoms.sort_by(|a, b| index.compare(a, b, &ranks));
+    }
+    for datom in datoms {
         text.clear();
         let fields =
             [Value::from(datom.e), Value::Keyword(db.attrs().keyword(datom.a)), datom.v.clone(), Value::from(datom.tx)];

@@ -1,0 +1,95 @@
+//! How many attribute names a graph may have (sync.md 7.5).
+
+use datascript::attrs::Mark;
+use datascript::{Attr, Attrs, Datom, Db, Index, Pattern};
+use protocol::limits::ATTRIBUTE_NAMES;
+
+use super::failure::Failure;
+
+/// The attribute names of an open graph.
+///
+/// The interner knows the names that were read and those that entries brought in. Names of a refused entry are forgotten
+/// again; an accepted one may bring in more names than it leaves in the graph, so that both are bounded.
+#[derive(Debug)]
+pub(crate) struct Names {
+    /// Names known when the graph was opened.
+    opened: usize,
+    /// Names known when the batch began.
+    begun: usize,
+    /// Attributes with facts, once that was asked.
+    in_use: Option<usize>,
+}
+
+/// Names before an entry.
+pub(super) struct Before {
+    mark: Mark,
+    known: usize,
+    in_use: Option<usize>,
+}
+
+impl Names {
+    pub(crate) fn new(attrs: &Attrs) -> Self {
+        Self { opened: attrs.len(), begun: attrs.len(), in_use: None }
+    }
+
+    /// Whether so many names came up since the graph was opened that it should be opened again, which leaves those behind
+    /// that no fact has any more. To be asked between batches only: what is pending would be lost.
+    pub(crate) fn are_too_many(&self, attrs: &Attrs) -> bool {
+        attrs.len() - self.opened.min(attrs.len()) > ATTRIBUTE_NAMES
+    }
+
+    /// Begins a batch.
+    pub(super) fn begin_batch(&mut self, attrs: &Attrs) {
+        self.begun = attrs.len();
+    }
+
+    /// Begins an entry.
+    pub(super) fn begin_entry(&self, attrs: &Attrs) -> Before {
+        Before { mark: attrs.mark(), known: attrs.len(), in_use: self.in_use }
+    }
+
+    /// Forgets what a refused entry brought in. True: whatever remembers something by attribute has to forget it.
+    pub(super) fn roll_back(&mut self, attrs: &Attrs, before: &Before) -> bool {
+        self.in_use = before.in_use;
+        attrs.forget_after(before.mark)
+    }
+
+    /// Takes in the facts of a transaction on `db`, which may be refused for its names.
+    ///
+    /// The usual one brings in none and costs a comparison. The first new name after the graph was opened costs a descent
+    /// of AEVT for each attribute that the graph has.
+    pub(super) fn admit(
+        &mut self,
+        before: &Before,
+        db: &Db,
+        facts: &[Datom],
+    ) -> Result<Result<(), Failure>, datascript::Error> {
+        let attrs = db.attrs();
+        if attrs.len() == before.known {
+            return Ok(Ok(()));
+        }
+        if attrs.len() - self.begun.min(attrs.len()) > ATTRIBUTE_NAMES {
+            return Ok(Err(Failure::too_many_names()));
+        }
+        let is_new = |attr: &Attr| attr.index() >= before.known;
+        let mut brought: Vec<Attr> = facts.iter().map(|datom| datom.a).filter(is_new).collect();
+        brought.sort_unstable_by_key(|attr| attr.index());
+        brought.dedup();
+        let mut new = 0;
+        for attr in brought {
+            // A name that was read from the rows meanwhile is new to memory, not to the graph.
+            new += usize::from(db.first(Index::Aevt, &Pattern::a(attr))?.is_none());
+        }
+        if new > 0 {
+            let in_use = match self.in_use {
+                Some(in_use) => in_use,
+                None => db.count_attrs(ATTRIBUTE_NAMES)?,
+            };
+            if in_use + new > ATTRIBUTE_NAMES {
+                return Ok(Err(Failure::too_many_names()));
+            }
+            self.in_use = Some(in_use + new);
+        }
+        Ok(Ok(()))
+    }
+}
