@@ -92,7 +92,7 @@ impl Attrs {
         Rc::new(Self { inner: RefCell::new(inner), labels })
     }
 
-    /// The attribute of that text (without the colon), if it was ever interned.
+    /// The attribute of that text (without the colon), if it is interned.
     #[inline]
     pub fn get(&self, text: &str) -> Option<Attr> {
         self.inner.borrow().by_text.get(text).copied()

@@ -93,7 +93,8 @@ impl Db {
         &self.nodes
     }
 
-    /// The attribute of that text, if the graph ever saw it.
+    /// The attribute of that text, if it is known. Names in the schema are; others become known as nodes load, so that none
+    /// does not mean that there are no facts.
     pub fn attr(&self, text: &str) -> Option<Attr> {
         self.attrs().get(text)
     }

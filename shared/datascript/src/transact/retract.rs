@@ -23,7 +23,8 @@ impl<'a> Run<'a> {
     /// `[:db/retract e a v]`, or without a value; an entity that is not found makes it a no-op.
     pub(super) fn retract(&mut self, e: Place<'a>, a: &'a Value, v: &'a Value, scope: Scope) -> Step<'a> {
         let e = self.name_tx(e);
-        let attr = a.as_keyword().and_then(|keyword| self.db.attr(keyword.as_str()));
+        // A name that is not known yet may stand in nodes that were not loaded.
+        let attr = a.as_keyword().map(|keyword| self.db.attrs().intern(keyword));
         let flags = attr.map(|attr| self.db.flags(attr)).unwrap_or_default();
         let target = if flags.is_ref() { Some(self.target(Place::of(v))?) } else { None };
         if flags.is_identity()
@@ -39,8 +40,7 @@ impl<'a> Run<'a> {
         }
         let Some(e) = self.lenient(e)? else { return Ok(()) };
         if scope == Scope::Attribute || v.is_nil() {
-            let Value::Keyword(_) = a else { return Err(bad_attribute(a)) };
-            let Some(attr) = attr else { return Ok(()) };
+            let attr = attr.ok_or_else(|| bad_attribute(a))?;
             let datoms = self.collect(Index::Eavt, &Pattern::ea(e, attr))?;
             return self.erase_all(&datoms);
         }
@@ -48,8 +48,7 @@ impl<'a> Run<'a> {
             Some(target) => eid_value(self.strict(target)?),
             None => v.clone(),
         };
-        let Value::Keyword(_) = a else { return Err(bad_attribute(a)) };
-        let Some(attr) = attr else { return Ok(()) };
+        let attr = attr.ok_or_else(|| bad_attribute(a))?;
         match self.db.first(Index::Eavt, &Pattern::eav(e, attr, &v))? {
             Some(found) => self.erase(&found, self.tx),
             None => Ok(()),

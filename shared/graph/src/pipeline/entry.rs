@@ -69,6 +69,20 @@ impl From<rules::Error> for Stop {
     }
 }
 
+/// What an entry that is taken does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// There are facts that were not, or the other way round.
+    Facts,
+    None,
+}
+
+impl Effect {
+    fn of(datoms: &[Datom]) -> Self {
+        if datoms.is_empty() { Self::None } else { Self::Facts }
+    }
+}
+
 /// Applies an entry to the open graph. The outer error is the graph's, the inner one the entry's; after the latter
 /// nothing of the entry remains.
 pub(super) fn apply(
@@ -78,17 +92,22 @@ pub(super) fn apply(
 ) -> Result<Result<(), Failure>, datascript::Error> {
     let names = open.names.begin_entry(open.conn.db().attrs());
     let outcome = try_apply(open, pending, entry, &names);
-    if outcome.is_err() && open.names.roll_back(open.conn.db().attrs(), &names) {
+    if !matches!(outcome, Ok(Effect::Facts)) && open.names.roll_back(open.conn.db().attrs(), &names) {
         open.facts = Facts::default();
     }
     match outcome {
-        Ok(()) | Err(Stop::Tolerated) => Ok(Ok(())),
+        Ok(Effect::Facts | Effect::None) | Err(Stop::Tolerated) => Ok(Ok(())),
         Err(Stop::Entry(failure)) => Ok(Err(failure)),
         Err(Stop::Graph(error)) => Err(error),
     }
 }
 
-fn try_apply(open: &mut Open, pending: &mut Pending, entry: &TxEntry<'_>, names: &names::Before) -> Result<(), Stop> {
+fn try_apply(
+    open: &mut Open,
+    pending: &mut Pending,
+    entry: &TxEntry<'_>,
+    names: &names::Before,
+) -> Result<Effect, Stop> {
     let op = entry.outliner_op.as_deref().map(Op::parse);
     let items = decode(&entry.tx)?;
     let decoded_none = items.is_empty();
@@ -97,7 +116,7 @@ fn try_apply(open: &mut Open, pending: &mut Pending, entry: &TxEntry<'_>, names:
     if items.is_empty() {
         return match op {
             Some(op) if op.is_delete() && decoded_none => Err(Failure::new("delete tx input is empty").into()),
-            _ => Ok(()),
+            _ => Ok(Effect::None),
         };
     }
     if chunk::is_large(op, &items) {
@@ -116,15 +135,16 @@ fn small(
     db: &Db,
     items: Vec<Value>,
     names: &names::Before,
-) -> Result<(), Stop> {
-    let Some(step) = transact(&mut open.facts, db, op, items)? else { return Ok(()) };
+) -> Result<Effect, Stop> {
+    let Some(step) = transact(&mut open.facts, db, op, items)? else { return Ok(Effect::None) };
+    let effect = Effect::of(&step.report.tx_data);
     open.names.admit(names, db, &step.report.tx_data)??;
     if let Some(tx) = step.logged {
         pending.update_checksum(&mut open.facts, db, &step.report.db_after, &step.report.tx_data)?;
         pending.push(tx, entry);
     }
     open.conn.install(step.report);
-    Ok(())
+    Ok(effect)
 }
 
 /// An entry that is split: all of its transactions or none (sync.md 11.10).
@@ -136,7 +156,7 @@ fn large(
     db: &Db,
     items: &[Value],
     names: &names::Before,
-) -> Result<(), Stop> {
+) -> Result<Effect, Stop> {
     let mut reports: Vec<Report> = Vec::new();
     let mut texts = Vec::new();
     for range in chunk::chunks(db, items)? {
@@ -155,8 +175,10 @@ fn large(
             }
         }
     }
+    let mut effect = Effect::None;
     if let Some(last) = reports.last() {
         let datoms: Vec<Datom> = reports.iter().flat_map(|report| report.tx_data.iter().cloned()).collect();
+        effect = Effect::of(&datoms);
         open.names.admit(names, db, &datoms)??;
         pending.update_checksum(&mut open.facts, db, &last.db_after, &datoms)?;
     }
@@ -166,7 +188,7 @@ fn large(
     for report in reports {
         open.conn.install(report);
     }
-    Ok(())
+    Ok(effect)
 }
 
 /// One transaction, not installed yet.

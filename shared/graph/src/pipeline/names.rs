@@ -16,8 +16,10 @@ pub(crate) struct Names {
     opened: usize,
     /// Names known when the batch began.
     begun: usize,
-    /// Attributes with facts, once that was asked.
+    /// Attributes with facts at most, once they were counted: those whose facts went since are among them.
     in_use: Option<usize>,
+    /// Whether this batch has counted them.
+    counted: bool,
 }
 
 /// Names before an entry.
@@ -29,7 +31,7 @@ pub(super) struct Before {
 
 impl Names {
     pub(crate) fn new(attrs: &Attrs) -> Self {
-        Self { opened: attrs.len(), begun: attrs.len(), in_use: None }
+        Self { opened: attrs.len(), begun: attrs.len(), in_use: None, counted: false }
     }
 
     /// Whether so many names came up since the graph was opened that it should be opened again, which leaves those behind
@@ -41,6 +43,7 @@ impl Names {
     /// Begins a batch.
     pub(super) fn begin_batch(&mut self, attrs: &Attrs) {
         self.begun = attrs.len();
+        self.counted = false;
     }
 
     /// Begins an entry.
@@ -57,7 +60,7 @@ impl Names {
     /// Takes in the facts of a transaction on `db`, which may be refused for its names.
     ///
     /// The usual one brings in none and costs a comparison. The first new name after the graph was opened costs a descent
-    /// of AEVT for each attribute that the graph has.
+    /// of AEVT for each attribute that the graph has; where there seem to be too many, a batch counts them once more.
     pub(super) fn admit(
         &mut self,
         before: &Before,
@@ -81,9 +84,13 @@ impl Names {
             new += usize::from(db.first(Index::Aevt, &Pattern::a(attr))?.is_none());
         }
         if new > 0 {
-            let in_use = match self.in_use {
+            let known = self.in_use.filter(|in_use| in_use + new <= ATTRIBUTE_NAMES || self.counted);
+            let in_use = match known {
                 Some(in_use) => in_use,
-                None => db.count_attrs(ATTRIBUTE_NAMES)?,
+                None => {
+                    self.counted = true;
+                    db.count_attrs(ATTRIBUTE_NAMES)?
+                }
             };
             if in_use + new > ATTRIBUTE_NAMES {
                 return Ok(Err(Failure::too_many_names()));
