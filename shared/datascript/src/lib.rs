@@ -22,6 +22,7 @@ mod testing;
 mod transact;
 mod tree;
 pub mod value;
+pub mod verify;
 
 pub mod attrs;
 

@@ -66,7 +66,6 @@ impl Tree {
     }
 
     /// The root.
-    #[cfg(test)]
     pub(crate) fn root(&self) -> &Slot {
         &self.root
     }

@@ -1,0 +1,183 @@
+//! Whether stored rows are a database that can be worked with (datascript.md 4): every node of the three trees is looked at
+//! once, in the order of the index, and none is kept.
+//!
+//! Two kinds of fault are told apart. What no reader can use, such as a missing row or a leaf of 33 keys, is an
+//! [`Error::Corrupt`]. Indexes that can be read but do not agree, or whose datoms are out of order, are [`Damage`], which
+//! [`rebuild`](rebuild::rebuild) repairs: rows of that kind were written by earlier versions of this engine.
+
+mod rebuild;
+mod sum;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::rc::Rc;
+
+use rustc_hash::FxHashSet;
+
+use crate::attrs::Attrs;
+use crate::datom::{Datom, E_MAX, TX_MAX, TX0};
+use crate::error::{Error, Result};
+use crate::index::Index;
+use crate::nodes::Nodes;
+use crate::row::{Root, decode_tail};
+use crate::schema::Schema;
+use crate::storage::{ADDR_MAX, Addr, ROOT_ADDR, Storage, TAIL_ADDR};
+use crate::tree::Tree;
+pub use rebuild::{Repaired, rebuild};
+use sum::Sum;
+use walk::Walk;
+
+/// Numbers that have to be left for entities, transactions and rows, so that a graph can be worked with for long.
+const ROOM: u32 = 1_000_000;
+
+const INDEXES: [Index; 3] = [Index::Eavt, Index::Aevt, Index::Avet];
+
+/// Which indexes are to be built again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Damage {
+    /// EAVT or AEVT is out of order, or they do not hold the same facts: all three are built again.
+    pub facts: bool,
+    /// AVET does not hold the facts of indexed attributes, in order.
+    pub values: bool,
+}
+
+impl Damage {
+    /// Whether anything has to be built again.
+    pub fn any(self) -> bool {
+        self.facts || self.values
+    }
+}
+
+/// A look at all nodes of a stored database, some at a time.
+///
+/// Memory: one node for each level, and a few bytes for each node that was seen.
+pub struct Verify {
+    nodes: Rc<Nodes>,
+    schema: Schema,
+    /// The trees that are not looked at yet, the next one last.
+    rest: Vec<(Index, Tree)>,
+    walk: Option<Walk>,
+    seen: FxHashSet<Addr>,
+    sums: Sums,
+    damage: Damage,
+}
+
+/// Sums over facts, the same for the same facts in any order.
+#[derive(Default)]
+struct Sums {
+    eavt: Sum,
+    aevt: Sum,
+    /// Facts in EAVT whose attribute is indexed now.
+    indexed: Sum,
+    /// Facts in AVET whose attribute is indexed now.
+    avet: Sum,
+}
+
+impl Verify {
+    /// Begins with the root row and the tail. `greatest_addr` is the greatest address of any row.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when there is no root row, or it or the tail is not what a database needs.
+    pub fn new(storage: Rc<dyn Storage>, attrs: Rc<Attrs>, greatest_addr: u64) -> Result<Self> {
+        let nodes = Rc::new(Nodes::new(Some(storage), attrs, 0));
+        let corrupt = |addr, reason| Error::Corrupt { addr, reason };
+        let row = nodes.row(ROOT_ADDR)?.ok_or(corrupt(ROOT_ADDR, "the row is missing"))?;
+        let root = Root::decode(&row, nodes.attrs())?;
+        if greatest_addr.max(root.max_addr.into()) > u64::from(ADDR_MAX - ROOM) {
+            return Err(corrupt(ROOT_ADDR, "no addresses are left"));
+        }
+        if root.max_eid >= TX0 - ROOM {
+            return Err(corrupt(ROOT_ADDR, "no entity ids are left"));
+        }
+        if root.max_tx > TX_MAX - ROOM {
+            return Err(corrupt(ROOT_ADDR, "no transaction ids are left"));
+        }
+        if !root.schema.fits_a_row() {
+            return Err(corrupt(ROOT_ADDR, "the schema is too long"));
+        }
+        if let Some(row) = nodes.row(TAIL_ADDR)? {
+            for datom in decode_tail(&row, nodes.attrs())?.iter().flatten() {
+                check_datom(TAIL_ADDR, datom)?;
+            }
+        }
+        let rest = INDEXES.into_iter().zip([root.eavt, root.aevt, root.avet]).rev().collect();
+        Ok(Self {
+            nodes,
+            schema: root.schema,
+            rest,
+            walk: None,
+            seen: FxHashSet::default(),
+            sums: Sums::default(),
+            damage: Damage::default(),
+        })
+    }
+
+    /// Looks at so many leaves. False: there are no more.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for a row that cannot be used; then nothing else is of interest.
+    pub fn step(&mut self, leaves: usize) -> Result<bool> {
+        // Each turn reads a row or ends a tree.
+        for _ in 0..leaves {
+            let Some(walk) = &mut self.walk else {
+                let Some((index, tree)) = self.rest.pop() else { return Ok(false) };
+                self.walk = Some(Walk::new(index, &tree));
+                continue;
+            };
+            let Some((addr, leaf)) = walk.next_leaf(&self.nodes, &mut self.seen)? else {
+                let (index, is_sound) = (walk.index(), walk.is_sound());
+                self.walk = None;
+                self.ended(index, is_sound);
+                continue;
+            };
+            let index = walk.index();
+            for datom in leaf.iter() {
+                check_datom(addr, datom)?;
+                if !datom.added {
+                    return Err(Error::Corrupt { addr, reason: "a retraction among facts" });
+                }
+                let is_indexed = self.schema.flags(datom.a).is_indexed();
+                match index {
+                    Index::Eavt => {
+                        let digest = self.sums.eavt.add(datom);
+                        if is_indexed {
+                            self.sums.indexed.add_digest(digest);
+                        }
+                    }
+                    Index::Aevt => drop(self.sums.aevt.add(datom)),
+                    Index::Avet if is_indexed => drop(self.sums.avet.add(datom)),
+                    Index::Avet => {}
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// What is to be built again, once there are no more leaves.
+    pub fn damage(&self) -> Damage {
+        let Sums { eavt, aevt, indexed, avet } = &self.sums;
+        Damage { facts: self.damage.facts || eavt != aevt, values: self.damage.values || indexed != avet }
+    }
+
+    fn ended(&mut self, index: Index, is_sound: bool) {
+        match index {
+            Index::Eavt | Index::Aevt => self.damage.facts |= !is_sound,
+            Index::Avet => self.damage.values |= !is_sound,
+        }
+    }
+}
+
+/// The numbers of a stored datom are those of an entity and a transaction, and its value is one.
+fn check_datom(addr: Addr, datom: &Datom) -> Result<()> {
+    let reason = if datom.e == 0 || datom.e > E_MAX {
+        "an entity id out of range"
+    } else if datom.tx == 0 || datom.tx > TX_MAX {
+        "a transaction out of range"
+    } else if datom.v.is_nil() {
+        "a datom without a value"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Corrupt { addr, reason })
+}
