@@ -9,6 +9,7 @@ use protocol::pull::{LoggedTx, PullWriter};
 use crate::Clock;
 use crate::error::{Error, Result};
 use crate::pipeline::Names;
+use crate::repair::Notice;
 use crate::rules::{self, Facts};
 use crate::snapshot::{Encoding, Export, RunningExports};
 use crate::sql::{Sql, SqlError};
@@ -54,6 +55,8 @@ pub struct Graph<S> {
     pub(crate) upload_epoch: u64,
     /// Grows when the graph is wiped.
     generation: u64,
+    /// What is to be logged.
+    pub(crate) notice: Option<Notice>,
 }
 
 /// A graph whose database was opened.
@@ -99,6 +102,7 @@ impl<S: Sql + 'static> Graph<S> {
             exports: RunningExports::default(),
             upload_epoch: 0,
             generation: 0,
+            notice: None,
         }
     }
 
@@ -252,11 +256,8 @@ impl<S: Sql + 'static> Graph<S> {
     }
 
     fn open_anew(&mut self) -> Result<Open> {
-        let attrs = Attrs::new(rules::attrs::PRESET);
-        let storage = Rc::new(Kvs(Rc::clone(&self.sql)));
-        let nodes = Rc::new(Nodes::new(Some(storage), Rc::clone(&attrs), self.options.cache_bytes));
-        let greatest = kvs::greatest_addr(&*self.sql)?.and_then(|addr| u32::try_from(addr).ok()).unwrap_or(0);
-        let mut conn = Conn::open(nodes, rules::static_schema(attrs), greatest)?;
+        self.verify_once()?;
+        let mut conn = self.connect()?;
         let writes = conn.take_writes()?;
         if !writes.is_empty() {
             let t = self.meta()?.t;
@@ -268,6 +269,15 @@ impl<S: Sql + 'static> Graph<S> {
         self.created = true;
         let names = Names::new(conn.db().attrs());
         Ok(Open { conn, facts: Facts::default(), names })
+    }
+
+    /// A connection to the rows as they are now.
+    pub(crate) fn connect(&self) -> Result<Conn> {
+        let attrs = Attrs::new(rules::attrs::PRESET);
+        let storage = Rc::new(Kvs(Rc::clone(&self.sql)));
+        let nodes = Rc::new(Nodes::new(Some(storage), Rc::clone(&attrs), self.options.cache_bytes));
+        let greatest = kvs::greatest_addr(&*self.sql)?.and_then(|addr| u32::try_from(addr).ok()).unwrap_or(0);
+        Ok(Conn::open(nodes, rules::static_schema(attrs), greatest)?)
     }
 
     /// Opens, and thereby creates, a graph without row 0.

@@ -18,12 +18,14 @@ mod diagnostics;
 mod error;
 mod graph;
 mod pipeline;
+mod repair;
 mod store;
 
 pub use diagnostics::Diagnostics;
 pub use error::{Error, Result};
 pub use graph::{Graph, Options, Position, Pull};
 pub use pipeline::{Answer, Outcome};
+pub use repair::Notice;
 
 /// The time, in milliseconds since the epoch. Log rows carry it (sync.md 11.9).
 pub trait Clock {

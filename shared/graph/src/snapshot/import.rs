@@ -1,13 +1,17 @@
 //! The steps of an upload that touch the graph (sync.md 10.4).
 
-use datascript::Row;
-use protocol::query::UploadQuery;
-use transit::Value;
+use std::rc::Rc;
 
-use super::upload::{Plan, Upload, UploadError, Uploaded};
+use datascript::verify::{Damage, Verify};
+use datascript::{Attrs, Row};
+use protocol::query::UploadQuery;
+
+use super::upload::{Ending, Plan, Upload, UploadError, Uploaded};
 use crate::faults::{self, Point};
 use crate::graph::Graph;
-use crate::sql::{Sql, SqlError};
+use crate::repair::{Notice, PIECE_LEAVES, rebuild_indexes};
+use crate::rules;
+use crate::sql::Sql;
 use crate::store::kvs::{self, Target};
 use crate::store::meta;
 
@@ -67,13 +71,50 @@ impl<S: Sql + 'static> Graph<S> {
         self.discard_on_error(upload, outcome)
     }
 
-    /// Takes the end of the body: what is buffered is stored and, where the request was the last one, the graph opened.
-    pub fn end_upload(&mut self, mut upload: Upload) -> Result<Uploaded, UploadError> {
+    /// Takes the end of the body, looks at the rows and opens the graph, all in one go: [`Graph::store_rest`],
+    /// [`Graph::verify_piece`] until there is no more, [`Graph::finish_upload`].
+    pub fn end_upload(&mut self, upload: Upload) -> Result<Uploaded, UploadError> {
+        let mut ending = self.store_rest(upload)?;
+        while self.verify_piece(&mut ending)? {}
+        self.finish_upload(ending)
+    }
+
+    /// Takes the end of the body: what is buffered is stored.
+    pub fn store_rest(&mut self, mut upload: Upload) -> Result<Ending, UploadError> {
         let outcome = upload.end(&mut |plan, rows| self.store_rows(plan, rows)).and_then(|uploaded| {
-            self.finish_upload(upload.plan())?;
-            Ok(uploaded)
+            let plan = upload.plan();
+            let brings_rows = plan.finished && (plan.target == Target::Live || uploaded.count > 0);
+            Ok((uploaded, if brings_rows { self.begin_verify(plan)? } else { None }))
         });
-        self.discard_on_error(&upload, outcome)
+        let (uploaded, verify) = self.discard_on_error(&upload, outcome)?;
+        Ok(Ending { upload, uploaded, verify })
+    }
+
+    /// Looks at the next rows of what was uploaded, for some milliseconds. False: there are no more.
+    ///
+    /// # Errors
+    /// [`UploadError::Invalid`] for rows that are no graph that could be worked with.
+    pub fn verify_piece(&mut self, ending: &mut Ending) -> Result<bool, UploadError> {
+        let Some(verify) = &mut ending.verify else { return Ok(false) };
+        let outcome =
+            self.check_still_ours(ending.upload.plan()).and_then(|()| verify.step(PIECE_LEAVES).map_err(unusable));
+        self.discard_on_error(&ending.upload, outcome)
+    }
+
+    /// Ends an upload: where the request was the last one, the graph opens.
+    pub fn finish_upload(&mut self, ending: Ending) -> Result<Uploaded, UploadError> {
+        let damage = ending.verify.as_ref().map(Verify::damage).unwrap_or_default();
+        let outcome = self.finish(ending.upload.plan(), damage).map(|()| ending.uploaded);
+        self.discard_on_error(&ending.upload, outcome)
+    }
+
+    /// Begins to look at the rows; none where there are none at all.
+    fn begin_verify(&self, plan: &Plan) -> Result<Option<Verify>, UploadError> {
+        let rows = kvs::Uploaded { sql: Rc::clone(&self.sql), target: plan.target };
+        let Some(greatest) = rows.greatest_addr()? else { return Ok(None) };
+        let attrs = Attrs::new(rules::attrs::PRESET);
+        let greatest = u64::try_from(greatest).unwrap_or(u64::MAX);
+        Verify::new(Rc::new(rows), attrs, greatest).map(Some).map_err(unusable)
     }
 
     fn discard_on_error<T>(&mut self, upload: &Upload, outcome: Result<T, UploadError>) -> Result<T, UploadError> {
@@ -119,33 +160,30 @@ impl<S: Sql + 'static> Graph<S> {
         if as_it_was && plan.epoch == self.upload_epoch { Ok(()) } else { Err(UploadError::Superseded) }
     }
 
-    fn finish_upload(&mut self, plan: &Plan) -> Result<(), UploadError> {
+    fn finish(&mut self, plan: &Plan, damage: Damage) -> Result<(), UploadError> {
         self.check_still_ours(plan)?;
         faults::reach(Point::UploadBeforeOpening)?;
         if plan.finished {
             self.check_checksum(plan.checksum.as_deref())?;
         }
         let t = self.meta()?.t;
-        let sql = &*self.sql;
-        let mut refused = None;
-        let outcome = sql.transaction(&mut || {
+        let sql = &self.sql;
+        let mut repaired = None;
+        sql.transaction(&mut || {
             if plan.target == Target::Staged {
-                kvs::merge_staged(sql)?;
+                kvs::merge_staged(&**sql)?;
             }
             if plan.finished {
-                if !is_empty_or_rooted(sql)? {
-                    refused = Some(UploadError::Invalid);
-                    return Err(SqlError::Other("rolled back".into()));
+                if damage.any() {
+                    repaired = Some(rebuild_indexes(sql, damage)?);
                 }
-                meta::set_uploading(sql, false)?;
-                meta::advance(sql, t, plan.checksum.as_deref())?;
+                meta::set_uploading(&**sql, false)?;
+                meta::set_verified(&**sql)?;
+                meta::advance(&**sql, t, plan.checksum.as_deref())?;
             }
             Ok(())
-        });
-        if let Some(refused) = refused {
-            return Err(refused);
-        }
-        outcome?;
+        })?;
+        self.notice = repaired.map(Notice::Repaired).or(self.notice.take());
         self.forget();
         self.replaced();
         Ok(())
@@ -162,17 +200,10 @@ impl<S: Sql + 'static> Graph<S> {
     }
 }
 
-/// Whether there are no rows, or a root row whose three roots are rows.
-fn is_empty_or_rooted(sql: &impl Sql) -> Result<bool, SqlError> {
-    let Some(root) = kvs::get(sql, 0)? else {
-        return Ok(kvs::greatest_addr(sql)?.is_none());
-    };
-    let Ok(root) = transit::read_str(&root.content) else { return Ok(false) };
-    for tree in ["eavt", "aevt", "avet"] {
-        match root.get(tree).and_then(Value::as_int) {
-            Some(addr) if addr > 1 && kvs::exists(sql, addr)? => {}
-            _ => return Ok(false),
-        }
+/// Rows that cannot be used are the sender's fault; that they cannot be read is not.
+fn unusable(error: datascript::Error) -> UploadError {
+    match error {
+        datascript::Error::Storage(_) => UploadError::Graph(error.into()),
+        _ => UploadError::Invalid,
     }
-    Ok(true)
 }

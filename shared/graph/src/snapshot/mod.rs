@@ -11,6 +11,6 @@ mod upload;
 pub use export::{Encoding, Export};
 pub use frame_reader::{FrameError, FrameReader};
 pub use frame_writer::FrameWriter;
-pub use upload::{Upload, UploadError, Uploaded};
+pub use upload::{Ending, Upload, UploadError, Uploaded};
 
 pub(crate) use export::RunningExports;

@@ -5,7 +5,9 @@
 //! 1. [`Graph::begin_upload`]: everything that can be refused before anything changes;
 //! 2. where [`Upload::closes_graph`]: set the index's flag to "not ready", then [`Graph::close_for_upload`] (D-29);
 //! 3. [`Graph::feed_upload`] for each piece of the body;
-//! 4. [`Graph::end_upload`]; where it [opened](Uploaded::opened) the graph, set the index's flag to "ready".
+//! 4. [`Graph::store_rest`] at its end, [`Graph::verify_piece`] until there is no more, so that others get their turn
+//!    meanwhile, and [`Graph::finish_upload`]; where it [opened](Uploaded::opened) the graph, set the index's flag to
+//!    "ready".
 //!
 //! Rows go straight into a closed graph. Rows for an open one (`reset=false` outside of an upload) wait in a table of
 //! their own until the request has ended well, so that a bad body changes nothing.
@@ -13,9 +15,12 @@
 //! [`Graph::begin_upload`]: crate::Graph::begin_upload
 //! [`Graph::close_for_upload`]: crate::Graph::close_for_upload
 //! [`Graph::feed_upload`]: crate::Graph::feed_upload
-//! [`Graph::end_upload`]: crate::Graph::end_upload
+//! [`Graph::store_rest`]: crate::Graph::store_rest
+//! [`Graph::verify_piece`]: crate::Graph::verify_piece
+//! [`Graph::finish_upload`]: crate::Graph::finish_upload
 
 use datascript::Row;
+use datascript::verify::Verify;
 use protocol::limits;
 
 use super::frame_reader::{FrameError, FrameReader};
@@ -37,7 +42,7 @@ pub enum UploadError {
     /// The given checksum is not the stored one (D-36): 409.
     #[error("checksum conflict")]
     ChecksumConflict,
-    /// Not a framed stream of rows, or a finished graph without its roots (D-36): 400.
+    /// Not a framed stream of rows, or rows of a finished graph that cannot be worked with (D-36): 400.
     #[error("invalid snapshot")]
     Invalid,
     /// A row passes [`limits::ROW_CONTENT_BYTES`], or the database's own limit: 413.
@@ -95,6 +100,15 @@ pub struct Uploaded {
     pub count: u64,
     /// Whether the upload is complete and the graph open.
     pub opened: bool,
+}
+
+/// A request of which all rows are stored, while they are looked at.
+#[must_use = "the graph stays closed until the upload is finished"]
+pub struct Ending {
+    pub(crate) upload: Upload,
+    pub(crate) uploaded: Uploaded,
+    /// Absent where there is nothing to look at.
+    pub(crate) verify: Option<Verify>,
 }
 
 /// The request's nature and the rows that are not stored yet.

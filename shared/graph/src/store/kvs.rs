@@ -102,6 +102,11 @@ pub(crate) fn greatest_addr(sql: &impl Sql) -> Result<Option<i64>, SqlError> {
     one_int(sql, "SELECT max(addr) FROM kvs")
 }
 
+/// The greatest address of a staged row.
+fn greatest_staged_addr(sql: &impl Sql) -> Result<Option<i64>, SqlError> {
+    one_int(sql, "SELECT max(addr) FROM upload_rows")
+}
+
 fn one_int(sql: &impl Sql, statement: &str) -> Result<Option<i64>, SqlError> {
     let mut found = None;
     sql.query(statement, &[], &mut |row| {
@@ -123,8 +128,12 @@ pub(crate) fn exists(sql: &impl Sql, addr: i64) -> Result<bool, SqlError> {
 
 /// One row.
 pub(crate) fn get(sql: &impl Sql, addr: Addr) -> Result<Option<Row>, SqlError> {
+    get_from(sql, "SELECT content, addresses FROM kvs WHERE addr = ?", addr)
+}
+
+fn get_from(sql: &impl Sql, statement: &str, addr: Addr) -> Result<Option<Row>, SqlError> {
     let mut found = None;
-    sql.query("SELECT content, addresses FROM kvs WHERE addr = ?", &[Param::Int(i64::from(addr))], &mut |row| {
+    sql.query(statement, &[Param::Int(i64::from(addr))], &mut |row| {
         let content = row.text(0)?.map(Cow::into_owned).unwrap_or_default();
         found = Some(Row { addr, content, addresses: row.text(1)?.map(Cow::into_owned) });
         Ok(ControlFlow::Break(()))
@@ -208,5 +217,36 @@ pub(crate) struct Kvs<S>(pub(crate) Rc<S>);
 impl<S: Sql> Storage for Kvs<S> {
     fn load(&self, addr: Addr) -> Result<Option<Row>, StorageError> {
         get(&*self.0, addr).map_err(|error| StorageError(error.to_string()))
+    }
+}
+
+/// The rows as they will be once an upload has ended well.
+#[derive(Debug)]
+pub(crate) struct Uploaded<S> {
+    pub(crate) sql: Rc<S>,
+    pub(crate) target: Target,
+}
+
+impl<S: Sql> Uploaded<S> {
+    /// The greatest address; `None` where there is no row at all.
+    pub(crate) fn greatest_addr(&self) -> Result<Option<i64>, SqlError> {
+        let live = greatest_addr(&*self.sql)?;
+        match self.target {
+            Target::Live => Ok(live),
+            Target::Staged => Ok(live.max(greatest_staged_addr(&*self.sql)?)),
+        }
+    }
+}
+
+impl<S: Sql> Storage for Uploaded<S> {
+    fn load(&self, addr: Addr) -> Result<Option<Row>, StorageError> {
+        const STAGED: &str = "SELECT content, addresses FROM upload_rows WHERE addr = ?";
+        let failed = |error: SqlError| StorageError(error.to_string());
+        if self.target == Target::Staged
+            && let Some(row) = get_from(&*self.sql, STAGED, addr).map_err(failed)?
+        {
+            return Ok(Some(row));
+        }
+        get(&*self.sql, addr).map_err(failed)
     }
 }

@@ -16,6 +16,8 @@ pub(crate) struct Meta {
     /// Whether an upload with reset closed the graph and failed before it had rows to replace the old ones with: they are
     /// dropped with the first rows that come, and nothing opens the graph with them.
     pub(crate) reset_owed: bool,
+    /// Whether the rows were looked at as a whole (datascript.md 7.1): those of earlier versions may have damaged indexes.
+    pub(crate) verified: bool,
 }
 
 pub(crate) fn load(sql: &impl Sql) -> Result<Meta, SqlError> {
@@ -27,6 +29,7 @@ pub(crate) fn load(sql: &impl Sql) -> Result<Meta, SqlError> {
             Some("checksum") => meta.checksum = Some(value.into_owned()),
             Some("snapshot-uploading?") => meta.uploading = value == "true",
             Some("snapshot-reset-owed?") => meta.reset_owed = value == "true",
+            Some("indexes-verified?") => meta.verified = value == "true",
             _ => {}
         }
         Ok(ControlFlow::Continue(()))
@@ -52,6 +55,11 @@ pub(crate) fn owe_reset(sql: &impl Sql) -> Result<(), SqlError> {
         "INSERT OR REPLACE INTO sync_meta (key, value) VALUES ('snapshot-uploading?', 'true'), ('snapshot-reset-owed?', 'true')",
         &[],
     )
+}
+
+/// Notes that the rows were looked at as a whole.
+pub(crate) fn set_verified(sql: &impl Sql) -> Result<(), SqlError> {
+    sql.execute("INSERT OR REPLACE INTO sync_meta (key, value) VALUES ('indexes-verified?', 'true')", &[])
 }
 
 /// Stores the upload flag.

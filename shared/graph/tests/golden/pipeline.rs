@@ -188,9 +188,10 @@ fn meta(sql: &Rusqlite) -> Json {
     with_t(&Json::Object(meta))
 }
 
-/// An absent counter is 0.
+/// An absent counter is 0. The mark of verified rows is ours alone.
 fn with_t(meta: &Json) -> Json {
     let mut meta = meta.clone();
+    meta.as_object_mut().expect("an object").remove("indexes-verified?");
     if meta.get("t").is_none() {
         meta["t"] = "0".into();
     }
