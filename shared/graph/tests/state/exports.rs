@@ -6,13 +6,13 @@ use datascript::Row;
 use flate2::read::GzDecoder;
 use graph::snapshot::{Encoding, Export, FrameError, FrameReader};
 
-use super::support::{TestGraph, TestRow, count, frame, new_graph, rows_of, upload};
+use super::support::{TestGraph, TestRow, count, empty_tree, frame, new_graph, rows_of, upload};
 
-/// About `n` kilobytes of rows that look like a graph.
+/// A graph without facts, and rows that belong to no index: `n` altogether, of about a kilobyte each.
 fn rows(n: i64) -> Vec<TestRow> {
-    let root = r#"["^ ","~:eavt",2,"~:aevt",3,"~:avet",4]"#;
-    let mut rows = vec![(0, root.to_owned(), None), (1, "[]".to_owned(), None)];
-    rows.extend((2..n).map(|addr| (addr, format!("[\"{addr}\",\"{}\"]", "x".repeat(1000)), Some("[1]".to_owned()))));
+    let mut rows = empty_tree();
+    let rest = (1_000_004..).take(usize::try_from(n).unwrap() - rows.len());
+    rows.extend(rest.map(|addr| (addr, format!("[\"{addr}\",\"{}\"]", "x".repeat(1000)), Some("[1]".to_owned()))));
     rows
 }
 

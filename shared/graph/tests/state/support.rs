@@ -80,3 +80,20 @@ pub(crate) fn upload(
     }
     graph.end_upload(upload)
 }
+
+/// A graph without datoms, as a client would upload it.
+pub(crate) fn empty_tree() -> Vec<TestRow> {
+    let trees = ["eavt", "aevt", "avet"].map(|tree| format!(r#""~:{tree}-metadata",["^ ","~:count",0,"~:shift",0]"#));
+    let root = format!(
+        r#"["^ ","~:schema",["^ "],"~:max-eid",0,"~:max-tx",536870912,"~:eavt",1000001,"~:aevt",1000002,"~:avet",1000003,{},"~:max-addr",1000003,"~:branching-factor",32,"~:ref-type","~:strong"]"#,
+        trees.join(",")
+    );
+    let leaf = r#"["^ ","~:keys",[]]"#;
+    vec![
+        (0, root, None),
+        (1, "[]".into(), None),
+        (1_000_001, leaf.into(), None),
+        (1_000_002, leaf.into(), None),
+        (1_000_003, leaf.into(), None),
+    ]
+}

@@ -10,26 +10,9 @@ use graph::snapshot::UploadError;
 use graph::sql::{Param, Sql};
 use protocol::query::UploadQuery;
 
-use super::support::{TestRow, count, frame, meta, new_graph, open, rows_of, upload};
+use super::support::{TestRow, count, empty_tree, frame, meta, new_graph, open, rows_of, upload};
 
 const SUM: &str = "00112233445566aa";
-
-/// A graph without datoms, as a client would upload it.
-fn empty_tree() -> Vec<TestRow> {
-    let trees = ["eavt", "aevt", "avet"].map(|tree| format!(r#""~:{tree}-metadata",["^ ","~:count",0,"~:shift",0]"#));
-    let root = format!(
-        r#"["^ ","~:schema",["^ "],"~:max-eid",0,"~:max-tx",536870912,"~:eavt",1000001,"~:aevt",1000002,"~:avet",1000003,{},"~:max-addr",1000003,"~:branching-factor",32,"~:ref-type","~:strong"]"#,
-        trees.join(",")
-    );
-    let leaf = r#"["^ ","~:keys",[]]"#;
-    vec![
-        (0, root, None),
-        (1, "[]".into(), None),
-        (1_000_001, leaf.into(), None),
-        (1_000_002, leaf.into(), None),
-        (1_000_003, leaf.into(), None),
-    ]
-}
 
 fn filler(from: i64, to: i64) -> Vec<TestRow> {
     (from..to).map(|addr| (addr, format!("[\"row\",{addr}]"), (addr % 3 == 0).then(|| "[1,2]".into()))).collect()
