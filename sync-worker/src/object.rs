@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
+use std::time::Duration;
 
 use graph::session::Frame;
 use graph::{Graph, Options};
@@ -20,8 +21,8 @@ use worker::js_sys::{JsString, Uint8Array};
 use worker::wasm_bindgen::prelude::*;
 use worker::wasm_bindgen_futures::future_to_promise;
 use worker::{
-    DurableObject, Env, Error, Result, State, WebSocket, WebSocketPair, WebSocketRequestResponsePair, durable_object,
-    web_sys,
+    Delay, DurableObject, Env, Error, Result, State, WebSocket, WebSocketPair, WebSocketRequestResponsePair,
+    durable_object, web_sys,
 };
 
 use crate::bindings::text;
@@ -245,6 +246,10 @@ impl GraphHost for Host {
         work: impl Future<Output = T> + 'static,
     ) -> std::result::Result<T, Failure> {
         self.state.block_concurrency_while(async { Ok(work.await) }).await.map_err(worker_failure)
+    }
+
+    async fn turn(&self) {
+        Delay::from(Duration::ZERO).await;
     }
 
     fn now_ms(&self) -> i64 {

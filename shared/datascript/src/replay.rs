@@ -12,9 +12,9 @@ pub fn replay(db: &mut Db, datoms: &[Datom]) -> Result<()> {
     let mut previous: Option<&Datom> = None;
     for datom in datoms {
         if datom.added {
-            assert(db, datom, previous)?
+            assert(db, datom, previous)?;
         } else {
-            retract(db, datom)?
+            retract(db, datom)?;
         }
         previous = Some(datom);
     }

@@ -26,6 +26,11 @@ fn schema(attrs: &Rc<Attrs>) -> Schema {
     Schema::from_value(Rc::clone(attrs), &transit::read_str(text).unwrap())
 }
 
+/// What becomes of the sorted facts of an index.
+type Change<'f> = &'f dyn Fn(Index, &mut Vec<Datom>);
+/// What becomes of the rows.
+type Spoil<'f> = &'f dyn Fn(&MemoryStore);
+
 /// Facts of so many entities.
 fn facts(entities: u32) -> Vec<Datom> {
     let mut rng = Rng(7);
@@ -39,7 +44,7 @@ fn facts(entities: u32) -> Vec<Datom> {
 }
 
 /// Stores a database of which the trees hold what `change` makes of the sorted facts.
-fn stored(facts: Vec<Datom>, change: impl Fn(Index, &mut Vec<Datom>)) -> Rc<MemoryStore> {
+fn stored(facts: &[Datom], change: impl Fn(Index, &mut Vec<Datom>)) -> Rc<MemoryStore> {
     let store: Rc<MemoryStore> = Rc::default();
     let attrs = Attrs::new(&PRESET);
     let storage: Rc<dyn Storage> = Rc::<MemoryStore>::clone(&store);
@@ -47,7 +52,7 @@ fn stored(facts: Vec<Datom>, change: impl Fn(Index, &mut Vec<Datom>)) -> Rc<Memo
     let (schema, ranks) = (schema(&attrs), attrs.ranks());
     let max_eid = facts.iter().map(|datom| datom.e).max().unwrap_or_default();
     let trees = INDEXES.map(|index| {
-        let mut datoms = facts.clone();
+        let mut datoms = facts.to_vec();
         datoms.retain(|datom| index != Index::Avet || schema.flags(datom.a).is_indexed());
         datoms.sort_by(|a, b| index.compare(a, b, &ranks));
         change(index, &mut datoms);
@@ -87,7 +92,7 @@ fn all(store: &Rc<MemoryStore>) -> [Vec<Datom>; 3] {
 #[test]
 fn sound_rows_have_no_damage() {
     for entities in [0, 1, 7, 200, 3000] {
-        assert_eq!(verify(&stored(facts(entities), |_, _| ())).unwrap(), Damage::default(), "{entities}");
+        assert_eq!(verify(&stored(&facts(entities), |_, _| ())).unwrap(), Damage::default(), "{entities}");
     }
 }
 
@@ -97,7 +102,7 @@ fn damaged_indexes_are_built_again() {
     let facts = facts(700);
     let late = |datom: &Datom| datom.a == Attr::new(4);
     let values = Damage { values: true, ..Damage::default() };
-    let changes: [(&str, Damage, &dyn Fn(Index, &mut Vec<Datom>)); 8] = [
+    let changes: [(&str, Damage, Change<'_>); 8] = [
         ("a new name read as the last one", Damage { facts: true, values: false }, &|index, datoms| {
             if index == Index::Aevt {
                 let (mut others, misplaced): (Vec<_>, Vec<_>) = datoms.drain(..).partition(|datom| !late(datom));
@@ -142,7 +147,7 @@ fn damaged_indexes_are_built_again() {
         }),
     ];
     for (what, damage, change) in changes {
-        let store = stored(facts.clone(), change);
+        let store = stored(&facts, change);
         assert_eq!(verify(&store).unwrap(), damage, "{what}");
         let repaired = repair(&store, damage);
         assert_eq!(verify(&store).unwrap(), Damage::default(), "{what}");
@@ -151,7 +156,7 @@ fn damaged_indexes_are_built_again() {
             facts.iter().filter(|datom| !gone || datom.e != 77 && datom.e != 500).cloned().collect();
         assert_eq!(repaired.facts, expected.len(), "{what}");
         assert_eq!(repaired.left_out, if what.contains("retracted") { 8 } else { 0 }, "{what}");
-        let sound = all(&stored(expected, |_, _| ()));
+        let sound = all(&stored(&expected, |_, _| ()));
         for (found, sound) in all(&store).iter().zip(&sound) {
             assert!(found.len() == sound.len() && found.iter().zip(sound).all(|(a, b)| same(a, b)), "{what}");
         }
@@ -169,7 +174,7 @@ fn replaced_values_beside_their_replacement_go() {
         facts.push(Datom::new(e, Attr::new(3), Value::string("one more tag"), TX0 + 900));
     }
     // The indexes agree on the two titles: only that they are out of order elsewhere tells.
-    let store = stored(facts.clone(), |index, datoms| {
+    let store = stored(&facts, |index, datoms| {
         if index == Index::Aevt {
             datoms.swap(0, 1);
         }
@@ -186,7 +191,7 @@ fn replaced_values_beside_their_replacement_go() {
 #[test]
 fn many_facts_are_rebuilt_in_parts() {
     let facts = facts(16_000);
-    let store = stored(facts.clone(), |index, datoms| {
+    let store = stored(&facts, |index, datoms| {
         if index == Index::Aevt {
             datoms.swap(100, 40_000);
         }
@@ -219,16 +224,16 @@ fn rows_that_cannot_be_used_are_told() {
         });
     };
     let keys = |count: usize| format!("[\"^ \",\"~:keys\",[{}]]", vec!["[1,\"~:a\",1,536870913]"; count].join(","));
-    let useless: [(&str, &dyn Fn(&MemoryStore)); 22] = [
+    let useless: [(&str, Spoil<'_>); 22] = [
         ("no root", &|store| drop(store.0.borrow_mut().remove(&ROOT_ADDR))),
         ("no schema", &|store| replace(store, ROOT_ADDR, "~:schema", "~:shape")),
         ("max-eid at 2^31", &|store| replace(store, ROOT_ADDR, "\"~:max-eid\",500", "\"~:max-eid\",2147483648")),
         ("max-eid at the greatest id", &|store| {
-            replace(store, ROOT_ADDR, "\"~:max-eid\",500", "\"~:max-eid\",536870911")
+            replace(store, ROOT_ADDR, "\"~:max-eid\",500", "\"~:max-eid\",536870911");
         }),
         ("max-tx at 2^31", &|store| replace(store, ROOT_ADDR, "\"~:max-tx\",536870913", "\"~:max-tx\",2147483648")),
         ("max-tx at the greatest id", &|store| {
-            replace(store, ROOT_ADDR, "\"~:max-tx\",536870913", "\"~:max-tx\",2147483647")
+            replace(store, ROOT_ADDR, "\"~:max-tx\",536870913", "\"~:max-tx\",2147483647");
         }),
         ("max-addr near 2^32", &|store| replace(store, ROOT_ADDR, "\"~:max-addr\",1", "\"~:max-addr\",429496729")),
         ("an address near 2^32", &|store| {
@@ -252,7 +257,7 @@ fn rows_that_cannot_be_used_are_told() {
                     row.content = keys(33);
                     true
                 }
-            })
+            });
         }),
         ("no Transit", &|store| {
             edit(store, |row| {
@@ -260,7 +265,7 @@ fn rows_that_cannot_be_used_are_told() {
                     row.content.pop();
                     true
                 }
-            })
+            });
         }),
         ("a missing leaf", &|store| {
             let leaf =
@@ -283,12 +288,12 @@ fn rows_that_cannot_be_used_are_told() {
         ("no value", &|store| in_leaf(store, "\"value ", "null,\"")),
     ];
     for (what, change) in useless {
-        let store = stored(facts(500), |_, _| ());
+        let store = stored(&facts(500), |_, _| ());
         change(&store);
         assert!(matches!(verify(&store), Err(Error::Corrupt { .. })), "{what}");
     }
     // All inner nodes share their children, or lead to themselves.
-    let store = stored(facts(500), |_, _| ());
+    let store = stored(&facts(500), |_, _| ());
     for row in store.0.borrow_mut().values_mut() {
         if let Some(addresses) = &mut row.addresses {
             let count = addresses.split(',').count();
@@ -300,7 +305,7 @@ fn rows_that_cannot_be_used_are_told() {
 
 #[test]
 fn a_count_that_is_wrong_is_damage() {
-    let store = stored(facts(100), |_, _| ());
+    let store = stored(&facts(100), |_, _| ());
     let mut rows = store.0.borrow_mut();
     let root = rows.get_mut(&ROOT_ADDR).unwrap();
     root.content = root.content.replacen("\"~:count\",400", "\"~:count\",401", 1);

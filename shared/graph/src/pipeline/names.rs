@@ -85,12 +85,11 @@ impl Names {
         }
         if new > 0 {
             let known = self.in_use.filter(|in_use| in_use + new <= ATTRIBUTE_NAMES || self.counted);
-            let in_use = match known {
-                Some(in_use) => in_use,
-                None => {
-                    self.counted = true;
-                    db.count_attrs(ATTRIBUTE_NAMES)?
-                }
+            let in_use = if let Some(known) = known {
+                known
+            } else {
+                self.counted = true;
+                db.count_attrs(ATTRIBUTE_NAMES)?
             };
             if in_use + new > ATTRIBUTE_NAMES {
                 return Ok(Err(Failure::too_many_names()));

@@ -103,9 +103,10 @@ impl<S: Sql + 'static> Graph<S> {
 
     /// Ends an upload: where the request was the last one, the graph opens.
     pub fn finish_upload(&mut self, ending: Ending) -> Result<Uploaded, UploadError> {
-        let damage = ending.verify.as_ref().map(Verify::damage).unwrap_or_default();
-        let outcome = self.finish(ending.upload.plan(), damage).map(|()| ending.uploaded);
-        self.discard_on_error(&ending.upload, outcome)
+        let Ending { upload, uploaded, verify } = ending;
+        let damage = verify.map(|verify| verify.damage()).unwrap_or_default();
+        let outcome = self.finish(upload.plan(), damage).map(|()| uploaded);
+        self.discard_on_error(&upload, outcome)
     }
 
     /// Begins to look at the rows; none where there are none at all.

@@ -65,6 +65,9 @@ pub trait GraphHost {
     /// Runs something to its end before anything else reaches the graph.
     async fn exclusively<T: 'static>(&self, work: impl Future<Output = T> + 'static) -> Result<T, Failure>;
 
+    /// Lets whatever else waits have its turn: long work is cut into pieces with this between them.
+    async fn turn(&self);
+
     /// Milliseconds since the epoch.
     fn now_ms(&self) -> i64;
 

@@ -28,7 +28,9 @@ use crate::{body, refuse, respond, url};
 
 /// Answers a request to a graph.
 pub async fn handle<H: GraphHost>(host: &H, state: &GraphState, mut request: Request<H::Body>) -> Response<H::Body> {
-    match dispatch(host, state, &mut request).await {
+    let outcome = dispatch(host, state, &mut request).await;
+    sockets::report_notice(host, state);
+    match outcome {
         Ok(response) => response,
         Err(error) => {
             body::drain(request.body_mut()).await;

@@ -69,7 +69,11 @@ pub(super) async fn upload<H: GraphHost>(
         host.graph().borrow_mut().feed_upload(&mut upload, &bytes)?;
         chunk = next_chunk(body).await?;
     }
-    let uploaded = host.graph().borrow_mut().end_upload(upload)?;
+    let mut ending = host.graph().borrow_mut().store_rest(upload)?;
+    while host.graph().borrow_mut().verify_piece(&mut ending)? {
+        host.turn().await;
+    }
+    let uploaded = host.graph().borrow_mut().finish_upload(ending)?;
     if uploaded.opened {
         set_ready(host, &graph_id, true).await?;
     }

@@ -81,6 +81,7 @@ fn react<H: GraphHost>(
         Effect::Close(reason) => close(host, socket, reason),
     }
     report_failure(host, state, reaction.failure);
+    report_notice(host, state);
 }
 
 /// A socket goes: its close is answered, the others learn who is left.
@@ -168,4 +169,12 @@ pub(super) fn report_failure<H: GraphHost>(host: &H, state: &GraphState, failure
         let event = Event { graph_id: graph_id.as_deref(), ..Event::new(Level::Error, "db-sync/transact-failed") };
         host.report(&event.with_error(&failure.to_string()));
     }
+}
+
+/// Tells what was found wrong with the graph's rows, and repaired.
+pub(super) fn report_notice<H: GraphHost>(host: &H, state: &GraphState) {
+    let Some(notice) = host.graph().borrow_mut().take_notice() else { return };
+    let graph_id = state.graph_id();
+    let event = Event { graph_id: graph_id.as_deref(), ..Event::new(Level::Warning, "db-sync/damaged-rows") };
+    host.report(&event.with_error(&notice.to_string()));
 }

@@ -244,6 +244,8 @@ impl GraphHost for TestGraph {
         socket.closed.borrow_mut().get_or_insert_with(|| (code, reason.to_owned()));
     }
 
+    async fn turn(&self) {}
+
     async fn exclusively<T: 'static>(&self, work: impl Future<Output = T> + 'static) -> Result<T, Failure> {
         self.exclusive.set(self.exclusive.get() + 1);
         Ok(work.await)
