@@ -14,6 +14,7 @@ mod diagnostics;
 mod exports;
 mod frames;
 mod names;
+mod repairs;
 mod sessions;
 mod support;
 mod uploads;
