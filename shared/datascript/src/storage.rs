@@ -19,6 +19,11 @@ pub(crate) const MAX_ROW_TEXT: usize = 2_000_000;
 pub trait Storage {
     /// The row at that address, as it was last stored.
     fn load(&self, addr: Addr) -> Result<Option<Row>, StorageError>;
+
+    /// The rows at some addresses, at most 32, in any order; none for an address without a row.
+    fn load_all(&self, addrs: &[Addr]) -> Result<Vec<Row>, StorageError> {
+        addrs.iter().filter_map(|addr| self.load(*addr).transpose()).collect()
+    }
 }
 
 /// One row of `kvs`.

@@ -77,6 +77,14 @@ impl Nodes {
         }
     }
 
+    /// The rows at some addresses, at most 32, in any order.
+    pub(crate) fn rows(&self, addrs: &[Addr]) -> Result<Vec<Row>> {
+        match &self.storage {
+            Some(storage) => Ok(storage.load_all(addrs)?),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// Whether rows are stored at all.
     pub(crate) fn is_stored(&self) -> bool {
         self.storage.is_some()

@@ -14,10 +14,15 @@ use crate::tree::node::{Inner, Keys, Leaf, Slot, WIDTH};
 
 /// A leaf from its row.
 pub(crate) fn decode_leaf(row: &Row, attrs: &Attrs) -> Result<Leaf> {
+    Ok(decode_datoms(row, attrs)?.into_iter().collect())
+}
+
+/// The datoms of a leaf's row, for whoever does not keep them.
+pub(crate) fn decode_datoms(row: &Row, attrs: &Attrs) -> Result<Keys> {
     if row.addresses.is_some() {
         return Err(corrupt(row.addr, "an inner node among leaves"));
     }
-    Ok(decode_keys(row, attrs)?.into_iter().collect())
+    decode_keys(row, attrs)
 }
 
 /// An inner node from its row: as many children as keys, at least one, all distinct.

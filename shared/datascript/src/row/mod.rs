@@ -5,7 +5,7 @@ mod encode;
 mod root;
 mod tail;
 
-pub(crate) use decode::{decode_inner, decode_leaf};
+pub(crate) use decode::{decode_datoms, decode_inner, decode_leaf};
 pub(crate) use encode::{Encoder, encode_addresses, encoded_size, is_longer_than};
 pub(crate) use root::{Root, RootFields, RootWriter};
 pub(crate) use tail::{decode_tail, encode_tail};

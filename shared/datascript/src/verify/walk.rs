@@ -10,9 +10,10 @@ use crate::datom::Datom;
 use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::nodes::{Keep, Nodes};
-use crate::storage::Addr;
+use crate::row::decode_datoms;
+use crate::storage::{Addr, Row};
 use crate::tree::Tree;
-use crate::tree::node::{Inner, Leaf, Slot};
+use crate::tree::node::{Inner, Keys, Slot};
 
 /// A walk over the leaves of a stored tree from left to right.
 pub(super) struct Walk {
@@ -22,6 +23,8 @@ pub(super) struct Walk {
     root: Option<Slot>,
     /// Inner nodes from the root down, each with the place of the child that comes next.
     stack: Vec<(Rc<Inner>, usize)>,
+    /// Rows of the leaves below the lowest of them that are still to come: they are read together.
+    leaves: Vec<Row>,
     /// Datoms still to come, by the tree's own count.
     missing: i64,
     /// The last datom so far.
@@ -38,6 +41,7 @@ impl Walk {
             shift: tree.shift(),
             root: Some(tree.root().clone()),
             stack: Vec::new(),
+            leaves: Vec::new(),
             missing: i64::try_from(tree.count()).unwrap_or(i64::MAX),
             last: None,
             floor: None,
@@ -58,7 +62,7 @@ impl Walk {
     ///
     /// # Errors
     /// [`Error::Corrupt`] for a row that is no node of its level, an empty one, and one that is reached twice.
-    pub(super) fn next_leaf(&mut self, nodes: &Nodes, seen: &mut FxHashSet<Addr>) -> Result<Option<(Addr, Rc<Leaf>)>> {
+    pub(super) fn next_leaf(&mut self, nodes: &Nodes, seen: &mut FxHashSet<Addr>) -> Result<Option<(Addr, Keys)>> {
         let ranks = nodes.attrs().ranks();
         let mut slot = match self.root.take() {
             Some(root) => root,
@@ -73,16 +77,25 @@ impl Walk {
             let inner = nodes.inner(&slot, Keep::Once)?;
             let first = inner.slots.first().cloned();
             let first = first.ok_or(Error::Corrupt { addr: slot.addr(), reason: "an inner node without children" })?;
+            if self.stack.len() + 1 == self.shift {
+                let addrs: Vec<Addr> = inner.slots.iter().map(Slot::addr).collect();
+                self.leaves = nodes.rows(&addrs)?;
+            }
             self.stack.push((inner, 1));
             slot = first;
         }
         visit(&slot, seen)?;
-        let leaf = nodes.leaf(&slot, Keep::Once)?;
-        if leaf.len() == 0 && self.shift > 0 {
-            return Err(Error::Corrupt { addr: slot.addr(), reason: "a leaf without datoms" });
+        let addr = slot.addr();
+        let row = match self.leaves.iter().position(|row| row.addr == addr) {
+            Some(place) => Some(self.leaves.swap_remove(place)),
+            None => nodes.row(addr)?,
+        };
+        let leaf = decode_datoms(&row.ok_or(Error::Corrupt { addr, reason: "the row is missing" })?, nodes.attrs())?;
+        if leaf.is_empty() && self.shift > 0 {
+            return Err(Error::Corrupt { addr, reason: "a leaf without datoms" });
         }
         self.take(&leaf, &ranks);
-        Ok(Some((slot.addr(), leaf)))
+        Ok(Some((addr, leaf)))
     }
 
     /// The child after the one that was walked through last.
@@ -102,7 +115,7 @@ impl Walk {
         }
     }
 
-    fn take(&mut self, leaf: &Leaf, ranks: &Ranks) {
+    fn take(&mut self, leaf: &[Datom], ranks: &Ranks) {
         let compare = |a: &Datom, b: &Datom| self.index.compare(a, b, ranks);
         if let Some(first) = leaf.first() {
             let exceeds = |other: &Option<Datom>| other.as_ref().is_none_or(|other| compare(other, first).is_lt());

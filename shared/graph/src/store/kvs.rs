@@ -13,6 +13,7 @@ static UPSERT: Statements =
     Statements::new("INSERT OR REPLACE INTO kvs (addr, content, addresses) VALUES ", "(?,?,?)", "", 3);
 static STAGE: Statements =
     Statements::new("INSERT OR REPLACE INTO upload_rows (addr, content, addresses) VALUES ", "(?,?,?)", "", 3);
+static GET: Statements = Statements::new("SELECT addr, content, addresses FROM kvs WHERE addr IN (", "?", ")", 1);
 static DELETE: Statements = Statements::new("DELETE FROM kvs WHERE addr IN (", "?", ")", 1);
 static SAVE: Statements = Statements::new(
     "INSERT OR IGNORE INTO export_rows (export, addr, content, addresses) \
@@ -141,6 +142,22 @@ fn get_from(sql: &impl Sql, statement: &str, addr: Addr) -> Result<Option<Row>, 
     Ok(found)
 }
 
+/// The rows at some addresses, in any order.
+fn get_all(sql: &impl Sql, addrs: &[Addr]) -> Result<Vec<Row>, SqlError> {
+    let mut found = Vec::with_capacity(addrs.len());
+    for part in addrs.chunks(GET.capacity(0)) {
+        let params: Vec<_> = part.iter().map(|&addr| Param::Int(i64::from(addr))).collect();
+        sql.query(GET.text(part.len()), &params, &mut |row| {
+            // Asked for by numbers of 32 bits.
+            let addr = row.int(0)?.and_then(|addr| Addr::try_from(addr).ok()).unwrap_or_default();
+            let content = row.text(1)?.map(Cow::into_owned).unwrap_or_default();
+            found.push(Row { addr, content, addresses: row.text(2)?.map(Cow::into_owned) });
+            Ok(ControlFlow::Continue(()))
+        })?;
+    }
+    Ok(found)
+}
+
 /// Saves the stored rows at some addresses for an export that has not read them yet.
 pub(crate) fn save_for_export(sql: &impl Sql, export: i64, addrs: &[i64]) -> Result<(), SqlError> {
     for part in addrs.chunks(SAVE.capacity(1)) {
@@ -218,6 +235,10 @@ impl<S: Sql> Storage for Kvs<S> {
     fn load(&self, addr: Addr) -> Result<Option<Row>, StorageError> {
         get(&*self.0, addr).map_err(|error| StorageError(error.to_string()))
     }
+
+    fn load_all(&self, addrs: &[Addr]) -> Result<Vec<Row>, StorageError> {
+        get_all(&*self.0, addrs).map_err(|error| StorageError(error.to_string()))
+    }
 }
 
 /// The rows as they will be once an upload has ended well.
@@ -248,5 +269,12 @@ impl<S: Sql> Storage for Uploaded<S> {
             return Ok(Some(row));
         }
         get(&*self.sql, addr).map_err(failed)
+    }
+
+    fn load_all(&self, addrs: &[Addr]) -> Result<Vec<Row>, StorageError> {
+        match self.target {
+            Target::Live => get_all(&*self.sql, addrs).map_err(|error| StorageError(error.to_string())),
+            Target::Staged => addrs.iter().filter_map(|addr| self.load(*addr).transpose()).collect(),
+        }
     }
 }
