@@ -132,8 +132,11 @@ fn named_uuid(reference: &Value) -> Option<Value> {
     }
 }
 
-/// The entity id that a reference means, whether or not there is such an entity.
+/// The entity id that a reference means, whether or not there is such an entity; a text is a tempid that tells an ident.
 fn denoted(db: &Db, reference: &Value) -> Result<Option<Eid>> {
+    if let Some(ident) = reference.as_str().and_then(|text| text.strip_prefix(':')) {
+        return Ok(db.ident(ident)?);
+    }
     match db.entid(reference) {
         Ok(eid) => Ok(eid),
         Err(datascript::Error::Transact(_)) => Ok(None),
@@ -240,9 +243,9 @@ impl Delta<'_, '_> {
         Ok(Some(referrers))
     }
 
-    /// Whether AVET holds every reference of an attribute. The schema of a graph that was uploaded may say otherwise; then
+    /// Whether AVET held every reference of an attribute. The schema of a graph that was uploaded may say otherwise; then
     /// values need be no entity ids either, nor in an order that a search can rely on.
     fn is_indexed(&self, attr: Attr) -> bool {
-        self.before.flags(attr).is_ref() && self.after.flags(attr).is_ref()
+        self.before.flags(attr).is_ref()
     }
 }
