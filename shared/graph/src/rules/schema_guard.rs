@@ -75,7 +75,7 @@ pub fn check_names(items: &[Value]) -> Result<()> {
                     }
                 }
                 Value::Vector(elements) | Value::List(elements) | Value::Set(elements) => {
-                    pending.extend(elements.iter())
+                    pending.extend(elements.iter());
                 }
                 _ => {}
             }

@@ -173,8 +173,11 @@ fn runs(db: &Db, seeds: std::ops::Range<u64>, judge: impl Fn(&Report) -> bool + 
     assert!(taken * 10 > steps, "{taken} of {steps} transactions are not enough to say anything");
 }
 
+/// An attribute, and the whole of what its schema says.
+type Definition<'a> = (&'a str, &'a [(&'a str, Value)]);
+
 /// The static schema with some attributes changed.
-fn odd_schema(changes: &[(&str, &[(&str, Value)])]) -> Db {
+fn odd_schema(changes: &[Definition<'_>]) -> Db {
     let attrs = Attrs::new(PRESET);
     let Value::Map(entries) = graph::rules::static_schema(Rc::clone(&attrs)).to_value() else { panic!("a map") };
     let entries = entries.iter().map(|(name, facts)| {
@@ -223,7 +226,7 @@ fn odd_schemas() {
     let reference = || ("db/valueType", kw("db.type/ref"));
     let index = || ("db/index", Value::Bool(true));
     let identity = || ("db/unique", kw("db.unique/identity"));
-    let schemas: [&[(&str, &[(&str, Value)])]; 6] = [
+    let schemas: [&[Definition<'_>]; 6] = [
         &[("block/page", &[]), ("block/parent", &[]), ("block/tags", &[many()])],
         &[("block/page", &[index()]), ("block/parent", &[index(), many()])],
         &[("block/page", &[many(), reference()]), ("block/tags", &[reference()])],
