@@ -7,7 +7,7 @@ use transit::Value;
 use super::failure::Failure;
 use super::names;
 use crate::graph::Open;
-use crate::rules::{self, Facts, Op, checksum, chunk, deletion, normalise, prepare, sanitise, validate};
+use crate::rules::{self, Facts, Op, checksum, chunk, deletion, normalise, prepare, sanitise, schema_guard, validate};
 use crate::store::log::LogRow;
 
 /// What the entries so far did beside the database value.
@@ -206,6 +206,7 @@ fn transact(facts: &mut Facts, db: &Db, op: Option<Op>, items: Vec<Value>) -> Re
     if items.is_empty() {
         return Ok(None);
     }
+    schema_guard::check_names(&items)?;
     let report = match datascript::with(db, &items) {
         Ok(report) => report,
         Err(error) if op.is_some_and(Op::tolerates_missing_entities) && is_missing_entity(&error) => {
@@ -221,6 +222,7 @@ fn transact(facts: &mut Facts, db: &Db, op: Option<Op>, items: Vec<Value>) -> Re
         let counts = migrates || !scope.before().is_db_graph(before)?;
         return Ok(counts.then_some(Step { report, logged: None }));
     }
+    schema_guard::check(before, after, &report.tx_data)?;
     if !migrates {
         validate::validate(before, after, &report.tx_data, &mut scope)?;
     }

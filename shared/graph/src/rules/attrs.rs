@@ -24,10 +24,19 @@ macro_rules! preset {
 }
 
 preset! {
+    // Facts with one of these attributes change the live schema (datascript.md 8.2).
     DB_IDENT = "db/ident",
     DB_VALUE_TYPE = "db/valueType",
     DB_CARDINALITY = "db/cardinality",
     DB_INDEX = "db/index",
+    DB_UNIQUE = "db/unique",
+    DB_IS_COMPONENT = "db/isComponent",
+    DB_DOC = "db/doc",
+    DB_ID = "db/id",
+    DB_TUPLE_ATTRS = "db/tupleAttrs",
+    DB_TUPLE_TYPE = "db/tupleType",
+    DB_TUPLE_TYPES = "db/tupleTypes",
+    // From here on they do not.
     KV_VALUE = "kv/value",
     BLOCK_UUID = "block/uuid",
     BLOCK_PARENT = "block/parent",
@@ -79,6 +88,12 @@ preset! {
     REACTION_TARGET = "logseq.property.reaction/target",
 }
 
+/// Whether facts with an attribute change the live schema.
+#[inline]
+pub(crate) const fn is_live(attr: Attr) -> bool {
+    attr.index() < KV_VALUE.index()
+}
+
 /// Whether an attribute is one of those constants that are never a property.
 pub(crate) const fn is_plain(attr: Attr) -> bool {
     attr.index() < BLOCK_ALIAS.index()
@@ -98,5 +113,6 @@ mod tests {
         assert_eq!(attrs.get("logseq.property.reaction/target"), Some(REACTION_TARGET));
         assert_eq!(attrs.len(), PRESET.len());
         assert!(is_plain(FILE_SIZE) && !is_plain(BLOCK_ALIAS));
+        assert!(is_live(DB_IDENT) && is_live(DB_TUPLE_TYPES) && !is_live(KV_VALUE));
     }
 }

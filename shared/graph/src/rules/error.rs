@@ -4,6 +4,7 @@ use std::fmt;
 
 use datascript::{Eid, Keyword};
 
+use super::schema_guard::SchemaError;
 use super::validate::Kind;
 
 /// A rule's refusal or failure.
@@ -21,6 +22,9 @@ pub enum Error {
     /// An entity would not be valid (sync.md 11.6 rule 2).
     #[error("DB write failed with invalid data: {0}")]
     Invalid(Box<Invalid>),
+    /// The schema would become something that a graph cannot do with.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
     /// A value would become too big to be stored (D-34).
     #[error("entry too large to store")]
     TooLarge,

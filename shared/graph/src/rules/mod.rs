@@ -1,6 +1,6 @@
 //! What the server decides about transaction data: pure functions over database values (sync.md 11, 12).
 //!
-//! One entry of a batch passes [`sanitise`], [`prepare`] and [`deletion`], then the transactor, then
+//! One entry of a batch passes [`sanitise`], [`prepare`] and [`deletion`], then the transactor, then [`schema_guard`] and
 //! [`validate`]; what was done is written to the log as [`normalise`] puts it, and [`checksum`] follows it. [`chunk`]
 //! splits large entries. [`Facts`] remembers, from one transaction to the next, what the graph says about its own tags
 //! and properties.
@@ -20,6 +20,7 @@ mod op;
 pub mod order_key;
 pub mod prepare;
 pub mod sanitise;
+pub mod schema_guard;
 mod static_schema;
 pub mod validate;
 mod value_set;

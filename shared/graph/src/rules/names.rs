@@ -52,6 +52,11 @@ fn is_built_in_namespace(namespace: &str) -> bool {
     }
 }
 
+/// Whether Logseq itself defines a schema attribute by a property entity whose ident it is.
+pub(crate) fn is_attribute_property(ident: &Keyword) -> bool {
+    DB_ATTRIBUTE_PROPERTIES.contains(&ident.as_str())
+}
+
 /// Whether an attribute is a property that users see, whether or not the graph has an entity for it.
 pub(crate) fn is_property(attribute: &Keyword) -> bool {
     match attribute.namespace() {
@@ -74,7 +79,7 @@ pub(crate) enum Owner {
 /// The owner of a property by its ident; `None` when the ident is no property's.
 pub(crate) fn property_owner(ident: &Keyword) -> Option<Owner> {
     let namespace = ident.namespace();
-    if namespace.is_some_and(is_built_in_namespace) || DB_ATTRIBUTE_PROPERTIES.contains(&ident.as_str()) {
+    if namespace.is_some_and(is_built_in_namespace) || is_attribute_property(ident) {
         return Some(Owner::Logseq);
     }
     let namespace = namespace?;

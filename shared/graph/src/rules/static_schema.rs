@@ -3,33 +3,35 @@
 use std::rc::Rc;
 
 use datascript::schema::Schema;
-use datascript::{Attrs, Value};
+use datascript::{Attr, Attrs, Value};
+
+use super::attrs;
 
 /// Attribute, and the entries of its attribute map.
-const ATTRIBUTES: &[(&str, &[Entry])] = &[
-    ("db/ident", &[Entry::Identity]),
-    ("kv/value", &[]),
-    ("block/uuid", &[Entry::Identity]),
-    ("block/parent", &[Entry::Ref, Entry::Index]),
-    ("block/order", &[Entry::Index]),
-    ("block/collapsed?", &[]),
-    ("block/page", &[Entry::Ref, Entry::Index]),
-    ("block/refs", &[Entry::Ref, Entry::Many]),
-    ("block/tags", &[Entry::Ref, Entry::Many]),
-    ("block/link", &[Entry::Ref, Entry::Index]),
-    ("block/alias", &[Entry::Ref, Entry::Many, Entry::Index]),
-    ("block/created-at", &[Entry::Index]),
-    ("block/updated-at", &[Entry::Index]),
-    ("block/name", &[Entry::Index]),
-    ("block/title", &[Entry::Index]),
-    ("block/journal-day", &[Entry::Index]),
-    ("block/tx-id", &[]),
-    ("block/closed-value-property", &[Entry::Ref, Entry::Many]),
-    ("file/path", &[Entry::Identity]),
-    ("file/content", &[]),
-    ("file/created-at", &[]),
-    ("file/last-modified-at", &[]),
-    ("file/size", &[]),
+const ATTRIBUTES: &[(Attr, &[Entry])] = &[
+    (attrs::DB_IDENT, &[Entry::Identity]),
+    (attrs::KV_VALUE, &[]),
+    (attrs::BLOCK_UUID, &[Entry::Identity]),
+    (attrs::BLOCK_PARENT, &[Entry::Ref, Entry::Index]),
+    (attrs::BLOCK_ORDER, &[Entry::Index]),
+    (attrs::BLOCK_COLLAPSED, &[]),
+    (attrs::BLOCK_PAGE, &[Entry::Ref, Entry::Index]),
+    (attrs::BLOCK_REFS, &[Entry::Ref, Entry::Many]),
+    (attrs::BLOCK_TAGS, &[Entry::Ref, Entry::Many]),
+    (attrs::BLOCK_LINK, &[Entry::Ref, Entry::Index]),
+    (attrs::BLOCK_ALIAS, &[Entry::Ref, Entry::Many, Entry::Index]),
+    (attrs::BLOCK_CREATED_AT, &[Entry::Index]),
+    (attrs::BLOCK_UPDATED_AT, &[Entry::Index]),
+    (attrs::BLOCK_NAME, &[Entry::Index]),
+    (attrs::BLOCK_TITLE, &[Entry::Index]),
+    (attrs::BLOCK_JOURNAL_DAY, &[Entry::Index]),
+    (attrs::BLOCK_TX_ID, &[]),
+    (attrs::BLOCK_CLOSED_VALUE_PROPERTY, &[Entry::Ref, Entry::Many]),
+    (attrs::FILE_PATH, &[Entry::Identity]),
+    (attrs::FILE_CONTENT, &[]),
+    (attrs::FILE_CREATED_AT, &[]),
+    (attrs::FILE_LAST_MODIFIED_AT, &[]),
+    (attrs::FILE_SIZE, &[]),
 ];
 
 #[derive(Clone, Copy)]
@@ -51,18 +53,24 @@ impl Entry {
     }
 }
 
-/// The schema that a new graph starts with, schema version 65.33.
+/// The schema that a new graph starts with, schema version 65.33. The interner begins with [`attrs::PRESET`].
 pub fn static_schema(attrs: Rc<Attrs>) -> Schema {
-    let entries = ATTRIBUTES
-        .iter()
-        .map(|(name, entries)| (Value::keyword(name), Value::Map(entries.iter().map(|entry| entry.value()).collect())));
-    Schema::from_value(attrs, &Value::Map(entries.collect()))
+    let entries = ATTRIBUTES.iter().map(|(attr, entries)| {
+        let name = Value::Keyword(attrs.keyword(*attr));
+        (name, Value::Map(entries.iter().map(|entry| entry.value()).collect()))
+    });
+    let entries = Value::Map(entries.collect());
+    Schema::from_value(attrs, &entries)
+}
+
+/// The attributes of the static schema.
+pub(crate) fn static_attrs() -> impl Iterator<Item = Attr> {
+    ATTRIBUTES.iter().map(|(attr, _)| *attr)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::attrs;
 
     #[test]
     fn flags_of_static_attributes() {

@@ -3,8 +3,8 @@
 use datascript::{Db, Value};
 
 use crate::world::{
-    Random, add, after, apply, at, block, eid, empty, full, kw, map, page, retract, retract_entity, sample, state,
-    updated, uuid, uuid_text, with,
+    Random, add, after, apply, at, block, eid, empty, from_datoms, full, kw, map, page, retract, retract_entity,
+    sample, state, updated, uuid, uuid_text, with,
 };
 
 /// A graph with the end-to-end encryption flag.
@@ -253,4 +253,130 @@ fn entries_of_clients_keep_the_sum() {
     let checksum = updated(Some(&full(&db)), &report).expect("a checksum");
     assert_eq!(checksum, full(&report.db_after));
     assert!(state(&report.db_after).iter().all(|fact| !fact.contains("Hello") && !fact.contains("Child")));
+}
+
+/// Block 1 whose page is the entity 100, of which nothing is known.
+fn waiting() -> Db {
+    after(&empty(), &[&[map(&[("block/uuid", uuid(1)), ("block/title", "waits".into()), ("block/page", 100.into())])]])
+}
+
+/// A block counts from the moment that its page is there, whatever is known of the page.
+#[test]
+fn pages_come_into_being_later_and_go() {
+    let comes = [
+        vec![add(100, "block/updated-at", 1)],
+        vec![add(100, "block/uuid", uuid(9))],
+        vec![add(100, "db/ident", kw("user.class/x"))],
+    ];
+    for items in comes {
+        let (db, sum) = follow(&waiting(), &[items]);
+        assert_ne!(sum, "0000000000000000");
+        // It goes, and the reference stays: single facts are retracted, not the entity.
+        let attributes = ["block/updated-at", "block/uuid", "db/ident"];
+        let goes = attributes.map(|a| Value::vector([kw("db.fn/retractAttribute"), 100.into(), kw(a)]));
+        let (_, sum) = follow(&db, &[goes.to_vec()]);
+        assert_eq!(sum, "0000000000000000");
+    }
+}
+
+/// What carries a tag becomes a page when the tag gets one of four idents, and stops being one when the tag loses it.
+#[test]
+fn tags_become_classes_of_pages_later() {
+    let tagged = map(&[("block/uuid", uuid(1)), ("block/title", "x".into()), ("block/tags", 100.into())]);
+    let db = after(&empty(), &[&[tagged]]);
+    for class in ["Page", "Journal", "Tag", "Property"] {
+        let ident = kw(&format!("logseq.class/{class}"));
+        let (_, sum) = follow(
+            &db,
+            &[
+                vec![add(100, "db/ident", ident.clone())],
+                vec![add(100, "db/ident", kw("user.class/x"))],
+                vec![add(100, "db/ident", ident.clone()), add(100, "block/uuid", uuid(2))],
+            ],
+        );
+        assert_ne!(sum, "0000000000000000", "{class}");
+        let (_, sum) = follow(&db, &[vec![add(100, "db/ident", ident.clone())], vec![retract(100, "db/ident", ident)]]);
+        assert_eq!(sum, "0000000000000000", "{class}");
+    }
+    let (_, sum) = follow(&db, &[vec![add(100, "db/ident", kw("logseq.class/Asset"))]]);
+    assert_eq!(sum, "0000000000000000");
+}
+
+/// Vectors equal lists, and the digest knows them apart.
+#[test]
+fn equal_values_with_texts_of_their_own() {
+    let list = || Value::List([Value::Int(1)].into());
+    for a in ["block/order", "block/title"] {
+        let db = after(&sample(), &[&[add(at(2), a, Value::vector([Value::Int(1)]))]]);
+        let (_, sum) = follow(&db, &[vec![Value::vector([kw("db/retract"), at(2), kw(a)]), add(at(2), a, list())]]);
+        assert_ne!(sum, full(&db), "{a}");
+    }
+    // The same for the uuid of a page, which is told by its blocks.
+    let db = after(&waiting(), &[&[add(100, "block/uuid", Value::vector([Value::Int(1)]))]]);
+    let replace = vec![Value::vector([kw("db/retract"), 100.into(), kw("block/uuid")]), add(100, "block/uuid", list())];
+    let (_, sum) = follow(&db, &[replace]);
+    assert_ne!(sum, full(&db));
+}
+
+/// The sum counts an entity once for each of its uuids.
+#[test]
+fn entities_with_several_uuids_count_as_often() {
+    use datascript::{Datom, Index, Pattern};
+    use graph::rules::attrs::{BLOCK_NAME, BLOCK_UUID};
+    use graph::rules::checksum::tuple_digest;
+    let db = after(&empty(), &[&[map(&[("block/uuid", uuid(1)), ("block/name", "n".into())])]]);
+    let mut datoms: Vec<Datom> =
+        db.datoms(Index::Eavt, &Pattern::ALL).collect::<Result<_, _>>().expect("a readable database");
+    datoms.push(Datom::new(1, BLOCK_UUID, uuid(2), 536_870_913));
+    let db = Db::from_datoms(std::rc::Rc::clone(db.nodes()), db.schema().clone(), datoms);
+    let (db, sum) = follow(&db, &[vec![add(1, "block/name", "other")]]);
+    let mut expected = [0_u32; 2];
+    for (attr, value) in [(BLOCK_UUID, uuid(1)), (BLOCK_UUID, uuid(2)), (BLOCK_NAME, "other".into())] {
+        let digest = tuple_digest(&uuid(1), attr, Some(&value));
+        for _ in 0..2 {
+            expected = [expected[0].wrapping_add(digest.0), expected[1].wrapping_add(digest.1)];
+        }
+    }
+    assert_eq!(sum, format!("{:08x}{:08x}", expected[0], expected[1]));
+    follow(&db, &[vec![retract(1, "block/uuid", uuid(1))], vec![add(1, "block/name", "once")]]);
+}
+
+/// Without the reference type in the schema nothing tells who refers to a page.
+#[test]
+fn schemas_without_references() {
+    let bare = datascript::Schema::from_value(std::rc::Rc::clone(empty().schema().attrs()), &map(&[]));
+    let db = Db::empty(std::rc::Rc::clone(empty().nodes()), bare);
+    let block = map(&[("block/uuid", uuid(1)), ("block/page", 100.into())]);
+    let db = after(&db, &[&[block]]);
+    let comes = vec![add(100, "block/title", "there")];
+    // The schema changes in the moment in which the page comes.
+    let defined = vec![
+        add(100, "block/title", "there"),
+        add(101, "db/ident", kw("block/page")),
+        add(101, "db/valueType", kw("db.type/ref")),
+    ];
+    for items in [comes, defined] {
+        let report = with(&db, &items);
+        // Nor could the log name entities by uuids that are not looked up.
+        let sum = from_datoms(Some(&full(&db)), &report);
+        assert_eq!(sum, Some(full(&report.db_after)), "{items:?}");
+        assert_ne!(sum, Some(full(&db)));
+    }
+}
+
+/// More references than are followed one by one, and just as many.
+#[test]
+fn pages_of_very_many_blocks() {
+    use datascript::Datom;
+    use graph::rules::attrs::{BLOCK_PAGE, BLOCK_UUID};
+    for blocks in [1 << 16, (1 << 16) + 1] {
+        let db = empty();
+        let datoms = (1..=blocks).flat_map(|e| {
+            let tx = 536_870_913;
+            [Datom::new(e, BLOCK_UUID, uuid(e.into()), tx), Datom::new(e, BLOCK_PAGE, 100_000.into(), tx)]
+        });
+        let db = Db::from_datoms(std::rc::Rc::clone(db.nodes()), db.schema().clone(), datoms.collect());
+        let (_, sum) = follow(&db, &[vec![add(100_000, "block/updated-at", 1)]]);
+        assert_ne!(sum, "0000000000000000");
+    }
 }

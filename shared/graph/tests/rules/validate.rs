@@ -13,7 +13,7 @@ mod support;
 const NOW: i64 = 1_755_000_000_000;
 
 /// A graph with a page (1), a block (2), a class, a user property of type default, and its value (3).
-fn graph() -> Db {
+pub(crate) fn graph() -> Db {
     let lines = support::lines("bases.jsonl");
     let line = lines.iter().find(|line| line["base"] == "logseq-init").expect("the base");
     let db = support::base(line);
@@ -82,7 +82,7 @@ fn class() -> Entries {
     entries
 }
 
-fn verdict(report: &datascript::Report) -> Result<(), Error> {
+pub(crate) fn verdict(report: &datascript::Report) -> Result<(), Error> {
     let mut facts = Facts::default();
     let mut scope = facts.scope(&report.tx_data);
     validate(&report.db_before, &report.db_after, &report.tx_data, &mut scope)

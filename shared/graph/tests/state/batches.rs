@@ -359,6 +359,55 @@ fn undecodable_entries_fail() {
     assert_eq!(everything(&sql), before);
 }
 
+/// What everyone depends on is not an entry's to change, whatever its operation, and whatever its size.
+#[test]
+fn the_schema_is_guarded() {
+    let (mut graph, sql) = small();
+    let before = everything(&sql);
+    let names = graph.db().unwrap().attrs().len();
+    let long = format!("~:{}", "n".repeat(5000));
+    let refusals = [
+        (json!(["~:db/add", "x", "~:db/ident", "~:block/uuid"]), "built-in attribute :block/uuid cannot be redefined"),
+        (json!(["~:db/add", "x", "~:db/ident", "text"]), ":db/ident must be a keyword"),
+        (json!(["~:db/add", "x", "~:db/index", "~:true"]), ":db/index must be a boolean"),
+        (json!(["~:db/add", "x", long, 1]), "attribute name too long"),
+        (json!(["~:db/add", "x", "~:db/ident", long]), "attribute name too long"),
+    ];
+    for (item, detail) in refusals {
+        for op in ["save-block", "db-migrate", "rebase", "fix"] {
+            let mut large = many(100);
+            large.push(item.clone());
+            for items in [vec![item.clone()], large] {
+                let heard = batch(&mut graph, 2, &[entry(op, Some(4), &items)]);
+                assert_eq!(heard.reply["reason"], "db transact failed", "{op} {item}");
+                assert_eq!(heard.reply["error-detail"], detail, "{op} {item}");
+                assert_eq!(everything(&sql), before);
+            }
+        }
+    }
+    // Names that are too long are not even remembered.
+    assert_eq!(graph.db().unwrap().attrs().len(), names);
+    assert_consistent(&mut graph, &sql);
+}
+
+/// A block whose page has no uuid yet, and no datom at all.
+#[test]
+fn pages_that_come_later_keep_the_checksum_right() {
+    let (mut graph, sql) = small();
+    let waits = [
+        json!(["~:db/add", "x", "~:block/uuid", format!("~u{}", uuid(9))]),
+        json!(["~:db/add", "x", "~:block/title", "waits"]),
+        json!(["~:db/add", "x", "~:block/page", 100]),
+    ];
+    apply(&mut graph, &[entry("insert-blocks", None, &waits)]);
+    assert_consistent(&mut graph, &sql);
+    apply(&mut graph, &[entry("save-block", None, &[json!(["~:db/add", 100, "~:block/updated-at", 1])])]);
+    assert_consistent(&mut graph, &sql);
+    let gone = json!(["~:db.fn/retractAttribute", 100, "~:block/updated-at"]);
+    apply(&mut graph, &[entry("save-block", None, &[gone])]);
+    assert_consistent(&mut graph, &sql);
+}
+
 #[test]
 fn retracting_and_recreating_keeps_the_checksum_right() {
     let (mut graph, sql) = small();

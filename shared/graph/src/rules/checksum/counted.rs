@@ -13,6 +13,8 @@ const PAIRWISE: usize = 16;
 /// An entity as the checksum sees it. The buffers of one are used for many.
 #[derive(Debug, Default)]
 pub(crate) struct Counted {
+    /// Whether there is any datom at all; only an entity that was [read](Reader::read) knows.
+    pub(super) exists: bool,
     /// Value of the first `:block/uuid` datom.
     pub(crate) uuid: Option<Value>,
     /// How many `:block/uuid` datoms there are.
@@ -25,6 +27,7 @@ pub(crate) struct Counted {
 
 impl Counted {
     fn clear(&mut self) {
+        self.exists = false;
         self.uuid = None;
         self.uuid_datoms = 0;
         self.is_eligible = false;
@@ -38,16 +41,21 @@ impl Counted {
         if self.is_eligible { dedup(&mut self.tuples) } else { self.tuples.clear() }
     }
 
-    /// Sum over all tuples, times a weight.
-    pub(super) fn sum(&self, weight: u32) -> Checksum {
-        self.digests(|_| true).fold(Checksum::default(), |sum, digest| sum.plus(digest, weight))
+    /// What the entity adds to the checksum: the sum over all tuples, once for each of its `:block/uuid` datoms.
+    pub(super) fn sum(&self) -> Checksum {
+        self.digests(|_| true).fold(Checksum::default(), |sum, digest| sum.plus(digest, self.uuid_datoms))
     }
 
-    /// Sum over the tuples that another state of the same entity does not have, where that is cheap to tell.
+    /// The same without the tuples that another state of the entity adds as well, where that is cheap to tell.
     pub(super) fn sum_without(&self, other: &Self) -> Checksum {
-        let comparable = self.uuid == other.uuid && self.tuples.len().max(other.tuples.len()) <= PAIRWISE;
-        self.digests(|tuple| !comparable || !other.tuples.contains(tuple))
-            .fold(Checksum::default(), |sum, digest| sum.plus(digest, 1))
+        let comparable = self.uuid == other.uuid
+            && self.uuid_datoms == other.uuid_datoms
+            && self.tuples.len().max(other.tuples.len()) <= PAIRWISE;
+        let is_common = |(attr, value): &(Attr, Option<Value>)| {
+            other.tuples.iter().any(|(a, v)| a == attr && is_same(v.as_ref(), value.as_ref()))
+        };
+        self.digests(|tuple| !comparable || !is_common(tuple))
+            .fold(Checksum::default(), |sum, digest| sum.plus(digest, self.uuid_datoms))
     }
 
     fn digests(&self, test: impl Fn(&(Attr, Option<Value>)) -> bool) -> impl Iterator<Item = Checksum> {
@@ -75,6 +83,7 @@ impl Reader<'_, '_> {
         into.clear();
         let mut slice = db.datoms(Index::Eavt, &Pattern::e(eid));
         while let Some(datom) = slice.next_ref()? {
+            into.exists = true;
             self.take(datom, &mut seen, into, |target| Ok(db.value(target, attrs::BLOCK_UUID)?))?;
         }
         into.settle(&seen);
@@ -157,6 +166,20 @@ struct Seen {
     /// The latest target of a reference, and its uuid.
     target: Option<Eid>,
     target_uuid: Option<Value>,
+}
+
+/// Whether two values are fed to a digest alike. That is more than being equal: a list equals the vector of its elements,
+/// and both have texts of their own.
+pub(super) fn is_same(a: Option<&Value>, b: Option<&Value>) -> bool {
+    match (a, b) {
+        (None, None) => true,
+        (Some(a), Some(b)) => match (a, b) {
+            (Value::String(a), Value::String(b)) => a == b,
+            (Value::Uuid(a), Value::Uuid(b)) => a == b,
+            _ => transit::write_string(a) == transit::write_string(b),
+        },
+        _ => false,
+    }
 }
 
 /// Tuples are a set: the same value may be there with several transaction numbers, and dangling references are all the

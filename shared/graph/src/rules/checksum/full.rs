@@ -29,7 +29,7 @@ pub fn full(db: &Db) -> Result<Checksum> {
     let mut finish = |entity: &mut Vec<Datom>, sum: &mut Checksum| -> Result<()> {
         if entity.iter().any(|datom| datom.a == attrs::BLOCK_UUID) {
             reader.collect(entity, &mut counted, |eid| targets.uuid(db, eid))?;
-            *sum = sum.plus(counted.sum(counted.uuid_datoms), 1);
+            *sum = sum.plus(counted.sum(), 1);
         }
         entity.clear();
         Ok(())

@@ -1,18 +1,22 @@
 //! The checksum after a transaction, from the one before it (sync.md 12.5).
 
-use datascript::{Datom, Db, Eid, Index, Pattern, Value};
-use rustc_hash::FxHashSet;
+use datascript::{Attr, Datom, Db, Eid, Index, Pattern, Value};
 
-use super::counted::{Counted, Reader};
+use super::counted::{Counted, Reader, is_same};
 use super::digest::Checksum;
 use super::full::full;
 use crate::rules::facts::Scope;
 use crate::rules::{Result, attrs, entity};
 
-/// What a transaction changed, in either form: the result is the same.
+/// More references than this to entities that changed in the eyes of others are not followed one by one: then one pass
+/// over the database is as cheap, and needs no memory.
+const MAX_REFERENCES: usize = 1 << 16;
+
+/// What a transaction changed, in either form: the result is the same, as far as items can tell (those about entities
+/// without uuid and ident cannot).
 #[derive(Clone, Copy)]
 pub enum Changes<'a> {
-    /// The datoms of one or more transactions: the cheaper form.
+    /// The datoms of one or more transactions: the cheaper form, and the exact one.
     Datoms(&'a [Datom]),
     /// A normalised transaction (sync.md 11.8).
     Items(&'a [Value]),
@@ -28,11 +32,15 @@ impl Changes<'_> {
 }
 
 /// The checksum of `after`, given that of `before`; `None` when there are no changes, and the stored text stays as it is,
-/// right or wrong. Anything but 16 hexadecimal digits as `previous` means that `before` is summed up in full; a wrong
-/// checksum stays wrong by the same amount.
+/// right or wrong. Given datoms and the right checksum of `before`, the result is what [`full`] says of `after`, whatever
+/// was done. Anything but 16 hexadecimal digits as `previous` means that `after` is summed up in full; a wrong checksum
+/// stays wrong by the same amount until that happens.
 ///
-/// The cost depends on the changes and on what refers to entities whose uuid changed, not on the size of the graph. What
-/// is held in memory is a few words for each entity concerned.
+/// What an entity adds depends on its own datoms, on the uuids of its page and parent, on whether there is a page, on
+/// whether its tags make it one, and on one setting. So entities with changed datoms are looked at, and what refers to
+/// those among them that others see differently now. The cost depends on these, not on the size of the graph; where they
+/// cannot be looked up or are too many ([`MAX_REFERENCES`]), or where the setting changed, the sum is made anew in one pass.
+/// What is held in memory is a few words for each entity concerned.
 ///
 /// # Errors
 ///
@@ -51,26 +59,26 @@ pub fn update(
     if changes.is_empty() {
         return Ok(None);
     }
-    let initial = match previous.and_then(|text| text.parse().ok()) {
-        Some(checksum) => checksum,
-        None => full(before)?,
+    let Some(initial) = previous.and_then(|text| text.parse().ok()) else {
+        return full(after).map(Some);
     };
     let is_complete = matches!(changes, Changes::Datoms(_));
+    let touched = touched(before, after, changes)?;
     let delta = Delta { before, after, is_e2ee, is_complete, scope, states: (Counted::default(), Counted::default()) };
-    Ok(Some(delta.apply(initial, touched(before, after, changes)?)?))
+    match delta.apply(initial, &touched)? {
+        Some(sum) => Ok(Some(sum)),
+        None => full(after).map(Some),
+    }
 }
 
-/// An entity that changes mention, and whether one of them concerns its uuid.
-type Touched = (Eid, bool);
-
-fn touched(before: &Db, after: &Db, changes: Changes<'_>) -> Result<Vec<Touched>> {
-    let mut touched: Vec<Touched> = Vec::new();
+/// The entities that changes mention, ascending.
+fn touched(before: &Db, after: &Db, changes: Changes<'_>) -> Result<Vec<Eid>> {
+    let mut touched: Vec<Eid> = Vec::new();
     match changes {
         Changes::Datoms(datoms) => {
             for datom in datoms {
-                let item = (datom.e, datom.a == attrs::BLOCK_UUID);
-                if touched.last() != Some(&item) {
-                    touched.push(item);
+                if touched.last() != Some(&datom.e) {
+                    touched.push(datom.e);
                 }
             }
         }
@@ -81,16 +89,12 @@ fn touched(before: &Db, after: &Db, changes: Changes<'_>) -> Result<Vec<Touched>
         }
     }
     touched.sort_unstable();
-    touched.dedup_by(|later, earlier| {
-        let same = later.0 == earlier.0;
-        earlier.1 |= same && later.1;
-        same
-    });
+    touched.dedup();
     Ok(touched)
 }
 
 /// Entities that a vector item may mean, in either database.
-fn touch(before: &Db, after: &Db, item: &Value, touched: &mut Vec<Touched>) -> Result<()> {
+fn touch(before: &Db, after: &Db, item: &Value, touched: &mut Vec<Eid>) -> Result<()> {
     let Some([op, e, rest @ ..]) = item.as_vector() else {
         return Ok(());
     };
@@ -100,30 +104,48 @@ fn touch(before: &Db, after: &Db, item: &Value, touched: &mut Vec<Touched>) -> R
         references.extend(rest.get(1));
     }
     for reference in references {
-        let uuid = match reference {
-            Value::String(text) => text.parse().ok().map(Value::Uuid),
-            uuid if entity::is_uuid(uuid) => Some(uuid.clone()),
-            _ => None,
-        };
         for db in [before, after] {
-            let eid = match &uuid {
-                Some(uuid) => db.lookup(attrs::BLOCK_UUID, uuid)?,
-                None => denoted(db, reference)?,
-            };
-            touched.extend(eid.map(|eid| (eid, concerns_uuid)));
+            match named_uuid(reference) {
+                // A reference by uuid may mean any of its holders.
+                Some(uuid) => {
+                    for datom in db.datoms(Index::Avet, &Pattern::av(attrs::BLOCK_UUID, &uuid)) {
+                        touched.push(datom?.e);
+                    }
+                }
+                None => touched.extend(denoted(db, reference)?),
+            }
         }
     }
     Ok(())
 }
 
-/// The entity id that a reference means, whether or not there is such an entity.
+/// The uuid that a tempid or a lookup ref names.
+fn named_uuid(reference: &Value) -> Option<Value> {
+    match reference {
+        Value::String(text) => text.parse().ok().map(Value::Uuid),
+        Value::Vector(pair) => match &**pair {
+            [attr, uuid] if attr.is_keyword("block/uuid") => Some(uuid.clone()),
+            _ => None,
+        },
+        uuid if entity::is_uuid(uuid) => Some(uuid.clone()),
+        _ => None,
+    }
+}
+
+/// The entity id that a reference means, whether or not there is such an entity; a text is a tempid that tells an ident.
 fn denoted(db: &Db, reference: &Value) -> Result<Option<Eid>> {
+    if let Some(ident) = reference.as_str().and_then(|text| text.strip_prefix(':')) {
+        return Ok(db.ident(ident)?);
+    }
     match db.entid(reference) {
         Ok(eid) => Ok(eid),
         Err(datascript::Error::Transact(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
+
+/// An entity that others see differently now, and the attribute through which they do.
+type Renewed = (Attr, Eid);
 
 /// The difference that changes make.
 struct Delta<'a, 'f> {
@@ -138,35 +160,24 @@ struct Delta<'a, 'f> {
 }
 
 impl Delta<'_, '_> {
-    fn apply(mut self, initial: Checksum, touched: Vec<Touched>) -> Result<Checksum> {
+    /// The sum after the changes; `None` where it is to be made anew. Bounded by the touched entities, which are fewer than
+    /// the datoms of the entry, and by [`MAX_REFERENCES`].
+    fn apply(mut self, initial: Checksum, touched: &[Eid]) -> Result<Option<Checksum>> {
         let mut sum = initial;
-        let mut effective: Vec<Eid> = Vec::with_capacity(touched.len());
-        let mut renamed: Vec<Eid> = Vec::new();
-        let mut uuids = Uuids::default();
-        for (eid, concerns_uuid) in touched {
-            self.read(eid)?;
-            let (was, is) = &self.states;
-            if was.uuid != is.uuid {
-                renamed.push(eid);
-            } else if !(concerns_uuid || was.is_eligible || is.is_eligible) {
-                continue;
-            }
-            effective.push(eid);
+        let mut renewed: Vec<Renewed> = Vec::new();
+        for eid in touched {
+            self.read(*eid)?;
             sum = self.count(sum);
-            uuids.note(&self.states);
+            self.compare(*eid, &mut renewed)?;
         }
-        for eid in self.referrers(&renamed, &effective)? {
+        let Some(referrers) = self.referrers(&renewed, touched)? else {
+            return Ok(None);
+        };
+        for eid in referrers {
             self.read(eid)?;
-            if self.states.0.is_eligible || self.states.1.is_eligible {
-                effective.push(eid);
-                sum = self.count(sum);
-                uuids.note(&self.states);
-            }
+            sum = self.count(sum);
         }
-        if self.any_shared(&mut uuids)? {
-            return self.apply_shared(initial, effective, &uuids);
-        }
-        Ok(sum)
+        Ok(Some(sum))
     }
 
     fn read(&mut self, eid: Eid) -> Result<()> {
@@ -182,94 +193,59 @@ impl Delta<'_, '_> {
         sum.minus(was.sum_without(is), 1).plus(is.sum_without(was), 1)
     }
 
-    /// Entities with a renamed one as their parent or page, in either database, that are not considered already
-    /// (`effective` is ascending).
-    fn referrers(&self, renamed: &[Eid], effective: &[Eid]) -> Result<Vec<Eid>> {
+    /// Notes in which ways others see the entity under consideration differently now.
+    fn compare(&mut self, eid: Eid, renewed: &mut Vec<Renewed>) -> Result<()> {
+        let (was, is) = &self.states;
+        if !is_same(was.uuid.as_ref(), is.uuid.as_ref()) {
+            renewed.extend([(attrs::BLOCK_PARENT, eid), (attrs::BLOCK_PAGE, eid)]);
+        } else if was.exists != is.exists {
+            renewed.push((attrs::BLOCK_PAGE, eid));
+        }
+        if self.scope.changes() {
+            let made_pages = self.scope.before().tag(self.before, eid)?.is_page();
+            if made_pages != self.scope.after().tag(self.after, eid)?.is_page() {
+                renewed.push((attrs::BLOCK_TAGS, eid));
+            }
+        }
+        Ok(())
+    }
+
+    /// The entities that see one of the renewed ones, in either database, and are not touched themselves; ascending.
+    /// `None` where they cannot be looked up, or are too many.
+    fn referrers(&self, renewed: &[Renewed], touched: &[Eid]) -> Result<Option<Vec<Eid>>> {
         let mut referrers: Vec<Eid> = Vec::new();
-        // With complete changes, who refers now and did not before is among the effective ones.
+        // With complete changes, who refers now and did not before is among the touched ones.
         let databases = if self.is_complete { &[self.before][..] } else { &[self.before, self.after] };
-        for eid in renamed {
+        for (attr, eid) in renewed {
+            if !self.is_indexed(*attr) {
+                return Ok(None);
+            }
             let target = Value::from(*eid);
+            let pattern = Pattern::av(*attr, &target);
             for db in databases {
-                for attr in [attrs::BLOCK_PARENT, attrs::BLOCK_PAGE] {
-                    let pattern = Pattern::av(attr, &target);
-                    if db.first(Index::Avet, &pattern)?.is_none() {
+                if db.first(Index::Avet, &pattern)?.is_none() {
+                    continue;
+                }
+                for datom in db.datoms(Index::Avet, &pattern) {
+                    let referrer = datom?.e;
+                    if touched.binary_search(&referrer).is_ok() {
                         continue;
                     }
-                    for datom in db.datoms(Index::Avet, &pattern) {
-                        let referrer = datom?.e;
-                        if effective.binary_search(&referrer).is_err() {
-                            referrers.push(referrer);
-                        }
+                    if referrers.len() == MAX_REFERENCES {
+                        return Ok(None);
                     }
+                    referrers.push(referrer);
                 }
             }
         }
         referrers.sort_unstable();
         referrers.dedup();
-        Ok(referrers)
+        Ok(Some(referrers))
     }
 
-    /// Whether one of the uuids is held by more than one entity, in either database.
-    fn any_shared(&self, uuids: &mut Uuids) -> Result<bool> {
-        for uuid in &uuids.was {
-            if is_shared(self.before, uuid)? || is_shared(self.after, uuid)? {
-                return Ok(true);
-            }
-        }
-        for uuid in &uuids.new {
-            let pattern = Pattern::av(attrs::BLOCK_UUID, uuid);
-            let is_new = self.is_complete && !uuids.is_irregular && self.before.first(Index::Avet, &pattern)?.is_none();
-            if !is_new && (is_shared(self.before, uuid)? || is_shared(self.after, uuid)?) {
-                return Ok(true);
-            }
-        }
-        // A uuid that nobody had is held by touched entities only.
-        uuids.new.sort_unstable_by(datascript::value::compare);
-        Ok(uuids.new.windows(2).any(|pair| matches!(pair, [a, b] if a == b)))
+    /// Whether AVET held every reference of an attribute. The schema of a graph that was uploaded may say otherwise; then
+    /// values need be no entity ids either, nor in an order that a search can rely on.
+    fn is_indexed(&self, attr: Attr) -> bool {
+        self.before.flags(attr).is_ref()
     }
-
-    /// The case of uuids held by several entities: all holders are considered, each as often as it has a uuid.
-    fn apply_shared(mut self, initial: Checksum, effective: Vec<Eid>, uuids: &Uuids) -> Result<Checksum> {
-        let mut eids: FxHashSet<Eid> = effective.into_iter().collect();
-        for uuid in uuids.was.iter().chain(&uuids.new) {
-            for db in [self.before, self.after] {
-                for datom in db.datoms(Index::Avet, &Pattern::av(attrs::BLOCK_UUID, uuid)) {
-                    eids.insert(datom?.e);
-                }
-            }
-        }
-        let mut sum = initial;
-        for eid in eids {
-            self.read(eid)?;
-            let (was, is) = &self.states;
-            sum = sum.minus(was.sum(was.uuid_datoms), 1).plus(is.sum(is.uuid_datoms), 1);
-        }
-        Ok(sum)
-    }
-}
-
-/// Uuids of the entities considered.
-#[derive(Default)]
-struct Uuids {
-    /// Those in the database before.
-    was: Vec<Value>,
-    /// Those in the database after that the entity did not have before.
-    new: Vec<Value>,
-    /// Some entity has more than one uuid.
-    is_irregular: bool,
-}
-
-impl Uuids {
-    fn note(&mut self, (was, is): &(Counted, Counted)) {
-        self.was.extend(was.uuid.clone());
-        if was.uuid != is.uuid {
-            self.new.extend(is.uuid.clone());
-        }
-        self.is_irregular |= was.uuid_datoms.max(is.uuid_datoms) > 1;
-    }
-}
-
-fn is_shared(db: &Db, uuid: &Value) -> Result<bool> {
-    Ok(db.datoms(Index::Avet, &Pattern::av(attrs::BLOCK_UUID, uuid)).nth(1).transpose()?.is_some())
 }
