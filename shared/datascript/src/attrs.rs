@@ -46,6 +46,17 @@ struct Inner {
     sorted: Vec<Attr>,
     /// Attributes below this number may stand in cached nodes, which outlive the entry that loaded them.
     stored: usize,
+    /// Bytes of all names.
+    bytes: usize,
+}
+
+/// How many names there are, and their bytes together.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct NameCount {
+    /// Names.
+    pub names: usize,
+    /// Bytes of their texts.
+    pub bytes: usize,
 }
 
 /// How many attributes were known at a moment; see [`Attrs::forget_after`].
@@ -146,6 +157,12 @@ impl Attrs {
         Ranks(Rc::clone(&self.labels))
     }
 
+    /// How many attributes are known, and the bytes of their names.
+    pub fn count(&self) -> NameCount {
+        let inner = self.inner.borrow();
+        NameCount { names: inner.keywords.len(), bytes: inner.bytes }
+    }
+
     /// How many attributes are known.
     pub fn len(&self) -> usize {
         self.inner.borrow().keywords.len()
@@ -171,6 +188,7 @@ impl Inner {
             self.sorted.partition_point(|other| compare_attrs(self.text(*other), &keyword) != Ordering::Greater);
         self.sorted.insert(place, attr);
         self.by_text.entry(keyword.clone()).or_insert(attr);
+        self.bytes += keyword.as_str().len();
         self.keywords.push(keyword);
         labels.place(&self.sorted, place);
         attr
@@ -182,6 +200,7 @@ impl Inner {
             return false;
         }
         for keyword in self.keywords.drain(len..) {
+            self.bytes -= keyword.as_str().len();
             if self.by_text.get(&keyword).is_some_and(|attr| attr.index() >= len) {
                 self.by_text.remove(&keyword);
             }
@@ -260,6 +279,7 @@ mod tests {
         attrs.intern_str("b");
         assert!(attrs.forget_after(mark));
         assert_eq!((attrs.len(), attrs.get("a/7"), attrs.get("b")), (2, None, Some(Attr(0))));
+        assert_eq!(attrs.count(), NameCount { names: 2, bytes: 2 });
         assert_eq!(attrs.intern_str("c"), Attr(2));
         in_order(&attrs, &ranks);
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use transit::{Keyword, Value};
 
-use crate::attrs::{Attr, Attrs};
+use crate::attrs::{Attr, Attrs, NameCount};
 use crate::datom::{Datom, E_MAX, Eid, TX0, TxId};
 use crate::error::Result;
 use crate::index::{Aevt, Index, Pattern};
@@ -193,14 +193,17 @@ impl Db {
         Ok(self.with_first(Index::Eavt, &Pattern::e(e), |_| ())?.is_some())
     }
 
-    /// How many attributes have datoms; stops counting beyond `most`. One descent of AEVT for each.
-    pub fn count_attrs(&self, most: usize) -> Result<usize> {
+    /// How many attributes have datoms, and the bytes of their names; stops counting beyond so many. One descent of AEVT for
+    /// each.
+    pub fn count_attrs(&self, most: usize) -> Result<NameCount> {
         let tree = self.tree(Index::Aevt)?;
-        let (mut count, mut last) = (0, None);
-        while count <= most
+        let (mut count, mut last) = (NameCount::default(), None);
+        while count.names <= most
             && let Some(next) = tree.attr_after::<Aevt>(&self.nodes, last)?
         {
-            (count, last) = (count + 1, Some(next));
+            count.names += 1;
+            count.bytes += self.attrs().keyword(next).as_str().len();
+            last = Some(next);
         }
         Ok(count)
     }
@@ -268,8 +271,10 @@ mod tests {
             }
             let db = Db::from_datoms(Nodes::in_memory(Rc::clone(&attrs)), Schema::new(attrs), datoms);
             let count = count as usize;
-            assert_eq!(db.count_attrs(usize::MAX).expect("in memory"), count);
-            assert_eq!(db.count_attrs(10).expect("in memory"), count.min(11));
+            let used = (0..count).map(|a| db.attrs().keyword(Attr::new(u32::try_from(a).expect("few"))));
+            let bytes = used.map(|keyword| keyword.as_str().len()).sum();
+            assert_eq!(db.count_attrs(usize::MAX).expect("in memory"), NameCount { names: count, bytes });
+            assert_eq!(db.count_attrs(10).expect("in memory").names, count.min(11));
         }
     }
 }

@@ -23,6 +23,12 @@ pub const TRANSIT_DEPTH: usize = 256;
 /// while the graph is open. Beyond it an entry that brings in another one is refused.
 pub const ATTRIBUTE_NAMES: usize = 65_536;
 
+/// Texts of these names together, in bytes. Beyond it likewise.
+pub const ATTRIBUTE_NAMES_BYTES: usize = 8 << 20;
+
+/// One attribute name, or ident, in bytes: clients make them of titles. Beyond it the entry is refused.
+pub const ATTRIBUTE_NAME_BYTES: usize = 4096;
+
 /// One snapshot frame, in bytes: clients' frames are near one megabyte, older servers' frames reached 30 MB. Beyond
 /// it: 400 `invalid snapshot`.
 pub const SNAPSHOT_FRAME_BYTES: usize = 64 << 20;

@@ -132,7 +132,7 @@ impl Verify {
                 continue;
             };
             let index = walk.index();
-            for datom in leaf.iter() {
+            for datom in &leaf {
                 check_datom(addr, datom)?;
                 if !datom.added {
                     return Err(Error::Corrupt { addr, reason: "a retraction among facts" });

@@ -115,7 +115,7 @@ fn each(
     let mut walk = Walk::new(index, tree);
     while let Some((_, leaf)) = walk.next_leaf(nodes, &mut seen)? {
         count += leaf.len();
-        for datom in leaf.iter() {
+        for datom in &leaf {
             take(datom.clone())?;
         }
     }

@@ -1,8 +1,8 @@
 //! How many attribute names a graph may have (sync.md 7.5).
 
-use datascript::attrs::Mark;
+use datascript::attrs::{Mark, NameCount};
 use datascript::{Attr, Attrs, Datom, Db, Index, Pattern};
-use protocol::limits::ATTRIBUTE_NAMES;
+use protocol::limits::{ATTRIBUTE_NAMES, ATTRIBUTE_NAMES_BYTES};
 
 use super::failure::Failure;
 
@@ -13,11 +13,11 @@ use super::failure::Failure;
 #[derive(Debug)]
 pub(crate) struct Names {
     /// Names known when the graph was opened.
-    opened: usize,
+    opened: NameCount,
     /// Names known when the batch began.
-    begun: usize,
+    begun: NameCount,
     /// Attributes with facts at most, once they were counted: those whose facts went since are among them.
-    in_use: Option<usize>,
+    in_use: Option<NameCount>,
     /// Whether this batch has counted them.
     counted: bool,
 }
@@ -26,23 +26,23 @@ pub(crate) struct Names {
 pub(super) struct Before {
     mark: Mark,
     known: usize,
-    in_use: Option<usize>,
+    in_use: Option<NameCount>,
 }
 
 impl Names {
     pub(crate) fn new(attrs: &Attrs) -> Self {
-        Self { opened: attrs.len(), begun: attrs.len(), in_use: None, counted: false }
+        Self { opened: attrs.count(), begun: attrs.count(), in_use: None, counted: false }
     }
 
     /// Whether so many names came up since the graph was opened that it should be opened again, which leaves those behind
     /// that no fact has any more. To be asked between batches only: what is pending would be lost.
     pub(crate) fn are_too_many(&self, attrs: &Attrs) -> bool {
-        attrs.len() - self.opened.min(attrs.len()) > ATTRIBUTE_NAMES
+        pass_limits(since(self.opened, attrs))
     }
 
     /// Begins a batch.
     pub(super) fn begin_batch(&mut self, attrs: &Attrs) {
-        self.begun = attrs.len();
+        self.begun = attrs.count();
         self.counted = false;
     }
 
@@ -71,31 +71,49 @@ impl Names {
         if attrs.len() == before.known {
             return Ok(Ok(()));
         }
-        if attrs.len() - self.begun.min(attrs.len()) > ATTRIBUTE_NAMES {
+        if pass_limits(since(self.begun, attrs)) {
             return Ok(Err(Failure::too_many_names()));
         }
         let is_new = |attr: &Attr| attr.index() >= before.known;
         let mut brought: Vec<Attr> = facts.iter().map(|datom| datom.a).filter(is_new).collect();
         brought.sort_unstable_by_key(|attr| attr.index());
         brought.dedup();
-        let mut new = 0;
+        let mut new = NameCount::default();
         for attr in brought {
             // A name that was read from the rows meanwhile is new to memory, not to the graph.
-            new += usize::from(db.first(Index::Aevt, &Pattern::a(attr))?.is_none());
+            if db.first(Index::Aevt, &Pattern::a(attr))?.is_none() {
+                new.names += 1;
+                new.bytes += attrs.keyword(attr).as_str().len();
+            }
         }
-        if new > 0 {
-            let known = self.in_use.filter(|in_use| in_use + new <= ATTRIBUTE_NAMES || self.counted);
+        if new.names > 0 {
+            let known = self.in_use.filter(|in_use| self.counted || !pass_limits(sum(*in_use, new)));
             let in_use = if let Some(known) = known {
                 known
             } else {
                 self.counted = true;
                 db.count_attrs(ATTRIBUTE_NAMES)?
             };
-            if in_use + new > ATTRIBUTE_NAMES {
+            let in_use = sum(in_use, new);
+            if pass_limits(in_use) {
                 return Ok(Err(Failure::too_many_names()));
             }
-            self.in_use = Some(in_use + new);
+            self.in_use = Some(in_use);
         }
         Ok(Ok(()))
     }
+}
+
+fn pass_limits(count: NameCount) -> bool {
+    count.names > ATTRIBUTE_NAMES || count.bytes > ATTRIBUTE_NAMES_BYTES
+}
+
+fn sum(a: NameCount, b: NameCount) -> NameCount {
+    NameCount { names: a.names + b.names, bytes: a.bytes + b.bytes }
+}
+
+/// Names that came up since there were so many.
+fn since(then: NameCount, attrs: &Attrs) -> NameCount {
+    let now = attrs.count();
+    NameCount { names: now.names.saturating_sub(then.names), bytes: now.bytes.saturating_sub(then.bytes) }
 }

@@ -12,12 +12,6 @@ use super::names::is_attribute_property;
 use super::static_schema::{static_attrs, static_schema};
 use super::{Error, Result, attrs};
 
-/// Bytes of an attribute's name, or of an ident, which may become one.
-pub const MAX_NAME_BYTES: usize = 4096;
-
-/// What the root row may hold beside the schema, in bytes: counters and addresses.
-const ROOT_BYTES: usize = 4096;
-
 /// A refusal.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SchemaError {
@@ -35,13 +29,12 @@ pub enum SchemaError {
     /// `:db/id` is the name of an entity in map items, and nothing that an entity can have.
     #[error(":db/id cannot be stored")]
     Id,
-    /// See [`MAX_NAME_BYTES`]. The name is not repeated.
+    /// See [`limits::ATTRIBUTE_NAME_BYTES`]. The name is not repeated.
     #[error("attribute name too long")]
     NameTooLong,
 }
 
-/// Refuses items with names that are too long, before anything remembers them: a graph's interner keeps every name that it
-/// saw, also those of refused transactions.
+/// Refuses items with names that are too long, before anything remembers them.
 ///
 /// All keys of map items count, also those of maps within their values, which are items themselves under a reference
 /// attribute. The cost is one look at each item, and at each element of a map item's values.
@@ -50,7 +43,8 @@ pub enum SchemaError {
 ///
 /// [`SchemaError::NameTooLong`]
 pub fn check_names(items: &[Value]) -> Result<()> {
-    let is_too_long = |name: &Value| name.as_keyword().is_some_and(|name| name.as_str().len() > MAX_NAME_BYTES);
+    let is_too_long =
+        |name: &Value| name.as_keyword().is_some_and(|name| name.as_str().len() > limits::ATTRIBUTE_NAME_BYTES);
     // Maps that are yet to be looked at. Nothing is looked at twice, so the size of the entry bounds both loops.
     let mut pending: Vec<&Value> = Vec::new();
     for item in items {
@@ -99,12 +93,9 @@ pub fn check(before: &Db, after: &Db, tx_data: &[Datom]) -> Result<()> {
     }
     check_idents(after, tx_data)?;
     check_flags(before, after, tx_data)?;
-    if fits(after.schema(), limits::ROW_CONTENT_BYTES - ROOT_BYTES) { Ok(()) } else { Err(Error::TooLarge) }
-}
-
-/// Whether the schema's text is no longer than that.
-fn fits(schema: &Schema, bytes: usize) -> bool {
-    transit::write_string(&schema.to_value()).len() <= bytes
+    // A schema that an earlier version let grow too long may only shrink.
+    let fits = after.schema().fits_a_row() || after.schema().len() < before.schema().len();
+    if fits { Ok(()) } else { Err(Error::TooLarge) }
 }
 
 /// Whether the value of a fact about an attribute is what such facts are made of. The transactor takes any.

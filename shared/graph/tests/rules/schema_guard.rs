@@ -4,8 +4,9 @@ use std::rc::Rc;
 
 use datascript::{Attrs, Db, Nodes, Schema, Value};
 use graph::rules::attrs::PRESET;
-use graph::rules::schema_guard::{MAX_NAME_BYTES, SchemaError, check, check_names};
+use graph::rules::schema_guard::{SchemaError, check, check_names};
 use graph::rules::{Error, static_schema};
+use protocol::limits;
 
 use crate::validate::graph;
 use crate::world::{Random, add, after, at, empty, kw, map, retract, retract_entity, sample, uuid, with};
@@ -278,9 +279,9 @@ fn facts_about_attributes_are_of_their_types() {
 
 #[test]
 fn names_have_a_limit() {
-    let fits = kw(&format!("a/{}", "é".repeat(MAX_NAME_BYTES / 2 - 1)));
-    assert_eq!(fits.as_keyword().expect("a keyword").as_str().len(), MAX_NAME_BYTES);
-    let long = kw(&"n".repeat(MAX_NAME_BYTES + 1));
+    let fits = kw(&format!("a/{}", "é".repeat(limits::ATTRIBUTE_NAME_BYTES / 2 - 1)));
+    assert_eq!(fits.as_keyword().expect("a keyword").as_str().len(), limits::ATTRIBUTE_NAME_BYTES);
+    let long = kw(&"n".repeat(limits::ATTRIBUTE_NAME_BYTES + 1));
     let places = |name: &Value| {
         let key = |value: Value| Value::Map([(name.clone(), value)].into());
         let ident = || map(&[("db/ident", name.clone())]);
