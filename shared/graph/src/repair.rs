@@ -95,8 +95,8 @@ impl<S: Sql + 'static> Graph<S> {
         let rows = kvs::Kvs(Rc::clone(&self.sql));
         let greatest = kvs::greatest_addr(&*self.sql).map_err(|error| StorageError(error.to_string()))?;
         let Some(greatest) = greatest else { return Ok(Damage::default()) };
-        let attrs = Attrs::new(rules::attrs::PRESET);
-        let mut verify = Verify::new(Rc::new(rows), attrs, u64::try_from(greatest).unwrap_or(u64::MAX))?;
+        let schema = rules::static_schema(Attrs::new(rules::attrs::PRESET));
+        let mut verify = Verify::new(Rc::new(rows), schema, u64::try_from(greatest).unwrap_or(u64::MAX))?;
         while verify.step(PIECE_LEAVES)? {}
         Ok(verify.damage())
     }

@@ -115,7 +115,15 @@ impl<'a> Run<'a> {
             let other = |old: &Datom| if value::same(&old.v, &v) { None } else { Some(old.clone()) };
             match self.db.with_first(Index::Eavt, &pattern, other)? {
                 None => {}
-                Some(Some(old)) => self.erase(&old, tx)?,
+                Some(Some(old)) => {
+                    self.erase(&old, tx)?;
+                    // An attribute that had many values once may hold this one beside the one that goes.
+                    let pattern = Pattern::eav(e, a, &v);
+                    if self.db.with_first(Index::Eavt, &pattern, |_| ())?.is_some() {
+                        self.redundant.push(e);
+                        return Ok(());
+                    }
+                }
                 Some(None) => {
                     self.redundant.push(e);
                     return Ok(());

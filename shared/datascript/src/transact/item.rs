@@ -6,7 +6,7 @@ use super::add::Holder;
 use super::place::{NIL, Place};
 use super::run::{Operand, Run, Step, Stop, refuse};
 use crate::attrs::Attr;
-use crate::datom::{TX_MAX, TX0, TxId};
+use crate::datom::{TX0, TxId};
 use crate::describe::describe;
 use crate::error::{ErrorKind, TransactError};
 use crate::transact::retract::Scope;
@@ -110,10 +110,12 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The transaction id of an item, if it has one that can be a transaction's (DS-5).
+/// The transaction id of an item, if it has one that can be a transaction's (DS-5). Ids beyond the middle of their range are
+/// nobody's: the next transactions of a graph go on from the greatest, and one such id would leave none for them.
 fn explicit_tx(value: Option<&Value>) -> Option<TxId> {
+    const GREATEST: TxId = 2 * TX0;
     let number = value?.as_int()?;
-    TxId::try_from(number).ok().filter(|tx| (TX0..=TX_MAX).contains(tx))
+    TxId::try_from(number).ok().filter(|tx| (TX0..=GREATEST).contains(tx))
 }
 
 pub(super) fn bad_attribute<'a>(a: &Value) -> Stop<'a> {

@@ -62,7 +62,13 @@ impl Shortener<'_> {
     /// Replaces the last key of a node if its text has more bytes than `limit`.
     pub(super) fn cap(&self, node: &mut Rc<Inner>, limit: usize) {
         if let Some(last) = node.keys.last().filter(|last| is_longer_than(last, self.nodes.attrs(), limit)) {
-            let cap = after(last);
+            let cap = match self.index {
+                // Entities are numbers, so there is always one beyond.
+                Index::Eavt | Index::Aevt => {
+                    Datom { e: last.e.saturating_add(1), v: Value::Int(0), tx: 0, ..last.clone() }
+                }
+                Index::Avet => after(last),
+            };
             if let Some(last) = Rc::make_mut(node).keys_mut().last_mut() {
                 *last = cap;
             }

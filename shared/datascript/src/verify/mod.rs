@@ -11,11 +11,12 @@ mod sum;
 mod tests;
 mod walk;
 
+use std::cmp::Ordering;
 use std::rc::Rc;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::attrs::Attrs;
+use crate::attrs::Attr;
 use crate::datom::{Datom, E_MAX, TX_MAX, TX0};
 use crate::error::{Error, Result};
 use crate::index::Index;
@@ -38,7 +39,7 @@ const INDEXES: [Index; 3] = [Index::Eavt, Index::Aevt, Index::Avet];
 pub struct Damage {
     /// EAVT or AEVT is out of order, or they do not hold the same facts: all three are built again.
     pub facts: bool,
-    /// AVET does not hold the facts of indexed attributes, in order.
+    /// AVET is out of order, holds what is no fact, or lacks facts of an attribute that was always indexed.
     pub values: bool,
 }
 
@@ -54,7 +55,8 @@ impl Damage {
 /// Memory: one node for each level, and a few bytes for each node that was seen.
 pub struct Verify {
     nodes: Rc<Nodes>,
-    schema: Schema,
+    /// The schema of a new graph, whose attributes were always what they are.
+    static_schema: Schema,
     /// The trees that are not looked at yet, the next one last.
     rest: Vec<(Index, Tree)>,
     walk: Option<Walk>,
@@ -68,19 +70,30 @@ pub struct Verify {
 struct Sums {
     eavt: Sum,
     aevt: Sum,
-    /// Facts in EAVT whose attribute is indexed now.
-    indexed: Sum,
-    /// Facts in AVET whose attribute is indexed now.
-    avet: Sum,
+    /// For each attribute that has any, the facts in EAVT and those in AVET.
+    by_attr: FxHashMap<Attr, (Sum, Sum)>,
+}
+
+impl Sums {
+    /// Whether AVET holds what is no fact, or lacks facts of an attribute that was always indexed. Of others it may lack
+    /// some: indexing an attribute does not bring older facts in (datascript.md 8.3).
+    fn avet_differs(&self, always_indexed: &Schema) -> bool {
+        self.by_attr.iter().any(|(attr, (facts, avet))| match avet.count().cmp(&facts.count()) {
+            Ordering::Greater => true,
+            Ordering::Equal => facts != avet,
+            Ordering::Less => always_indexed.flags(*attr).is_indexed(),
+        })
+    }
 }
 
 impl Verify {
-    /// Begins with the root row and the tail. `greatest_addr` is the greatest address of any row.
+    /// Begins with the root row and the tail. `greatest_addr` is the greatest address of any row, `static_schema` that of a
+    /// new graph, by whose interner the rows are read.
     ///
     /// # Errors
     /// [`Error::Corrupt`] when there is no root row, or it or the tail is not what a database needs.
-    pub fn new(storage: Rc<dyn Storage>, attrs: Rc<Attrs>, greatest_addr: u64) -> Result<Self> {
-        let nodes = Rc::new(Nodes::new(Some(storage), attrs, 0));
+    pub fn new(storage: Rc<dyn Storage>, static_schema: Schema, greatest_addr: u64) -> Result<Self> {
+        let nodes = Rc::new(Nodes::new(Some(storage), Rc::clone(static_schema.attrs()), 0));
         let corrupt = |addr, reason| Error::Corrupt { addr, reason };
         let row = nodes.row(ROOT_ADDR)?.ok_or(corrupt(ROOT_ADDR, "the row is missing"))?;
         let root = Root::decode(&row, nodes.attrs())?;
@@ -104,7 +117,7 @@ impl Verify {
         let rest = INDEXES.into_iter().zip([root.eavt, root.aevt, root.avet]).rev().collect();
         Ok(Self {
             nodes,
-            schema: root.schema,
+            static_schema,
             rest,
             walk: None,
             seen: FxHashSet::default(),
@@ -137,17 +150,13 @@ impl Verify {
                 if !datom.added {
                     return Err(Error::Corrupt { addr, reason: "a retraction among facts" });
                 }
-                let is_indexed = self.schema.flags(datom.a).is_indexed();
                 match index {
                     Index::Eavt => {
                         let digest = self.sums.eavt.add(datom);
-                        if is_indexed {
-                            self.sums.indexed.add_digest(digest);
-                        }
+                        self.sums.by_attr.entry(datom.a).or_default().0.add_digest(digest);
                     }
                     Index::Aevt => drop(self.sums.aevt.add(datom)),
-                    Index::Avet if is_indexed => drop(self.sums.avet.add(datom)),
-                    Index::Avet => {}
+                    Index::Avet => drop(self.sums.by_attr.entry(datom.a).or_default().1.add(datom)),
                 }
             }
         }
@@ -156,8 +165,8 @@ impl Verify {
 
     /// What is to be built again, once there are no more leaves.
     pub fn damage(&self) -> Damage {
-        let Sums { eavt, aevt, indexed, avet } = &self.sums;
-        Damage { facts: self.damage.facts || eavt != aevt, values: self.damage.values || indexed != avet }
+        let facts = self.damage.facts || self.sums.eavt != self.sums.aevt;
+        Damage { facts, values: self.damage.values || self.sums.avet_differs(&self.static_schema) }
     }
 
     fn ended(&mut self, index: Index, is_sound: bool) {

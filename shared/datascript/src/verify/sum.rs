@@ -23,6 +23,12 @@ impl Sum {
         digest
     }
 
+    /// How many facts.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Adds a fact by its digest.
     pub(super) fn add_digest(&mut self, digest: u64) {
         self.count += 1;
         self.digests = self.digests.wrapping_add(digest);

@@ -66,7 +66,7 @@ fn stored(facts: &[Datom], change: impl Fn(Index, &mut Vec<Datom>)) -> Rc<Memory
 fn verify(store: &Rc<MemoryStore>) -> Result<Damage> {
     let storage: Rc<dyn Storage> = Rc::<MemoryStore>::clone(store);
     let greatest = store.0.borrow().keys().next_back().copied().unwrap_or_default();
-    let mut verify = Verify::new(storage, Attrs::new(&PRESET), greatest.into())?;
+    let mut verify = Verify::new(storage, schema(&Attrs::new(&PRESET)), greatest.into())?;
     while verify.step(10)? {}
     Ok(verify.damage())
 }

@@ -113,9 +113,9 @@ impl<S: Sql + 'static> Graph<S> {
     fn begin_verify(&self, plan: &Plan) -> Result<Option<Verify>, UploadError> {
         let rows = kvs::Uploaded { sql: Rc::clone(&self.sql), target: plan.target };
         let Some(greatest) = rows.greatest_addr()? else { return Ok(None) };
-        let attrs = Attrs::new(rules::attrs::PRESET);
+        let schema = rules::static_schema(Attrs::new(rules::attrs::PRESET));
         let greatest = u64::try_from(greatest).unwrap_or(u64::MAX);
-        Verify::new(Rc::new(rows), attrs, greatest).map(Some).map_err(unusable)
+        Verify::new(Rc::new(rows), schema, greatest).map(Some).map_err(unusable)
     }
 
     fn discard_on_error<T>(&mut self, upload: &Upload, outcome: Result<T, UploadError>) -> Result<T, UploadError> {

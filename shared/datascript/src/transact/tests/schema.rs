@@ -72,6 +72,18 @@ fn what_was_indexed_once_leaves_no_ghost() {
 }
 
 #[test]
+fn a_value_among_several_of_an_attribute_that_has_one_now_is_there_once() {
+    let many = r#"[["^ ","~:db/id",10,"~:db/ident","~:n","~:db/cardinality","~:db.cardinality/many"]]"#;
+    let db = tx(&people(), many).db_after;
+    let db = tx(&db, r#"[["~:db/add",1,"~:n",1],["~:db/add",1,"~:n",6],["~:db/add",1,"~:n","x"]]"#).db_after;
+    let db = tx(&db, r#"[["~:db/add",10,"~:db/cardinality","~:db.cardinality/one"]]"#).db_after;
+    let report = tx(&db, r#"[["~:db/add",1,"~:n",6]]"#);
+    assert_eq!(report.tx_data.len(), 1, "{:?}", report.tx_data);
+    let n = db.attr("n").expect("known");
+    assert_eq!(report.db_after.values(1, n).expect("in memory"), [Value::Int(6), Value::string("x")]);
+}
+
+#[test]
 fn what_the_schema_does_not_know_cannot_be_retracted() {
     // A fact that came in by bulk load never reached the schema.
     let db = empty();
