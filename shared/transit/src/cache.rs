@@ -1,5 +1,6 @@
 //! The cache of repeated strings (datascript.md 2.3): what is cached, how codes are spelled, and the reader's side.
 
+use crate::error::ErrorKind;
 use crate::token::Token;
 use crate::value::Value;
 
@@ -47,10 +48,12 @@ fn slot_of(code: &[u8]) -> Option<usize> {
 }
 
 /// What the reader has seen that can be repeated by a code.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ReadCache<'a> {
     slots: Vec<Slot<'a>>,
     next: usize,
+    /// Bytes of text that codes may still stand for.
+    budget: usize,
 }
 
 #[derive(Debug)]
@@ -61,6 +64,11 @@ struct Slot<'a> {
 }
 
 impl<'a> ReadCache<'a> {
+    /// A cache whose codes may stand for so many bytes.
+    pub(crate) fn new(budget: usize) -> Self {
+        Self { slots: Vec::new(), next: 0, budget }
+    }
+
     /// Remembers a token and tells it its slot.
     pub(crate) fn insert(&mut self, token: &mut Token<'a>) {
         if self.next == CACHE_SLOTS {
@@ -82,12 +90,14 @@ impl<'a> ReadCache<'a> {
     }
 
     /// The token that a code repeats.
-    pub(crate) fn get(&self, code: &[u8]) -> Option<Token<'a>> {
-        let mut token = self.slots.get(slot_of(code)?)?.token.clone();
+    pub(crate) fn repeat(&mut self, code: &[u8]) -> Result<Token<'a>, ErrorKind> {
+        let slot = slot_of(code).and_then(|slot| self.slots.get(slot)).ok_or(ErrorKind::UnknownCacheCode)?;
+        let mut token = slot.token.clone();
         if let Some(cached) = token.cached_mut() {
             cached.fresh = false;
+            self.budget = self.budget.checked_sub(cached.text.len()).ok_or(ErrorKind::TooLarge)?;
         }
-        Some(token)
+        Ok(token)
     }
 
     /// Whether a code repeats a tag.

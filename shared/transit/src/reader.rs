@@ -6,8 +6,9 @@ use crate::cache::{ReadCache, is_code, long_enough};
 use crate::error::{ErrorKind, ReadError};
 use crate::instant;
 use crate::limits::Limits;
-use crate::number::{Integer, parse_float, parse_integer};
+use crate::number::{Integer, is_overflow, parse_float, parse_integer};
 use crate::scan::{Number, Raw, Scanner};
+use crate::strict;
 use crate::token::{Cached, Text, Token};
 use crate::value::Value;
 
@@ -32,8 +33,12 @@ pub struct Reader<'a> {
     scan: Scanner<'a>,
     pub(crate) cache: ReadCache<'a>,
     stack: Vec<Frame>,
+    /// How deep the stack counts: its length, and one more for each map (see [`Limits::max_depth`]).
+    depth: usize,
     /// Whether the outermost value has begun.
     begun: bool,
+    /// Whether the last token is that of a quote, which is not shown.
+    quoting: bool,
     limits: Limits,
     /// The bytes of the whole text.
     length: usize,
@@ -46,6 +51,9 @@ pub struct Reader<'a> {
     /// Values that it has built.
     pub(crate) built: usize,
 }
+
+/// Bytes that codes may stand for in the shortest of texts.
+const FREE_REPEATS: usize = 64 * 1024;
 
 /// What a step of the reader gives; `None` at the end.
 type Step<'a> = Result<Option<Token<'a>>, ReadError>;
@@ -63,6 +71,16 @@ enum Frame {
     Tag { object: bool, quote: bool, value_read: bool },
 }
 
+impl Frame {
+    /// What it adds to the depth.
+    fn depth(&self) -> usize {
+        match self {
+            Self::Map { .. } | Self::Object { .. } => 2,
+            Self::Array { .. } | Self::Tag { .. } => 1,
+        }
+    }
+}
+
 /// What a string at the beginning of an array or object makes of it.
 enum Marker {
     None,
@@ -71,18 +89,20 @@ enum Marker {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads within the server's limits.
+    /// Reads a text of our own, leniently: [`Limits::STORED`].
     pub fn new(text: &'a str) -> Self {
-        Self::with_limits(text, Limits::DEFAULT)
+        Self::with_limits(text, Limits::STORED)
     }
 
     /// Reads within limits of one's own. A text that is too long is reported by the first call of [`Reader::next`].
     pub fn with_limits(text: &'a str, limits: Limits) -> Self {
         Self {
             scan: Scanner::new(text),
-            cache: ReadCache::default(),
+            cache: ReadCache::new(text.len().saturating_mul(limits.max_repeats).saturating_add(FREE_REPEATS)),
             stack: Vec::with_capacity(8),
+            depth: 0,
             begun: false,
+            quoting: false,
             limits: Limits { max_depth: limits.max_depth.min(Limits::DEEPEST), ..limits },
             length: text.len(),
             buffer: String::new(),
@@ -186,10 +206,18 @@ impl<'a> Reader<'a> {
                         return Err(self.error(ErrorKind::MisplacedTag));
                     }
                     self.scan.expect(if object { b':' } else { b',' })?;
+                    if quote && self.limits.strict {
+                        self.check_quoted()?;
+                    }
                     false
                 }
             };
-            return self.value(key);
+            let step = self.value(key);
+            if self.quoting {
+                self.quoting = false;
+                continue;
+            }
+            return step;
         }
     }
 
@@ -223,15 +251,17 @@ impl<'a> Reader<'a> {
     /// Takes the end of the innermost collection.
     fn close(&mut self) {
         self.scan.advance();
-        self.stack.pop();
+        self.depth -= self.stack.pop().map_or(0, |frame| frame.depth());
     }
 
     fn open(&mut self, frame: Frame) -> Result<(), ReadError> {
-        if self.stack.len() >= self.limits.max_depth {
-            return Err(self.error(ErrorKind::TooDeep));
-        }
+        self.depth += frame.depth();
         self.stack.push(frame);
-        Ok(())
+        self.check_depth()
+    }
+
+    fn check_depth(&self) -> Result<(), ReadError> {
+        if self.depth > self.limits.max_depth { Err(self.error(ErrorKind::TooDeep)) } else { Ok(()) }
     }
 
     /// The first token of the value here. Each branch makes its whole answer: copying a token from one to another is what
@@ -248,8 +278,13 @@ impl<'a> Reader<'a> {
             }
             b'-' | b'0'..=b'9' => match self.scan.number()? {
                 Number::Integer(number) => Ok(Some(Token::Int(number))),
-                Number::Text(text) => Ok(Some(number(parse_float(text).unwrap_or(f64::NAN)))),
+                Number::Text(text) => match parse_float(text) {
+                    Some(float) => Ok(Some(number(float))),
+                    None => Err(self.error(ErrorKind::InvalidNumber)),
+                },
             },
+            // Writers have another form for maps with such keys, and readers differ on what within them is cached.
+            b'[' | b'{' if key && self.limits.strict => Err(self.error(ErrorKind::WrongShape)),
             b'[' => self.array(),
             b'{' => self.object(),
             b'n' => self.word("null", Token::Nil),
@@ -275,6 +310,7 @@ impl<'a> Reader<'a> {
             Marker::Map => {
                 self.scan.string(&mut self.buffer)?;
                 self.replace(Frame::Map { key: true });
+                self.check_depth()?;
                 Ok(Some(Token::MapStart))
             }
             Marker::Tag => self.tag(false),
@@ -290,16 +326,24 @@ impl<'a> Reader<'a> {
         Ok(Some(Token::MapStart))
     }
 
-    /// The tag here, or the value that it quotes.
+    /// The tag here.
     fn tag(&mut self, object: bool) -> Step<'a> {
         let step = self.string(false);
         let quote = matches!(&step, Ok(Some(Token::TagStart(tag))) if tag.as_str() == "'");
         self.replace(Frame::Tag { object, quote, value_read: false });
-        if quote { self.next() } else { step }
+        self.quoting = quote;
+        step
+    }
+
+    /// Writers quote a scalar that is the whole text, and nothing else.
+    fn check_quoted(&mut self) -> Result<(), ReadError> {
+        let collection = matches!(self.scan.peek()?, b'[' | b'{');
+        if collection || self.stack.len() > 1 { Err(self.error(ErrorKind::MisplacedTag)) } else { Ok(()) }
     }
 
     fn replace(&mut self, frame: Frame) {
         if let Some(top) = self.stack.last_mut() {
+            self.depth = self.depth + frame.depth() - top.depth();
             *top = frame;
         }
     }
@@ -333,29 +377,36 @@ impl<'a> Reader<'a> {
     fn string(&mut self, key: bool) -> Step<'a> {
         let start = self.scan.offset();
         match self.scan.string(&mut self.buffer)? {
-            Raw::Plain(text) => resolve(text, Text::Borrowed, key, start, &mut self.cache),
-            Raw::Decoded => resolve(&self.buffer, |text| Text::Shared(text.into()), key, start, &mut self.cache),
+            Raw::Plain(text) => resolve(text, Text::Borrowed, key, self.limits.strict, &mut self.cache),
+            Raw::Decoded => {
+                let text = |text: &str| Text::Shared(text.into());
+                resolve(&self.buffer, text, key, self.limits.strict, &mut self.cache)
+            }
         }
+        .map_err(|kind| kind.at(start))
     }
 }
 
-/// The token of a string that began at `offset`.
+/// The token of a string.
 fn resolve<'a, 't>(
     string: &'t str,
     text: impl Fn(&'t str) -> Text<'a>,
     key: bool,
-    offset: usize,
+    strict: bool,
     cache: &mut ReadCache<'a>,
-) -> Step<'a> {
+) -> Result<Option<Token<'a>>, ErrorKind> {
     let bytes = string.as_bytes();
     let (mut token, cacheable) = match *bytes {
         [b'^', ..] if is_code(bytes) => {
-            return match cache.get(bytes) {
-                None => Err(ErrorKind::UnknownCacheCode.at(offset)),
-                repeated => Ok(repeated),
-            };
+            let repeated = cache.repeat(bytes)?;
+            // Writers repeat other texts as keys only: in place of a value each would be written in full.
+            if strict && !key && !matches!(repeated, Token::Keyword(_) | Token::Symbol(_) | Token::TagStart(_)) {
+                return Err(ErrorKind::MisplacedCacheCode);
+            }
+            return Ok(Some(repeated));
         }
-        [b'~', tag, ..] => (tagged(string, &text), key || matches!(tag, b':' | b'$' | b'#')),
+        [b'~', tag, ..] => (tagged(string, &text, strict)?, key || matches!(tag, b':' | b'$' | b'#')),
+        [b'~'] if strict => return Err(ErrorKind::ReservedTag),
         _ if !key => return Ok(Some(Token::String(Cached::new(text(string))))),
         _ => (Token::String(Cached::new(text(string))), true),
     };
@@ -366,23 +417,39 @@ fn resolve<'a, 't>(
 }
 
 /// The token of a string that begins with `~` and another character.
-fn tagged<'a, 't>(string: &'t str, text: &impl Fn(&'t str) -> Text<'a>) -> Token<'a> {
+fn tagged<'a, 't>(string: &'t str, text: &impl Fn(&'t str) -> Text<'a>, strict: bool) -> Result<Token<'a>, ErrorKind> {
     let mut characters = string.chars();
     characters.next();
     let escaped = characters.as_str();
     let tag = characters.next().unwrap_or('~');
     let rep = characters.as_str();
-    match tag {
+    Ok(match tag {
         '~' | '^' | '`' => Token::String(Cached::new(text(escaped))),
         ':' => Token::Keyword(Cached::new(text(rep))),
         '$' => Token::Symbol(Cached::new(text(rep))),
         '#' => Token::TagStart(Cached::new(text(rep))),
-        tag => scalar(tag, rep, text),
-    }
+        tag => return scalar(tag, rep, text, strict),
+    })
 }
 
 /// The token of a text under a one-character tag other than those of texts.
-pub(crate) fn scalar<'a, 't>(tag: char, rep: &'t str, text: &impl Fn(&'t str) -> Text<'a>) -> Token<'a> {
+pub(crate) fn scalar<'a, 't>(
+    tag: char,
+    rep: &'t str,
+    text: &impl Fn(&'t str) -> Text<'a>,
+    strict: bool,
+) -> Result<Token<'a>, ErrorKind> {
+    if tag == 'd' && is_overflow(rep) {
+        return Err(ErrorKind::InvalidNumber);
+    }
+    let token = lenient_scalar(tag, rep, text);
+    if strict {
+        strict::check_scalar(tag, rep, &token)?;
+    }
+    Ok(token)
+}
+
+fn lenient_scalar<'a, 't>(tag: char, rep: &'t str, text: &impl Fn(&'t str) -> Text<'a>) -> Token<'a> {
     let known = match tag {
         '_' => Some(Token::Nil),
         '?' => Some(Token::Bool(rep == "t")),
