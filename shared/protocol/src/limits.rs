@@ -15,9 +15,9 @@ pub const MESSAGE_BYTES: usize = 32 << 20;
 /// is served. Beyond it the request is invalid.
 pub const BATCH_ENTRIES: usize = 10_000;
 
-/// Nesting of a Transit text: deeper values occur in no graph, and readers recurse. Beyond it the text counts as
-/// undecodable.
-pub const TRANSIT_DEPTH: usize = 256;
+/// Nesting of what a client sends, as it will be written, the row around it included: deeper values occur in no graph, and
+/// readers recurse. Beyond it the entry fails as `nested too deeply`.
+pub const TRANSIT_DEPTH: usize = 200;
 
 /// One snapshot frame, in bytes: clients' frames are near one megabyte, older servers' frames reached 30 MB. Beyond
 /// it: 400 `invalid snapshot`.

@@ -13,6 +13,7 @@ mod crashes;
 mod diagnostics;
 mod exports;
 mod frames;
+mod nesting;
 mod sessions;
 mod support;
 mod uploads;
