@@ -47,7 +47,8 @@ pub enum ErrorKind {
     /// A tag where a value is expected, or a tagged array that has not exactly one value.
     #[error("misplaced tag")]
     MisplacedTag,
-    /// The value under a known tag is not of its shape, such as a set of a number.
+    /// The value under a known tag is not of its shape, such as a set of a number; or a map that is not `~#cmap` has a
+    /// collection among its keys.
     #[error("wrong shape under a tag")]
     WrongShape,
     /// A text that is no instant under an instant's tag.

@@ -5,9 +5,8 @@
 /// Two sets of them matter: [`Limits::CLIENT`] for what others send and [`Limits::STORED`] for what we have written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How deep arrays and objects may nest; a map counts for two, as one with collections among its keys is written as a
-    /// tagged array. More than [`Limits::DEEPEST`] is taken for that, as values are compared, written and dropped
-    /// recursively.
+    /// How deep arrays and objects may nest. What is read is never written deeper. More than [`Limits::DEEPEST`] is taken for
+    /// that, as values are compared, written and dropped recursively.
     pub max_depth: usize,
     /// Length of the text in bytes.
     pub max_bytes: usize,
@@ -31,8 +30,8 @@ impl Limits {
     pub const DEEPEST: usize = 1024;
 
     /// For what a client sends: 32 MiB, the greatest message, and no more values than memory allows (sync.md 7.5). The depth
-    /// leaves room for what is not written again, such as metadata; [`Value::written_depth`](crate::Value::written_depth)
-    /// tells how deep the rest will be.
+    /// leaves room for what is written flatter, such as metadata; [`Value::written_depth`](crate::Value::written_depth) tells
+    /// how deep the value will be.
     pub const CLIENT: Self =
         Self { max_depth: 512, max_bytes: 32 * 1024 * 1024, max_values: 1_000_000, max_repeats: 16, strict: true };
 

@@ -33,8 +33,6 @@ pub struct Reader<'a> {
     scan: Scanner<'a>,
     pub(crate) cache: ReadCache<'a>,
     stack: Vec<Frame>,
-    /// How deep the stack counts: its length, and one more for each map (see [`Limits::max_depth`]).
-    depth: usize,
     /// Whether the outermost value has begun.
     begun: bool,
     /// Whether the last token is that of a quote, which is not shown.
@@ -71,16 +69,6 @@ enum Frame {
     Tag { object: bool, quote: bool, value_read: bool },
 }
 
-impl Frame {
-    /// What it adds to the depth.
-    fn depth(&self) -> usize {
-        match self {
-            Self::Map { .. } | Self::Object { .. } => 2,
-            Self::Array { .. } | Self::Tag { .. } => 1,
-        }
-    }
-}
-
 /// What a string at the beginning of an array or object makes of it.
 enum Marker {
     None,
@@ -100,7 +88,6 @@ impl<'a> Reader<'a> {
             scan: Scanner::new(text),
             cache: ReadCache::new(text.len().saturating_mul(limits.max_repeats).saturating_add(FREE_REPEATS)),
             stack: Vec::with_capacity(8),
-            depth: 0,
             begun: false,
             quoting: false,
             limits: Limits { max_depth: limits.max_depth.min(Limits::DEEPEST), ..limits },
@@ -251,17 +238,15 @@ impl<'a> Reader<'a> {
     /// Takes the end of the innermost collection.
     fn close(&mut self) {
         self.scan.advance();
-        self.depth -= self.stack.pop().map_or(0, |frame| frame.depth());
+        self.stack.pop();
     }
 
     fn open(&mut self, frame: Frame) -> Result<(), ReadError> {
-        self.depth += frame.depth();
+        if self.stack.len() >= self.limits.max_depth {
+            return Err(self.error(ErrorKind::TooDeep));
+        }
         self.stack.push(frame);
-        self.check_depth()
-    }
-
-    fn check_depth(&self) -> Result<(), ReadError> {
-        if self.depth > self.limits.max_depth { Err(self.error(ErrorKind::TooDeep)) } else { Ok(()) }
+        Ok(())
     }
 
     /// The first token of the value here. Each branch makes its whole answer: copying a token from one to another is what
@@ -284,7 +269,7 @@ impl<'a> Reader<'a> {
                 },
             },
             // Writers have another form for maps with such keys, and readers differ on what within them is cached.
-            b'[' | b'{' if key && self.limits.strict => Err(self.error(ErrorKind::WrongShape)),
+            b'[' | b'{' if key => Err(self.error(ErrorKind::WrongShape)),
             b'[' => self.array(),
             b'{' => self.object(),
             b'n' => self.word("null", Token::Nil),
@@ -310,7 +295,6 @@ impl<'a> Reader<'a> {
             Marker::Map => {
                 self.scan.string(&mut self.buffer)?;
                 self.replace(Frame::Map { key: true });
-                self.check_depth()?;
                 Ok(Some(Token::MapStart))
             }
             Marker::Tag => self.tag(false),
@@ -343,7 +327,6 @@ impl<'a> Reader<'a> {
 
     fn replace(&mut self, frame: Frame) {
         if let Some(top) = self.stack.last_mut() {
-            self.depth = self.depth + frame.depth() - top.depth();
             *top = frame;
         }
     }
@@ -400,7 +383,7 @@ fn resolve<'a, 't>(
         [b'^', ..] if is_code(bytes) => {
             let repeated = cache.repeat(bytes)?;
             // Writers repeat other texts as keys only: in place of a value each would be written in full.
-            if strict && !key && !matches!(repeated, Token::Keyword(_) | Token::Symbol(_) | Token::TagStart(_)) {
+            if !key && !matches!(repeated, Token::Keyword(_) | Token::Symbol(_) | Token::TagStart(_)) {
                 return Err(ErrorKind::MisplacedCacheCode);
             }
             return Ok(Some(repeated));

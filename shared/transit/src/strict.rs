@@ -88,8 +88,7 @@ pub(crate) fn carries_metadata(value: &Value) -> bool {
     matches!(value, Value::Nil | Value::Symbol(_) | Value::Vector(_) | Value::List(_) | Value::Set(_) | Value::Map(_))
 }
 
-/// Whether JavaScript reads the integer that we read. It does not beyond 64 bits, nor in some texts that go on after the
-/// digits.
+/// Whether JavaScript reads the integer that we read. It does not beyond 64 bits, nor in some great ones with a fraction.
 fn is_same_integer(rep: &str, token: &Token<'_>) -> bool {
     match (token, js_integer(rep)) {
         (Token::Int(ours), Some(theirs)) => *ours == theirs,
@@ -102,13 +101,9 @@ fn is_date(token: &Token<'_>) -> bool {
     matches!(token, Token::Instant(ms) if ms.unsigned_abs() <= FARTHEST_INSTANT)
 }
 
-/// Whether a date text names its zone, in the letters of the standard: without one it is another instant in each client.
+/// Whether the zone of a date text is known: without one, a time is another instant in each client; a date alone is UTC.
 fn has_zone(text: &str) -> bool {
-    match text.split_once('T') {
-        Some((_, time)) => time.contains(['Z', '+', '-']),
-        // A date alone is UTC.
-        None => !text.contains(['t', ' ']),
-    }
+    text.split_once(['T', 't', ' ']).is_none_or(|(_, time)| time.contains(['Z', 'z', '+', '-']))
 }
 
 /// Whether a text is base64 as writers give it: padded, without white space, the bits beyond the last byte zero.

@@ -44,6 +44,10 @@ fn errors_tell_kind_and_place() {
         ("[\"~:ab\",\"^1\"]", UnknownCacheCode, 8),
         ("[\"~:ab\",\"^0000\"]", UnknownCacheCode, 8),
         ("[\"~:ab\",\"^é\"]", UnknownCacheCode, 8),
+        ("[[\"^ \",\"abcd\",1],\"^0\"]", MisplacedCacheCode, 17),
+        ("[[\"^ \",\"~m1234\",1],[\"~#cmap\",[\"^0\",1]]]", MisplacedCacheCode, 30),
+        ("[\"^ \",[1],2]", WrongShape, 6),
+        ("[\"^ \",[\"~#set\",[1]],2]", WrongShape, 6),
         ("\"~#set\"", MisplacedTag, 0),
         ("[1,\"~#set\"]", MisplacedTag, 3),
         ("[\"~#set\"]", MisplacedTag, 8),
@@ -129,7 +133,7 @@ fn strict_reading_tells_what_clients_refuse() {
     for (text, kind, offset) in [
         ("[\"~i\"]", InvalidNumber, 1),
         ("[\"~i18446744073709551617\"]", InvalidNumber, 1),
-        ("[\"~i12345678.5\"]", InvalidNumber, 1),
+        ("[\"~i9007199254740993.5\"]", InvalidNumber, 1),
         ("[\"~dx\"]", InvalidNumber, 1),
         ("[\"~zfoo\"]", InvalidNumber, 1),
         ("[\"~mnow\"]", InvalidInstant, 1),
@@ -141,10 +145,8 @@ fn strict_reading_tells_what_clients_refuse() {
         ("[\"~\"]", ReservedTag, 1),
         ("[\"~#__proto__\",1]", ReservedTag, 14),
         ("[\"^ \",\"__proto__\",1]", ReservedKey, 17),
-        ("[[\"^ \",\"abcd\",1],\"^0\"]", MisplacedCacheCode, 17),
         ("[[\"~#'\",1]]", MisplacedTag, 8),
         ("[\"~#'\",[1]]", MisplacedTag, 7),
-        ("[\"^ \",[1],2]", WrongShape, 6),
         ("[\"~#u\",5]", WrongShape, 8),
         ("[\"~#error\",5]", WrongShape, 12),
         ("[\"~#datascript/Datom\",[1]]", WrongShape, 25),
@@ -164,14 +166,9 @@ fn limits_hold() {
     for (limits, depth) in [(Limits::CLIENT, 512), (Limits::STORED, 1024)] {
         assert!(read_with(&nested(depth), limits).is_ok());
         assert_eq!(read_with(&nested(depth + 1), limits).expect_err("too deep").kind, ErrorKind::TooDeep);
-        // A map may have to be written as an array under a tag.
         let maps = |depth: usize| "{\"a\":".repeat(depth) + "1" + &"}".repeat(depth);
-        assert!(read_with(&maps(depth / 2), limits).is_ok());
-        assert_eq!(read_with(&maps(depth / 2 + 1), limits).expect_err("too deep").kind, ErrorKind::TooDeep);
-    }
-    for open in ["[", "{\"a\":", "[\"~#list\",[", "[\"~#x\",", "[\"^ \",", "[\"~#'\",", "[1,"] {
-        let error = read_str(&open.repeat(1_000_000)).expect_err(open);
-        assert_eq!(error.kind, ErrorKind::TooDeep, "{open}");
+        assert!(read_with(&maps(depth), limits).is_ok());
+        assert_eq!(read_with(&maps(depth + 1), limits).expect_err("too deep").kind, ErrorKind::TooDeep);
     }
     let unlimited = Limits { max_depth: usize::MAX, ..Limits::STORED };
     assert!(read_with(&nested(Limits::DEEPEST), unlimited).is_ok());
@@ -230,9 +227,9 @@ fn hostile_texts_take_linear_time() {
 
     let long = "x".repeat(1_000_000);
     for text in [
-        format!("[[\"^ \",\"{long}\",1],{}]", list(count, &|_| "\"^0\"".to_owned())),
-        format!("[[\"^ \",\"~X{long}\",1],{}]", list(count, &|_| "\"^0\"".to_owned())),
-        format!("[[\"^ \",\"\\u0041{long}\",1],{}]", list(count, &|_| "\"^0\"".to_owned())),
+        format!("[[\"^ \",\"{long}\",1],{}]", list(count, &|_| "[\"^ \",\"^0\",1]".to_owned())),
+        format!("[[\"^ \",\"~X{long}\",1],{}]", list(count, &|_| "[\"^ \",\"^0\",1]".to_owned())),
+        format!("[[\"^ \",\"\\u0041{long}\",1],{}]", list(count, &|_| "{\"^0\":1}".to_owned())),
         format!("[\"~:\\u0041{long}\",{}]", list(count, &|_| "\"^0\"".to_owned())),
         format!("[[\"~#{long}\",1],{}]", list(count, &|_| "[\"^0\",1]".to_owned())),
     ] {
@@ -280,8 +277,8 @@ fn deep_values_need_little_stack() {
         ("[1,", "]", 1),
         ("[\"~#list\",[", "]]", 2),
         ("[\"~#set\",[", "]]", 2),
-        ("[\"^ \",\"~:a\",", "]", 2),
-        ("{\"~:a\":", "}", 2),
+        ("[\"^ \",\"~:a\",", "]", 1),
+        ("{\"~:a\":", "}", 1),
         ("[\"~#cmap\",[[],", "]]", 2),
         ("[\"~#x\",", "]", 1),
     ];
