@@ -1,6 +1,6 @@
 //! The cache of repeated strings (datascript.md 2.3): what is cached, how codes are spelled, and the reader's side.
 
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, ReadError};
 use crate::token::Token;
 use crate::value::Value;
 
@@ -89,15 +89,25 @@ impl<'a> ReadCache<'a> {
         self.next += 1;
     }
 
-    /// The token that a code repeats.
-    pub(crate) fn repeat(&mut self, code: &[u8]) -> Result<Token<'a>, ErrorKind> {
-        let slot = slot_of(code).and_then(|slot| self.slots.get(slot)).ok_or(ErrorKind::UnknownCacheCode)?;
+    /// The token that a code at `offset` repeats. Writers repeat keywords, symbols and tags anywhere, and other texts as keys
+    /// only: in place of a value, each of those would be written in full.
+    pub(crate) fn repeat(&mut self, code: &[u8], key: bool, offset: usize) -> Result<Option<Token<'a>>, ReadError> {
+        let Some(slot) = slot_of(code).and_then(|slot| self.slots.get(slot)) else {
+            return Err(ErrorKind::UnknownCacheCode.at(offset));
+        };
+        if !key && !matches!(slot.token, Token::Keyword(_) | Token::Symbol(_) | Token::TagStart(_)) {
+            return Err(ErrorKind::MisplacedCacheCode.at(offset));
+        }
+        let bytes = slot.token.cached().map_or(0, |cached| cached.text.len());
+        match self.budget.checked_sub(bytes) {
+            Some(budget) => self.budget = budget,
+            None => return Err(ErrorKind::TooLarge.at(offset)),
+        }
         let mut token = slot.token.clone();
         if let Some(cached) = token.cached_mut() {
             cached.fresh = false;
-            self.budget = self.budget.checked_sub(cached.text.len()).ok_or(ErrorKind::TooLarge)?;
         }
-        Ok(token)
+        Ok(Some(token))
     }
 
     /// Whether a code repeats a tag.

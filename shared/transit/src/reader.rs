@@ -35,8 +35,6 @@ pub struct Reader<'a> {
     stack: Vec<Frame>,
     /// Whether the outermost value has begun.
     begun: bool,
-    /// Whether the last token is that of a quote, which is not shown.
-    quoting: bool,
     limits: Limits,
     /// The bytes of the whole text.
     length: usize,
@@ -89,7 +87,6 @@ impl<'a> Reader<'a> {
             cache: ReadCache::new(text.len().saturating_mul(limits.max_repeats).saturating_add(FREE_REPEATS)),
             stack: Vec::with_capacity(8),
             begun: false,
-            quoting: false,
             limits: Limits { max_depth: limits.max_depth.min(Limits::DEEPEST), ..limits },
             length: text.len(),
             buffer: String::new(),
@@ -193,18 +190,13 @@ impl<'a> Reader<'a> {
                         return Err(self.error(ErrorKind::MisplacedTag));
                     }
                     self.scan.expect(if object { b':' } else { b',' })?;
-                    if quote && self.limits.strict {
-                        self.check_quoted()?;
+                    if quote && self.limits.strict && matches!(self.scan.peek()?, b'[' | b'{') {
+                        return Err(self.error(ErrorKind::MisplacedTag));
                     }
                     false
                 }
             };
-            let step = self.value(key);
-            if self.quoting {
-                self.quoting = false;
-                continue;
-            }
-            return step;
+            return self.value(key);
         }
     }
 
@@ -310,19 +302,23 @@ impl<'a> Reader<'a> {
         Ok(Some(Token::MapStart))
     }
 
-    /// The tag here.
+    /// The tag here, or the value that it quotes.
     fn tag(&mut self, object: bool) -> Step<'a> {
         let step = self.string(false);
         let quote = matches!(&step, Ok(Some(Token::TagStart(tag))) if tag.as_str() == "'");
         self.replace(Frame::Tag { object, quote, value_read: false });
-        self.quoting = quote;
-        step
+        if quote { self.quoted() } else { step }
     }
 
-    /// Writers quote a scalar that is the whole text, and nothing else.
-    fn check_quoted(&mut self) -> Result<(), ReadError> {
-        let collection = matches!(self.scan.peek()?, b'[' | b'{');
-        if collection || self.stack.len() > 1 { Err(self.error(ErrorKind::MisplacedTag)) } else { Ok(()) }
+    /// Writers quote a scalar that is the whole text, and nothing else. A quote of a quote is refused in any case: it is found
+    /// by recursion.
+    fn quoted(&mut self) -> Step<'a> {
+        let mut enclosing = self.stack.iter().rev().skip(1);
+        let of_quote = matches!(enclosing.next(), Some(Frame::Tag { quote: true, .. }));
+        if of_quote || (self.limits.strict && self.stack.len() > 1) {
+            return Err(self.error(ErrorKind::MisplacedTag));
+        }
+        self.next()
     }
 
     fn replace(&mut self, frame: Frame) {
@@ -358,38 +354,42 @@ impl<'a> Reader<'a> {
 
     /// The string here, with its tag or code resolved; cached if that is its due.
     fn string(&mut self, key: bool) -> Step<'a> {
-        let start = self.scan.offset();
+        let place = Place { key, strict: self.limits.strict, offset: self.scan.offset() };
         match self.scan.string(&mut self.buffer)? {
-            Raw::Plain(text) => resolve(text, Text::Borrowed, key, self.limits.strict, &mut self.cache),
-            Raw::Decoded => {
-                let text = |text: &str| Text::Shared(text.into());
-                resolve(&self.buffer, text, key, self.limits.strict, &mut self.cache)
-            }
+            Raw::Plain(text) => resolve(text, Text::Borrowed, place, &mut self.cache),
+            Raw::Decoded => resolve(&self.buffer, |text| Text::Shared(text.into()), place, &mut self.cache),
         }
-        .map_err(|kind| kind.at(start))
     }
+}
+
+/// Where a string stands, and how it is to be read.
+#[derive(Clone, Copy)]
+struct Place {
+    key: bool,
+    strict: bool,
+    offset: usize,
 }
 
 /// The token of a string.
 fn resolve<'a, 't>(
     string: &'t str,
     text: impl Fn(&'t str) -> Text<'a>,
-    key: bool,
-    strict: bool,
+    Place { key, strict, offset }: Place,
     cache: &mut ReadCache<'a>,
-) -> Result<Option<Token<'a>>, ErrorKind> {
+) -> Step<'a> {
     let bytes = string.as_bytes();
     let (mut token, cacheable) = match *bytes {
-        [b'^', ..] if is_code(bytes) => {
-            let repeated = cache.repeat(bytes)?;
-            // Writers repeat other texts as keys only: in place of a value each would be written in full.
-            if !key && !matches!(repeated, Token::Keyword(_) | Token::Symbol(_) | Token::TagStart(_)) {
-                return Err(ErrorKind::MisplacedCacheCode);
-            }
-            return Ok(Some(repeated));
+        [b'^', ..] if is_code(bytes) => return cache.repeat(bytes, key, offset),
+        [b'~', tag @ (b':' | b'$' | b'#'), ..] => (named(tag, text(string.get(2..).unwrap_or_default())), true),
+        [b'~', b'~' | b'^' | b'`', ..] => (Token::String(Cached::new(text(string.get(1..).unwrap_or_default()))), key),
+        [b'~', _, ..] => {
+            let mut characters = string.chars();
+            let (tag, rep) = (characters.nth(1).unwrap_or('~'), characters.as_str());
+            let token = scalar(tag, rep, &text);
+            check_scalar(tag, rep, &token, strict).map_err(|kind| kind.at(offset))?;
+            (token, key)
         }
-        [b'~', tag, ..] => (tagged(string, &text, strict)?, key || matches!(tag, b':' | b'$' | b'#')),
-        [b'~'] if strict => return Err(ErrorKind::ReservedTag),
+        [b'~'] if strict => return Err(ErrorKind::ReservedTag.at(offset)),
         _ if !key => return Ok(Some(Token::String(Cached::new(text(string))))),
         _ => (Token::String(Cached::new(text(string))), true),
     };
@@ -399,40 +399,26 @@ fn resolve<'a, 't>(
     Ok(Some(token))
 }
 
-/// The token of a string that begins with `~` and another character.
-fn tagged<'a, 't>(string: &'t str, text: &impl Fn(&'t str) -> Text<'a>, strict: bool) -> Result<Token<'a>, ErrorKind> {
-    let mut characters = string.chars();
-    characters.next();
-    let escaped = characters.as_str();
-    let tag = characters.next().unwrap_or('~');
-    let rep = characters.as_str();
-    Ok(match tag {
-        '~' | '^' | '`' => Token::String(Cached::new(text(escaped))),
-        ':' => Token::Keyword(Cached::new(text(rep))),
-        '$' => Token::Symbol(Cached::new(text(rep))),
-        '#' => Token::TagStart(Cached::new(text(rep))),
-        tag => return scalar(tag, rep, text, strict),
-    })
+/// The token of a text under the tag of a keyword, of a symbol, or of a long tag.
+fn named(tag: u8, text: Text<'_>) -> Token<'_> {
+    let cached = Cached::new(text);
+    match tag {
+        b':' => Token::Keyword(cached),
+        b'$' => Token::Symbol(cached),
+        _ => Token::TagStart(cached),
+    }
 }
 
-/// The token of a text under a one-character tag other than those of texts.
-pub(crate) fn scalar<'a, 't>(
-    tag: char,
-    rep: &'t str,
-    text: &impl Fn(&'t str) -> Text<'a>,
-    strict: bool,
-) -> Result<Token<'a>, ErrorKind> {
+/// Judges the token of a text under a one-character tag.
+pub(crate) fn check_scalar(tag: char, rep: &str, token: &Token<'_>, strict: bool) -> Result<(), ErrorKind> {
     if tag == 'd' && is_overflow(rep) {
         return Err(ErrorKind::InvalidNumber);
     }
-    let token = lenient_scalar(tag, rep, text);
-    if strict {
-        strict::check_scalar(tag, rep, &token)?;
-    }
-    Ok(token)
+    if strict { strict::check_scalar(tag, rep, token) } else { Ok(()) }
 }
 
-fn lenient_scalar<'a, 't>(tag: char, rep: &'t str, text: &impl Fn(&'t str) -> Text<'a>) -> Token<'a> {
+/// The token of a text under a one-character tag other than those of texts.
+pub(crate) fn scalar<'a, 't>(tag: char, rep: &'t str, text: &impl Fn(&'t str) -> Text<'a>) -> Token<'a> {
     let known = match tag {
         '_' => Some(Token::Nil),
         '?' => Some(Token::Bool(rep == "t")),

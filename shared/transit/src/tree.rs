@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::distinct::{retain_distinct, retain_distinct_keys};
 use crate::error::{ErrorKind, ReadError};
 use crate::keyword::{Keyword, Symbol};
-use crate::reader::{Reader, scalar};
+use crate::reader::{Reader, check_scalar, scalar};
 use crate::strict;
 use crate::token::{Cached, Text, Token};
 use crate::value::{Scalar, Tagged, Value};
@@ -211,8 +211,9 @@ impl<'a> Reader<'a> {
             (Some(':'), Value::String(text)) => return Ok(Value::Keyword(Keyword::from(text.clone()))),
             (Some('$'), Value::String(text)) => return Ok(Value::Symbol(Symbol::from(text.clone()))),
             (Some(character), Value::String(text)) => {
-                let token = scalar(character, text, &|_| Text::Shared(text.clone()), strict);
-                return token.map_err(|kind| self.error(kind)).and_then(|token| self.build(&token));
+                let token = scalar(character, text, &|_| Text::Shared(text.clone()));
+                check_scalar(character, text, &token, strict).map_err(|kind| self.error(kind))?;
+                return self.build(&token);
             }
             // A client reads it, perhaps as another value, and cannot write it.
             (Some(_), _) if strict => return Err(self.error(ErrorKind::WrongShape)),
