@@ -156,7 +156,7 @@ fn by_rules(db: &Db, op: Option<Op>, tx: &str) -> (Trace, bool) {
 fn check(report: &Report, trace: Trace) -> Trace {
     let (before, after, datoms) = (&report.db_before, &report.db_after, &report.tx_data);
     readable(indexes::check(after));
-    if !datoms.iter().any(|datom| is_nan(&datom.v)) {
+    if !datoms.iter().any(|datom| has_nan(&datom.v)) {
         check_changes(before, after, datoms);
     }
 
@@ -196,9 +196,15 @@ fn check(report: &Report, trace: Trace) -> Trace {
     trace
 }
 
-/// NaN is found in the place of any other number and is unequal to itself.
-fn is_nan(value: &Value) -> bool {
-    matches!(value, Value::Float(number) if number.is_nan())
+/// NaN is found in the place of any other number and is unequal to itself, within a collection as well.
+fn has_nan(value: &Value) -> bool {
+    match value {
+        Value::Float(number) => number.is_nan(),
+        Value::Vector(items) | Value::List(items) | Value::Set(items) => items.iter().any(has_nan),
+        Value::Map(entries) => entries.iter().any(|(key, value)| has_nan(key) || has_nan(value)),
+        Value::Tagged(tagged) => has_nan(&tagged.rep),
+        _ => false,
+    }
 }
 
 /// Each fact that a transaction mentions is there afterwards, or not, as the last mention says; no other comes or goes.
