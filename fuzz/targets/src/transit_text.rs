@@ -35,6 +35,29 @@ pub(crate) const DICTIONARY: &[&str] = &[
     "{\"~#set\":[",
     "\"~u66b8d8f0-0000-4000-8000-000000000001\"",
     "\"~m1\"",
+    "\"~b!\"",
+    "\"~bAAE=\"",
+    "\"~bA\"",
+    "\"~i\"",
+    "\"~i1.5\"",
+    "\"~i18446744073709551617\"",
+    "\"~zfoo\"",
+    "\"~dx\"",
+    "\"~d1e400\"",
+    "1e400",
+    "\"~sx\"",
+    "\"~t2020-01-02T03:04:05\"",
+    "\"~mx\"",
+    "[\"~#u\",5]",
+    "[\"~#b\",\"!\"]",
+    "[\"~#i\",null]",
+    "[\"~#error\",[\"^ \",\"~:message\",\"m\",\"~:data\",null]]",
+    "[\"~#js/Error\",5]",
+    "[\"~#datascript/DB\",",
+    "[\"~#datascript/Entity\",",
+    "[\"~#toString\",",
+    "[\"~#link\",",
+    "\"__proto__\"",
     "\"~i9007199254740993\"",
     "\"~d1.5\"",
     "\"~zNaN\"",
@@ -73,6 +96,7 @@ pub fn transit(data: &[u8]) -> Trace {
     let tree = transit::read_str(text);
     check_tokens(text, &tree);
     check_limits(text, &tree);
+    check_strict(text, &tree);
     match tree {
         Ok(value) => {
             check_json(text);
@@ -171,12 +195,50 @@ fn same(a: &Value, b: &Value) -> bool {
     }
 }
 
+/// Read as a client's, a text is refused or gives the same, which is then so written that it can be read as a client's
+/// again; how deep that is, is known before.
+fn check_strict(text: &str, tree: &Result<Value, ReadError>) {
+    let Ok(strict) = transit::read_with(text, Limits::CLIENT) else { return };
+    match tree {
+        Ok(lenient) => assert!(same(&strict, lenient), "{strict:?} strictly, else {lenient:?}"),
+        Err(error) => panic!("{strict:?} strictly, else {error}"),
+    }
+    let written = transit::write_string(&strict);
+    assert_eq!(strict.written_depth().max(usize::from(written.starts_with('['))), depth(&written), "{written}");
+    // What was repeated by codes counts for more where the text around it is gone.
+    let again = transit::read_with(&written, Limits { max_repeats: 1000, ..Limits::CLIENT });
+    match again {
+        Ok(again) => assert!(same(&strict, &again), "{again:?} again, was {strict:?}"),
+        Err(error) => panic!("{written}, written of a client's, is not one: {error}"),
+    }
+}
+
+/// How deep the arrays of a JSON text lie within one another.
+fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest, mut quoted, mut escaped) = (0_usize, 0, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => quoted = !quoted,
+            b'[' if !quoted => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' if !quoted => depth -= 1,
+            _ => {}
+        }
+    }
+    deepest
+}
+
 /// Tighter limits refuse, or give the same.
 fn check_limits(text: &str, tree: &Result<Value, ReadError>) {
     for limits in [
-        Limits { max_depth: 3, ..Limits::DEFAULT },
-        Limits { max_values: 5, ..Limits::DEFAULT },
-        Limits { max_bytes: 20, ..Limits::DEFAULT },
+        Limits { max_depth: 3, ..Limits::STORED },
+        Limits { max_values: 5, ..Limits::STORED },
+        Limits { max_bytes: 20, ..Limits::STORED },
+        Limits { max_repeats: 0, ..Limits::STORED },
     ] {
         match (transit::read_with(text, limits), tree) {
             (Ok(tight), Ok(wide)) => assert!(same(&tight, wide), "{tight:?} within {limits:?}, else {wide:?}"),
@@ -190,7 +252,7 @@ fn check_limits(text: &str, tree: &Result<Value, ReadError>) {
         }
     }
     if text.len() > 20 {
-        let short = Limits { max_bytes: 20, ..Limits::DEFAULT };
+        let short = Limits { max_bytes: 20, ..Limits::STORED };
         assert_eq!(transit::read_with(text, short).map_err(|error| error.kind).err(), Some(ErrorKind::TooLarge));
     }
 }
@@ -325,9 +387,9 @@ fn tagged_items(reader: &mut Reader<'_>, tag: &str) -> Result<Value, Stop> {
     })
 }
 
-/// A tag without a meaning; the long form of a scalar is read as the short one.
+/// A tag without a meaning; the long form of a scalar, whose tag is one UTF-16 unit, is read as the short one.
 fn opaque(tag: &str, rep: Value) -> Value {
-    if let (1, Value::String(text)) = (tag.chars().count(), &rep)
+    if let (1, Value::String(text)) = (tag.encode_utf16().count(), &rep)
         && !matches!(tag, "~" | "^" | "`" | "#")
     {
         let mut short = String::from("[");

@@ -12,7 +12,7 @@ use graph::sql::{Param, Sql};
 use graph::sql_rusqlite::Rusqlite;
 use graph::{Answer, Graph, Options};
 use protocol::{TxBatch, TxEntry};
-use transit::Value;
+use transit::{Limits, Value};
 use uuid::Uuid;
 
 use crate::indexes::{self, Contents};
@@ -79,6 +79,16 @@ pub(crate) const DICTIONARY: &[&str] = &[
     "\"a\"",
     "\"~m1\"",
     "\"~zNaN\"",
+    "\"~b!\"",
+    "\"~bAAE=\"",
+    "\"~i\"",
+    "\"~i9007199254740993\"",
+    "1e400",
+    "[\"~#u\",5]",
+    "[\"~#cmap\",[[1],",
+    "[\"~#point\",",
+    "[[[[[[[[[[",
+    "]]]]]]]]]]",
     "1.5",
     "delete-blocks\n",
     "delete-page\n",
@@ -127,7 +137,7 @@ fn readable<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
 /// The rules one by one over a database with Logseq's own entities; whether it came to a transaction.
 fn by_rules(db: &Db, op: Option<Op>, tx: &str) -> (Trace, bool) {
     let trace = Trace::default();
-    let Ok(value) = transit::read_str(tx) else { return (trace, false) };
+    let Ok(value) = transit::read_with(tx, Limits::CLIENT) else { return (trace, false) };
     let Some(items) = value.as_seq() else { return (trace.step(1), false) };
     let Ok(items) = sanitise::sanitise(db, op, items.to_vec()) else { return (trace.step(2), false) };
     let Ok(mut items) = prepare::prepare(db, op, items) else { return (trace.step(3), false) };
@@ -146,7 +156,7 @@ fn by_rules(db: &Db, op: Option<Op>, tx: &str) -> (Trace, bool) {
 fn check(report: &Report, trace: Trace) -> Trace {
     let (before, after, datoms) = (&report.db_before, &report.db_after, &report.tx_data);
     readable(indexes::check(after));
-    if !datoms.iter().any(|datom| is_nan(&datom.v)) {
+    if !datoms.iter().any(|datom| has_nan(&datom.v)) {
         check_changes(before, after, datoms);
     }
 
@@ -186,9 +196,15 @@ fn check(report: &Report, trace: Trace) -> Trace {
     trace
 }
 
-/// NaN is found in the place of any other number and is unequal to itself.
-fn is_nan(value: &Value) -> bool {
-    matches!(value, Value::Float(number) if number.is_nan())
+/// NaN is found in the place of any other number and is unequal to itself, within a collection as well.
+fn has_nan(value: &Value) -> bool {
+    match value {
+        Value::Float(number) => number.is_nan(),
+        Value::Vector(items) | Value::List(items) | Value::Set(items) => items.iter().any(has_nan),
+        Value::Map(entries) => entries.iter().any(|(key, value)| has_nan(key) || has_nan(value)),
+        Value::Tagged(tagged) => has_nan(&tagged.rep),
+        _ => false,
+    }
 }
 
 /// Each fact that a transaction mentions is there afterwards, or not, as the last mention says; no other comes or goes.

@@ -15,9 +15,9 @@ pub const MESSAGE_BYTES: usize = 32 << 20;
 /// is served. Beyond it the request is invalid.
 pub const BATCH_ENTRIES: usize = 10_000;
 
-/// Nesting of a Transit text: deeper values occur in no graph, and readers recurse. Beyond it the text counts as
-/// undecodable.
-pub const TRANSIT_DEPTH: usize = 256;
+/// Nesting of what a client sends, as it will be written, the row around it included: deeper values occur in no graph, and
+/// readers recurse. Beyond it the entry fails as `nested too deeply`.
+pub const TRANSIT_DEPTH: usize = 200;
 
 /// Attribute names under which one graph has facts: real graphs have some hundred, and every name read is kept in memory
 /// while the graph is open. Beyond it an entry that brings in another one is refused.

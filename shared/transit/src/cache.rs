@@ -1,5 +1,6 @@
 //! The cache of repeated strings (datascript.md 2.3): what is cached, how codes are spelled, and the reader's side.
 
+use crate::error::{ErrorKind, ReadError};
 use crate::token::Token;
 use crate::value::Value;
 
@@ -47,10 +48,12 @@ fn slot_of(code: &[u8]) -> Option<usize> {
 }
 
 /// What the reader has seen that can be repeated by a code.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ReadCache<'a> {
     slots: Vec<Slot<'a>>,
     next: usize,
+    /// Bytes of text that codes may still stand for.
+    budget: usize,
 }
 
 #[derive(Debug)]
@@ -61,6 +64,11 @@ struct Slot<'a> {
 }
 
 impl<'a> ReadCache<'a> {
+    /// A cache whose codes may stand for so many bytes.
+    pub(crate) fn new(budget: usize) -> Self {
+        Self { slots: Vec::new(), next: 0, budget }
+    }
+
     /// Remembers a token and tells it its slot.
     pub(crate) fn insert(&mut self, token: &mut Token<'a>) {
         if self.next == CACHE_SLOTS {
@@ -81,13 +89,25 @@ impl<'a> ReadCache<'a> {
         self.next += 1;
     }
 
-    /// The token that a code repeats.
-    pub(crate) fn get(&self, code: &[u8]) -> Option<Token<'a>> {
-        let mut token = self.slots.get(slot_of(code)?)?.token.clone();
+    /// The token that a code at `offset` repeats. Writers repeat keywords, symbols and tags anywhere, and other texts as keys
+    /// only: in place of a value, each of those would be written in full.
+    pub(crate) fn repeat(&mut self, code: &[u8], key: bool, offset: usize) -> Result<Option<Token<'a>>, ReadError> {
+        let Some(slot) = slot_of(code).and_then(|slot| self.slots.get(slot)) else {
+            return Err(ErrorKind::UnknownCacheCode.at(offset));
+        };
+        if !key && !matches!(slot.token, Token::Keyword(_) | Token::Symbol(_) | Token::TagStart(_)) {
+            return Err(ErrorKind::MisplacedCacheCode.at(offset));
+        }
+        let bytes = slot.token.cached().map_or(0, |cached| cached.text.len());
+        match self.budget.checked_sub(bytes) {
+            Some(budget) => self.budget = budget,
+            None => return Err(ErrorKind::TooLarge.at(offset)),
+        }
+        let mut token = slot.token.clone();
         if let Some(cached) = token.cached_mut() {
             cached.fresh = false;
         }
-        Some(token)
+        Ok(Some(token))
     }
 
     /// Whether a code repeats a tag.

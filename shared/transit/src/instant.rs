@@ -1,5 +1,8 @@
 //! Instants of the verbose form: ISO 8601 texts.
 
+/// Milliseconds of a day.
+const DAY: i64 = 86_400_000;
+
 /// Milliseconds since the epoch of a text such as `2020-01-02T03:04:05.678Z`: a date, optionally a time, optionally a
 /// fraction of a second (cut to milliseconds), and `Z` or an offset such as `+01:30`. A time without either is UTC.
 /// `None` when the text is not of that form.
@@ -12,7 +15,12 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
     let year = match year_text.strip_prefix(['+', '-']) {
         Some(digits) if digits.len() == 6 => {
             let year = number(digits)?;
-            if year_text.starts_with('-') { -year } else { year }
+            match year_text.starts_with('-') {
+                // There is one year 0.
+                true if year == 0 => return None,
+                true => -year,
+                false => year,
+            }
         }
         None if year_text.len() == 4 => number(year_text)?,
         _ => return None,
@@ -26,7 +34,7 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
         Some(time) => time_of_day(time)?,
         None => 0,
     };
-    Some(days_since_epoch(year, month, day) * 86_400_000 + of_day)
+    Some(days_since_epoch(year, month, day) * DAY + of_day)
 }
 
 /// Milliseconds since midnight UTC.
@@ -40,15 +48,18 @@ fn time_of_day(text: &str) -> Option<i64> {
     let hour = two_digits(parts.next()?, 0, 24)?;
     let minute = two_digits(parts.next()?, 0, 59)?;
     let second = parts.next().map_or(Some(0), |text| two_digits(text, 0, 59))?;
-    let midnight = hour < 24 || (minute == 0 && second == 0);
-    if parts.next().is_some() || !midnight {
+    if parts.next().is_some() {
         return None;
     }
     if fraction.is_empty() || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     let ms = fraction.bytes().chain([b'0'; 3]).take(3).fold(0, |ms, digit| ms * 10 + i64::from(digit - b'0'));
-    Some(((hour * 60 + minute) * 60 + second) * 1000 + ms - offset_minutes(offset)? * 60_000)
+    let of_day = ((hour * 60 + minute) * 60 + second) * 1000 + ms;
+    if of_day > DAY {
+        return None;
+    }
+    Some(of_day - offset_minutes(offset)? * 60_000)
 }
 
 fn offset_minutes(text: &str) -> Option<i64> {
@@ -124,6 +135,8 @@ mod tests {
             "2020-01-02T",
             "2020-01-02T25:00:00Z",
             "2020-01-02T24:00:01Z",
+            "2020-01-02T24:00:00.001Z",
+            "-000000-01-01",
             "2020-01-02T03:04:05.Z",
             "2020-01-02T03:04:05+1:00",
             "2020-01-02T03:04:05Zx",

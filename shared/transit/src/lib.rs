@@ -22,7 +22,8 @@
 //!   one, for what is read or written often: neither allocates per value.
 //!
 //! Reading is total. Any text gives a value or a [`ReadError`] with its kind and place; [`Limits`] bound the depth, the
-//! size and the number of values; time and memory grow with the length of the text, even of one made to prevent that.
+//! size and the number of values; time and memory grow with the length of the text, even of one made to prevent that. What
+//! a client sends is read more strictly than what we have stored: see [`Limits::strict`].
 
 mod cache;
 mod distinct;
@@ -35,6 +36,7 @@ mod limits;
 pub mod number;
 mod reader;
 mod scan;
+mod strict;
 mod token;
 mod tree;
 mod value;
@@ -50,18 +52,18 @@ pub use token::{Cached, Text, Token};
 pub use value::{MAX_SAFE_INTEGER, Scalar, Tagged, Value};
 pub use writer::{CacheSlot, CacheSnapshot, Writer};
 
-/// Reads one value, within the server's limits.
+/// Reads one value of our own, leniently: [`Limits::STORED`].
 pub fn read_str(text: &str) -> Result<Value, ReadError> {
-    read_with(text, Limits::DEFAULT)
+    read_with(text, Limits::STORED)
 }
 
-/// Reads one value from bytes, which have to be UTF-8.
+/// [`read_str`] from bytes, which have to be UTF-8.
 pub fn read_slice(bytes: &[u8]) -> Result<Value, ReadError> {
     let text = str::from_utf8(bytes).map_err(|error| ErrorKind::InvalidUtf8.at(error.valid_up_to()))?;
     read_str(text)
 }
 
-/// Reads one value within limits of one's own.
+/// Reads one value: within [`Limits::CLIENT`] if others have sent it.
 pub fn read_with(text: &str, limits: Limits) -> Result<Value, ReadError> {
     let mut reader = Reader::with_limits(text, limits);
     let value = reader.read_value()?;

@@ -6,8 +6,9 @@ use crate::cache::{ReadCache, is_code, long_enough};
 use crate::error::{ErrorKind, ReadError};
 use crate::instant;
 use crate::limits::Limits;
-use crate::number::{Integer, parse_float, parse_integer};
+use crate::number::{Integer, is_overflow, parse_float, parse_integer};
 use crate::scan::{Number, Raw, Scanner};
+use crate::strict;
 use crate::token::{Cached, Text, Token};
 use crate::value::Value;
 
@@ -47,6 +48,9 @@ pub struct Reader<'a> {
     pub(crate) built: usize,
 }
 
+/// Bytes that codes may stand for in the shortest of texts.
+const FREE_REPEATS: usize = 64 * 1024;
+
 /// What a step of the reader gives; `None` at the end.
 type Step<'a> = Result<Option<Token<'a>>, ReadError>;
 
@@ -71,16 +75,16 @@ enum Marker {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads within the server's limits.
+    /// Reads a text of our own, leniently: [`Limits::STORED`].
     pub fn new(text: &'a str) -> Self {
-        Self::with_limits(text, Limits::DEFAULT)
+        Self::with_limits(text, Limits::STORED)
     }
 
     /// Reads within limits of one's own. A text that is too long is reported by the first call of [`Reader::next`].
     pub fn with_limits(text: &'a str, limits: Limits) -> Self {
         Self {
             scan: Scanner::new(text),
-            cache: ReadCache::default(),
+            cache: ReadCache::new(text.len().saturating_mul(limits.max_repeats).saturating_add(FREE_REPEATS)),
             stack: Vec::with_capacity(8),
             begun: false,
             limits: Limits { max_depth: limits.max_depth.min(Limits::DEEPEST), ..limits },
@@ -186,6 +190,9 @@ impl<'a> Reader<'a> {
                         return Err(self.error(ErrorKind::MisplacedTag));
                     }
                     self.scan.expect(if object { b':' } else { b',' })?;
+                    if quote && self.limits.strict && matches!(self.scan.peek()?, b'[' | b'{') {
+                        return Err(self.error(ErrorKind::MisplacedTag));
+                    }
                     false
                 }
             };
@@ -248,8 +255,13 @@ impl<'a> Reader<'a> {
             }
             b'-' | b'0'..=b'9' => match self.scan.number()? {
                 Number::Integer(number) => Ok(Some(Token::Int(number))),
-                Number::Text(text) => Ok(Some(number(parse_float(text).unwrap_or(f64::NAN)))),
+                Number::Text(text) => match parse_float(text) {
+                    Some(float) => Ok(Some(number(float))),
+                    None => Err(self.error(ErrorKind::InvalidNumber)),
+                },
             },
+            // Writers have another form for maps with such keys, and readers differ on what within them is cached.
+            b'[' | b'{' if key => Err(self.error(ErrorKind::WrongShape)),
             b'[' => self.array(),
             b'{' => self.object(),
             b'n' => self.word("null", Token::Nil),
@@ -295,7 +307,18 @@ impl<'a> Reader<'a> {
         let step = self.string(false);
         let quote = matches!(&step, Ok(Some(Token::TagStart(tag))) if tag.as_str() == "'");
         self.replace(Frame::Tag { object, quote, value_read: false });
-        if quote { self.next() } else { step }
+        if quote { self.quoted() } else { step }
+    }
+
+    /// Writers quote a scalar that is the whole text, and nothing else. A quote of a quote is refused in any case: it is found
+    /// by recursion.
+    fn quoted(&mut self) -> Step<'a> {
+        let mut enclosing = self.stack.iter().rev().skip(1);
+        let of_quote = matches!(enclosing.next(), Some(Frame::Tag { quote: true, .. }));
+        if of_quote || (self.limits.strict && self.stack.len() > 1) {
+            return Err(self.error(ErrorKind::MisplacedTag));
+        }
+        self.next()
     }
 
     fn replace(&mut self, frame: Frame) {
@@ -331,31 +354,42 @@ impl<'a> Reader<'a> {
 
     /// The string here, with its tag or code resolved; cached if that is its due.
     fn string(&mut self, key: bool) -> Step<'a> {
-        let start = self.scan.offset();
+        let place = Place { key, strict: self.limits.strict, offset: self.scan.offset() };
         match self.scan.string(&mut self.buffer)? {
-            Raw::Plain(text) => resolve(text, Text::Borrowed, key, start, &mut self.cache),
-            Raw::Decoded => resolve(&self.buffer, |text| Text::Shared(text.into()), key, start, &mut self.cache),
+            Raw::Plain(text) => resolve(text, Text::Borrowed, place, &mut self.cache),
+            Raw::Decoded => resolve(&self.buffer, |text| Text::Shared(text.into()), place, &mut self.cache),
         }
     }
 }
 
-/// The token of a string that began at `offset`.
+/// Where a string stands, and how it is to be read.
+#[derive(Clone, Copy)]
+struct Place {
+    key: bool,
+    strict: bool,
+    offset: usize,
+}
+
+/// The token of a string.
 fn resolve<'a, 't>(
     string: &'t str,
     text: impl Fn(&'t str) -> Text<'a>,
-    key: bool,
-    offset: usize,
+    Place { key, strict, offset }: Place,
     cache: &mut ReadCache<'a>,
 ) -> Step<'a> {
     let bytes = string.as_bytes();
     let (mut token, cacheable) = match *bytes {
-        [b'^', ..] if is_code(bytes) => {
-            return match cache.get(bytes) {
-                None => Err(ErrorKind::UnknownCacheCode.at(offset)),
-                repeated => Ok(repeated),
-            };
+        [b'^', ..] if is_code(bytes) => return cache.repeat(bytes, key, offset),
+        [b'~', tag @ (b':' | b'$' | b'#'), ..] => (named(tag, text(string.get(2..).unwrap_or_default())), true),
+        [b'~', b'~' | b'^' | b'`', ..] => (Token::String(Cached::new(text(string.get(1..).unwrap_or_default()))), key),
+        [b'~', _, ..] => {
+            let mut characters = string.chars();
+            let (tag, rep) = (characters.nth(1).unwrap_or('~'), characters.as_str());
+            let token = scalar(tag, rep, &text);
+            check_scalar(tag, rep, &token, strict).map_err(|kind| kind.at(offset))?;
+            (token, key)
         }
-        [b'~', tag, ..] => (tagged(string, &text), key || matches!(tag, b':' | b'$' | b'#')),
+        [b'~'] if strict => return Err(ErrorKind::ReservedTag.at(offset)),
         _ if !key => return Ok(Some(Token::String(Cached::new(text(string))))),
         _ => (Token::String(Cached::new(text(string))), true),
     };
@@ -365,20 +399,22 @@ fn resolve<'a, 't>(
     Ok(Some(token))
 }
 
-/// The token of a string that begins with `~` and another character.
-fn tagged<'a, 't>(string: &'t str, text: &impl Fn(&'t str) -> Text<'a>) -> Token<'a> {
-    let mut characters = string.chars();
-    characters.next();
-    let escaped = characters.as_str();
-    let tag = characters.next().unwrap_or('~');
-    let rep = characters.as_str();
+/// The token of a text under the tag of a keyword, of a symbol, or of a long tag.
+fn named(tag: u8, text: Text<'_>) -> Token<'_> {
+    let cached = Cached::new(text);
     match tag {
-        '~' | '^' | '`' => Token::String(Cached::new(text(escaped))),
-        ':' => Token::Keyword(Cached::new(text(rep))),
-        '$' => Token::Symbol(Cached::new(text(rep))),
-        '#' => Token::TagStart(Cached::new(text(rep))),
-        tag => scalar(tag, rep, text),
+        b':' => Token::Keyword(cached),
+        b'$' => Token::Symbol(cached),
+        _ => Token::TagStart(cached),
     }
+}
+
+/// Judges the token of a text under a one-character tag.
+pub(crate) fn check_scalar(tag: char, rep: &str, token: &Token<'_>, strict: bool) -> Result<(), ErrorKind> {
+    if tag == 'd' && is_overflow(rep) {
+        return Err(ErrorKind::InvalidNumber);
+    }
+    if strict { strict::check_scalar(tag, rep, token) } else { Ok(()) }
 }
 
 /// The token of a text under a one-character tag other than those of texts.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::distinct::{retain_distinct, retain_distinct_keys};
 use crate::error::{ErrorKind, ReadError};
 use crate::keyword::{Keyword, Symbol};
-use crate::reader::{Reader, scalar};
+use crate::reader::{Reader, check_scalar, scalar};
+use crate::strict;
 use crate::token::{Cached, Text, Token};
 use crate::value::{Scalar, Tagged, Value};
 
@@ -97,6 +98,9 @@ impl<'a> Reader<'a> {
                 break;
             }
             let key = self.build(token)?;
+            if self.limits().strict && strict::is_harmful_key(&key) {
+                return Err(self.error(ErrorKind::ReservedKey));
+            }
             let step = self.next();
             let token = self.token(&step)?;
             if token == end {
@@ -137,6 +141,7 @@ impl<'a> Reader<'a> {
                 self.map(&Token::ArrayEnd)?
             }
             "with-meta" => self.with_meta()?,
+            _ if self.limits().strict => self.strictly_tagged(tag, token)?,
             "datascript/Entity" => self.read_value()?,
             _ => self.opaque(tag, token)?,
         };
@@ -144,7 +149,26 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    /// The value of a pair of it and its metadata, which are skipped.
+    /// A value under a tag that has a handler in clients, in the shape that their writers give it; or under an unknown tag.
+    fn strictly_tagged(&mut self, tag: &str, token: &Token<'a>) -> Result<Value, ReadError> {
+        if strict::is_reserved(tag) {
+            return Err(self.error(ErrorKind::ReservedTag));
+        }
+        let Some(is_right) = strict::shape_of(tag) else { return self.opaque(tag, token) };
+        let step = self.next();
+        let first = self.token(&step)?;
+        // Under a handler's tag clients take a tagged array for a plain one.
+        if matches!(first, Token::TagStart(_)) {
+            return Err(self.error(ErrorKind::WrongShape));
+        }
+        let rep = self.build(first)?;
+        if !is_right(&rep) {
+            return Err(self.error(ErrorKind::WrongShape));
+        }
+        Ok(if tag == "datascript/Entity" { rep } else { self.tag_value(tag, token, rep) })
+    }
+
+    /// The value of a pair of it and its metadata, which are dropped.
     fn with_meta(&mut self) -> Result<Value, ReadError> {
         self.payload()?;
         let step = self.next();
@@ -153,31 +177,64 @@ impl<'a> Reader<'a> {
             return Err(self.error(ErrorKind::WrongShape));
         }
         let value = self.build(token)?;
-        if !self.skip_value()? {
+        if self.limits().strict && !strict::carries_metadata(&value) {
+            return Err(self.error(ErrorKind::WrongShape));
+        }
+        if !self.metadata()? {
             return Err(self.error(ErrorKind::WrongShape));
         }
         self.expect(&Token::ArrayEnd, ErrorKind::WrongShape)?;
         Ok(value)
     }
 
+    /// Drops metadata, which clients read all the same; `false` where there are none.
+    fn metadata(&mut self) -> Result<bool, ReadError> {
+        if !self.limits().strict {
+            return self.skip_value();
+        }
+        let step = self.next();
+        let token = self.token(&step)?;
+        if *token == Token::ArrayEnd {
+            return Ok(false);
+        }
+        self.build(token)?;
+        Ok(true)
+    }
+
     /// A tag without a meaning here. One of a single character with a text is the long form of a scalar.
     fn opaque(&mut self, tag: &str, token: &Token<'a>) -> Result<Value, ReadError> {
         let rep = self.read_value()?;
-        let mut characters = tag.chars();
-        if let (Some(character), None, Value::String(text)) = (characters.next(), characters.next(), &rep) {
-            match character {
-                '~' | '^' | '`' | '#' => {}
-                ':' => return Ok(Value::Keyword(Keyword::from(text.clone()))),
-                '$' => return Ok(Value::Symbol(Symbol::from(text.clone()))),
-                _ => return self.build(&scalar(character, text, &|_| Text::Shared(text.clone()))),
+        let strict = self.limits().strict;
+        match (one_unit(tag), &rep) {
+            (Some('~' | '^' | '`' | '#'), _) if strict => return Err(self.error(ErrorKind::ReservedTag)),
+            (None | Some('~' | '^' | '`' | '#'), _) => {}
+            (Some(':'), Value::String(text)) => return Ok(Value::Keyword(Keyword::from(text.clone()))),
+            (Some('$'), Value::String(text)) => return Ok(Value::Symbol(Symbol::from(text.clone()))),
+            (Some(character), Value::String(text)) => {
+                let token = scalar(character, text, &|_| Text::Shared(text.clone()));
+                check_scalar(character, text, &token, strict).map_err(|kind| self.error(kind))?;
+                return self.build(&token);
             }
+            // A client reads it, perhaps as another value, and cannot write it.
+            (Some(_), _) if strict => return Err(self.error(ErrorKind::WrongShape)),
+            (Some(_), _) => {}
         }
+        Ok(self.tag_value(tag, token, rep))
+    }
+
+    fn tag_value(&mut self, tag: &str, token: &Token<'a>, rep: Value) -> Value {
         let tag = match self.text(token) {
             Value::String(tag) => tag,
             _ => Arc::from(tag),
         };
-        Ok(Value::Tagged(Arc::new(Tagged { tag, rep })))
+        Value::Tagged(Arc::new(Tagged { tag, rep }))
     }
+}
+
+/// The character of a tag of one UTF-16 unit, which is what JavaScript takes for one character.
+fn one_unit(tag: &str) -> Option<char> {
+    let mut characters = tag.chars();
+    characters.next().filter(|character| character.len_utf16() == 1 && characters.next().is_none())
 }
 
 /// The value of a token with a text; that of a tag is the tag.

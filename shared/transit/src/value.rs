@@ -215,6 +215,24 @@ impl Value {
         !matches!(self, Self::Nil | Self::Bool(false))
     }
 
+    /// How many arrays of the written text lie within one another where this value stands: 0 for a scalar. A map with a
+    /// collection among its keys is written as an array under a tag, which is two.
+    pub fn written_depth(&self) -> usize {
+        let deepest = |items: &[Self]| items.iter().map(Self::written_depth).max().unwrap_or_default();
+        match self {
+            Self::Vector(items) => 1 + deepest(items),
+            Self::List(items) | Self::Set(items) => 2 + deepest(items),
+            Self::Tagged(tagged) => 1 + tagged.rep.written_depth(),
+            Self::Map(entries) => {
+                let keys = entries.iter().map(|(key, _)| key.written_depth()).max().unwrap_or_default();
+                let values = entries.iter().map(|(_, value)| value.written_depth()).max().unwrap_or_default();
+                let plain = entries.iter().all(|(key, _)| key.is_stringable());
+                keys.max(values) + if plain { 1 } else { 2 }
+            }
+            _ => 0,
+        }
+    }
+
     /// Whether the value can be the key of a plain map (datascript.md 2.1): every scalar can, no collection.
     pub fn is_stringable(&self) -> bool {
         !matches!(self, Self::Vector(_) | Self::List(_) | Self::Set(_) | Self::Map(_) | Self::Tagged(_))

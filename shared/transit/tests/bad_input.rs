@@ -33,6 +33,10 @@ fn errors_tell_kind_and_place() {
         ("[1.]", InvalidNumber, 3),
         ("[-]", InvalidNumber, 2),
         ("[1e+]", InvalidNumber, 4),
+        ("[1e400]", InvalidNumber, 6),
+        ("[-1e400]", InvalidNumber, 7),
+        ("[\"~d1e400\"]", InvalidNumber, 1),
+        ("[\"^ \",\"~d-1e400\",1]", InvalidNumber, 6),
         ("+1", UnexpectedCharacter, 0),
         ("NaN", UnexpectedCharacter, 0),
         ("[\"^0\"]", UnknownCacheCode, 1),
@@ -40,6 +44,10 @@ fn errors_tell_kind_and_place() {
         ("[\"~:ab\",\"^1\"]", UnknownCacheCode, 8),
         ("[\"~:ab\",\"^0000\"]", UnknownCacheCode, 8),
         ("[\"~:ab\",\"^é\"]", UnknownCacheCode, 8),
+        ("[[\"^ \",\"abcd\",1],\"^0\"]", MisplacedCacheCode, 17),
+        ("[[\"^ \",\"~m1234\",1],[\"~#cmap\",[\"^0\",1]]]", MisplacedCacheCode, 30),
+        ("[\"^ \",[1],2]", WrongShape, 6),
+        ("[\"^ \",[\"~#set\",[1]],2]", WrongShape, 6),
         ("\"~#set\"", MisplacedTag, 0),
         ("[1,\"~#set\"]", MisplacedTag, 3),
         ("[\"~#set\"]", MisplacedTag, 8),
@@ -86,7 +94,6 @@ fn tolerated_forms_read_like_the_ordinary_ones() {
         ("[\"~i9007199254740992\"]", "[\"~i0009007199254740992\"]"),
         ("[\"~?t\",\"~?f\",\"~?x\",\"~_\",\"~_x\"]", "[true,false,false,null,null]"),
         ("[\"~cA\",\"~'x\"]", "[\"A\",\"x\"]"),
-        ("[1e999,-1e999]", "[\"~zINF\",\"~z-INF\"]"),
         ("[\"a\\ud800b\"]", "[\"a\u{fffd}b\"]"),
         ("[\"~#with-meta\",[[1],null]]", "[1]"),
         ("[\"~#datascript/Entity\",{\"~:db/id\":1}]", "{\"~:db/id\":1}"),
@@ -121,25 +128,88 @@ fn an_ordinary_array_of_two_does_not_disturb_the_cache() {
 }
 
 #[test]
+fn strict_reading_tells_what_clients_refuse() {
+    use ErrorKind::*;
+    for (text, kind, offset) in [
+        ("[\"~i\"]", InvalidNumber, 1),
+        ("[\"~i18446744073709551617\"]", InvalidNumber, 1),
+        ("[\"~i9007199254740993.5\"]", InvalidNumber, 1),
+        ("[\"~dx\"]", InvalidNumber, 1),
+        ("[\"~zfoo\"]", InvalidNumber, 1),
+        ("[\"~mnow\"]", InvalidInstant, 1),
+        ("[\"~m8640000000000001\"]", InvalidInstant, 1),
+        ("[\"~t2020-01-02T03:04:05\"]", InvalidInstant, 1),
+        ("[\"~b!\"]", InvalidBinary, 1),
+        ("[\"^ \",\"~b!\",1]", InvalidBinary, 6),
+        ("[\"~sx\"]", ReservedTag, 1),
+        ("[\"~\"]", ReservedTag, 1),
+        ("[\"~#__proto__\",1]", ReservedTag, 14),
+        ("[\"^ \",\"__proto__\",1]", ReservedKey, 17),
+        ("[[\"~#'\",1]]", MisplacedTag, 7),
+        ("[\"~#'\",[1]]", MisplacedTag, 7),
+        ("[\"~#u\",5]", WrongShape, 8),
+        ("[\"~#error\",5]", WrongShape, 12),
+        ("[\"~#datascript/Datom\",[1]]", WrongShape, 25),
+    ] {
+        assert!(read_str(text).is_ok(), "{text}");
+        let error = read_with(text, Limits::CLIENT).expect_err(text);
+        assert_eq!((error.kind, error.offset), (kind, offset), "{text}");
+    }
+    for text in ["[\"~#'\",\"~i1.5\"]", "[\"~i1e+21\"]", "[\"~#with-meta\",[[1],null]]", "[\"~#link\",{\"a\":1}]"] {
+        assert!(read_with(text, Limits::CLIENT).is_ok(), "{text}");
+    }
+}
+
+#[test]
 fn limits_hold() {
     let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
-    assert!(read_str(&nested(256)).is_ok());
-    assert_eq!(read_str(&nested(257)).expect_err("too deep").kind, ErrorKind::TooDeep);
-    for open in ["[", "{\"a\":", "[\"~#list\",[", "[\"~#x\",", "[\"^ \",", "[\"~#'\",", "[1,"] {
-        let error = read_str(&open.repeat(1_000_000)).expect_err(open);
-        assert_eq!(error.kind, ErrorKind::TooDeep, "{open}");
+    for (limits, depth) in [(Limits::CLIENT, 512), (Limits::STORED, 1024)] {
+        assert!(read_with(&nested(depth), limits).is_ok());
+        assert_eq!(read_with(&nested(depth + 1), limits).expect_err("too deep").kind, ErrorKind::TooDeep);
+        let maps = |depth: usize| "{\"a\":".repeat(depth) + "1" + &"}".repeat(depth);
+        assert!(read_with(&maps(depth), limits).is_ok());
+        assert_eq!(read_with(&maps(depth + 1), limits).expect_err("too deep").kind, ErrorKind::TooDeep);
     }
-    let unlimited = Limits { max_depth: usize::MAX, ..Limits::DEFAULT };
+    let unlimited = Limits { max_depth: usize::MAX, ..Limits::STORED };
     assert!(read_with(&nested(Limits::DEEPEST), unlimited).is_ok());
     assert_eq!(read_with(&nested(Limits::DEEPEST + 1), unlimited).expect_err("too deep").kind, ErrorKind::TooDeep);
 
-    let short = Limits { max_bytes: 4, ..Limits::DEFAULT };
+    let short = Limits { max_bytes: 4, ..Limits::STORED };
     assert!(read_with("[12]", short).is_ok());
     assert_eq!(read_with("[123]", short).expect_err("too long").kind, ErrorKind::TooLarge);
 
-    let few = Limits { max_values: 3, ..Limits::DEFAULT };
+    let few = Limits { max_values: 3, ..Limits::STORED };
     assert!(read_with("[1,2]", few).is_ok());
     assert_eq!(read_with("[1,2,3]", few).expect_err("too many").kind, ErrorKind::TooManyValues);
+
+    let zeros = format!("[{}0]", "0,".repeat(1_000_000));
+    assert_eq!(read_with(&zeros, Limits::CLIENT).expect_err("too many").kind, ErrorKind::TooManyValues);
+    assert_eq!(read_str(&zeros).expect("a row").as_vector().map(<[Value]>::len), Some(1_000_001));
+}
+
+/// A keyword of 100 kB, or a key or a tag, stands for so many bytes with each code that repeats it.
+#[test]
+fn codes_stand_for_a_bounded_number_of_bytes() {
+    let long = "x".repeat(100_000);
+    let codes = |count: usize, code: &str| vec![code; count].join(",");
+    for (first, code) in [
+        (format!("\"~:{long}\""), "\"^0\""),
+        (format!("\"~${long}\""), "\"^0\""),
+        (format!("{{\"{long}\":1}}"), "{\"^0\":1}"),
+        (format!("{{\"~X{long}\":1}}"), "{\"^0\":1}"),
+        (format!("[\"~#{long}\",1]"), "[\"^0\",1]"),
+    ] {
+        let text = |count: usize| format!("[{first},{}]", codes(count, code));
+        assert!(read_with(&text(16), Limits::CLIENT).is_ok(), "{code}");
+        let refused = read_with(&text(10_000), Limits::CLIENT).expect_err(code);
+        assert_eq!(refused.kind, ErrorKind::TooLarge, "{code}");
+        // Ours are not refused, and are written as codes again.
+        let stored = read_str(&text(10_000)).expect(code);
+        assert!(write_string(&stored).len() < long.len() + 10_000 * 20, "{code}");
+    }
+    // An ordinary text is far from the bound: short keywords over and over.
+    let usual = format!("[\"~:logseq.property.class/properties\",{}]", codes(10_000, "[1,\"^0\"]"));
+    assert!(read_with(&usual, Limits::CLIENT).is_ok());
 }
 
 /// Texts whose time or memory would grow with the square of their length if equal keys were looked for pairwise, or if
@@ -157,9 +227,9 @@ fn hostile_texts_take_linear_time() {
 
     let long = "x".repeat(1_000_000);
     for text in [
-        format!("[[\"^ \",\"{long}\",1],{}]", list(count, &|_| "\"^0\"".to_owned())),
-        format!("[[\"^ \",\"~X{long}\",1],{}]", list(count, &|_| "\"^0\"".to_owned())),
-        format!("[[\"^ \",\"\\u0041{long}\",1],{}]", list(count, &|_| "\"^0\"".to_owned())),
+        format!("[[\"^ \",\"{long}\",1],{}]", list(count, &|_| "[\"^ \",\"^0\",1]".to_owned())),
+        format!("[[\"^ \",\"~X{long}\",1],{}]", list(count, &|_| "[\"^ \",\"^0\",1]".to_owned())),
+        format!("[[\"^ \",\"\\u0041{long}\",1],{}]", list(count, &|_| "{\"^0\":1}".to_owned())),
         format!("[\"~:\\u0041{long}\",{}]", list(count, &|_| "\"^0\"".to_owned())),
         format!("[[\"~#{long}\",1],{}]", list(count, &|_| "[\"^0\",1]".to_owned())),
     ] {
@@ -196,4 +266,37 @@ fn the_pull_reader_stops_where_the_text_does() {
     let mut reader = Reader::new("[1,2]");
     assert_eq!(reader.next(), Ok(Some(Token::ArrayStart)));
     assert_eq!(reader.finish().expect_err("unfinished").kind, ErrorKind::UnexpectedEnd);
+}
+
+/// A value as deep as rows may be, of every kind of collection, on three quarters of a WebAssembly module's stack.
+#[test]
+fn deep_values_need_little_stack() {
+    let deepest = Limits::DEEPEST;
+    let forms: [(&str, &str, usize); 8] = [
+        ("[", "]", 1),
+        ("[1,", "]", 1),
+        ("[\"~#list\",[", "]]", 2),
+        ("[\"~#set\",[", "]]", 2),
+        ("[\"^ \",\"~:a\",", "]", 1),
+        ("{\"~:a\":", "}", 1),
+        ("[\"~#cmap\",[[],", "]]", 2),
+        ("[\"~#x\",", "]", 1),
+    ];
+    for (open, close, depth) in forms {
+        let count = deepest / depth - 1;
+        let text = format!("{}[]{}", open.repeat(count), close.repeat(count));
+        let work = move || {
+            let value = read_str(&text).unwrap_or_else(|error| panic!("{open}: {error}"));
+            let other = read_str(&text).unwrap_or_else(|error| panic!("{open}: {error}"));
+            assert!(value == other, "{open}");
+            assert!(value.written_depth() <= deepest, "{open}");
+            let written = write_string(&value);
+            assert!(read_str(&written).is_ok(), "{open}");
+            drop((value, other));
+        };
+        let thread = std::thread::Builder::new().stack_size(768 * 1024).spawn(work).expect("a thread");
+        thread.join().unwrap_or_else(|_| panic!("{open}"));
+    }
+    let quotes = format!("{}1{}", "[\"~#'\",".repeat(deepest), "]".repeat(deepest));
+    assert_eq!(read_str(&quotes).expect_err("quotes of quotes").kind, ErrorKind::MisplacedTag);
 }

@@ -79,6 +79,9 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<()> {
 
     build::build(&setup::prepare()?, build::Profile::Release)?;
 
+    step("Verdicts of clients' own Transit reader");
+    process::run(Command::new("node").current_dir(&root).args(["tests/clients/verdicts.mjs", "--check"]))?;
+
     step("Black-box suite against the worker under workerd");
     process::run(cargo().args(["test", "--quiet", "-p", "conformance"]))?;
 

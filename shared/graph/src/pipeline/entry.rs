@@ -4,6 +4,7 @@ use datascript::{Datom, Db, Report};
 use protocol::{TxEntry, limits};
 use transit::Value;
 
+use super::decode::decode;
 use super::failure::Failure;
 use super::names;
 use crate::graph::Open;
@@ -239,18 +240,4 @@ fn transact(facts: &mut Facts, db: &Db, op: Option<Op>, items: Vec<Value>) -> Re
 
 fn is_missing_entity(error: &datascript::Error) -> bool {
     matches!(error, datascript::Error::Transact(refusal) if refusal.kind == datascript::ErrorKind::EntityIdMissing)
-}
-
-/// The items of an entry: anything in Transit that is a sequence.
-fn decode(tx: &str) -> Result<Vec<Value>, Failure> {
-    let value = transit::read_str(tx).map_err(|error| Failure::new(format!("undecodable transaction: {error}")))?;
-    match value {
-        Value::Nil => Ok(Vec::new()),
-        Value::Vector(items) | Value::List(items) | Value::Set(items) => Ok(items.to_vec()),
-        // As a sequence a map is one of pairs; empty, it is an empty transaction.
-        Value::Map(entries) => {
-            Ok(entries.iter().map(|(key, value)| Value::vector([key.clone(), value.clone()])).collect())
-        }
-        _ => Err(Failure::new("transaction data is not a sequence")),
-    }
 }

@@ -27,6 +27,11 @@ impl Failure {
         Self::new("too many attribute names")
     }
 
+    /// A value of the entry would be written deeper than readers go.
+    pub(super) fn too_deep() -> Self {
+        Self::new("nested too deeply")
+    }
+
     /// Sorts what a rule or the transactor says: refusals are the entry's fault, anything else is the graph's.
     pub(super) fn from_rule(error: rules::Error) -> Result<Self, datascript::Error> {
         match error {

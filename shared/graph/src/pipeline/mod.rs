@@ -5,6 +5,7 @@
 
 mod answer;
 mod commit;
+mod decode;
 mod entry;
 mod failure;
 mod gate;

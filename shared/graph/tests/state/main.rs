@@ -15,6 +15,7 @@ mod exports;
 mod frames;
 mod limits;
 mod names;
+mod nesting;
 mod repairs;
 mod sessions;
 mod support;
