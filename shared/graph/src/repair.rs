@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use datascript::verify::{Damage, Repaired, Verify, rebuild};
 use datascript::{Attrs, StorageError, Writes};
+use transit::Limits;
 
 use crate::error::{Error, Result};
 use crate::graph::Graph;
@@ -96,7 +97,8 @@ impl<S: Sql + 'static> Graph<S> {
         let greatest = kvs::greatest_addr(&*self.sql).map_err(|error| StorageError(error.to_string()))?;
         let Some(greatest) = greatest else { return Ok(Damage::default()) };
         let schema = rules::static_schema(Attrs::new(rules::attrs::PRESET));
-        let mut verify = Verify::new(Rc::new(rows), schema, u64::try_from(greatest).unwrap_or(u64::MAX))?;
+        let mut verify =
+            Verify::new(Rc::new(rows), schema, u64::try_from(greatest).unwrap_or(u64::MAX), Limits::STORED)?;
         while verify.step(PIECE_LEAVES)? {}
         Ok(verify.damage())
     }

@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use transit::Limits;
+
 use super::{Conn, Pending};
 use crate::datom::{Datom, TX_MAX};
 use crate::db::Db;
@@ -22,11 +24,11 @@ impl Conn {
         let Some(row) = nodes.row(ROOT_ADDR)? else {
             return Ok(Self::empty(nodes, fallback_schema, floor));
         };
-        let root = Root::decode(&row, nodes.attrs())?;
+        let root = Root::decode(&row, nodes.attrs(), Limits::STORED)?;
         let trees = [root.eavt, root.aevt, root.avet];
         let mut db = Db::from_trees(Rc::clone(&nodes), root.schema, trees, root.max_eid, root.max_tx);
         let tail = match nodes.row(TAIL_ADDR)? {
-            Some(row) => decode_tail(&row, nodes.attrs())?,
+            Some(row) => decode_tail(&row, nodes.attrs(), Limits::STORED)?,
             None => Vec::new(),
         };
         replay_tail(&mut db, &tail)?;

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use arrayvec::ArrayVec;
-use transit::{Cached, ReadError, Reader, Token};
+use transit::{Cached, Limits, ReadError, Reader, Token};
 
 use super::corrupt;
 use crate::attrs::{Attr, Attrs};
@@ -14,15 +14,15 @@ use crate::tree::node::{Inner, Keys, Leaf, Slot, WIDTH};
 
 /// A leaf from its row.
 pub(crate) fn decode_leaf(row: &Row, attrs: &Attrs) -> Result<Leaf> {
-    Ok(decode_datoms(row, attrs)?.into_iter().collect())
+    Ok(decode_datoms(row, attrs, Limits::STORED)?.into_iter().collect())
 }
 
 /// The datoms of a leaf's row, for whoever does not keep them.
-pub(crate) fn decode_datoms(row: &Row, attrs: &Attrs) -> Result<Keys> {
+pub(crate) fn decode_datoms(row: &Row, attrs: &Attrs, limits: Limits) -> Result<Keys> {
     if row.addresses.is_some() {
         return Err(corrupt(row.addr, "an inner node among leaves"));
     }
-    decode_keys(row, attrs)
+    decode_keys(row, attrs, limits)
 }
 
 /// An inner node from its row: as many children as keys, at least one, all distinct.
@@ -31,7 +31,7 @@ pub(crate) fn decode_inner(row: &Row, attrs: &Attrs) -> Result<Inner> {
         return Err(corrupt(row.addr, "a leaf among inner nodes"));
     };
     let addresses = decode_addresses(addresses).ok_or(corrupt(row.addr, "malformed addresses"))?;
-    let keys = decode_keys(row, attrs)?;
+    let keys = decode_keys(row, attrs, Limits::STORED)?;
     if addresses.is_empty() || addresses.len() != keys.len() {
         return Err(corrupt(row.addr, "keys and addresses differ in number"));
     }
@@ -49,8 +49,8 @@ fn decode_addresses(text: &str) -> Option<ArrayVec<Addr, WIDTH>> {
 }
 
 /// `{:keys [[e a v tx] …]}`; other keys are ignored.
-fn decode_keys(row: &Row, attrs: &Attrs) -> Result<Keys> {
-    let mut reader = DatomReader::new(&row.content, attrs);
+fn decode_keys(row: &Row, attrs: &Attrs, limits: Limits) -> Result<Keys> {
+    let mut reader = DatomReader::new(&row.content, attrs, limits);
     let mut leaf = None;
     let mut read = || -> Result<(), Malformed> {
         reader.expect(|token| matches!(token, Token::MapStart))?;
@@ -94,8 +94,8 @@ pub(super) struct DatomReader<'a> {
 }
 
 impl<'a> DatomReader<'a> {
-    pub(super) fn new(text: &'a str, attrs: &'a Attrs) -> Self {
-        Self { reader: Reader::new(text), attrs, by_slot: Vec::new() }
+    pub(super) fn new(text: &'a str, attrs: &'a Attrs, limits: Limits) -> Self {
+        Self { reader: Reader::with_limits(text, limits), attrs, by_slot: Vec::new() }
     }
 
     pub(super) fn next(&mut self) -> Result<Token<'a>, Malformed> {

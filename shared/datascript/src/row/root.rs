@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use transit::{CacheSnapshot, Writer};
+use transit::{CacheSnapshot, Limits, Writer};
 
 use super::corrupt;
 use crate::attrs::Attrs;
@@ -26,8 +26,8 @@ pub(crate) struct Root {
 
 impl Root {
     /// Reads the root row; the trees' nodes stay in storage.
-    pub(crate) fn decode(row: &Row, attrs: &Rc<Attrs>) -> Result<Self> {
-        let root = transit::read_str(&row.content).map_err(|_| corrupt(row.addr, "not Transit"))?;
+    pub(crate) fn decode(row: &Row, attrs: &Rc<Attrs>, limits: Limits) -> Result<Self> {
+        let root = transit::read_with(&row.content, limits).map_err(|_| corrupt(row.addr, "not Transit"))?;
         let number = |key: &str, default: u32, max: u32| match root.get(key) {
             None => Ok(default),
             Some(value) => {

@@ -1,6 +1,6 @@
 //! The tail row: the transactions since the last flush, one vector each.
 
-use transit::{Token, Writer};
+use transit::{Limits, Token, Writer};
 
 use super::corrupt;
 use super::decode::{DatomReader, Malformed};
@@ -27,8 +27,8 @@ pub(crate) fn encode_tail(tail: &[Vec<Datom>], attrs: &Attrs) -> String {
 }
 
 /// The transactions of a tail row.
-pub(crate) fn decode_tail(row: &Row, attrs: &Attrs) -> Result<Vec<Vec<Datom>>> {
-    let mut reader = DatomReader::new(&row.content, attrs);
+pub(crate) fn decode_tail(row: &Row, attrs: &Attrs, limits: Limits) -> Result<Vec<Vec<Datom>>> {
+    let mut reader = DatomReader::new(&row.content, attrs, limits);
     let mut tail = Vec::new();
     let mut read = || -> Result<(), Malformed> {
         reader.expect(|token| matches!(token, Token::ArrayStart))?;

@@ -15,6 +15,7 @@ use std::cmp::Ordering;
 use std::rc::Rc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
+use transit::Limits;
 
 use crate::attrs::Attr;
 use crate::datom::{Datom, E_MAX, TX_MAX, TX0};
@@ -57,6 +58,7 @@ pub struct Verify {
     nodes: Rc<Nodes>,
     /// The schema of a new graph, whose attributes were always what they are.
     static_schema: Schema,
+    limits: Limits,
     /// The trees that are not looked at yet, the next one last.
     rest: Vec<(Index, Tree)>,
     walk: Option<Walk>,
@@ -88,15 +90,15 @@ impl Sums {
 
 impl Verify {
     /// Begins with the root row and the tail. `greatest_addr` is the greatest address of any row, `static_schema` that of a
-    /// new graph, by whose interner the rows are read.
+    /// new graph, by whose interner the rows are read; `limits` tell whether they are read as what others have written.
     ///
     /// # Errors
     /// [`Error::Corrupt`] when there is no root row, or it or the tail is not what a database needs.
-    pub fn new(storage: Rc<dyn Storage>, static_schema: Schema, greatest_addr: u64) -> Result<Self> {
+    pub fn new(storage: Rc<dyn Storage>, static_schema: Schema, greatest_addr: u64, limits: Limits) -> Result<Self> {
         let nodes = Rc::new(Nodes::new(Some(storage), Rc::clone(static_schema.attrs()), 0));
         let corrupt = |addr, reason| Error::Corrupt { addr, reason };
         let row = nodes.row(ROOT_ADDR)?.ok_or(corrupt(ROOT_ADDR, "the row is missing"))?;
-        let root = Root::decode(&row, nodes.attrs())?;
+        let root = Root::decode(&row, nodes.attrs(), limits)?;
         if greatest_addr.max(root.max_addr.into()) > u64::from(ADDR_MAX - ROOM) {
             return Err(corrupt(ROOT_ADDR, "no addresses are left"));
         }
@@ -110,7 +112,7 @@ impl Verify {
             return Err(corrupt(ROOT_ADDR, "the schema is too long"));
         }
         if let Some(row) = nodes.row(TAIL_ADDR)? {
-            for datom in decode_tail(&row, nodes.attrs())?.iter().flatten() {
+            for datom in decode_tail(&row, nodes.attrs(), limits)?.iter().flatten() {
                 check_datom(TAIL_ADDR, datom)?;
             }
         }
@@ -118,6 +120,7 @@ impl Verify {
         Ok(Self {
             nodes,
             static_schema,
+            limits,
             rest,
             walk: None,
             seen: FxHashSet::default(),
@@ -135,7 +138,7 @@ impl Verify {
         for _ in 0..leaves {
             let Some(walk) = &mut self.walk else {
                 let Some((index, tree)) = self.rest.pop() else { return Ok(false) };
-                self.walk = Some(Walk::new(index, &tree));
+                self.walk = Some(Walk::new(index, &tree, self.limits));
                 continue;
             };
             let Some((addr, leaf)) = walk.next_leaf(&self.nodes, &mut self.seen)? else {

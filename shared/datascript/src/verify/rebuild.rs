@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use rustc_hash::FxHashSet;
+use transit::Limits;
 
 use super::Damage;
 use super::walk::Walk;
@@ -51,7 +52,8 @@ pub fn rebuild(
 ) -> Result<Repaired> {
     let nodes = Nodes::new(Some(storage), attrs, CACHE_BYTES);
     let row = nodes.row(ROOT_ADDR)?.ok_or(crate::Error::Corrupt { addr: ROOT_ADDR, reason: "the row is missing" })?;
-    let Root { schema, mut max_eid, max_tx, max_addr, eavt, aevt, avet } = Root::decode(&row, nodes.attrs())?;
+    let Root { schema, mut max_eid, max_tx, max_addr, eavt, aevt, avet } =
+        Root::decode(&row, nodes.attrs(), Limits::STORED)?;
     let mut counter = max_addr.max(greatest_addr).max(ADDR_BASE);
     let mut old = Vec::new();
     let mut found = 0;
@@ -112,7 +114,7 @@ fn each(
 ) -> Result<usize> {
     let mut count = 0;
     let mut seen = FxHashSet::default();
-    let mut walk = Walk::new(index, tree);
+    let mut walk = Walk::new(index, tree, Limits::STORED);
     while let Some((_, leaf)) = walk.next_leaf(nodes, &mut seen)? {
         count += leaf.len();
         for datom in &leaf {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use transit::Value;
+use transit::{Limits, Value};
 
 use super::{Damage, Repaired, Verify, rebuild};
 use crate::attrs::{Attr, Attrs};
@@ -66,7 +66,7 @@ fn stored(facts: &[Datom], change: impl Fn(Index, &mut Vec<Datom>)) -> Rc<Memory
 fn verify(store: &Rc<MemoryStore>) -> Result<Damage> {
     let storage: Rc<dyn Storage> = Rc::<MemoryStore>::clone(store);
     let greatest = store.0.borrow().keys().next_back().copied().unwrap_or_default();
-    let mut verify = Verify::new(storage, schema(&Attrs::new(&PRESET)), greatest.into())?;
+    let mut verify = Verify::new(storage, schema(&Attrs::new(&PRESET)), greatest.into(), Limits::CLIENT)?;
     while verify.step(10)? {}
     Ok(verify.damage())
 }
@@ -224,7 +224,8 @@ fn rows_that_cannot_be_used_are_told() {
         });
     };
     let keys = |count: usize| format!("[\"^ \",\"~:keys\",[{}]]", vec!["[1,\"~:a\",1,536870913]"; count].join(","));
-    let useless: [(&str, Spoil<'_>); 22] = [
+    let useless: [(&str, Spoil<'_>); 23] = [
+        ("a value that no client reads", &|store| in_leaf(store, "\"value ", "\"~b!\",\"")),
         ("no root", &|store| drop(store.0.borrow_mut().remove(&ROOT_ADDR))),
         ("no schema", &|store| replace(store, ROOT_ADDR, "~:schema", "~:shape")),
         ("max-eid at 2^31", &|store| replace(store, ROOT_ADDR, "\"~:max-eid\",500", "\"~:max-eid\",2147483648")),

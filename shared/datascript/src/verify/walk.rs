@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::rc::Rc;
 
 use rustc_hash::FxHashSet;
+use transit::Limits;
 
 use crate::attrs::Ranks;
 use crate::datom::Datom;
@@ -19,6 +20,7 @@ use crate::tree::node::{Inner, Keys, Slot};
 pub(super) struct Walk {
     index: Index,
     shift: usize,
+    limits: Limits,
     /// The root, until it was looked at.
     root: Option<Slot>,
     /// Inner nodes from the root down, each with the place of the child that comes next.
@@ -35,10 +37,11 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    pub(super) fn new(index: Index, tree: &Tree) -> Self {
+    pub(super) fn new(index: Index, tree: &Tree, limits: Limits) -> Self {
         Self {
             index,
             shift: tree.shift(),
+            limits,
             root: Some(tree.root().clone()),
             stack: Vec::new(),
             leaves: Vec::new(),
@@ -90,7 +93,8 @@ impl Walk {
             Some(place) => Some(self.leaves.swap_remove(place)),
             None => nodes.row(addr)?,
         };
-        let leaf = decode_datoms(&row.ok_or(Error::Corrupt { addr, reason: "the row is missing" })?, nodes.attrs())?;
+        let row = row.ok_or(Error::Corrupt { addr, reason: "the row is missing" })?;
+        let leaf = decode_datoms(&row, nodes.attrs(), self.limits)?;
         if leaf.is_empty() && self.shift > 0 {
             return Err(Error::Corrupt { addr, reason: "a leaf without datoms" });
         }

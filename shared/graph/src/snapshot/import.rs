@@ -5,6 +5,7 @@ use std::rc::Rc;
 use datascript::verify::{Damage, Verify};
 use datascript::{Attrs, Row};
 use protocol::query::UploadQuery;
+use transit::Limits;
 
 use super::upload::{Ending, Plan, Upload, UploadError, Uploaded};
 use crate::faults::{self, Point};
@@ -115,7 +116,7 @@ impl<S: Sql + 'static> Graph<S> {
         let Some(greatest) = rows.greatest_addr()? else { return Ok(None) };
         let schema = rules::static_schema(Attrs::new(rules::attrs::PRESET));
         let greatest = u64::try_from(greatest).unwrap_or(u64::MAX);
-        Verify::new(Rc::new(rows), schema, greatest).map(Some).map_err(unusable)
+        Verify::new(Rc::new(rows), schema, greatest, Limits::CLIENT).map(Some).map_err(unusable)
     }
 
     fn discard_on_error<T>(&mut self, upload: &Upload, outcome: Result<T, UploadError>) -> Result<T, UploadError> {
