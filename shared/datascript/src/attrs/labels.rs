@@ -4,24 +4,42 @@ use std::cell::{Cell, OnceCell};
 
 use super::Attr;
 
-/// Labels of the first segment; each further segment has twice as many.
-const FIRST: usize = 64;
-/// Enough for every number that an [`Attr`] can have.
-const SEGMENTS: usize = 27;
+/// Labels at hand: more than the attributes of usual graphs.
+const FIRST: usize = 1024;
+/// Further segments, each as long as everything before it: enough for every number that an [`Attr`] can have.
+const SEGMENTS: usize = 22;
 
 /// A label for each attribute, in cells that never move: whoever compares attributes sees every change at once, and no
 /// change turns the order of two attributes round.
-#[derive(Default)]
 pub(super) struct Labels {
-    segments: [OnceCell<Box<[Cell<u64>]>>; SEGMENTS],
+    first: [Cell<u64>; FIRST],
+    further: [OnceCell<Box<[Cell<u64>]>>; SEGMENTS],
+}
+
+impl Default for Labels {
+    fn default() -> Self {
+        Self { first: [const { Cell::new(u64::MAX) }; FIRST], further: Default::default() }
+    }
+}
+
+fn segment(len: usize) -> Box<[Cell<u64>]> {
+    (0..len).map(|_| Cell::new(u64::MAX)).collect()
 }
 
 impl Labels {
     /// The label of an attribute; the greatest one if it has none.
     #[inline]
     pub(super) fn get(&self, attr: Attr) -> u64 {
+        match self.first.get(attr.index()) {
+            Some(cell) => cell.get(),
+            None => self.get_further(attr),
+        }
+    }
+
+    #[cold]
+    fn get_further(&self, attr: Attr) -> u64 {
         let (segment, place) = locate(attr);
-        let cell = self.segments.get(segment).and_then(OnceCell::get).and_then(|labels| labels.get(place));
+        let cell = self.further.get(segment).and_then(OnceCell::get).and_then(|labels| labels.get(place));
         cell.map_or(u64::MAX, Cell::get)
     }
 
@@ -51,23 +69,22 @@ impl Labels {
     }
 
     fn set(&self, attr: Attr, label: u64) {
-        let (segment, place) = locate(attr);
-        let Some(labels) = self.segments.get(segment) else { return };
-        let labels = labels.get_or_init(|| (0..FIRST << segment).map(|_| Cell::new(u64::MAX)).collect());
-        if let Some(cell) = labels.get(place) {
+        if let Some(cell) = self.first.get(attr.index()) {
+            cell.set(label);
+            return;
+        }
+        let (number, place) = locate(attr);
+        let Some(labels) = self.further.get(number) else { return };
+        if let Some(cell) = labels.get_or_init(|| segment(FIRST << number)).get(place) {
             cell.set(label);
         }
     }
 }
 
-/// The segment of an attribute's label, and the place in it.
-#[inline]
+/// The further segment of an attribute's label, and the place in it. Only for attributes beyond the first ones.
 fn locate(attr: Attr) -> (usize, usize) {
-    let number = attr.index() as u64 + FIRST as u64;
-    let segment = (number / FIRST as u64).ilog2();
-    #[expect(clippy::cast_possible_truncation, reason = "the place is less than the attribute's number")]
-    let place = (number - ((FIRST as u64) << segment)) as usize;
-    (segment as usize, place)
+    let segment = (attr.index() / FIRST).max(1).ilog2() as usize;
+    (segment, attr.index() - (FIRST << segment))
 }
 
 #[cfg(test)]
@@ -77,10 +94,10 @@ mod tests {
     #[test]
     fn segments_hold_all_numbers_without_gaps() {
         let mut expected = (0, 0);
-        for number in 0..100_000 {
+        for number in 1024..100_000 {
             assert_eq!(locate(Attr(number)), expected);
-            expected =
-                if expected.1 + 1 == FIRST << expected.0 { (expected.0 + 1, 0) } else { (expected.0, expected.1 + 1) };
+            let (segment, place) = expected;
+            expected = if place + 1 == FIRST << segment { (segment + 1, 0) } else { (segment, place + 1) };
         }
         assert_eq!(locate(Attr(u32::MAX)).0, SEGMENTS - 1);
     }
