@@ -1,4 +1,7 @@
-//! Plays many seeds, or one again: `simulation [--seeds N] [--from N] [--seed N [--trace]] [--threads N]`.
+//! Plays many seeds, or one again: `simulation [--seeds N] [--from N] [--seed N [--trace]] [--random] [--threads N]`.
+//! `simulation odd` does so with odd graphs instead of clients.
+
+mod odd_command;
 
 use std::process::ExitCode;
 
@@ -10,7 +13,11 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match parse(std::env::args().skip(1)) {
+    let mut args = std::env::args().skip(1).peekable();
+    if args.next_if(|first| first == "odd").is_some() {
+        return odd_command::run(args);
+    }
+    match parse(args) {
         Ok(options) => play(&options),
         Err(error) => {
             eprintln!("{error}\nusage: simulation [--seeds N] [--from N] [--seed N [--trace]] [--threads N]");

@@ -1,0 +1,162 @@
+//! Which facts AVET must hold and which it must not, followed from batch to batch.
+
+use datascript::{Db, Value};
+use graph::rules::attrs;
+use rustc_hash::FxHashSet;
+
+use super::facts::{Fact, Facts};
+use super::failure::{Failure, Kind, Outcome};
+use super::mentions::{Mention, mentions};
+use super::plan::Entry;
+
+/// Attributes whose facts change the schema.
+const SCHEMA: [&str; 8] = [
+    "db/ident",
+    "db/index",
+    "db/unique",
+    "db/valueType",
+    "db/cardinality",
+    "db/isComponent",
+    "db/doc",
+    "db/tupleAttrs",
+];
+
+/// What is known of the facts of a graph, by their fingerprints.
+#[derive(Debug, Default)]
+pub(crate) struct Membership {
+    /// Added while their attribute was indexed, which it has been ever since.
+    must: FxHashSet<u64>,
+    /// Added while it was not, which it never was since.
+    never: FxHashSet<u64>,
+    /// Names of the attributes that are indexed.
+    indexed: FxHashSet<String>,
+}
+
+/// Attributes that a batch may have switched, perhaps there and back.
+#[derive(Default)]
+struct Switched {
+    attrs: FxHashSet<String>,
+    /// Items that may switch something: with one, nothing comes back.
+    items: usize,
+    everything: bool,
+}
+
+impl Membership {
+    /// What is known of a graph that nobody has seen before.
+    pub(crate) fn of(facts: &Facts, db: &Db) -> Self {
+        let indexed = indexed(facts, db);
+        // How it came to be is unknown, so what AVET has counts as what it should have.
+        let must = facts.avet.iter().filter(|fact| indexed.contains(fact.a.as_str())).map(|fact| fact.id).collect();
+        Self { must, never: FxHashSet::default(), indexed }
+    }
+
+    /// Follows a batch.
+    pub(crate) fn follow(&mut self, before: &Facts, after: &Facts, entries: &[Entry], db: &Db) {
+        let switched = Switched::by(entries, before, after, db);
+        let indexed = indexed(after, db);
+        let old = ids(&before.eavt);
+        let (mut must, mut never) = (FxHashSet::default(), FxHashSet::default());
+        for fact in &after.eavt {
+            let name = fact.a.as_str();
+            let (was, is) = (self.indexed.contains(name), indexed.contains(name));
+            let unsure = switched.everything || (switched.items > 1 && switched.attrs.contains(name));
+            if unsure || was != is {
+                continue;
+            }
+            let (musts, nevers) = match old.contains(&fact.id) {
+                true => (self.must.contains(&fact.id), self.never.contains(&fact.id)),
+                false => (true, true),
+            };
+            if is && musts {
+                must.insert(fact.id);
+            } else if !is && nevers {
+                never.insert(fact.id);
+            }
+        }
+        *self = Self { must, never, indexed };
+    }
+
+    /// AVET holds nothing that is not there.
+    pub(crate) fn no_ghosts(facts: &Facts) -> Outcome {
+        let all = ids(&facts.eavt);
+        match facts.avet.iter().find(|fact| !all.contains(&fact.id)) {
+            Some(fact) => Err(Failure::new(Kind::Ghost, format!("{fact} is in AVET alone"))),
+            None => Ok(()),
+        }
+    }
+
+    /// AVET holds nothing that it must not.
+    pub(crate) fn none_too_many(&self, facts: &Facts) -> Outcome {
+        match facts.avet.iter().find(|fact| self.never.contains(&fact.id)) {
+            Some(fact) => Err(Failure::new(Kind::Overindexed, format!("{fact} is in AVET, and was never indexed"))),
+            None => Ok(()),
+        }
+    }
+
+    /// AVET holds what it must.
+    pub(crate) fn none_missing(&self, facts: &Facts) -> Outcome {
+        let avet = ids(&facts.avet);
+        match facts.eavt.iter().find(|fact| self.must.contains(&fact.id) && !avet.contains(&fact.id)) {
+            Some(fact) => Err(Failure::new(Kind::Unindexed, format!("{fact} is not in AVET"))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn ids(facts: &[Fact]) -> FxHashSet<u64> {
+    facts.iter().map(|fact| fact.id).collect()
+}
+
+fn indexed(facts: &Facts, db: &Db) -> FxHashSet<String> {
+    let mut names = FxHashSet::default();
+    let mut last = None;
+    for fact in &facts.aevt {
+        if last == Some(&fact.a) {
+            continue;
+        }
+        last = Some(&fact.a);
+        if db.attr(fact.a.as_str()).is_some_and(|attr| db.flags(attr).is_indexed()) {
+            names.insert(fact.a.as_str().to_owned());
+        }
+    }
+    names
+}
+
+impl Switched {
+    fn by(entries: &[Entry], before: &Facts, after: &Facts, db: &Db) -> Self {
+        let mut switched = Self::default();
+        let mut entities = FxHashSet::default();
+        for mention in entries.iter().flat_map(|entry| &entry.items).flat_map(|item| mentions(item)) {
+            match mention {
+                Mention::Add { e, a, v } if SCHEMA.contains(&a.as_str()) => {
+                    switched.items += 1;
+                    entities.insert(e);
+                    switched.name(&v);
+                }
+                Mention::Pair { e, a } if SCHEMA.contains(&a.as_str()) => {
+                    switched.items += 1;
+                    entities.insert(e);
+                }
+                Mention::Attr(a) if SCHEMA.contains(&a.as_str()) => switched.everything = true,
+                Mention::Entity(_) | Mention::Unknown => switched.everything = true,
+                Mention::Add { .. } | Mention::Pair { .. } | Mention::Attr(_) => {}
+            }
+        }
+        for facts in [before, after] {
+            for fact in facts.eavt.iter().filter(|fact| entities.contains(&fact.e) && fact.a == "db/ident") {
+                switched.name(&fact.v);
+            }
+        }
+        // An attribute of attributes that is many-valued, or a part, may do more than one fact says.
+        for attr in [attrs::DB_IDENT, attrs::DB_INDEX, attrs::DB_VALUE_TYPE] {
+            switched.everything |= switched.items > 0 && (db.flags(attr).is_many() || db.flags(attr).is_component());
+        }
+        switched
+    }
+
+    fn name(&mut self, ident: &Value) {
+        if let Some(ident) = ident.as_keyword() {
+            self.attrs.insert(ident.as_str().to_owned());
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Makes a plan of a seed.
+
+use super::items::Maker;
+use super::plan::{Entry, Plan, Step};
+use super::valid;
+use crate::base::Base;
+use crate::rng::Rng;
+
+/// What a graph is mostly about: small graphs of one kind find more than large ones of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flavour {
+    /// Everything.
+    Mixed,
+    /// Odd values under few attributes.
+    Values,
+    /// Changes of the schema around facts.
+    Schema,
+    /// Hundreds of attribute names.
+    Names,
+    /// Pages, blocks and tags that nobody validates.
+    Blocks,
+    /// Long texts.
+    Long,
+    /// A graph that is validated.
+    Valid,
+    /// More names than a graph keeps in memory.
+    Flood,
+}
+
+const CACHES: [usize; 3] = [4 << 10, 64 << 10, 24 << 20];
+
+impl Flavour {
+    fn random(rng: &mut Rng) -> Self {
+        match rng.below(500) {
+            0 => Self::Flood,
+            1..5 => Self::Long,
+            5..30 => Self::Names,
+            30..150 => Self::Values,
+            150..280 => Self::Schema,
+            280..390 => Self::Blocks,
+            390..430 => Self::Valid,
+            _ => Self::Mixed,
+        }
+    }
+
+    /// Batches, at least and at most.
+    const fn batches(self) -> (usize, usize) {
+        match self {
+            Self::Long | Self::Flood => (3, 8),
+            Self::Names => (6, 20),
+            _ => (8, 60),
+        }
+    }
+}
+
+/// The plan of a seed. `read`: with looks of the independent reader.
+pub(crate) fn plan(seed: u64, read: bool) -> Plan {
+    let mut rng = Rng::new(seed);
+    let flavour = Flavour::random(&mut rng);
+    // The whole of Logseq's own entities is dear to check, so most validated graphs make the few that they need.
+    let base = if flavour == Flavour::Valid && rng.percent(10) { Base::Logseq } else { Base::Empty };
+    let cache = rng.pick(&CACHES).copied().unwrap_or(64 << 10);
+    let mut maker = Maker::new(rng, flavour);
+    let mut steps = Vec::new();
+    if flavour == Flavour::Valid && base == Base::Empty {
+        steps.push(Step::Batch(vec![valid::initial()]));
+    }
+    let (least, most) = flavour.batches();
+    // Short ones are the rule.
+    let room = 1 + maker.rng.below(most - least);
+    for _ in 0..least + maker.rng.below(room) {
+        steps.push(Step::Batch(batch(&mut maker)));
+        match maker.rng.below(100) {
+            0..10 => steps.push(Step::Reopen(maker.rng.pick(&CACHES).copied().unwrap_or(4 << 10))),
+            10..13 => steps.push(Step::Upload),
+            13..14 if read => steps.push(Step::Read),
+            _ => {}
+        }
+    }
+    if maker.rng.percent(50) {
+        // More than the tail holds: everything is flushed.
+        let items = (0..33).map(|n| format!(r#"["~:db/add",900,"~:odd/flush{n}",{n}]"#)).collect();
+        steps.push(Step::Batch(vec![Entry::with_op(items, "db-migrate")]));
+    }
+    if read {
+        steps.push(Step::Read);
+    }
+    Plan { base, cache, steps }
+}
+
+/// One to six entries, mostly few.
+fn batch(maker: &mut Maker) -> Vec<Entry> {
+    let count = 1 + maker.rng.below(6) * maker.rng.below(2);
+    let mut entries: Vec<Entry> = (0..count).map(|_| maker.entry()).collect();
+    if maker.flavour == Flavour::Flood && maker.rng.percent(40) {
+        // It fails for good reasons after it brought its names, and is tolerated: the batch goes on.
+        entries.insert(entries.len() / 2, maker.flood());
+    }
+    entries
+}
