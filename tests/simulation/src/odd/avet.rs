@@ -6,8 +6,7 @@ use rustc_hash::FxHashSet;
 
 use super::facts::{Fact, Facts};
 use super::failure::{Failure, Kind, Outcome};
-use super::mentions::{Mention, mentions};
-use super::plan::Entry;
+use super::mentions::{Mention, Said};
 
 /// Attributes whose facts change the schema.
 const SCHEMA: [&str; 8] = [
@@ -51,8 +50,8 @@ impl Membership {
     }
 
     /// Follows a batch.
-    pub(crate) fn follow(&mut self, before: &Facts, after: &Facts, entries: &[Entry], db: &Db) {
-        let switched = Switched::by(entries, before, after, db);
+    pub(crate) fn follow(&mut self, before: &Facts, after: &Facts, said: &[Said], db: &Db) {
+        let switched = Switched::by(said, before, after, db);
         let indexed = indexed(after, db);
         let old = ids(&before.eavt);
         let (mut must, mut never) = (FxHashSet::default(), FxHashSet::default());
@@ -123,19 +122,19 @@ fn indexed(facts: &Facts, db: &Db) -> FxHashSet<String> {
 }
 
 impl Switched {
-    fn by(entries: &[Entry], before: &Facts, after: &Facts, db: &Db) -> Self {
+    fn by(said: &[Said], before: &Facts, after: &Facts, db: &Db) -> Self {
         let mut switched = Self::default();
         let mut entities = FxHashSet::default();
-        for mention in entries.iter().flat_map(|entry| &entry.items).flat_map(|item| mentions(item)) {
+        for mention in said.iter().flat_map(|said| &said.mentions) {
             match mention {
                 Mention::Add { e, a, v } if SCHEMA.contains(&a.as_str()) => {
                     switched.items += 1;
-                    entities.insert(e);
-                    switched.name(&v);
+                    entities.insert(*e);
+                    switched.name(v);
                 }
                 Mention::Pair { e, a } if SCHEMA.contains(&a.as_str()) => {
                     switched.items += 1;
-                    entities.insert(e);
+                    entities.insert(*e);
                 }
                 Mention::Attr(a) if SCHEMA.contains(&a.as_str()) => switched.everything = true,
                 Mention::Entity(_) | Mention::Unknown => switched.everything = true,

@@ -34,6 +34,7 @@ impl Maker {
         }
         let many = self.flavour == Flavour::Names && self.rng.percent(30);
         let count = match self.rng.below(100) {
+            _ if self.flavour == Flavour::Long => 1 + self.rng.below(6),
             _ if many => 70 + self.rng.below(631),
             0 => 500 + self.rng.below(60),
             1..10 => 8 + self.rng.below(40),
@@ -230,7 +231,7 @@ impl Maker {
             return names::uuid_value(rng);
         }
         match self.flavour {
-            Flavour::Long if rng.percent(40) => values::long_text(rng),
+            Flavour::Long if rng.percent(50) => values::long_text(rng),
             Flavour::Values if rng.percent(30) => values::disordered(rng),
             Flavour::Schema | Flavour::Blocks | Flavour::Valid if rng.percent(60) => values::number(rng),
             _ if rng.percent(20) => values::text(rng),

@@ -11,8 +11,12 @@ use crate::server::apply;
 /// The logged transactions, over a copy of what was there before, give the facts that are there now, as far as entities
 /// have names and keep them: about others the log cannot speak (sync.md 11.8).
 pub(crate) fn replays(rows: Vec<Row>, logged: &[String], before: &Facts, after: &Facts, db: &Db) -> Outcome {
+    if !have_names(before, after, db) {
+        return Ok(());
+    }
     let mut copy = base::open_rows(rows).or_fail(Kind::Log)?;
-    if !can_be_told(before, after, &copy, db) {
+    if after.eavt.iter().any(|fact| is_ref(db, fact) != is_ref(&copy, fact)) {
+        // What a number means has changed.
         return Ok(());
     }
     for tx in logged {
@@ -54,6 +58,10 @@ fn is_ref(db: &Db, fact: &Fact) -> bool {
     db.attr(fact.a.as_str()).is_some_and(|attr| db.flags(attr).is_ref())
 }
 
+fn is_many(db: &Db, fact: &Fact) -> bool {
+    db.attr(fact.a.as_str()).is_some_and(|attr| db.flags(attr).is_many())
+}
+
 /// Facts by names instead of numbers; those of and about nameless entities are left out.
 fn named(facts: &Facts, db: &Db) -> FxHashSet<String> {
     let names = names(facts);
@@ -68,9 +76,8 @@ fn named(facts: &Facts, db: &Db) -> FxHashSet<String> {
     facts.eavt.iter().filter_map(tell).collect()
 }
 
-/// Whether all that came or went is about entities that have one name before and after, or came or went as a whole, and
-/// whether attributes refer before and after.
-fn can_be_told(before: &Facts, after: &Facts, old: &Db, new: &Db) -> bool {
+/// Whether all that came or went is about entities that have one name before and after, or came or went as a whole.
+fn have_names(before: &Facts, after: &Facts, db: &Db) -> bool {
     let (old_names, new_names) = (names(before), names(after));
     let entities = |facts: &Facts| facts.eavt.iter().map(|fact| fact.e).collect::<FxHashSet<u32>>();
     let (old_entities, new_entities) = (entities(before), entities(after));
@@ -83,15 +90,22 @@ fn can_be_told(before: &Facts, after: &Facts, old: &Db, new: &Db) -> bool {
     let ids = |facts: &Facts| facts.eavt.iter().map(|fact| fact.id).collect::<FxHashSet<u64>>();
     let (old_ids, new_ids) = (ids(before), ids(after));
     let tellable = |fact: &Fact| {
-        let refers = is_ref(new, fact);
-        let target = as_eid(&fact.v).filter(|_| refers);
+        let target = as_eid(&fact.v).filter(|_| is_ref(db, fact));
         let looks_like_name = match &fact.v {
             datascript::Value::Uuid(_) => fact.a != "block/uuid",
             datascript::Value::String(text) => text.parse::<uuid::Uuid>().is_ok(),
             value => value.as_seq().is_some_and(|items| items.len() == 2),
         };
-        refers == is_ref(old, fact) && keeps_name(fact.e) && target.is_none_or(keeps_name) && !looks_like_name
+        keeps_name(fact.e) && target.is_none_or(keeps_name) && !looks_like_name
     };
-    before.eavt.iter().filter(|fact| !new_ids.contains(&fact.id)).all(tellable)
-        && after.eavt.iter().filter(|fact| !old_ids.contains(&fact.id)).all(tellable)
+    let went = || before.eavt.iter().filter(|fact| !new_ids.contains(&fact.id));
+    let came = || after.eavt.iter().filter(|fact| !old_ids.contains(&fact.id));
+    // One of several values that an attribute was left with: which one another value replaces, the log cannot say.
+    let changed: FxHashSet<u64> = went().chain(came()).map(|fact| fact.ea).collect();
+    let is_left = |pair: &[Fact]| match pair {
+        [a, b] => a.ea == b.ea && changed.contains(&a.ea) && !is_many(db, a),
+        _ => false,
+    };
+    let left = before.eavt.windows(2).chain(after.eavt.windows(2)).any(is_left);
+    !left && went().all(tellable) && came().all(tellable)
 }

@@ -27,18 +27,21 @@ pub(crate) enum Flavour {
     Flood,
 }
 
+/// Bytes of a batch, with room for a last entry: a message of 32 MiB is refused.
+const BATCH_BYTES: usize = 4 << 20;
+
 const CACHES: [usize; 3] = [4 << 10, 64 << 10, 24 << 20];
 
 impl Flavour {
     fn random(rng: &mut Rng) -> Self {
-        match rng.below(500) {
+        match rng.below(1000) {
             0 => Self::Flood,
-            1..5 => Self::Long,
-            5..30 => Self::Names,
-            30..150 => Self::Values,
-            150..280 => Self::Schema,
-            280..390 => Self::Blocks,
-            390..430 => Self::Valid,
+            1..4 => Self::Long,
+            4..24 => Self::Names,
+            24..300 => Self::Values,
+            300..560 => Self::Schema,
+            560..780 => Self::Blocks,
+            780..880 => Self::Valid,
             _ => Self::Mixed,
         }
     }
@@ -53,12 +56,17 @@ impl Flavour {
     }
 }
 
-/// The plan of a seed. `read`: with looks of the independent reader.
-pub(crate) fn plan(seed: u64, read: bool) -> Plan {
+/// What the graph of a seed is about.
+pub(crate) fn flavour(seed: u64) -> Flavour {
+    Flavour::random(&mut Rng::new(seed))
+}
+
+/// The plan of a seed.
+pub(crate) fn plan(seed: u64) -> Plan {
     let mut rng = Rng::new(seed);
     let flavour = Flavour::random(&mut rng);
     // The whole of Logseq's own entities is dear to check, so most validated graphs make the few that they need.
-    let base = if flavour == Flavour::Valid && rng.percent(10) { Base::Logseq } else { Base::Empty };
+    let base = if flavour == Flavour::Valid && rng.percent(4) { Base::Logseq } else { Base::Empty };
     let cache = rng.pick(&CACHES).copied().unwrap_or(64 << 10);
     let mut maker = Maker::new(rng, flavour);
     let mut steps = Vec::new();
@@ -67,13 +75,14 @@ pub(crate) fn plan(seed: u64, read: bool) -> Plan {
     }
     let (least, most) = flavour.batches();
     // Short ones are the rule.
-    let room = 1 + maker.rng.below(most - least);
+    let most = 1 + maker.rng.below(most - least);
+    let room = 1 + maker.rng.below(most);
     for _ in 0..least + maker.rng.below(room) {
         steps.push(Step::Batch(batch(&mut maker)));
         match maker.rng.below(100) {
             0..10 => steps.push(Step::Reopen(maker.rng.pick(&CACHES).copied().unwrap_or(4 << 10))),
             10..13 => steps.push(Step::Upload),
-            13..14 if read => steps.push(Step::Read),
+            13 => steps.push(Step::Read),
             _ => {}
         }
     }
@@ -82,16 +91,23 @@ pub(crate) fn plan(seed: u64, read: bool) -> Plan {
         let items = (0..33).map(|n| format!(r#"["~:db/add",900,"~:odd/flush{n}",{n}]"#)).collect();
         steps.push(Step::Batch(vec![Entry::with_op(items, "db-migrate")]));
     }
-    if read {
-        steps.push(Step::Read);
-    }
+    steps.push(Step::Read);
     Plan { base, cache, steps }
 }
 
 /// One to six entries, mostly few.
 fn batch(maker: &mut Maker) -> Vec<Entry> {
     let count = 1 + maker.rng.below(6) * maker.rng.below(2);
-    let mut entries: Vec<Entry> = (0..count).map(|_| maker.entry()).collect();
+    let mut entries = Vec::new();
+    let mut bytes = 0;
+    for _ in 0..count {
+        let entry = maker.entry();
+        bytes += entry.items.iter().map(String::len).sum::<usize>();
+        if bytes > BATCH_BYTES && !entries.is_empty() {
+            break;
+        }
+        entries.push(entry);
+    }
     if maker.flavour == Flavour::Flood && maker.rng.percent(40) {
         // It fails for good reasons after it brought its names, and is tolerated: the batch goes on.
         entries.insert(entries.len() / 2, maker.flood());

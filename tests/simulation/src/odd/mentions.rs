@@ -2,6 +2,8 @@
 
 use datascript::{Eid, Value};
 
+use super::plan::Entry;
+
 /// What an item may change.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Mention {
@@ -17,8 +19,22 @@ pub(crate) enum Mention {
     Unknown,
 }
 
+/// What the items of an entry say, and whether what they speak of may be dropped without a word: some operations are.
+pub(crate) struct Said {
+    pub(crate) mentions: Vec<Mention>,
+    pub(crate) may_be_dropped: bool,
+}
+
+impl Said {
+    /// Reads an entry.
+    pub(crate) fn by(entry: &Entry) -> Self {
+        let mentions = entry.items.iter().flat_map(|item| mentions(item)).collect();
+        Self { mentions, may_be_dropped: entry.op.is_some() }
+    }
+}
+
 /// What the item says.
-pub(crate) fn mentions(item: &str) -> Vec<Mention> {
+fn mentions(item: &str) -> Vec<Mention> {
     let Ok(value) = transit::read_str(item) else { return vec![Mention::Unknown] };
     match &value {
         Value::Map(entries) => entries.iter().map(|(key, value)| of_entry(key, value)).collect(),

@@ -5,12 +5,11 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::facts::{self, Facts, shown};
 use super::failure::{Kind, Outcome, check};
-use super::mentions::{Mention, mentions};
-use super::plan::Entry;
+use super::mentions::{Mention, Said};
 
 /// What the accepted entries of a batch said, put together.
 #[derive(Default)]
-struct Said {
+struct Sum {
     /// The last fact added for an entity and attribute, by both; only while nothing later could have taken it away.
     added: FxHashMap<u64, (u32, String, Value)>,
     pairs: FxHashSet<u64>,
@@ -20,25 +19,24 @@ struct Said {
 }
 
 /// Facts acknowledged are there.
-pub(crate) fn added(after: &Facts, entries: &[Entry], db: &Db) -> Outcome {
-    Said::by(entries, db).check_added(after, db)
+pub(crate) fn added(after: &Facts, said: &[Said], db: &Db) -> Outcome {
+    Sum::by(said, db).check_added(after, db)
 }
 
 /// What nobody spoke of is as it was.
-pub(crate) fn rest(before: &Facts, after: &Facts, entries: &[Entry], db: &Db) -> Outcome {
-    let said = Said::by(entries, db);
-    if said.anything { Ok(()) } else { said.check_rest(before, after) }
+pub(crate) fn rest(before: &Facts, after: &Facts, said: &[Said], db: &Db) -> Outcome {
+    let sum = Sum::by(said, db);
+    if sum.anything { Ok(()) } else { sum.check_rest(before, after) }
 }
 
-impl Said {
-    fn by(entries: &[Entry], db: &Db) -> Self {
-        let mut said = Self::default();
-        entries.iter().for_each(|entry| said.take(entry, db));
-        said
+impl Sum {
+    fn by(said: &[Said], db: &Db) -> Self {
+        let mut sum = Self::default();
+        said.iter().for_each(|said| sum.take(said, db));
+        sum
     }
 
-    fn take(&mut self, entry: &Entry, db: &Db) {
-        let mentions: Vec<Mention> = entry.items.iter().flat_map(|item| mentions(item)).collect();
+    fn take(&mut self, said: &Said, db: &Db) {
         let wild = |mention: &Mention| match mention {
             Mention::Entity(_) | Mention::Unknown => true,
             // Parts go with their whole.
@@ -46,30 +44,28 @@ impl Said {
                 flags(db, a).contains(Flags::COMPONENT)
             }
         };
-        if mentions.iter().any(wild) {
+        if said.mentions.iter().any(wild) {
             self.anything = true;
             self.added.clear();
         }
-        // Such entries are dropped for what they speak of, and acknowledged all the same.
-        let tolerated = entry.op.is_some();
-        for mention in mentions {
+        for mention in &said.mentions {
             match mention {
                 Mention::Add { e, a, v } => {
-                    let ea = facts::ea(e, &a);
+                    let ea = facts::ea(*e, a);
                     self.pairs.insert(ea);
                     self.added.remove(&ea);
-                    if !tolerated && !self.anything {
-                        self.added.insert(ea, (e, a, v));
+                    if !said.may_be_dropped && !self.anything {
+                        self.added.insert(ea, (*e, a.clone(), v.clone()));
                     }
                 }
                 Mention::Pair { e, a } => {
-                    let ea = facts::ea(e, &a);
+                    let ea = facts::ea(*e, a);
                     self.pairs.insert(ea);
                     self.added.remove(&ea);
                 }
                 Mention::Attr(a) => {
-                    self.added.retain(|_, (_, attr, _)| *attr != a);
-                    self.attrs.insert(a);
+                    self.added.retain(|_, (_, attr, _)| attr != a);
+                    self.attrs.insert(a.clone());
                 }
                 Mention::Entity(_) | Mention::Unknown => {}
             }

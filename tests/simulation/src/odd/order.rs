@@ -88,24 +88,27 @@ fn keywords(a: &Keyword, b: &Keyword) -> Ordering {
 }
 
 fn named(a: &str, b: &str) -> Ordering {
-    let split = |text: &str| match text.find('/') {
-        Some(place) if text.len() > 1 => {
-            (Some(units(text.get(..place).unwrap_or_default())), units(text.get(place + 1..).unwrap_or_default()))
-        }
-        _ => (None, units(text)),
+    let split = |text| match str::split_once(text, '/') {
+        Some((namespace, name)) if text.len() > 1 => (Some(namespace), name),
+        _ => (None, text),
     };
-    split(a).cmp(&split(b))
+    let ((a_namespace, a), (b_namespace, b)) = (split(a), split(b));
+    let namespaces = match (a_namespace, b_namespace) {
+        (Some(a), Some(b)) => units(a, b),
+        (a, b) => a.is_some().cmp(&b.is_some()),
+    };
+    namespaces.then_with(|| units(a, b))
 }
 
-fn units(text: &str) -> Vec<u16> {
-    text.encode_utf16().collect()
+fn units(a: &str, b: &str) -> Ordering {
+    a.encode_utf16().cmp(b.encode_utf16())
 }
 
 /// `cmpVal`; where the specification gives no order, or none without circles, the engine's own.
 fn values(a: &Value, b: &Value) -> Ordering {
     match (a, b) {
         (Value::Int(a), Value::Int(b)) => a.cmp(b),
-        (Value::String(a), Value::String(b)) => a.encode_utf16().cmp(b.encode_utf16()),
+        (Value::String(a), Value::String(b)) => units(a, b),
         _ if undefined(a) || undefined(b) => value::compare(a, b),
         _ => defined(a, b),
     }
@@ -138,7 +141,7 @@ fn same_type(a: &Value, b: &Value) -> Ordering {
         (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
         (Value::Instant(a), Value::Instant(b)) => a.cmp(b),
         (Value::Int(_) | Value::Float(_), _) => a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal),
-        (Value::Uuid(_) | Value::Scalar(_), _) => units(&uuid_text(a)).cmp(&units(&uuid_text(b))),
+        (Value::Uuid(_) | Value::Scalar(_), _) => units(&uuid_text(a), &uuid_text(b)),
         // Those of one hash are told apart in a way of the engine's own (DS-8).
         _ => value::hash(a).cmp(&value::hash(b)).then_with(|| value::compare(a, b)),
     }

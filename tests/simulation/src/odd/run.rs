@@ -112,7 +112,7 @@ impl Shared<'_> {
             if seed >= self.options.seeds.end {
                 return Ok(());
             }
-            let plan = make::plan(seed, true);
+            let plan = make::plan(seed);
             match play(&plan, &mut reader, self.options, self.options.trace) {
                 Ok(stats) => self.summary.lock().unwrap_or_else(PoisonError::into_inner).stats += stats,
                 Err(failed) => self.failed(seed, plan, failed, &mut reader)?,
@@ -140,8 +140,9 @@ impl Shared<'_> {
         let file = self.options.failures.join(format!("{seed}-{kind:?}.jsonl").to_lowercase());
         keep(&file, &small)?;
         println!(
-            "graph {seed} failed at step {step}: {failure}\n  made smaller: {now}\n  \
+            "graph {seed} ({:?}) failed at step {step}: {failure}\n  made smaller: {now}\n  \
              again: simulation odd --graph {seed} --trace, or --replay {}",
+            make::flavour(seed),
             file.display()
         );
         Ok(())

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::Value as Json;
+
 use super::plan::{Entry, Plan, Step};
 
 /// Plans that are tried at most, and for how long: what is large then is small enough.
@@ -165,36 +167,47 @@ fn changed(plan: &Plan, at: usize, change: impl FnOnce(&mut Vec<Entry>)) -> Opti
 
 /// Simpler forms of an item: another value, or less of it.
 fn simpler(item: &str) -> Vec<String> {
-    let Ok(serde_json::Value::Array(parts)) = serde_json::from_str(item) else { return Vec::new() };
+    let Ok(Json::Array(parts)) = serde_json::from_str(item) else { return Vec::new() };
     let mut simpler = Vec::new();
-    let mut with = |place: usize, value: serde_json::Value| {
-        let mut parts = parts.clone();
-        if let Some(slot) = parts.get_mut(place) {
-            *slot = value;
-        }
-        simpler.push(serde_json::Value::Array(parts).to_string());
-    };
-    for place in 3..parts.len() {
-        for value in SIMPLE {
-            with(place, serde_json::from_str(value).unwrap_or_default());
-        }
-        match parts.get(place) {
-            Some(serde_json::Value::String(text)) => {
-                let half = text.chars().take(text.chars().count() / 2).collect::<String>();
-                with(place, half.into());
-            }
-            Some(serde_json::Value::Array(items)) => {
-                for out in 0..items.len() {
-                    let rest = items.iter().enumerate().filter(|(at, _)| *at != out).map(|(_, item)| item.clone());
-                    with(place, rest.collect());
-                }
-                items.iter().for_each(|item| with(place, item.clone()));
-            }
-            _ => {}
+    let is_map = parts.first().and_then(Json::as_str) == Some("^ ");
+    if is_map {
+        // Without one of its pairs.
+        for key in (1..parts.len()).step_by(2) {
+            let rest = parts.iter().enumerate().filter(|(at, _)| *at != key && *at != key + 1);
+            simpler.push(Json::Array(rest.map(|(_, part)| part.clone()).collect()).to_string());
         }
     }
-    if parts.len() > 4 {
-        simpler.push(serde_json::Value::Array(parts.iter().take(4).cloned().collect()).to_string());
+    let (first, step) = if is_map { (2, 2) } else { (3, 1) };
+    for place in (first..parts.len()).step_by(step) {
+        let values = parts.get(place).map(simpler_values).unwrap_or_default();
+        simpler.extend(values.into_iter().map(|value| {
+            let mut parts = parts.clone();
+            if let Some(slot) = parts.get_mut(place) {
+                *slot = value;
+            }
+            Json::Array(parts).to_string()
+        }));
+    }
+    if parts.len() > 4 && !is_map {
+        simpler.push(Json::Array(parts.iter().take(4).cloned().collect()).to_string());
     }
     simpler
+}
+
+fn simpler_values(value: &Json) -> Vec<Json> {
+    let mut values: Vec<Json> = SIMPLE.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
+    match value {
+        Json::String(text) if !text.starts_with('~') => {
+            values.push(text.chars().take(text.chars().count() / 2).collect::<String>().into());
+        }
+        Json::Array(items) => {
+            for out in 0..items.len() {
+                let rest = items.iter().enumerate().filter(|(at, _)| *at != out).map(|(_, item)| item.clone());
+                values.push(rest.collect());
+            }
+            values.extend(items.iter().cloned());
+        }
+        _ => {}
+    }
+    values
 }
