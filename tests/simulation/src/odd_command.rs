@@ -8,7 +8,7 @@ use simulation::odd::{self, Options, Summary};
 
 const USAGE: &str = "\
 usage: simulation odd [--graphs N] [--from N] [--graph N] [--random] [--threads N] [--no-reader] [--trace]
-                      [--without CHECK[,CHECK…]] [--failures FOLDER] | --replay FILE…";
+                      [--without CHECK[,CHECK…]] [--keep N] [--failures FOLDER] | --replay FILE…";
 
 /// Plays the kept plans, then the seeds that the arguments name.
 pub(crate) fn run(args: impl Iterator<Item = String>) -> ExitCode {
@@ -50,6 +50,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Command, String> {
         reader: true,
         trace: false,
         without: Vec::new(),
+        keep: 3,
         failures: Path::new(env!("CARGO_MANIFEST_DIR")).join("failures"),
     };
     let mut replay = Vec::new();
@@ -62,6 +63,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Command, String> {
             "--graph" => (from, count) = (number(value()?)?, 1),
             "--random" => from = seed_of_the_moment()?,
             "--threads" => options.threads = usize::try_from(number(value()?)?.max(1)).unwrap_or(1),
+            "--keep" => options.keep = number(value()?)?,
             "--failures" => options.failures = PathBuf::from(value()?),
             "--no-reader" => options.reader = false,
             "--without" => {

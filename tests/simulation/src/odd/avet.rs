@@ -1,6 +1,6 @@
 //! Which facts AVET must hold and which it must not, followed from batch to batch.
 
-use datascript::{Db, Value};
+use datascript::{Db, Schema, Value};
 use graph::rules::attrs;
 use rustc_hash::FxHashSet;
 
@@ -27,8 +27,8 @@ pub(crate) struct Membership {
     must: FxHashSet<u64>,
     /// Added while it was not, which it never was since.
     never: FxHashSet<u64>,
-    /// Names of the attributes that are indexed.
-    indexed: FxHashSet<String>,
+    /// What attributes were after the last batch.
+    schema: Option<Schema>,
 }
 
 /// Attributes that a batch may have switched, perhaps there and back.
@@ -43,36 +43,32 @@ struct Switched {
 impl Membership {
     /// What is known of a graph that nobody has seen before.
     pub(crate) fn of(facts: &Facts, db: &Db) -> Self {
-        let indexed = indexed(facts, db);
         // How it came to be is unknown, so what AVET has counts as what it should have.
-        let must = facts.avet.iter().filter(|fact| indexed.contains(fact.a.as_str())).map(|fact| fact.id).collect();
-        Self { must, never: FxHashSet::default(), indexed }
+        let must = facts.avet.iter().filter(|fact| is_indexed(db.schema(), fact)).map(|fact| fact.id).collect();
+        Self { must, never: FxHashSet::default(), schema: Some(db.schema().clone()) }
     }
 
     /// Follows a batch.
     pub(crate) fn follow(&mut self, before: &Facts, after: &Facts, said: &[Said], db: &Db) {
         let switched = Switched::by(said, before, after, db);
-        let indexed = indexed(after, db);
+        let Some(schema) = self.schema.take() else { return };
         let old = ids(&before.eavt);
         let (mut must, mut never) = (FxHashSet::default(), FxHashSet::default());
         for fact in &after.eavt {
             let name = fact.a.as_str();
-            let (was, is) = (self.indexed.contains(name), indexed.contains(name));
+            let (was, is) = (is_indexed(&schema, fact), is_indexed(db.schema(), fact));
             let unsure = switched.everything || (switched.items > 1 && switched.attrs.contains(name));
             if unsure || was != is {
                 continue;
             }
-            let (musts, nevers) = match old.contains(&fact.id) {
-                true => (self.must.contains(&fact.id), self.never.contains(&fact.id)),
-                false => (true, true),
-            };
-            if is && musts {
+            let is_new = !old.contains(&fact.id);
+            if is && (is_new || self.must.contains(&fact.id)) {
                 must.insert(fact.id);
-            } else if !is && nevers {
+            } else if !is && (is_new || self.never.contains(&fact.id)) {
                 never.insert(fact.id);
             }
         }
-        *self = Self { must, never, indexed };
+        *self = Self { must, never, schema: Some(db.schema().clone()) };
     }
 
     /// AVET holds nothing that is not there.
@@ -106,19 +102,8 @@ fn ids(facts: &[Fact]) -> FxHashSet<u64> {
     facts.iter().map(|fact| fact.id).collect()
 }
 
-fn indexed(facts: &Facts, db: &Db) -> FxHashSet<String> {
-    let mut names = FxHashSet::default();
-    let mut last = None;
-    for fact in &facts.aevt {
-        if last == Some(&fact.a) {
-            continue;
-        }
-        last = Some(&fact.a);
-        if db.attr(fact.a.as_str()).is_some_and(|attr| db.flags(attr).is_indexed()) {
-            names.insert(fact.a.as_str().to_owned());
-        }
-    }
-    names
+fn is_indexed(schema: &Schema, fact: &Fact) -> bool {
+    schema.attrs().get(fact.a.as_str()).is_some_and(|attr| schema.flags(attr).is_indexed())
 }
 
 impl Switched {

@@ -46,6 +46,11 @@ impl Facts {
         Ok(Self { eavt: walk(Index::Eavt)?, aevt: walk(Index::Aevt)?, avet: walk(Index::Avet)?, count: db.count() })
     }
 
+    /// Whether an ident is no keyword.
+    pub(crate) fn has_odd_ident(&self) -> bool {
+        self.eavt.iter().any(|fact| fact.a == "db/ident" && fact.v.as_keyword().is_none())
+    }
+
     /// The first difference between two readings of what should be one state.
     pub(crate) fn difference(&self, other: &Self) -> Option<String> {
         for (name, ours, theirs) in

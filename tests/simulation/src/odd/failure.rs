@@ -28,6 +28,8 @@ pub enum Kind {
     Checksum,
     /// The log does not lead to the graph.
     Log,
+    /// The same, where an ident is no keyword.
+    Ident,
     /// An acknowledged fact is missing.
     Lost,
     /// A fact came or went that nobody spoke of.
@@ -43,7 +45,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Server,
         Self::Answer,
         Self::Reopened,
@@ -55,6 +57,7 @@ impl Kind {
         Self::Overindexed,
         Self::Checksum,
         Self::Log,
+        Self::Ident,
         Self::Lost,
         Self::Frame,
         Self::Refused,

@@ -8,19 +8,19 @@ use super::failure::{Failure, Kind, OrFail, Outcome};
 use crate::base;
 use crate::server::apply;
 
-/// The logged transactions, over a copy of what was there before, give the facts that are there now, as far as entities
-/// have names and keep them: about others the log cannot speak (sync.md 11.8).
+/// The logged transactions can be applied to a copy of what was there before.
+///
+/// Where there is one, it gives the facts that are there now, as far as entities have names and keep them: about others the
+/// log cannot speak (sync.md 11.8), and between several transactions an entity may have been without a name.
 pub(crate) fn replays(rows: Vec<Row>, logged: &[String], before: &Facts, after: &Facts, db: &Db) -> Outcome {
-    if !have_names(before, after, db) {
-        return Ok(());
-    }
     let mut copy = base::open_rows(rows).or_fail(Kind::Log)?;
-    if after.eavt.iter().any(|fact| is_ref(db, fact) != is_ref(&copy, fact)) {
-        // What a number means has changed.
-        return Ok(());
-    }
+    let meaning_changes = |copy: &Db| after.eavt.iter().any(|fact| is_ref(db, fact) != is_ref(copy, fact));
+    let is_told = logged.len() == 1 && have_names(before, after, db) && !meaning_changes(&copy);
     for tx in logged {
         apply(&mut copy, tx).map_err(|error| Failure::new(Kind::Log, format!("{error}: {tx}")))?;
+    }
+    if !is_told {
+        return Ok(());
     }
     let replayed = named(&Facts::read(&copy).or_fail(Kind::Log)?, &copy);
     let live = named(after, db);

@@ -1,7 +1,9 @@
 //! What the items of an entry speak of, as far as that can be told without a database.
 
 use datascript::{Eid, Value};
+use rustc_hash::FxHashSet;
 
+use super::facts::Facts;
 use super::plan::Entry;
 
 /// What an item may change.
@@ -19,35 +21,89 @@ pub(crate) enum Mention {
     Unknown,
 }
 
-/// What the items of an entry say, and whether what they speak of may be dropped without a word: some operations are.
+/// What the items of an entry say.
 pub(crate) struct Said {
     pub(crate) mentions: Vec<Mention>,
+    /// What they speak of may be dropped without a word: some operations are.
     pub(crate) may_be_dropped: bool,
+    /// Something gets an ident that is no keyword.
+    pub(crate) odd_ident: bool,
+    /// Something may get another uuid in the place of one, or what is no uuid at all.
+    pub(crate) renames: bool,
 }
 
 impl Said {
-    /// Reads an entry.
-    pub(crate) fn by(entry: &Entry) -> Self {
-        let mentions = entry.items.iter().flat_map(|item| mentions(item)).collect();
-        Self { mentions, may_be_dropped: entry.op.is_some() }
+    /// Reads the entries of a batch.
+    pub(crate) fn all(entries: &[Entry], before: &Facts) -> Vec<Self> {
+        let known = before.eavt.iter().filter(|fact| fact.a == "block/uuid");
+        let mut identified = known.map(|fact| transit::write_string(&Value::from(fact.e))).collect();
+        entries.iter().map(|entry| Self::by(entry, &mut identified)).collect()
+    }
+
+    /// Reads an entry; `identified` are the entities that have a uuid, as they are written.
+    fn by(entry: &Entry, identified: &mut FxHashSet<String>) -> Self {
+        let mut said =
+            Self { mentions: Vec::new(), may_be_dropped: entry.op.is_some(), odd_ident: false, renames: false };
+        for item in &entry.items {
+            let Ok(item) = transit::read_str(item) else {
+                said.mentions.push(Mention::Unknown);
+                continue;
+            };
+            match &item {
+                Value::Map(entries) => said.mentions.extend(of_entries(entries)),
+                Value::Vector(parts) | Value::List(parts) => said.mentions.push(of_parts(parts)),
+                _ => {}
+            }
+            said.odd_ident |= ident(&item).is_some_and(|ident| ident.as_keyword().is_none());
+            if let Some(identity) = Identity::of(&item) {
+                said.renames |= !identity.is_new || !identified.insert(identity.entity);
+            }
+        }
+        said
     }
 }
 
-/// What the item says.
-fn mentions(item: &str) -> Vec<Mention> {
-    let Ok(value) = transit::read_str(item) else { return vec![Mention::Unknown] };
-    match &value {
-        Value::Map(entries) => entries.iter().map(|(key, value)| of_entry(key, value)).collect(),
-        Value::Vector(parts) | Value::List(parts) => vec![of_parts(parts)],
-        _ => Vec::new(),
+fn ident(item: &Value) -> Option<&Value> {
+    match item {
+        Value::Vector(parts) if parts.get(2)?.is_keyword("db/ident") => parts.get(3),
+        other => other.get("db/ident"),
     }
 }
 
-fn of_entry(key: &Value, value: &Value) -> Mention {
-    match key.as_keyword() {
+/// What an item says of an entity's uuid.
+struct Identity {
+    /// The entity as it is written.
+    entity: String,
+    /// It gets a uuid, which is one.
+    is_new: bool,
+}
+
+impl Identity {
+    fn of(item: &Value) -> Option<Self> {
+        let (op, entity, uuid) = match item {
+            Value::Map(_) => (None, item.get("db/id"), item.get("block/uuid")?),
+            Value::Vector(parts) | Value::List(parts) => {
+                let [op, entity, attr, uuid @ ..] = &**parts else { return None };
+                if !attr.is_keyword("block/uuid") {
+                    return None;
+                }
+                (Some(op), Some(entity), uuid.first().unwrap_or(&Value::Nil))
+            }
+            _ => return None,
+        };
+        let is_new = op.is_none_or(|op| op.is_keyword("db/add"))
+            && entity.is_none_or(|entity| matches!(entity, Value::Int(_) | Value::String(_)))
+            && uuid.as_uuid().is_some();
+        Some(Self { entity: transit::write_string(entity.unwrap_or(uuid)), is_new })
+    }
+}
+
+fn of_entries(entries: &[(Value, Value)]) -> Vec<Mention> {
+    let of_entry = |(key, value): &(Value, Value)| match key.as_keyword() {
         Some(keyword) if !nests_map(value) => Mention::Attr(keyword.as_str().replacen("/_", "/", 1)),
         _ => Mention::Unknown,
-    }
+    };
+    entries.iter().map(of_entry).collect()
 }
 
 /// Under a reference these are entities of their own.

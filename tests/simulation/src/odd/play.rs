@@ -163,16 +163,20 @@ impl<'k> World<'k> {
             return self.counted(ensured(same, Kind::Refused, || format!("t {t} and {}: {difference:?}", self.t)));
         }
         let db = self.graph.db().or_fail(Kind::Server)?.clone();
-        let said: Vec<Said> = accepted.iter().map(Said::by).collect();
+        let said = Said::all(accepted, &before);
         self.counted(model::added(&self.facts, &said, &db))?;
         self.counted(model::rest(&before, &self.facts, &said, &db))?;
         self.membership.follow(&before, &self.facts, &said, &db);
         self.check_membership()?;
         let logged = self.logged_since(t)?;
-        if logged.is_empty() {
+        if logged.is_empty() || said.iter().any(|said| said.renames) {
             return Ok(());
         }
-        self.counted(log::replays(rows, &logged, &before, &self.facts, &db))
+        let has_odd_ident = said.iter().any(|said| said.odd_ident) || before.has_odd_ident();
+        self.counted(log::replays(rows, &logged, &before, &self.facts, &db).map_err(|failure| {
+            let kind = if has_odd_ident { Kind::Ident } else { failure.kind };
+            Failure { kind, ..failure }
+        }))
     }
 
     fn reopen(&mut self, cache: usize) -> Outcome {

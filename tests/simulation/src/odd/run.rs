@@ -29,6 +29,8 @@ pub struct Options {
     pub trace: bool,
     /// Checks that do not count, while a defect is known that would hide others.
     pub without: Vec<Kind>,
+    /// Failures of one kind that are made smaller and kept; further ones are only counted.
+    pub keep: u64,
     /// Where failing plans are written.
     pub failures: PathBuf,
 }
@@ -41,9 +43,6 @@ pub struct Summary {
     /// Graphs that failed.
     pub failed: u64,
 }
-
-/// Failures of one kind that are made smaller and kept; further ones are only counted.
-const KEPT: u64 = 3;
 
 struct Shared<'o> {
     options: &'o Options,
@@ -129,7 +128,7 @@ impl Shared<'_> {
             *count += 1;
             *count - 1
         };
-        if before >= KEPT {
+        if before >= self.options.keep {
             return Ok(());
         }
         let mut plan = plan;
