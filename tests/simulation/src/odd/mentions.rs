@@ -28,19 +28,19 @@ pub(crate) struct Said {
     pub(crate) may_be_dropped: bool,
     /// Something gets an ident that is no keyword.
     pub(crate) odd_ident: bool,
-    /// Something may get another uuid in the place of one, or what is no uuid at all.
+    /// Something may get another name in the place of one, or lose it and live on.
     pub(crate) renames: bool,
 }
 
 impl Said {
     /// Reads the entries of a batch.
     pub(crate) fn all(entries: &[Entry], before: &Facts) -> Vec<Self> {
-        let known = before.eavt.iter().filter(|fact| fact.a == "block/uuid");
-        let mut identified = known.map(|fact| transit::write_string(&Value::from(fact.e))).collect();
+        let known = before.eavt.iter().filter(|fact| fact.a == "block/uuid" || fact.a == "db/ident");
+        let mut identified = known.map(|fact| Identity::entity(fact.a.as_str(), &Value::from(fact.e))).collect();
         entries.iter().map(|entry| Self::by(entry, &mut identified)).collect()
     }
 
-    /// Reads an entry; `identified` are the entities that have a uuid, as they are written.
+    /// Reads an entry; `identified` are the entities that have a name.
     fn by(entry: &Entry, identified: &mut FxHashSet<String>) -> Self {
         let mut said =
             Self { mentions: Vec::new(), may_be_dropped: entry.op.is_some(), odd_ident: false, renames: false };
@@ -55,8 +55,17 @@ impl Said {
                 _ => {}
             }
             said.odd_ident |= ident(&item).is_some_and(|ident| ident.as_keyword().is_none());
-            if let Some(identity) = Identity::of(&item) {
-                said.renames |= !identity.is_new || !identified.insert(identity.entity);
+            if matches!(said.mentions.last(), Some(Mention::Entity(_))) {
+                // What is named by an ident alone goes by its facts, and those about it after it: it or what is below it.
+                said.renames |= identified.iter().any(|name| name.starts_with("db/ident "));
+            }
+            for identity in Identity::of(&item) {
+                // The number of an entity made in this batch may be one that is given.
+                said.renames |= !identity.is_new || (identity.is_numbered && identified.contains(SOMEONE));
+                if !identity.is_numbered {
+                    identified.insert(SOMEONE.to_owned());
+                }
+                said.renames |= !identified.insert(identity.entity);
             }
         }
         said
@@ -70,31 +79,52 @@ fn ident(item: &Value) -> Option<&Value> {
     }
 }
 
-/// What an item says of an entity's uuid.
+/// What an item says of an entity's name.
 struct Identity {
-    /// The entity as it is written.
+    /// The entity and the attribute, as they are written.
     entity: String,
-    /// It gets a uuid, which is one.
+    /// It gets a name, which is one.
     is_new: bool,
+    /// It is told by its number.
+    is_numbered: bool,
 }
 
+/// Stands for entities made by the batch.
+const SOMEONE: &str = "someone";
+
 impl Identity {
-    fn of(item: &Value) -> Option<Self> {
-        let (op, entity, uuid) = match item {
-            Value::Map(_) => (None, item.get("db/id"), item.get("block/uuid")?),
-            Value::Vector(parts) | Value::List(parts) => {
-                let [op, entity, attr, uuid @ ..] = &**parts else { return None };
-                if !attr.is_keyword("block/uuid") {
-                    return None;
-                }
-                (Some(op), Some(entity), uuid.first().unwrap_or(&Value::Nil))
+    /// Of its uuid and of its ident.
+    fn of(item: &Value) -> Vec<Self> {
+        match item {
+            Value::Map(_) => {
+                let names = ["block/uuid", "db/ident"];
+                names
+                    .iter()
+                    .filter_map(|name| Some(Self::new(name, item.get("db/id"), item.get(name)?, true)))
+                    .collect()
             }
-            _ => return None,
-        };
-        let is_new = op.is_none_or(|op| op.is_keyword("db/add"))
-            && entity.is_none_or(|entity| matches!(entity, Value::Int(_) | Value::String(_)))
-            && uuid.as_uuid().is_some();
-        Some(Self { entity: transit::write_string(entity.unwrap_or(uuid)), is_new })
+            Value::Vector(parts) | Value::List(parts) => match &**parts {
+                [op, entity, attr, value @ ..] if attr.is_keyword("block/uuid") || attr.is_keyword("db/ident") => {
+                    let name = if attr.is_keyword("block/uuid") { "block/uuid" } else { "db/ident" };
+                    let value = value.first().unwrap_or(&Value::Nil);
+                    vec![Self::new(name, Some(entity), value, op.is_keyword("db/add"))]
+                }
+                _ => Vec::new(),
+            },
+            _ => Vec::new(),
+        }
+    }
+
+    fn new(name: &str, entity: Option<&Value>, value: &Value, is_added: bool) -> Self {
+        let is_name = value.as_uuid().is_some() || (name == "db/ident" && value.as_keyword().is_some());
+        let is_new =
+            is_added && is_name && entity.is_none_or(|entity| matches!(entity, Value::Int(_) | Value::String(_)));
+        let is_numbered = entity.and_then(Value::as_int).is_some_and(|number| number > 0);
+        Self { entity: Self::entity(name, entity.unwrap_or(value)), is_new, is_numbered }
+    }
+
+    fn entity(name: &str, entity: &Value) -> String {
+        format!("{name} {}", transit::write_string(entity))
     }
 }
 
