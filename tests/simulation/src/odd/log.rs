@@ -8,23 +8,21 @@ use super::failure::{Failure, Kind, OrFail, Outcome};
 use crate::base;
 use crate::server::apply;
 
-/// The logged transactions can be applied to a copy of what was there before.
+/// A logged transaction can be applied to a copy of what was there before, and gives the facts that are there now.
 ///
-/// Where there is one, it gives the facts that are there now, as far as entities have names and keep them: about others the
-/// log cannot speak (sync.md 11.8), and between several transactions an entity may have been without a name.
+/// Looked at are single transactions about entities that have names and keep them: about others the log cannot speak
+/// (sync.md 11.8), and between several transactions an entity may have been without a name.
 pub(crate) fn replays(rows: Vec<Row>, logged: &[String], before: &Facts, after: &Facts, db: &Db) -> Outcome {
+    let [tx] = logged else { return Ok(()) };
+    if !have_names(before, after, db) {
+        return Ok(());
+    }
     let mut copy = base::open_rows(rows).or_fail(Kind::Log)?;
     if after.eavt.iter().any(|fact| is_ref(db, fact) != is_ref(&copy, fact)) {
         // Values became references, or the other way: nothing tells which of them is meant.
         return Ok(());
     }
-    let is_told = logged.len() == 1 && have_names(before, after, db);
-    for tx in logged {
-        apply(&mut copy, tx).map_err(|error| Failure::new(Kind::Log, format!("{error}: {tx}")))?;
-    }
-    if !is_told {
-        return Ok(());
-    }
+    apply(&mut copy, tx).map_err(|error| Failure::new(Kind::Log, format!("{error}: {tx}")))?;
     let replayed = named(&Facts::read(&copy).or_fail(Kind::Log)?, &copy);
     let live = named(after, db);
     let only = |ours: &FxHashSet<String>, theirs: &FxHashSet<String>| {
@@ -37,7 +35,7 @@ pub(crate) fn replays(rows: Vec<Row>, logged: &[String], before: &Facts, after: 
     if here.is_empty() && there.is_empty() {
         return Ok(());
     }
-    Err(Failure::new(Kind::Log, format!("only in the graph {here:?}, only by the log {there:?}: {logged:?}")))
+    Err(Failure::new(Kind::Log, format!("only in the graph {here:?}, only by the log {there:?}: {tx}")))
 }
 
 type Names = FxHashMap<u32, String>;
@@ -100,7 +98,8 @@ fn have_names(before: &Facts, after: &Facts, db: &Db) -> bool {
             datascript::Value::String(text) => text.parse::<uuid::Uuid>().is_ok(),
             value => value.as_seq().is_some_and(|items| items.len() == 2),
         };
-        keeps_name(fact.e) && target.is_none_or(keeps_name) && !looks_like_name
+        let refers = !is_ref(db, fact) || target.is_some();
+        refers && keeps_name(fact.e) && target.is_none_or(keeps_name) && !looks_like_name
     };
     let went = || before.eavt.iter().filter(|fact| !new_ids.contains(&fact.id));
     let came = || after.eavt.iter().filter(|fact| !old_ids.contains(&fact.id));
