@@ -10,7 +10,7 @@ const USAGE: &str = "\
 usage: simulation odd [--graphs N] [--from N] [--graph N] [--random] [--threads N] [--no-reader] [--trace]
                       [--without CHECK[,CHECK…]] [--keep N] [--failures FOLDER] | --replay FILE…";
 
-/// Plays the kept plans, then the seeds that the arguments name.
+/// Plays the graphs, or the plans, that the arguments name.
 pub(crate) fn run(args: impl Iterator<Item = String>) -> ExitCode {
     let start = Instant::now();
     match parse(args).and_then(|command| command.run()) {
@@ -37,7 +37,7 @@ impl Command {
         if !self.replay.is_empty() {
             return odd::replay(&self.replay, &self.options);
         }
-        println!("seeds from {} on", self.options.seeds.start);
+        println!("graphs from {} on", self.options.seeds.start);
         odd::run_all(&self.options)
     }
 }
@@ -82,7 +82,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Command, String> {
 }
 
 /// Another one each time, small enough to be typed again.
-fn seed_of_the_moment() -> Result<u64, String> {
+pub(crate) fn seed_of_the_moment() -> Result<u64, String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| error.to_string())?;
-    Ok(now.as_secs() * 1_000_000 % 1_000_000_000_000)
+    Ok(now.as_secs() % 1_000_000 * 1_000_000)
 }

@@ -44,12 +44,12 @@ fn canonical(out: &mut String, value: &Value) {
         Value::Instant(ms) => {
             let _ = write!(out, "m{ms}");
         }
-        Value::Vector(items) => joined(out, "[", items.iter().map(text).collect(), "]"),
-        Value::List(items) => joined(out, "(", items.iter().map(text).collect(), ")"),
-        Value::Set(items) => joined(out, "#{", sorted(items.iter().map(text).collect()), "}"),
+        Value::Vector(items) => joined(out, "[", &texts(items), "]"),
+        Value::List(items) => joined(out, "(", &texts(items), ")"),
+        Value::Set(items) => joined(out, "#{", &sorted(texts(items)), "}"),
         Value::Map(entries) => {
             let entries = entries.iter().map(|(key, value)| format!("{} {}", text(key), text(value)));
-            joined(out, "{", sorted(entries.collect()), "}");
+            joined(out, "{", &sorted(entries.collect()), "}");
         }
         Value::Scalar(scalar) if scalar.tag == 'u' => sized(out, "u", &scalar.rep),
         Value::Scalar(scalar) => sized(out, &format!("t{}", scalar.tag), &scalar.rep),
@@ -66,13 +66,17 @@ fn text(value: &Value) -> String {
     out
 }
 
+fn texts(items: &[Value]) -> Vec<String> {
+    items.iter().map(text).collect()
+}
+
 /// By UTF-16 units, as JavaScript sorts.
 fn sorted(mut texts: Vec<String>) -> Vec<String> {
     texts.sort_by(|a, b| a.encode_utf16().cmp(b.encode_utf16()));
     texts
 }
 
-fn joined(out: &mut String, open: &str, texts: Vec<String>, close: &str) {
+fn joined(out: &mut String, open: &str, texts: &[String], close: &str) {
     out.push_str(open);
     out.push_str(&texts.join(","));
     out.push_str(close);

@@ -153,8 +153,8 @@ impl Maker {
         let mut keys: Vec<String> = (0..=self.rng.below(4)).map(|_| self.attr()).collect();
         keys.sort_unstable();
         keys.dedup();
-        let entries: String = keys.iter().map(|attr| format!(r#","~:{attr}",{}"#, self.value(attr))).collect();
-        format!(r#"["^ "{id}{entries}]"#)
+        let entries: Vec<String> = keys.iter().map(|attr| format!(r#","~:{attr}",{}"#, self.value(attr))).collect();
+        format!(r#"["^ "{id}{}]"#, entries.concat())
     }
 
     fn by_tempid(&mut self) -> String {

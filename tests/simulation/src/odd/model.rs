@@ -32,7 +32,9 @@ pub(crate) fn rest(before: &Facts, after: &Facts, said: &[Said], db: &Db) -> Out
 impl Sum {
     fn by(said: &[Said], db: &Db) -> Self {
         let mut sum = Self::default();
-        said.iter().for_each(|said| sum.take(said, db));
+        for said in said {
+            sum.take(said, db);
+        }
         sum
     }
 

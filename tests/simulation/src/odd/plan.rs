@@ -128,3 +128,31 @@ fn entry(entry: &Json) -> Result<Entry> {
 fn number(value: Option<&Json>) -> Result<usize> {
     value.and_then(Json::as_u64).and_then(|number| usize::try_from(number).ok()).ok_or("no number".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::odd::make;
+    use crate::odd::shrink::shrink;
+
+    #[test]
+    fn a_seed_makes_one_plan_which_a_file_holds() {
+        for seed in 0..300 {
+            let plan = make::plan(seed);
+            assert_eq!(plan, make::plan(seed));
+            if plan.size() < 1 << 20 {
+                assert_eq!(Plan::parse(&plan.to_text()), Ok(plan));
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_matter_is_taken_out() {
+        let mut plan = make::plan(7);
+        let item = r#"["~:db/add",3,"~:needle",["a","b",["c"]]]"#.to_owned();
+        plan.steps.insert(plan.steps.len() / 2, Step::Batch(vec![Entry::new(vec![item.clone(), item])]));
+        let small = shrink(plan, &mut |plan| plan.to_text().contains("needle"));
+        let needle = vec![r#"["~:db/add",3,"~:needle",1]"#.to_owned()];
+        assert_eq!(small.steps, [Step::Batch(vec![Entry::new(needle)])]);
+    }
+}
