@@ -17,7 +17,7 @@ mod tx_data;
 pub use frames::frames;
 pub use messages::protocol;
 pub use mutate::{Mutator, Random};
-pub use runner::{Options, Summary, keep_failing_inputs, run};
+pub use runner::{Options, Summary, Until, keep_failing_inputs, run};
 pub use transit_text::transit;
 pub use tx_data::tx_data;
 

@@ -14,12 +14,30 @@ use crate::mutate::{Mutator, Random};
 /// Inputs that did something new and are mutated further; when there are more, some are forgotten.
 const POOL: usize = 4000;
 
+/// How long to mutate the inputs of a target.
+#[derive(Clone, Copy, Debug)]
+pub enum Until {
+    /// So many mutations: the same run every time for a seed. None: the corpora only.
+    Mutations(u64),
+    /// For so long.
+    Elapsed(Duration),
+}
+
+impl Until {
+    fn is_reached(self, mutations: u64, start: Instant) -> bool {
+        match self {
+            Self::Mutations(count) => mutations >= count,
+            Self::Elapsed(time) => start.elapsed() >= time,
+        }
+    }
+}
+
 /// How to run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How long to mutate each target's inputs; zero: the corpora only.
-    pub time: Duration,
-    /// Decides all mutations. How many there are depends on the time, what the n-th one is does not.
+    /// When each target has had enough.
+    pub until: Until,
+    /// Decides all mutations.
     pub seed: u64,
     /// The folder with one folder of inputs per target.
     pub corpus: PathBuf,
@@ -53,7 +71,7 @@ pub fn run(target: &Target, options: &Options) -> io::Result<Summary> {
     let mut mutator = Mutator::new(Random::new(options.seed), target.dictionary);
     let mut replaced = fixed;
     let start = Instant::now();
-    while start.elapsed() < options.time {
+    while !options.until.is_reached(summary.mutations, start) {
         let input = mutator.mutant(&pool);
         summary.mutations += 1;
         if !seen.insert(once(target, &input)) {

@@ -9,6 +9,7 @@ mod client;
 mod download;
 mod edit;
 mod many;
+pub mod odd;
 mod rng;
 mod server;
 mod state;

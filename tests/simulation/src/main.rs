@@ -1,4 +1,7 @@
-//! Plays many seeds, or one again: `simulation [--seeds N] [--from N] [--seed N [--trace]] [--threads N]`.
+//! Plays many seeds, or one again: `simulation [--seeds N] [--from N] [--seed N [--trace]] [--random] [--threads N]`.
+//! `simulation odd` does so with odd graphs instead of clients.
+
+mod odd_command;
 
 use std::process::ExitCode;
 
@@ -10,10 +13,16 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match parse(std::env::args().skip(1)) {
+    let mut args = std::env::args().skip(1).peekable();
+    if args.next_if(|first| first == "odd").is_some() {
+        return odd_command::run(args);
+    }
+    match parse(args) {
         Ok(options) => play(&options),
         Err(error) => {
-            eprintln!("{error}\nusage: simulation [--seeds N] [--from N] [--seed N [--trace]] [--threads N]");
+            eprintln!(
+                "{error}\nusage: simulation [--seeds N] [--from N] [--seed N [--trace]] [--random] [--threads N]"
+            );
             ExitCode::from(2)
         }
     }
@@ -28,6 +37,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
         match arg.as_str() {
             "--seeds" => options.count = number()?,
             "--from" => options.from = number()?,
+            "--random" => options.from = odd_command::seed_of_the_moment()?,
             "--seed" => (options.from, options.count) = (number()?, 1),
             "--threads" => options.threads = usize::try_from(number()?.max(1)).unwrap_or(1),
             "--trace" => options.trace = true,
@@ -39,6 +49,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
 
 fn play(options: &Options) -> ExitCode {
     let seeds = options.from..options.from.saturating_add(options.count);
+    println!("seeds from {} on", seeds.start);
     match simulation::run_all(seeds, options.threads, options.trace) {
         Ok(stats) => {
             println!("{stats}");

@@ -13,18 +13,68 @@ use crate::{process, project, tools};
 
 const HELP: &str = "\
 Run every test there is: unit, integration and golden tests, the black-box suite, the independent reader and the recorded
-conversations against the worker under workerd, the simulation, and random mutations of the fuzz corpora.
+conversations against the worker under workerd, the simulations, and mutations of the fuzz corpora. Seeds are fixed, so that
+a run can be repeated.
 
 Usage: cargo xtask test [OPTIONS]
 
 Options:
+  --long             full numbers: 20000 seeds, 100000 graphs, 500000 mutations
+  --random           other seeds each time; they are printed
   --seeds N          seeds of the simulation (default 1000)
-  --fuzz-seconds N   seconds of random mutations (default 120)
+  --graphs N         odd graphs (default 2000)
+  --mutations N      mutations of each fuzz target (default 20000)
+  --fuzz-seconds N   seconds of mutations instead, shared by the targets
 
 GOLDEN_DIR names another folder of recorded vectors and conversations (default tests/reference/golden).";
 
-const DEFAULT_SEEDS: u64 = 1000;
-const DEFAULT_FUZZ_SECONDS: u64 = 120;
+/// How much of what could go on for ever.
+struct Amounts {
+    seeds: u64,
+    graphs: u64,
+    mutations: u64,
+    fuzz_seconds: Option<u64>,
+    random: bool,
+}
+
+impl Amounts {
+    const DEFAULT: Self = Self { seeds: 1000, graphs: 2000, mutations: 20_000, fuzz_seconds: None, random: false };
+    const LONG: Self = Self { seeds: 20_000, graphs: 100_000, mutations: 500_000, ..Self::DEFAULT };
+
+    /// Of the arguments; `None` after the help was shown.
+    fn parse(mut args: lexopt::Parser) -> Result<Option<Self>> {
+        let (mut long, mut random, mut fuzz_seconds) = (false, false, None);
+        let (mut seeds, mut graphs, mut mutations) = (None, None, None);
+        while let Some(arg) = args.next()? {
+            match arg {
+                lexopt::Arg::Long("long") => long = true,
+                lexopt::Arg::Long("random") => random = true,
+                lexopt::Arg::Long("seeds") => seeds = Some(args.value()?.parse()?),
+                lexopt::Arg::Long("graphs") => graphs = Some(args.value()?.parse()?),
+                lexopt::Arg::Long("mutations") => mutations = Some(args.value()?.parse()?),
+                lexopt::Arg::Long("fuzz-seconds") => fuzz_seconds = Some(args.value()?.parse()?),
+                lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => {
+                    println!("{HELP}");
+                    return Ok(None);
+                }
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        let base = if long { Self::LONG } else { Self::DEFAULT };
+        Ok(Some(Self {
+            seeds: seeds.unwrap_or(base.seeds),
+            graphs: graphs.unwrap_or(base.graphs),
+            mutations: mutations.unwrap_or(base.mutations),
+            fuzz_seconds,
+            random,
+        }))
+    }
+
+    /// What every program that takes seeds is told.
+    fn random(&self) -> Option<&'static str> {
+        self.random.then_some("--random")
+    }
+}
 
 /// What the tests of the running worker are told of it; the tools' own defaults.
 const ISSUER: &str = "https://issuer.test/pool";
@@ -32,19 +82,8 @@ const CLIENT_ID: &str = "client-under-test";
 const ADMIN_TOKEN: &str = "admin-secret";
 
 /// Runs the command.
-pub(crate) fn run(mut args: lexopt::Parser) -> Result<()> {
-    let (mut seeds, mut fuzz_seconds) = (DEFAULT_SEEDS, DEFAULT_FUZZ_SECONDS);
-    while let Some(arg) = args.next()? {
-        match arg {
-            lexopt::Arg::Long("seeds") => seeds = args.value()?.parse()?,
-            lexopt::Arg::Long("fuzz-seconds") => fuzz_seconds = args.value()?.parse()?,
-            lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => {
-                println!("{HELP}");
-                return Ok(());
-            }
-            other => return Err(other.unexpected().into()),
-        }
-    }
+pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
+    let Some(amounts) = Amounts::parse(args)? else { return Ok(()) };
     let start = Instant::now();
     let root = project::root();
     let cargo = || {
@@ -58,23 +97,29 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<()> {
     process::run(cargo().args(["test", "--quiet", "--workspace"]).args(later.concat()))?;
     note(format!("{} s so far", start.elapsed().as_secs()));
 
-    step(format!("Simulation, {seeds} seeds"));
-    let seeds = seeds.to_string();
-    process::run(cargo().args(["run", "--quiet", "--profile", "fast", "-p", "simulation", "--", "--seeds", &seeds]))?;
+    let play = |package: &str, more: &[&str]| {
+        let mut command = cargo();
+        command.args(["run", "--quiet", "--profile", "fast", "-p", package, "--"]).args(more).args(amounts.random());
+        process::run(&mut command)
+    };
+    step(format!("Simulation, {} seeds", amounts.seeds));
+    play("simulation", &["--seeds", &amounts.seeds.to_string()])?;
 
-    step(format!("Fuzz corpora and {fuzz_seconds} s of random mutations"));
-    let seconds = fuzz_seconds.to_string();
-    process::run(cargo().args([
-        "run",
-        "--quiet",
-        "--profile",
-        "fast",
-        "-p",
-        "fuzz-targets",
-        "--",
-        "--seconds",
-        &seconds,
-    ]))?;
+    step(format!("Odd graphs, {} of them", amounts.graphs));
+    tools::npm::ensure_node()?;
+    tools::npm::ensure_packages()?;
+    play("simulation", &["odd", "--graphs", &amounts.graphs.to_string()])?;
+
+    match amounts.fuzz_seconds {
+        None => {
+            step(format!("Fuzz corpora and {} mutations of each target's", amounts.mutations));
+            play("fuzz-targets", &["--mutations", &amounts.mutations.to_string()])?;
+        }
+        Some(seconds) => {
+            step(format!("Fuzz corpora and {seconds} s of mutations"));
+            play("fuzz-targets", &["--seconds", &seconds.to_string()])?;
+        }
+    }
     note(format!("{} s so far", start.elapsed().as_secs()));
 
     build::build(&setup::prepare()?, build::Profile::Release)?;
