@@ -10,6 +10,8 @@ const reader = transit.reader('json', { handlers: { u: (text) => transit.tagged(
 const isUuid = (v) => transit.isTaggedValue(v) && v.tag === 'u';
 const keyword = transit.keyword;
 const ROW_BYTES = 2_000_000;
+/** Characters of a text from which on a node's last key may be another one than its child's. */
+const LONG_TEXT = 8000;
 const NODE_KEYS = 32;
 
 const fail = (text) => { throw new Error(text); };
@@ -132,6 +134,8 @@ class Graph {
       const first = out.length;
       this.walk(index, child, level - 1, false, out);
       if (i > 0) ordered(index, keys[i - 1], out[first], 'a key of an inner node is not below the next child');
+      // Beyond a long text of the greatest character no short key can be had, and no search looks at a last key.
+      if (index === 'avet' && i === keys.length - 1 && String(out.at(-1).v).length > LONG_TEXT) return;
       const order = compareDatoms(index, out.at(-1), keys[i]);
       if (order !== undefined && order > 0) fail(`${index}: a key of row ${address} is below its child`);
     });

@@ -6,6 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::facts::{self, Facts, shown};
 use super::failure::{Kind, Outcome, check};
 use super::mentions::{Mention, Said};
+use super::order::same;
 
 /// What the accepted entries of a batch said, put together.
 #[derive(Default)]
@@ -86,7 +87,7 @@ impl Sum {
             if flags(db, a).is_ref() && v.as_int().is_none_or(|number| number <= 0) {
                 continue;
             }
-            let found = there.get(ea).is_some_and(|values| values.iter().any(|known| is_same(known, v)));
+            let found = there.get(ea).is_some_and(|values| values.iter().any(|known| same(known, v)));
             check!(found, Kind::Lost, "[{e} {a} {}] was acknowledged and is not there", shown(v));
         }
         Ok(())
@@ -109,8 +110,4 @@ impl Sum {
 
 fn flags(db: &Db, attr: &str) -> Flags {
     db.attr(attr).map(|attr| db.flags(attr)).unwrap_or_default()
-}
-
-fn is_same(a: &Value, b: &Value) -> bool {
-    a == b || transit::write_string(a) == transit::write_string(b)
 }
