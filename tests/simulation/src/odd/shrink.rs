@@ -36,9 +36,14 @@ struct Shrinker<'f> {
 }
 
 impl Shrinker<'_> {
+    /// Whether it took long enough: even making plans is slow where they are large.
+    fn is_over(&self) -> bool {
+        self.tries == 0 || Instant::now() > self.until
+    }
+
     /// Keeps a smaller plan if it fails as well.
     fn try_plan(&mut self, plan: Plan) -> bool {
-        if self.tries == 0 || plan == self.plan || Instant::now() > self.until {
+        if self.is_over() || plan == self.plan {
             return false;
         }
         self.tries -= 1;
@@ -52,10 +57,10 @@ impl Shrinker<'_> {
     /// Takes pieces out of a list of `length`, large ones first; `without` gives the plan without a range.
     fn cut(&mut self, mut length: usize, without: impl Fn(&Plan, std::ops::Range<usize>) -> Option<Plan>) {
         let mut piece = length;
-        while piece > 0 {
+        while piece > 0 && !self.is_over() {
             // From the end: later things depend on earlier ones.
             let mut end = length;
-            while end > 0 {
+            while end > 0 && !self.is_over() {
                 let start = end.saturating_sub(piece);
                 if let Some(plan) = without(&self.plan, start..end)
                     && self.try_plan(plan)
@@ -123,6 +128,7 @@ impl Shrinker<'_> {
                     let smaller = simpler(&item);
                     let found = smaller.into_iter().any(|text| {
                         text.len() < item.len()
+                            && !self.is_over()
                             && changed(&self.plan, at, |entries| {
                                 if let Some(slot) = entries.get_mut(nth).and_then(|entry| entry.items.get_mut(place)) {
                                     *slot = text;
