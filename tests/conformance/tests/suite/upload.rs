@@ -225,9 +225,9 @@ fn trees_that_no_edit_could_follow_are_refused(server: &Server) {
     }
     let mut emptied = rows();
     let leaf = emptied.iter_mut().find(|row| row.0 > 1 && row.2.is_none()).unwrap();
-    leaf.1 = r#"["^ ","~:keys",[]]"#.to_owned();
+    leaf.1 = String::from(r#"["^ ","~:keys",[]]"#);
     let mut malformed_tail = rows();
-    malformed_tail[1].1 = r#"[[[1,"~:a"]]]"#.to_owned();
+    malformed_tail[1].1 = String::from(r#"[[[1,"~:a"]]]"#);
     for (what, rows) in [
         ("no leaves", inner_only),
         ("a circle", looped),
