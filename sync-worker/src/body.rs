@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use sync_http::graph_call::SEALED;
 use sync_http::platform::{Body, Failure, Source};
 use worker::js_sys::{Array, JsString, Uint8Array};
 use worker::wasm_bindgen::{JsCast as _, JsValue};
@@ -104,6 +105,24 @@ pub fn outgoing(request: Request<JsBody>) -> Result<web_sys::Request, Failure> {
             web_sys::Request::new_with_str_and_init(&uri, &init).map_err(failure)
         }
     }
+}
+
+/// A request to a graph: that which came in, at the address and with the sealed headers that the surface gave it,
+/// whatever the client's own request has under their names.
+pub fn to_graph(request: Request<JsBody>) -> Result<web_sys::Request, Failure> {
+    let sealed: Vec<_> = SEALED.into_iter().map(|name| (request.headers().get(&name).cloned(), name)).collect();
+    let request = outgoing(request)?;
+    // A copy: the headers of a request that came in cannot be changed.
+    let request = web_sys::Request::new_with_request(&request).map_err(failure)?;
+    let headers = request.headers();
+    for (value, name) in sealed {
+        headers.delete(name.as_str()).map_err(failure)?;
+        if let Some(value) = value {
+            let text = value.to_str().map_err(|error| Failure(error.to_string()))?;
+            headers.set(name.as_str(), text).map_err(failure)?;
+        }
+    }
+    Ok(request)
 }
 
 /// A second request of the same content: the runtime duplicates the body.

@@ -55,7 +55,7 @@ impl Platform for Front {
         let graphs = self.env.durable_object("LOGSEQ_SYNC_DO").map_err(worker_failure)?;
         // A fresh stub for every call: one that has failed stays broken.
         let graph = graphs.get_by_name(name).map_err(worker_failure)?;
-        let request = body::outgoing(request)?;
+        let request = body::to_graph(request)?;
         let response = graph.fetch_with_request(request.into()).await.map_err(worker_failure)?;
         body::passed(response.into())
     }

@@ -1,6 +1,9 @@
 //! Key sets over `fetch`, and the time.
 
+use std::time::Duration;
+
 use auth::{Clock, FetchError, KEY_SET_BYTES, KeySetSource};
+use worker::Delay;
 use worker::wasm_bindgen::{JsCast as _, JsValue};
 use worker::wasm_bindgen_futures::JsFuture;
 use worker::web_sys::{AbortSignal, RequestInit, RequestRedirect, Response, WorkerGlobalScope};
@@ -10,6 +13,9 @@ use crate::failure;
 
 /// How long an answer is waited for.
 const TIMEOUT_MS: u32 = 5_000;
+
+/// How long to look away while another request fetches.
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// The outside world.
 pub struct HttpKeys;
@@ -49,6 +55,10 @@ impl KeySetSource for HttpKeys {
             bytes.extend_from_slice(&chunk);
         }
         String::from_utf8(bytes).map_err(|_| FetchError::Malformed)
+    }
+
+    async fn pause(&self) {
+        Delay::from(PAUSE).await;
     }
 }
 

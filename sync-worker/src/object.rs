@@ -3,21 +3,21 @@
 
 #![expect(missing_docs, reason = "the attribute of Durable Objects generates undocumented methods")]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use graph::session::Frame;
 use graph::{Graph, Options};
 use http::{Request, Response};
-use protocol::{Attachment, PresenceUser};
+use protocol::Holder;
 use sync_http::graph_routes::{self, GraphHost, GraphState, SharedGraph, sockets};
 use sync_http::platform::Failure;
 use sync_http::report::Event;
 use uuid::Uuid;
-use worker::js_sys::{JsString, Uint8Array};
+use worker::js_sys::{JsString, Object, Uint8Array, WeakMap};
 use worker::wasm_bindgen::prelude::*;
 use worker::wasm_bindgen_futures::future_to_promise;
 use worker::{
@@ -67,19 +67,11 @@ struct Host {
     isolate: Rc<Isolate>,
     graph: SharedGraph<DurableSql>,
     memory: GraphState,
-    /// Users by socket, read from the attachments once: every message asks for its sender.
-    users: RefCell<Vec<(WebSocket, Option<PresenceUser>)>>,
-}
-
-impl Host {
-    fn forget(&self, gone: &WebSocket) {
-        self.users.borrow_mut().retain(|(socket, _)| socket != gone);
-    }
-
-    fn remember(&self, socket: &WebSocket, user: Option<PresenceUser>) {
-        self.forget(socket);
-        self.users.borrow_mut().push((socket.clone(), user));
-    }
+    /// Numbers of sockets, by the objects that the runtime has for them: it gives the same ones until the graph sleeps.
+    numbers: WeakMap,
+    next_number: Cell<u32>,
+    /// Itself, for what is done later.
+    me: Weak<Self>,
 }
 
 impl DurableObject for SyncDO {
@@ -93,7 +85,16 @@ impl DurableObject for SyncDO {
                 Graph::new(DurableSql::new(&state), now_ms, Options { cache_bytes: CACHE_BYTES, ..Options::default() });
             let memory = GraphState::new(isolate.service.settings.clone(), state.id().name());
             let graph = Rc::new(RefCell::new(graph));
-            Rc::new(Host { state, env, isolate, graph, memory, users: RefCell::default() })
+            Rc::new_cyclic(|me| Host {
+                state,
+                env,
+                isolate,
+                graph,
+                memory,
+                numbers: WeakMap::new(),
+                next_number: Cell::new(0),
+                me: Weak::clone(me),
+            })
         });
         Self { host }
     }
@@ -143,9 +144,7 @@ impl SyncDO {
     #[wasm_bindgen(js_name = webSocketClose)]
     pub fn web_socket_close(&self, socket: web_sys::WebSocket, code: u16, reason: &str) {
         if let Some(host) = &self.host {
-            let socket = WebSocket::from(socket);
-            sockets::on_close(&**host, &socket, code, reason);
-            host.forget(&socket);
+            sockets::on_close(&**host, &host.memory, &WebSocket::from(socket), code, reason);
         }
     }
 
@@ -153,9 +152,7 @@ impl SyncDO {
     #[wasm_bindgen(js_name = webSocketError)]
     pub fn web_socket_error(&self, socket: web_sys::WebSocket, error: JsValue) {
         if let Some(host) = &self.host {
-            let socket = WebSocket::from(socket);
-            sockets::on_error(&**host, &host.memory, &socket, &failure::text(error));
-            host.forget(&socket);
+            sockets::on_error(&**host, &host.memory, &WebSocket::from(socket), &failure::text(error));
         }
     }
 }
@@ -195,15 +192,14 @@ impl GraphHost for Host {
     fn accept(
         &self,
         _request: Request<JsBody>,
-        user: Option<&PresenceUser>,
-    ) -> std::result::Result<Response<JsBody>, Failure> {
+        holder: &Holder,
+    ) -> std::result::Result<(WebSocket, Response<JsBody>), Failure> {
         let WebSocketPair { client, server } = WebSocketPair::new().map_err(worker_failure)?;
+        // Before it is accepted: a socket of nobody never comes to be.
+        self.keep(&server, holder)?;
         self.state.accept_web_socket(&server);
-        if let Some(user) = user {
-            self.keep(&server, user);
-        }
         let response = worker::Response::from_websocket(client).map_err(worker_failure)?;
-        body::passed(response.into())
+        Ok((server, body::passed(response.into())?))
     }
 
     fn sockets(&self) -> Vec<WebSocket> {
@@ -212,24 +208,24 @@ impl GraphHost for Host {
         sockets
     }
 
-    fn is_same(&self, one: &WebSocket, other: &WebSocket) -> bool {
-        one == other
+    fn id(&self, socket: &WebSocket) -> u64 {
+        let key: &Object = socket.as_ref().unchecked_ref();
+        if let Some(number) = self.numbers.get(key).as_f64() {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number made below")]
+            return number as u64;
+        }
+        let number = self.next_number.get();
+        self.next_number.set(number.wrapping_add(1));
+        self.numbers.set(key, &number.into());
+        number.into()
     }
 
-    fn user(&self, socket: &WebSocket) -> Option<PresenceUser> {
-        let known = self.users.borrow().iter().find(|(known, _)| known == socket).map(|(_, user)| user.clone());
-        known.unwrap_or_else(|| {
-            // An attachment that cannot be read is that of a socket without a user.
-            let user = socket.deserialize_attachment::<Attachment>().ok().flatten().and_then(|kept| kept.user);
-            self.remember(socket, user.clone());
-            user
-        })
+    fn holder(&self, socket: &WebSocket) -> Option<Holder> {
+        socket.deserialize_attachment::<Holder>().ok().flatten()
     }
 
-    fn keep(&self, socket: &WebSocket, user: &PresenceUser) {
-        // Refused only above 16 KiB, which the limits on tokens and messages exclude.
-        let _ = socket.serialize_attachment(Attachment { user: Some(user.clone()) });
-        self.remember(socket, Some(user.clone()));
+    fn keep(&self, socket: &WebSocket, holder: &Holder) -> std::result::Result<(), Failure> {
+        socket.serialize_attachment(holder).map_err(worker_failure)
     }
 
     fn send(&self, socket: &WebSocket, text: &str) {
@@ -250,6 +246,20 @@ impl GraphHost for Host {
 
     async fn turn(&self) {
         Delay::from(Duration::ZERO).await;
+    }
+
+    fn sleep_ms(&self, ms: u32) -> impl Future<Output = ()> + 'static {
+        Delay::from(Duration::from_millis(ms.into()))
+    }
+
+    fn wake_after(&self, ms: u32) {
+        let me = Weak::clone(&self.me);
+        self.state.wait_until(async move {
+            Delay::from(Duration::from_millis(ms.into())).await;
+            if let Some(host) = me.upgrade() {
+                sockets::on_wake(&*host, &host.memory);
+            }
+        });
     }
 
     fn now_ms(&self) -> i64 {

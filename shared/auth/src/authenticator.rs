@@ -23,6 +23,10 @@ pub trait KeySetSource {
     /// # Errors
     /// [`FetchError::Status`] for any answer but success, [`FetchError::TooLarge`] or [`FetchError::Transport`].
     async fn fetch(&self, url: &str) -> Result<String, FetchError>;
+
+    /// Lets some milliseconds pass, while another caller fetches. Not a wake-up by that caller: on Workers a request must
+    /// not be continued by another one.
+    async fn pause(&self);
 }
 
 /// A token could be neither accepted nor refused. Answered with 500; the text is for logs.
@@ -93,15 +97,21 @@ impl<P: Clock + KeySetSource> Authenticator<P> {
     }
 
     async fn key(&self, provider: &Provider, kid: &str, now: i64) -> Result<Option<Key>, FetchError> {
-        match self.keys.lookup(kid, now) {
-            Lookup::Found(key) => Ok(Some(key)),
-            Lookup::Unknown => Ok(None),
-            Lookup::Failed(error) => Err(error),
-            Lookup::Fetch { again } => {
-                let url = provider.jwks_url.as_deref().ok_or(FetchError::NoUrl)?;
-                let set = self.ports.fetch(url).await.and_then(|text| KeySet::parse(&text));
-                self.keys.fetched(set, kid, again, self.ports.now_ms())
+        let mut now = now;
+        // A fetch is waited for no longer than it may take, and then is no reason to wait any more.
+        loop {
+            match self.keys.lookup(kid, now) {
+                Lookup::Found(key) => return Ok(Some(key)),
+                Lookup::Unknown => return Ok(None),
+                Lookup::Failed(error) => return Err(error),
+                Lookup::Wait => self.ports.pause().await,
+                Lookup::Fetch(permit) => {
+                    let url = provider.jwks_url.as_deref().ok_or(FetchError::NoUrl)?;
+                    let set = self.ports.fetch(url).await.and_then(|text| KeySet::parse(&text));
+                    return self.keys.fetched(permit, set, kid, self.ports.now_ms());
+                }
             }
+            now = self.ports.now_ms();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a token says about its bearer.
 
-use protocol::PresenceUser;
+use protocol::{PresenceUser, limits};
 use serde_json::{Map, Value};
 use std::fmt;
 use std::sync::Arc;
@@ -24,9 +24,9 @@ impl Claims {
         self.get(name)?.as_str()
     }
 
-    /// The user's id. Whoever has claims without it is nobody.
+    /// The user's id. Whoever has claims without it, or with one longer than any id that is stored, is nobody.
     pub fn sub(&self) -> Option<&str> {
-        self.text("sub")
+        self.text("sub").filter(|sub| !sub.is_empty() && sub.chars().count() <= limits::USER_ID_CHARS)
     }
 
     /// E-mail address.
@@ -44,13 +44,14 @@ impl Claims {
         self.text("cognito:username")
     }
 
-    /// The user as peers see them (sync.md 7.1); none without a user id.
+    /// The user as peers see them (sync.md 7.1), with names cut to what a socket keeps; none without a user id.
     pub fn presence_user(&self) -> Option<PresenceUser> {
         let mut user = PresenceUser::new(self.sub()?);
         let username = ["preferred_username", "cognito:username", "username"].into_iter().find_map(|it| self.text(it));
         user.email = self.email().map(str::to_owned);
         user.username = username.map(str::to_owned);
         user.name = self.text("name").map(str::to_owned);
+        user.shorten();
         Some(user)
     }
 

@@ -7,9 +7,12 @@
 //! | older, or missing | | fetch again |
 //! | fetch failed | yes, and the set is younger than 24 h | use it |
 //! | fetch failed | no | the failure; no further fetch for a second |
+//!
+//! One fetch runs at a time: whoever else needs it waits for what it brings. A set without any usable key never takes the
+//! place of keys that verify; it is as a failed fetch, but that unknown keys are unknown.
 
 use crate::key_set::{FetchError, Key, KeySet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const FRESH_MS: i64 = 6 * 60 * 60 * 1000;
 /// How long keys hold while the provider cannot be reached: long enough for an outage, short enough for a key that was
@@ -20,6 +23,9 @@ const USABLE_MS: i64 = 24 * 60 * 60 * 1000;
 const UNKNOWN_KEY_INTERVAL_MS: i64 = 60 * 1000;
 /// After a failed fetch.
 const RETRY_AFTER_MS: i64 = 1000;
+/// After this a fetch counts as lost, and another may begin: longer than any answer is waited for, because a request
+/// whose client went away may never come back to say how its fetch went.
+const FLIGHT_MS: i64 = 10_000;
 
 /// The last key set, and how fetching went. Nothing here waits.
 #[derive(Default)]
@@ -31,52 +37,90 @@ struct State {
     failure: Option<(FetchError, i64)>,
     /// When the set was last fetched although it was fresh.
     again_at: Option<i64>,
+    flight: Option<Flight>,
+    flights: u64,
+}
+
+/// A fetch that has begun.
+#[derive(Clone, Copy)]
+struct Flight {
+    number: u64,
+    since: i64,
+    /// The throttle as it was before, for the case that the fetch brings nothing.
+    again_before: Option<i64>,
+}
+
+/// The right to fetch, held by one caller at a time. Dropped without [`KeyCache::fetched`] it frees the way for the next
+/// one.
+pub(crate) struct FetchPermit<'a> {
+    cache: &'a KeyCache,
+    number: u64,
+}
+
+impl Drop for FetchPermit<'_> {
+    fn drop(&mut self) {
+        self.cache.state().land(self.number);
+    }
 }
 
 /// What to do about a key.
-pub(crate) enum Lookup {
+pub(crate) enum Lookup<'a> {
     Found(Key),
     Unknown,
     Failed(FetchError),
-    /// `again`: the set is fresh, and fetched only for this key.
-    Fetch {
-        again: bool,
-    },
+    /// Nobody fetches: the caller is to.
+    Fetch(FetchPermit<'a>),
+    /// Somebody else fetches: ask again in a moment.
+    Wait,
 }
 
 impl KeyCache {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Looks a key up at `now` (milliseconds).
-    pub(crate) fn lookup(&self, kid: &str, now: i64) -> Lookup {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let within = |at: i64, span: i64| (0..span).contains(&(now - at));
-        let fresh = state.set.as_ref().filter(|(_, at)| within(*at, FRESH_MS));
+    pub(crate) fn lookup(&self, kid: &str, now: i64) -> Lookup<'_> {
+        let mut state = self.state();
+        let fresh = state.set.as_ref().filter(|(_, at)| within(now, *at, FRESH_MS));
         if let Some(key) = fresh.and_then(|(set, _)| set.find(kid)) {
             return Lookup::Found(key);
         }
         if let Some((error, at)) = &state.failure
-            && within(*at, RETRY_AFTER_MS)
+            && within(now, *at, RETRY_AFTER_MS)
         {
-            return state.usable(kid, now).map_or_else(|| Lookup::Failed(error.clone()), Lookup::Found);
+            return match state.without_keys(kid, error.clone(), now) {
+                Ok(Some(key)) => Lookup::Found(key),
+                Ok(None) => Lookup::Unknown,
+                Err(error) => Lookup::Failed(error),
+            };
+        }
+        if state.flight.is_some_and(|flight| within(now, flight.since, FLIGHT_MS)) {
+            return Lookup::Wait;
         }
         let again = fresh.is_some();
-        let lately = state.again_at.is_some_and(|at| within(at, UNKNOWN_KEY_INTERVAL_MS));
-        if again && lately { Lookup::Unknown } else { Lookup::Fetch { again } }
+        if again && state.again_at.is_some_and(|at| within(now, at, UNKNOWN_KEY_INTERVAL_MS)) {
+            return Lookup::Unknown;
+        }
+        let number = state.begin(again, now);
+        Lookup::Fetch(FetchPermit { cache: self, number })
     }
 
     /// Takes in what a fetch brought, and answers the question it was made for.
     pub(crate) fn fetched(
         &self,
+        permit: FetchPermit<'_>,
         result: Result<KeySet, FetchError>,
         kid: &str,
-        again: bool,
         now: i64,
     ) -> Result<Option<Key>, FetchError> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match result {
+        let number = permit.number;
+        let mut state = self.state();
+        let outcome = match result {
             Ok(set) => {
                 let key = set.find(kid);
-                if again {
-                    state.again_at = Some(now);
+                if state.is_under_way(number) {
+                    state.flight = None;
                 }
                 state.set = Some((set, now));
                 state.failure = None;
@@ -84,16 +128,57 @@ impl KeyCache {
             }
             Err(error) => {
                 state.failure = Some((error.clone(), now));
-                state.usable(kid, now).map(Some).ok_or(error)
+                state.land(number);
+                state.without_keys(kid, error, now)
             }
-        }
+        };
+        // The permit's own end takes the lock once more.
+        drop(state);
+        drop(permit);
+        outcome
     }
 }
 
 impl State {
+    /// The throttle holds from here on, not from the answer: between the two many may ask.
+    fn begin(&mut self, again: bool, now: i64) -> u64 {
+        self.flights += 1;
+        self.flight = Some(Flight { number: self.flights, since: now, again_before: self.again_at });
+        if again {
+            self.again_at = Some(now);
+        }
+        self.flights
+    }
+
+    fn is_under_way(&self, number: u64) -> bool {
+        self.flight.is_some_and(|flight| flight.number == number)
+    }
+
+    /// A fetch has ended without keys. A failure has a throttle of its own.
+    fn land(&mut self, number: u64) {
+        if let Some(flight) = self.flight.take_if(|flight| flight.number == number) {
+            self.again_at = flight.again_before;
+        }
+    }
+
+    /// What holds after a fetch that brought no keys. A provider that says it has none is not out of reach: whoever has no
+    /// key that is known is refused, not failed.
+    fn without_keys(&self, kid: &str, error: FetchError, now: i64) -> Result<Option<Key>, FetchError> {
+        match (self.usable(kid, now), error) {
+            (Some(key), _) => Ok(Some(key)),
+            (None, FetchError::Useless) => Ok(None),
+            (None, error) => Err(error),
+        }
+    }
+
     /// The key from a set that may be old, but not too old.
     fn usable(&self, kid: &str, now: i64) -> Option<Key> {
         let (set, at) = self.set.as_ref()?;
-        (0..USABLE_MS).contains(&(now - at)).then(|| set.find(kid)).flatten()
+        within(now, *at, USABLE_MS).then(|| set.find(kid)).flatten()
     }
+}
+
+/// Whether `now` is less than `span` after `at`. A clock that went back proves nothing.
+fn within(now: i64, at: i64, span: i64) -> bool {
+    (0..span).contains(&(now - at))
 }

@@ -35,6 +35,9 @@ pub enum FetchError {
     /// The answer is no key set.
     #[error("the key set is malformed")]
     Malformed,
+    /// The answer is a key set without any key that could verify a token.
+    #[error("the key set has no usable key")]
+    Useless,
     /// No answer came, for the reason given.
     #[error("the key set could not be fetched: {0}")]
     Transport(String),
@@ -72,14 +75,17 @@ struct Jwk {
 }
 
 impl KeySet {
-    /// Reads a JSON Web Key Set. Keys of other kinds, for other uses, or without a name are passed over.
+    /// Reads a JSON Web Key Set. Keys of other kinds, for other uses, or without a name are passed over; a set of nothing
+    /// else is [`FetchError::Useless`].
     pub(crate) fn parse(text: &str) -> Result<Self, FetchError> {
         if text.len() > KEY_SET_BYTES {
             return Err(FetchError::TooLarge);
         }
         let document: Document = serde_json::from_str(text).map_err(|_| FetchError::Malformed)?;
         let usable = document.keys.into_iter().filter_map(|key| import(serde_json::from_value(key).ok()?));
-        Ok(Self(usable.take(MAX_KEYS).collect()))
+        let set = Self(usable.take(MAX_KEYS).collect());
+        // At most MAX_KEYS squared comparisons of names.
+        if set.0.iter().any(|(name, _)| set.find(name).is_some()) { Ok(set) } else { Err(FetchError::Useless) }
     }
 
     /// The key of that name. Two keys of one name are as good as none: which of them is meant is anybody's guess.

@@ -17,6 +17,12 @@ pub enum Error {
     /// What a stream was reading is gone: the graph was wiped under it.
     #[error("the graph was replaced while it was read")]
     Replaced,
+    /// The graph was deleted; nothing but its mark is left, or will be soon.
+    #[error("graph deleted")]
+    Deleted,
+    /// A step of a deletion that was not begun.
+    #[error("the graph is not deleted")]
+    NotDeleted,
     /// A test ended the world here ([`faults`](crate::faults)).
     #[error("fault: {0}")]
     Fault(&'static str),

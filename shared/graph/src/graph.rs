@@ -8,6 +8,7 @@ use protocol::pull::{LoggedTx, PullWriter};
 
 use crate::Clock;
 use crate::error::{Error, Result};
+use crate::gate::Gate;
 use crate::pipeline::Names;
 use crate::repair::Notice;
 use crate::rules::{self, Facts};
@@ -49,6 +50,7 @@ pub struct Graph<S> {
     /// Whether row 0 is known to exist.
     created: bool,
     pub(crate) meta: Option<Meta>,
+    pub(crate) gate: Option<Gate>,
     open: Option<Open>,
     pub(crate) exports: RunningExports,
     /// Grows when an upload or a reset takes the graph over.
@@ -98,6 +100,7 @@ impl<S: Sql + 'static> Graph<S> {
             tables: false,
             created: false,
             meta: None,
+            gate: None,
             open: None,
             exports: RunningExports::default(),
             upload_epoch: 0,
@@ -199,13 +202,20 @@ impl<S: Sql + 'static> Graph<S> {
         Ok(self.exports.forget_ended(&*self.sql)?)
     }
 
-    /// Removes everything the graph stores (sync.md 5.5). The adapter closes the sockets.
+    /// Removes everything the graph stores (sync.md 5.5) but who was removed lately. The adapter closes the sockets.
+    ///
+    /// # Errors
+    /// [`Error::Deleted`]: a graph that was deleted does not begin anew.
     pub fn reset(&mut self) -> Result<()> {
+        self.require_undeleted()?;
         self.forget();
         self.replaced();
         self.upload_epoch += 1;
-        (self.tables, self.created) = (false, false);
-        Ok(self.sql.delete_all()?)
+        let kept = std::mem::take(self.gate()?);
+        let wiped = self.sql.delete_all();
+        self.forget_tables();
+        wiped?;
+        self.keep_revocations(&kept)
     }
 
     /// The current database value.
@@ -225,8 +235,9 @@ impl<S: Sql + 'static> Graph<S> {
         Ok(())
     }
 
+    /// The values of `sync_meta`. Every operation on the graph begins here, and ends here once it is deleted.
     pub(crate) fn meta(&mut self) -> Result<&mut Meta> {
-        self.ensure_tables()?;
+        self.require_undeleted()?;
         let loaded = match self.meta.take() {
             Some(meta) => meta,
             None => meta::load(&*self.sql)?,
@@ -292,7 +303,14 @@ impl<S: Sql + 'static> Graph<S> {
         self.open().map(|_| ())
     }
 
-    /// Drops everything cached; the next access reads storage.
+    /// The tables are gone, and what was known of them.
+    pub(crate) fn forget_tables(&mut self) {
+        self.forget();
+        self.gate = None;
+        self.tables = false;
+    }
+
+    /// Drops everything cached of the graph; the next access reads storage.
     pub(crate) fn forget(&mut self) {
         self.open = None;
         self.meta = None;

@@ -16,6 +16,7 @@ pub mod sql_rusqlite;
 
 mod diagnostics;
 mod error;
+mod gate;
 mod graph;
 mod pipeline;
 mod repair;
@@ -23,6 +24,7 @@ mod store;
 
 pub use diagnostics::Diagnostics;
 pub use error::{Error, Result};
+pub use gate::{REVOCATION_MS, REVOCATIONS, Revocation};
 pub use graph::{Graph, Options, Position, Pull};
 pub use pipeline::{Answer, Outcome};
 pub use repair::Notice;

@@ -3,20 +3,21 @@
 use index::{Database, graphs};
 
 use crate::error::Error;
-use crate::graph_calls;
+use crate::graph_call::{self, Operation};
 use crate::platform::{AssetStore, Platform};
 use crate::report::{Event, Level};
 
 /// Pages of assets deleted at most: with a thousand objects a page, a hundred thousand assets.
 const MAX_ASSET_PAGES: usize = 100;
 
-/// Keys and members first, so that nobody but the owner reaches the graph any more; then its contents; its row last,
-/// so that the owner can retry when the contents could not be wiped. Assets are deleted as far as possible (D-03):
-/// what is left of them is out of reach and costs space only.
+/// First the mark in the graph's object, so that nothing reaches the graph from here on, whatever caches still say; then
+/// members and keys, assets, the object's rows; the graph's own row last, so that its owner can repeat what broke off
+/// (D-70). Assets are deleted as far as possible (D-03): what is left of them is out of reach and costs space only.
 pub(crate) async fn run<P: Platform>(platform: &P, db: &impl Database, graph_id: &str) -> Result<(), Error> {
+    graph_call::ask(platform, graph_id, &Operation::Delete).await?;
     graphs::delete_keys_and_members(db, graph_id).await?;
-    graph_calls::reset(platform, graph_id).await?;
     delete_assets(platform, graph_id).await;
+    graph_call::ask(platform, graph_id, &Operation::Erase).await?;
     graphs::delete(db, graph_id).await?;
     Ok(())
 }

@@ -38,6 +38,9 @@ pub enum Error {
     /// The uploaded checksum contradicts the stored one.
     #[error("checksum conflict")]
     ChecksumConflict,
+    /// The user or the graph has as many sockets open as it may.
+    #[error("too many sockets")]
+    TooManySockets,
     /// The body has more bytes than its route takes.
     #[error("request too large")]
     RequestTooLarge,
@@ -82,6 +85,7 @@ impl Error {
             Self::ChecksumConflict => (StatusCode::CONFLICT, "checksum conflict"),
             Self::UploadSuperseded => (StatusCode::CONFLICT, "upload superseded"),
             Self::Interrupted => (StatusCode::BAD_REQUEST, "request interrupted"),
+            Self::TooManySockets => (StatusCode::TOO_MANY_REQUESTS, "too many sockets"),
             Self::RequestTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, REQUEST_TOO_LARGE),
             Self::AssetTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "asset too large"),
             Self::RowTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "snapshot row too large"),
@@ -123,6 +127,7 @@ impl From<graph::Error> for Error {
     fn from(error: graph::Error) -> Self {
         match error {
             graph::Error::NotReady => Self::NotReady,
+            graph::Error::Deleted => Self::NotFound,
             other => Self::Internal(other.to_string()),
         }
     }

@@ -54,8 +54,7 @@ pub fn pattern(method: &Method, path: &str) -> &'static str {
         Target::Preflight => "preflight",
         Target::Graph(rest) => {
             let (_, tail) = graph_path(rest);
-            let found = GRAPH_ROUTES.iter().find(|(wanted, path, _)| wanted == method && *path == tail);
-            found.map_or("/sync/:graph-id", |(_, path, _)| path)
+            graph_route(method, tail).map_or("/sync/:graph-id", |(path, _)| path)
         }
         Target::None => "unmatched",
     }
@@ -163,13 +162,12 @@ pub enum GraphRoute {
     SnapshotUpload,
     /// Transactions to apply.
     TxBatch,
-    /// Wiping the graph; for the operator and for the deletion of a graph.
+    /// Wiping the graph; for the operator.
     Reset,
-    /// Closing the sockets of a removed member; reached from within only.
-    RevokeAccess,
 }
 
-/// Methods and paths inside a graph.
+/// Methods and paths inside a graph. What a client wrote is compared with these and never goes any further: the graph is
+/// sent the path from here, so that no two parsers can read two routes in one text.
 pub const GRAPH_ROUTES: &[(Method, &str, GraphRoute)] = &[
     (Method::GET, "/health", GraphRoute::Health),
     (Method::GET, "/pull", GraphRoute::Pull),
@@ -179,25 +177,22 @@ pub const GRAPH_ROUTES: &[(Method, &str, GraphRoute)] = &[
     (Method::POST, "/snapshot/upload", GraphRoute::SnapshotUpload),
     (Method::POST, "/tx/batch", GraphRoute::TxBatch),
     (Method::DELETE, RESET, GraphRoute::Reset),
-    (Method::POST, REVOKE_ACCESS, GraphRoute::RevokeAccess),
 ];
 
 /// The path that wipes a graph. Clients reach it with the admin token only (D-05).
 pub const RESET: &str = "/admin/reset";
 
-/// The path that closes a user's sockets. Clients do not reach it: see [`is_internal`].
-pub const REVOKE_ACCESS: &str = "/internal/revoke-access";
-
-/// Paths below a graph that the front worker forwards for nobody (sync.md 2.3).
+/// Paths below a graph that are no socket's either (sync.md 2.3).
 pub fn is_internal(tail: &str) -> bool {
     ["/semantic", "/internal"]
         .iter()
         .any(|prefix| tail.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
-/// The route inside a graph of a method and path.
-pub fn graph_route(method: &Method, path: &str) -> Option<GraphRoute> {
-    GRAPH_ROUTES.iter().find(|(wanted, pattern, _)| wanted == method && *pattern == path).map(|(.., route)| *route)
+/// The route inside a graph of a method and path, with the path as the table has it.
+pub fn graph_route(method: &Method, path: &str) -> Option<(&'static str, GraphRoute)> {
+    let found = GRAPH_ROUTES.iter().find(|(wanted, pattern, _)| wanted == method && *pattern == path);
+    found.map(|(_, pattern, route)| (*pattern, *route))
 }
 
 /// Graph id and tail of what follows `/sync/` (sync.md 2.3, step 1). The id stays encoded; the tail begins with a
@@ -286,13 +281,18 @@ mod tests {
 
     #[test]
     fn graph_paths_match_exactly_and_keep_no_prefix() {
-        assert_eq!(graph_route(&Method::GET, "/pull"), Some(GraphRoute::Pull));
+        assert_eq!(graph_route(&Method::GET, "/pull"), Some(("/pull", GraphRoute::Pull)));
         for (method, path) in [
             (Method::POST, "/pull"),
             (Method::GET, "/tx/batch"),
             (Method::GET, "/admin/reset"),
             (Method::DELETE, "//admin/reset"),
             (Method::DELETE, "/sync/x/admin/reset"),
+            (Method::DELETE, "/%2e/admin/reset"),
+            (Method::DELETE, "/x/../admin/reset"),
+            (Method::DELETE, "/admin\\reset"),
+            (Method::DELETE, "/admin/reset/"),
+            (Method::DELETE, "/Admin/reset"),
             (Method::POST, "/repair/blocks"),
             (Method::GET, "/"),
         ] {

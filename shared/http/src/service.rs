@@ -11,14 +11,62 @@ pub struct Settings {
     pub auth: auth::Config,
     /// Whether snapshot streams are compressed.
     pub stream_gzip: bool,
+    /// What one graph takes.
+    pub limits: Limits,
+}
+
+/// How much one graph takes (sync.md 7.5).
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// `DB_SYNC_LIMIT_USER_SOCKETS`: open sockets of one user.
+    pub user_sockets: usize,
+    /// `DB_SYNC_LIMIT_GRAPH_SOCKETS`: open sockets of all users.
+    pub graph_sockets: usize,
+}
+
+/// Devices and tabs of one person; a client opens one a tab.
+const USER_SOCKETS: usize = 32;
+
+/// Each change is told to all of them in one turn.
+const GRAPH_SOCKETS: usize = 500;
+
+/// Settings that cannot be served with.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum SettingsError {
+    /// Those of authentication.
+    #[error(transparent)]
+    Auth(#[from] ConfigError),
+    /// A limit is no number that limits anything.
+    #[error("{name} must be a whole number above 0, not {value:?}")]
+    Limit {
+        /// The setting.
+        name: &'static str,
+        /// What it says.
+        value: String,
+    },
 }
 
 impl Settings {
     /// The settings under their names in the environment.
-    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let gzip = lookup("DB_SYNC_SNAPSHOT_STREAM_GZIP").unwrap_or_default().to_ascii_lowercase();
         let stream_gzip = !matches!(gzip.trim(), "false" | "0" | "off" | "no");
-        Ok(Self { auth: auth::Config::from_lookup(lookup)?, stream_gzip })
+        let limits = Limits {
+            user_sockets: limit(&lookup, "DB_SYNC_LIMIT_USER_SOCKETS", USER_SOCKETS)?,
+            graph_sockets: limit(&lookup, "DB_SYNC_LIMIT_GRAPH_SOCKETS", GRAPH_SOCKETS)?,
+        };
+        Ok(Self { auth: auth::Config::from_lookup(lookup)?, stream_gzip, limits })
+    }
+}
+
+/// A limit under its name; none or an empty text stands for the default.
+fn limit(lookup: impl Fn(&str) -> Option<String>, name: &'static str, default: usize) -> Result<usize, SettingsError> {
+    match lookup(name).filter(|value| !value.is_empty()) {
+        None => Ok(default),
+        Some(value) => match value.trim().parse() {
+            Ok(number) if number > 0 => Ok(number),
+            _ => Err(SettingsError::Limit { name, value }),
+        },
     }
 }
 
@@ -53,7 +101,19 @@ impl<K> Service<K> {
 
 #[cfg(test)]
 mod tests {
-    use super::Settings;
+    use super::{Settings, SettingsError};
+
+    #[test]
+    fn limits_are_numbers_above_zero() {
+        let limits = |value: Option<&str>| {
+            let lookup = |name: &str| (name == "DB_SYNC_LIMIT_USER_SOCKETS").then(|| value.map(str::to_owned))?;
+            Settings::from_lookup(lookup).map(|settings| settings.limits.user_sockets)
+        };
+        assert_eq!((limits(None), limits(Some("")), limits(Some("5"))), (Ok(32), Ok(32), Ok(5)));
+        for value in ["0", "-1", "many", "1.5", "99999999999999999999999"] {
+            assert!(matches!(limits(Some(value)), Err(SettingsError::Limit { .. })), "{value}");
+        }
+    }
 
     #[test]
     fn streams_are_compressed_unless_the_setting_says_no() {

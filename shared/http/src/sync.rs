@@ -5,14 +5,18 @@ use http::{Request, Response, StatusCode, Uri};
 use index::activity::Entity;
 
 use crate::error::Error;
+use crate::graph_call::{self, Caller};
 use crate::index_routes::touch;
 use crate::platform::Platform;
-use crate::route::{self, RESET};
+use crate::route::{self, GraphRoute};
 use crate::service::Service;
 use crate::{body, identity, url};
 
 /// The parameter that carries the graph's id into its object. It is always set here, over whatever a client sent.
 pub(crate) const GRAPH_ID: &str = "graph-id";
+
+/// The path of an upgrade inside a graph, whatever tail it came with (sync.md 7.1).
+const SOCKET: &str = "/";
 
 /// Forwards a request to its graph; `rest` is what follows `/sync/`.
 pub(crate) async fn forward<P: Platform>(
@@ -28,32 +32,39 @@ pub(crate) async fn forward<P: Platform>(
     if route::is_internal(tail) {
         return Err(Error::NotFound);
     }
-    let claims = if identity::is_admin(&service.settings, request) {
-        None
+    let caller = if identity::is_admin(&service.settings, request) {
+        Caller::Operator
     } else {
         identity::require_access(platform, service, request, graph_id).await?;
-        // D-05. Refused here, because a graph cannot tell who asks; another method is no route there either.
-        if tail == RESET && request.method() == http::Method::DELETE {
+        let claims = identity::verified_before(&service.settings, request);
+        Caller::User(claims.as_ref().and_then(auth::Claims::sub).ok_or(Error::Unauthorized)?.to_owned())
+    };
+    let path = if is_upgrade(request) {
+        SOCKET
+    } else {
+        let (path, route) = route::graph_route(request.method(), tail).ok_or(Error::NotFound)?;
+        if route == GraphRoute::Reset && caller != Caller::Operator {
+            // D-05
             return Err(Error::Forbidden);
         }
-        identity::verified_before(&service.settings, request)
+        path
     };
-    let uri = rewritten(request.uri(), graph_id, tail)?;
+    let uri = rewritten(request.uri(), graph_id, path)?;
     let mut request = body::take(request);
     *request.uri_mut() = uri;
+    graph_call::seal(request.headers_mut(), &caller)?;
     let response = platform.call_graph(graph_id, request).await?;
-    if let (Some(claims), Some(db), true) = (claims, platform.db(), response.status() < StatusCode::BAD_REQUEST) {
+    if let (Caller::User(user), Some(db), true) = (&caller, platform.db(), response.status() < StatusCode::BAD_REQUEST)
+    {
         let now_ms = platform.now_ms();
         touch(platform, service, db, Entity::Graph(graph_id), now_ms).await;
-        if let Some(user) = claims.sub() {
-            touch(platform, service, db, Entity::User(user), now_ms).await;
-        }
+        touch(platform, service, db, Entity::User(user), now_ms).await;
     }
     Ok(response)
 }
 
-fn rewritten(uri: &Uri, graph_id: &str, tail: &str) -> Result<Uri, Error> {
-    let uri = format!("{}{tail}?{}", url::origin(uri), url::query_with(uri, GRAPH_ID, graph_id));
+fn rewritten(uri: &Uri, graph_id: &str, path: &'static str) -> Result<Uri, Error> {
+    let uri = format!("{}{path}?{}", url::origin(uri), url::query_with(uri, GRAPH_ID, graph_id));
     uri.parse().map_err(|_| Error::BadRequest("invalid graph id"))
 }
 

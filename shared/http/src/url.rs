@@ -19,10 +19,14 @@ pub(crate) fn query_with(uri: &Uri, name: &str, value: &str) -> String {
     query.finish()
 }
 
-/// Scheme and authority, as the client wrote them.
+/// Scheme, host and port, as the client wrote them; never a name or password before the host.
 pub(crate) fn origin(uri: &Uri) -> String {
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
-    format!("{}://{authority}", uri.scheme_str().unwrap_or("http"))
+    let scheme = uri.scheme_str().unwrap_or("http");
+    let host = uri.host().unwrap_or_default();
+    match uri.port() {
+        Some(port) => format!("{scheme}://{host}:{port}"),
+        None => format!("{scheme}://{host}"),
+    }
 }
 
 /// Decodes a path parameter; none when an escape is broken or the bytes are no UTF-8 (D-38).
@@ -75,6 +79,19 @@ mod tests {
             assert_eq!(decode(text).as_deref(), expected, "{text}");
         }
         assert_eq!(encode("a/b c+%日-_.!~*'()"), "a%2Fb%20c%2B%25%E6%97%A5-_.!~*'()");
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        for (uri, expected) in [
+            ("https://sync.test/p?q", "https://sync.test"),
+            ("http://127.0.0.1:8787/p", "http://127.0.0.1:8787"),
+            ("http://[::1]:8787/", "http://[::1]:8787"),
+            ("http://user:secret@h/p", "http://h"),
+            ("/p", "http://"),
+        ] {
+            assert_eq!(origin(&uri.parse().unwrap()), expected, "{uri}");
+        }
     }
 
     #[test]

@@ -120,8 +120,10 @@ pub async fn delete_keys_and_members(db: &impl Database, graph_id: &str) -> Resu
     Ok(())
 }
 
-/// Last step of deleting a graph: its row goes once its contents are gone, so that the owner can retry until then.
+/// Last step of deleting a graph: its row goes once its contents are gone, so that the owner can retry until then. Keys
+/// and members that were added while the deletion ran go with it.
 pub async fn delete(db: &impl Database, graph_id: &str) -> Result<(), Error> {
-    db.execute(DELETE_GRAPH, &[Param::Text(graph_id)]).await?;
+    let id = [Param::Text(graph_id)];
+    db.batch(&[(DELETE_KEYS, &id), (DELETE_MEMBERS, &id), (DELETE_GRAPH, &id)]).await?;
     Ok(())
 }

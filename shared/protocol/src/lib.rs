@@ -22,6 +22,6 @@ mod write;
 pub use client::ClientMessage;
 pub use errors::{BodyError, ErrorBody, InvalidRequest, InvalidSince};
 pub use json::body_text;
-pub use presence::{Attachment, PresenceUser};
+pub use presence::{Holder, PresenceUser};
 pub use server::{Reject, RejectReason, ServerMessage};
 pub use tx::{TxBatch, TxEntry};

@@ -45,6 +45,19 @@ pub const UPLOAD_INFLATED_BYTES: u64 = 1 << 30;
 /// the caller is unauthenticated.
 pub const TOKEN_BYTES: usize = 16 << 10;
 
-/// `editing-block-uuid` of a presence message, in bytes: it goes to every peer and into the socket's attachment, which
-/// holds 16 KiB together with the names that came in a token. Beyond it the message is invalid.
+/// `editing-block-uuid` of a presence message, in bytes: it goes to every peer and into the socket's attachment
+/// ([`ATTACHMENT_BYTES`]). Beyond it the message is invalid.
 pub const EDITING_BLOCK_BYTES: usize = 1 << 10;
+
+/// A user's id, in characters: identity providers give UUIDs. Whoever has a longer one is unauthenticated.
+pub const USER_ID_CHARS: usize = 512;
+
+/// An e-mail address, in characters: what mail servers take. A longer one in a token is not shown to peers.
+pub const EMAIL_CHARS: usize = 320;
+
+/// A name as peers see it, in characters. A longer one in a token is cut.
+pub const NAME_CHARS: usize = 256;
+
+/// What the platform keeps with a sleeping socket, in bytes. Text counts two for each UTF-16 unit as soon as one
+/// character needs it; the bounds above keep every user below this.
+pub const ATTACHMENT_BYTES: usize = 16 << 10;

@@ -1,8 +1,8 @@
 //! Who has a graph open (sync.md 7.1, 7.4).
 
-use crate::write;
+use crate::{limits, write};
 use rustc_hash::FxHashSet;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A user as peers see them; also what a socket's attachment keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -28,6 +28,17 @@ impl PresenceUser {
     /// A user without any name.
     pub fn new(user_id: impl Into<String>) -> Self {
         Self { user_id: user_id.into(), email: None, username: None, name: None, editing_block_uuid: None }
+    }
+
+    /// Bounds what came in a token, so that it fits beside the id with a socket: names are cut, an address that is too
+    /// long is left out, since the rest of one is another address.
+    pub fn shorten(&mut self) {
+        self.email = self.email.take().filter(|email| email.chars().count() <= limits::EMAIL_CHARS);
+        for name in [&mut self.username, &mut self.name].into_iter().flatten() {
+            if let Some((end, _)) = name.char_indices().nth(limits::NAME_CHARS) {
+                name.truncate(end);
+            }
+        }
     }
 
     /// Notes the block being edited; nothing or blank text removes it (sync.md 7.2). True if that changed anything.
@@ -58,17 +69,44 @@ pub fn online_users<'a>(sockets: impl IntoIterator<Item = &'a PresenceUser>) -> 
     sockets.into_iter().filter(|user| seen.insert(*user)).collect()
 }
 
-/// What is kept with a socket and survives hibernation and deploys: `{"presence/user": user}`.
+/// Whom a socket belongs to. It is kept with the socket and survives hibernation and deploys: `{"presence/user": user}`
+/// or `{"operator": true}`.
 ///
-/// Read is also the older form, which is the user itself; anything else is a socket without a user.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Attachment {
-    /// None on connections of the operator, which have no presence.
-    #[serde(rename = "presence/user", skip_serializing_if = "Option::is_none")]
-    pub user: Option<PresenceUser>,
+/// Read is also the older form of a user, which is the user itself. Anything else belongs to nobody that is known, and
+/// is an error: that a socket has no user must never be a right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// A user, with what peers see of them.
+    User(PresenceUser),
+    /// The operator, who has no presence.
+    Operator,
 }
 
-impl<'de> Deserialize<'de> for Attachment {
+impl Holder {
+    /// The user, unless it is the operator.
+    pub const fn user(&self) -> Option<&PresenceUser> {
+        match self {
+            Self::User(user) => Some(user),
+            Self::Operator => None,
+        }
+    }
+}
+
+impl Serialize for Holder {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Form<'a> {
+            #[serde(rename = "presence/user", skip_serializing_if = "Option::is_none")]
+            user: Option<&'a PresenceUser>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            operator: Option<bool>,
+        }
+        let user = self.user();
+        Form { user, operator: user.is_none().then_some(true) }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Holder {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]
@@ -78,16 +116,19 @@ impl<'de> Deserialize<'de> for Attachment {
                 user: PresenceUser,
             },
             Plain(PresenceUser),
-            Other(serde::de::IgnoredAny),
+            Operator {
+                operator: bool,
+            },
         }
-        Ok(match Form::deserialize(deserializer)? {
-            Form::Nested { user } | Form::Plain(user) => Self { user: Some(user) },
-            Form::Other(_) => Self { user: None },
-        })
+        match Form::deserialize(deserializer)? {
+            Form::Nested { user } | Form::Plain(user) => Ok(Self::User(user)),
+            Form::Operator { operator: true } => Ok(Self::Operator),
+            Form::Operator { operator: false } => Err(serde::de::Error::custom("a socket of nobody")),
+        }
     }
 }
 
-impl Attachment {
+impl Holder {
     /// The attachment as JSON.
     pub fn to_json(&self) -> String {
         write::to_json(self)

@@ -9,7 +9,7 @@ use protocol::bodies::snapshot::{SnapshotDescriptor, SnapshotUploaded};
 use protocol::presence::online_users;
 use protocol::pull::{LoggedTx, PullWriter};
 use protocol::server::MessageError;
-use protocol::{Attachment, ErrorBody, InvalidRequest, PresenceUser, Reject, RejectReason, ServerMessage};
+use protocol::{ErrorBody, Holder, InvalidRequest, PresenceUser, Reject, RejectReason, ServerMessage, limits};
 use uuid::Uuid;
 
 fn id(n: u128) -> Uuid {
@@ -239,19 +239,55 @@ fn errors() {
 
 #[test]
 fn attachments_survive_in_both_forms() {
-    let attachment = Attachment { user: Some(alice()) };
-    let json = attachment.to_json();
+    let json = Holder::User(alice()).to_json();
     assert_eq!(
         json,
         r#"{"presence/user":{"user-id":"u\"1","email":"a@b","username":"alice","name":"Alice A","editing-block-uuid":"b1"}}"#
     );
-    let read = |text: &str| serde_json::from_str::<Attachment>(text).unwrap().user;
-    assert_eq!(read(&json), Some(alice()));
-    assert_eq!(read(r#"{"user-id":"u","name":null,"other":1}"#), Some(PresenceUser::new("u")));
-    for text in ["{}", "null", "5", "[]", r#"{"presence/user":null}"#, r#"{"presence/user":{"user-id":5}}"#] {
-        assert_eq!(read(text), None, "{text}");
+    let read = |text: &str| serde_json::from_str::<Holder>(text).ok();
+    assert_eq!(read(&json), Some(Holder::User(alice())));
+    assert_eq!(read(r#"{"user-id":"u","name":null,"other":1}"#), Some(Holder::User(PresenceUser::new("u"))));
+    assert_eq!(Holder::Operator.to_json(), r#"{"operator":true}"#);
+    assert_eq!(read(r#"{"operator":true}"#), Some(Holder::Operator));
+    for text in [
+        "{}",
+        "null",
+        "5",
+        "[]",
+        "true",
+        r#"{"presence/user":null}"#,
+        r#"{"presence/user":{"user-id":5}}"#,
+        r#"{"operator":false}"#,
+        r#"{"operator":1}"#,
+        r#"{"operator":null}"#,
+    ] {
+        assert_eq!(read(text), None, "a socket of nobody: {text}");
     }
-    assert_eq!(Attachment::default().to_json(), "{}");
+}
+
+/// The platform writes a string that has any character beyond Latin-1 as UTF-16; a hundred bytes pass for a key and what
+/// stands around a value.
+fn stored_bytes(user: &PresenceUser) -> usize {
+    let texts = [&user.email, &user.username, &user.name, &user.editing_block_uuid].into_iter().flatten();
+    texts.chain([&user.user_id]).map(|text| 100 + 2 * text.encode_utf16().count()).sum()
+}
+
+#[test]
+fn every_user_fits_a_socket_whatever_the_token_says() {
+    for character in ["x", "é", "日", "😀", "\0"] {
+        let mut user = PresenceUser::new(character.repeat(limits::USER_ID_CHARS));
+        user.email = Some(character.repeat(limits::EMAIL_CHARS));
+        user.username = Some(character.repeat(9_000));
+        user.name = Some(character.repeat(9_000));
+        user.shorten();
+        assert_eq!(user.name.as_deref(), Some(&*character.repeat(limits::NAME_CHARS)));
+        user.set_editing_block(Some(&"x".repeat(limits::EDITING_BLOCK_BYTES)));
+        assert!(stored_bytes(&user) <= limits::ATTACHMENT_BYTES, "{character:?}");
+    }
+    let mut user = PresenceUser::new("u");
+    user.email = Some(format!("victim@example.org{}", "x".repeat(limits::EMAIL_CHARS)));
+    user.shorten();
+    assert_eq!(user.email, None, "never another address");
 }
 
 #[test]

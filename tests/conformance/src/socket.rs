@@ -82,6 +82,11 @@ impl Socket {
         self.send_text(&message.to_string());
     }
 
+    /// The same on a socket that the server may have closed.
+    pub fn try_send(&mut self, message: &Value) -> Result<(), Error> {
+        self.ws.send(Message::text(message.to_string()))
+    }
+
     pub fn send_text(&mut self, text: &str) {
         self.ws.send(Message::text(text)).expect("socket takes the message");
     }
@@ -138,6 +143,23 @@ impl Socket {
             }
             out.push(message);
         }
+    }
+
+    /// Reads until the server has closed the socket and ended its connection, which is when clients hear of it; how it was
+    /// closed. An answer to the Close frame goes out by itself.
+    pub fn until_end(&mut self) -> Closed {
+        let closed = loop {
+            if let Err(closed) = self.receive_or_closed() {
+                break closed;
+            }
+        };
+        while self.ws.read().is_ok() {}
+        closed
+    }
+
+    /// The connection below.
+    pub fn stream(&self) -> &TcpStream {
+        self.ws.get_ref()
     }
 
     /// Closes with this code and returns what the server's Close frame says.

@@ -3,6 +3,8 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -21,6 +23,7 @@ pub struct Issuer {
     pub kid: String,
     pub issuer: String,
     pub client_id: String,
+    fetches: Arc<AtomicUsize>,
 }
 
 /// Seconds since the Unix epoch.
@@ -36,7 +39,7 @@ impl Issuer {
             let pem = stored["pem"].as_str().expect("signing key file has a pem");
             let key = RsaPrivateKey::from_pkcs8_pem(pem).expect("signing key is PKCS#8");
             let kid = stored["kid"].as_str().expect("signing key file has a kid").to_owned();
-            return Self { key, kid, issuer, client_id };
+            return Self { key, kid, issuer, client_id, fetches: Arc::default() };
         }
         let key = RsaPrivateKey::new(&mut rand_core::OsRng, 2048).expect("key generation");
         let kid = format!("k-{}", uuid::Uuid::new_v4().simple());
@@ -44,14 +47,20 @@ impl Issuer {
             let pem = key.to_pkcs8_pem(LineEnding::LF).expect("key encodes");
             std::fs::write(file, json!({ "kid": kid, "pem": pem.as_str() }).to_string()).expect("key file is writable");
         }
-        Self { key, kid, issuer, client_id }
+        Self { key, kid, issuer, client_id, fetches: Arc::default() }
+    }
+
+    /// How often the key set was fetched.
+    pub fn fetches(&self) -> usize {
+        self.fetches.load(Ordering::Relaxed)
     }
 
     /// A key that no key set contains.
     #[must_use]
     pub fn stranger(&self) -> Self {
         let key = RsaPrivateKey::new(&mut rand_core::OsRng, 2048).expect("key generation");
-        Self { key, kid: self.kid.clone(), issuer: self.issuer.clone(), client_id: self.client_id.clone() }
+        let (kid, issuer, client_id) = (self.kid.clone(), self.issuer.clone(), self.client_id.clone());
+        Self { key, kid, issuer, client_id, fetches: Arc::default() }
     }
 
     /// The claims of an ordinary identity token of `user`.
@@ -88,14 +97,17 @@ impl Issuer {
     /// Serves the key set on loopback for the life of the process.
     pub fn serve(&self, port: u16) {
         let body = self.key_set().to_string();
+        let fetches = Arc::clone(&self.fetches);
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("the key set's port is free");
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let body = body.clone();
+                let fetches = Arc::clone(&fetches);
                 std::thread::spawn(move || {
                     let mut stream = stream;
                     let mut request = [0_u8; 4096];
                     if stream.read(&mut request).is_ok() {
+                        fetches.fetch_add(1, Ordering::Relaxed);
                         let _closed_early = write!(
                             stream,
                             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",

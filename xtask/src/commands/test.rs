@@ -12,9 +12,9 @@ use crate::step::{note, step};
 use crate::{process, project, tools};
 
 const HELP: &str = "\
-Run every test there is: unit, integration and golden tests, the black-box suite, the independent reader and the recorded
-conversations against the worker under workerd, the simulations, and mutations of the fuzz corpora. Seeds are fixed, so that
-a run can be repeated.
+Run every test there is: unit, integration and golden tests, the black-box suite, the attacks, the independent reader and
+the recorded conversations against the worker under workerd, the simulations, and mutations of the fuzz corpora. Seeds are
+fixed, so that a run can be repeated.
 
 Usage: cargo xtask test [OPTIONS]
 
@@ -93,7 +93,7 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
     };
 
     step("Unit, integration and golden tests");
-    let later = ["sync-worker", "conformance", "durability"].map(|package| ["--exclude", package]);
+    let later = ["sync-worker", "attacks", "conformance", "durability"].map(|package| ["--exclude", package]);
     process::run(cargo().args(["test", "--quiet", "--workspace"]).args(later.concat()))?;
     note(format!("{} s so far", start.elapsed().as_secs()));
 
@@ -129,6 +129,9 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
 
     step("Black-box suite against the worker under workerd");
     process::run(cargo().args(["test", "--quiet", "-p", "conformance"]))?;
+
+    step("Attacks on the worker under workerd");
+    process::run(cargo().args(["test", "--quiet", "-p", "attacks"]))?;
 
     step("Kills between acknowledged writes");
     process::run(cargo().args(["test", "--quiet", "-p", "durability"]))?;

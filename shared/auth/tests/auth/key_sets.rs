@@ -150,3 +150,119 @@ fn nothing_is_locked_while_a_fetch_is_under_way() {
     assert!(matches!(waiting.as_mut().poll(context), Poll::Ready(Ok(Some(_)))));
     assert_eq!(verdict(&authenticator, &third), Ok(true));
 }
+
+/// Polls all of them until none is left; the answers, in the order of the questions.
+fn run_all<T>(mut futures: Vec<std::pin::Pin<Box<dyn Future<Output = T> + '_>>>, each_round: impl Fn(usize)) -> Vec<T> {
+    let context = &mut Context::from_waker(Waker::noop());
+    let mut answers: Vec<Option<T>> = futures.iter().map(|_| None).collect();
+    for round in 0..1_000 {
+        for (future, answer) in futures.iter_mut().zip(&mut answers) {
+            if answer.is_none()
+                && let Poll::Ready(output) = future.as_mut().poll(context)
+            {
+                *answer = Some(output);
+            }
+        }
+        if answers.iter().all(Option::is_some) {
+            break;
+        }
+        each_round(round);
+    }
+    answers.into_iter().map(|answer| answer.expect("everybody is answered")).collect()
+}
+
+#[test]
+fn parallel_tokens_cost_one_fetch() {
+    // Nothing known yet, keys known, keys grown old.
+    for age in [None, Some(0), Some(7 * HOUR)] {
+        let world = World::new(&[KEY_A.jwk("a")]);
+        let authenticator = authenticator(&world, &[]);
+        let mut before = 0;
+        if let Some(age) = age {
+            assert_eq!(verdict(&authenticator, &fresh("a", 1)), Ok(true));
+            world.pass_ms(age);
+            before = 1;
+        }
+        world.hold.set(true);
+        let tokens: Vec<String> = (0..400).map(|n| fresh(&format!("unknown-{n}"), n)).collect();
+        let asked = tokens.iter().map(|token| Box::pin(authenticator.claims(Some(token))) as _).collect();
+        let answers = run_all(asked, |round| world.hold.set(round < 3));
+        assert!(answers.iter().all(|answer| matches!(answer, Ok(None))), "{age:?}");
+        let most = if age == Some(0) { 1 } else { 2 };
+        assert!(world.fetches.get() - before <= most, "{age:?}: {}", world.fetches.get() - before);
+        for n in 400..500 {
+            assert_eq!(verdict(&authenticator, &fresh(&format!("unknown-{n}"), n)), Ok(false));
+        }
+        assert!(world.fetches.get() - before <= 2, "the throttle holds");
+        assert!(world.pauses.get() >= 399);
+    }
+}
+
+#[test]
+fn parallel_tokens_share_a_failure() {
+    let world = World::new(&[]);
+    world.go_down();
+    let authenticator = authenticator(&world, &[]);
+    world.hold.set(true);
+    let tokens: Vec<String> = (0..400).map(|n| fresh("a", n)).collect();
+    let asked = tokens.iter().map(|token| Box::pin(authenticator.claims(Some(token))) as _).collect();
+    let answers = run_all(asked, |round| world.hold.set(round < 3));
+    assert!(answers.iter().all(Result::is_err));
+    assert_eq!(world.fetches.get(), 1);
+}
+
+#[test]
+fn a_fetch_that_is_given_up_or_lost_is_begun_again() {
+    let world = World::new(&[KEY_A.jwk("a")]);
+    let authenticator = authenticator(&world, &[]);
+    let context = &mut Context::from_waker(Waker::noop());
+    world.hold.set(true);
+    let (first, second) = (fresh("a", 1), fresh("a", 2));
+    {
+        let mut given_up = pin!(authenticator.claims(Some(&first)));
+        assert!(given_up.as_mut().poll(context).is_pending());
+    }
+    // Its request went away without a word.
+    let mut lost: std::pin::Pin<Box<dyn Future<Output = _>>> = Box::pin(authenticator.claims(Some(&first)));
+    assert!(lost.as_mut().poll(context).is_pending());
+    assert_eq!(world.fetches.get(), 2, "the first one's end freed the way");
+    world.hold.set(false);
+    world.pass_ms(10_000);
+    assert_eq!(verdict(&authenticator, &second), Ok(true));
+    assert_eq!(world.fetches.get(), 3);
+    assert!(matches!(lost.as_mut().poll(context), Poll::Ready(Ok(Some(_)))), "and what comes late does no harm");
+}
+
+#[test]
+fn a_useless_set_never_replaces_good_keys() {
+    let twice = key_set(&[KEY_A.jwk("a"), KEY_B.jwk("a")]);
+    let elsewhere = r#"{"keys":[{"kty":"EC","kid":"a"},{},5,null,"a"]}"#;
+    for text in [r#"{"keys":[]}"#, elsewhere, &twice, "{}", "", "<html>"] {
+        let world = World::new(&[KEY_A.jwk("a")]);
+        let authenticator = authenticator(&world, &[]);
+        assert_eq!(verdict(&authenticator, &fresh("a", 1)), Ok(true));
+        *world.jwks.borrow_mut() = Ok(text.to_owned());
+        for n in 0..50 {
+            // Each of these asks for a key that is not there, so that the set is fetched again.
+            let _unknown = verdict(&authenticator, &fresh(&format!("unknown-{n}"), n));
+            assert_eq!(verdict(&authenticator, &fresh("a", 2 + n)), Ok(true), "{text}");
+            world.pass_ms(MINUTE);
+        }
+    }
+}
+
+#[test]
+fn a_provider_without_keys_is_not_out_of_reach() {
+    let lenient = [("DB_SYNC_ALLOW_UNVERIFIED_JWT_CLAIMS", "true")];
+    for settings in [&[][..], &lenient] {
+        let world = World::new(&[]);
+        let authenticator = authenticator(&world, settings);
+        for n in 0..20 {
+            assert_eq!(verdict(&authenticator, &fresh("a", n)), Ok(false), "neither a failure nor believed unverified");
+        }
+        assert_eq!(world.fetches.get(), 1);
+        world.publish(&[KEY_A.jwk("a")]);
+        world.pass_ms(1_000);
+        assert_eq!(verdict(&authenticator, &fresh("a", 20)), Ok(true));
+    }
+}

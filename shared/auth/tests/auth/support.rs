@@ -91,6 +91,8 @@ pub(crate) struct World {
     pub(crate) now_ms: Cell<i64>,
     pub(crate) jwks: RefCell<Result<String, FetchError>>,
     pub(crate) fetches: Cell<u32>,
+    /// How often somebody waited for another one's fetch.
+    pub(crate) pauses: Cell<u32>,
     /// A fetch waits until this is false.
     pub(crate) hold: Cell<bool>,
 }
@@ -101,6 +103,7 @@ impl World {
             now_ms: Cell::new(NOW * 1000),
             jwks: RefCell::new(Ok(key_set(keys))),
             fetches: Cell::new(0),
+            pauses: Cell::new(0),
             hold: Cell::new(false),
         }
     }
@@ -130,6 +133,12 @@ impl KeySetSource for &World {
         self.fetches.set(self.fetches.get() + 1);
         poll_fn(|_| if self.hold.get() { Poll::Pending } else { Poll::Ready(()) }).await;
         self.jwks.borrow().clone()
+    }
+
+    async fn pause(&self) {
+        self.pauses.set(self.pauses.get() + 1);
+        let mut paused = false;
+        poll_fn(|_| if std::mem::replace(&mut paused, true) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 }
 

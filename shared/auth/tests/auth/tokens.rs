@@ -83,7 +83,7 @@ fn tokens_without_a_numeric_end_are_not_remembered() {
     let authenticator = authenticator(&world, &[]);
     let token = KEY_A.sign(&header("a"), &claims_with(&json!({"exp": null})));
     assert_eq!(verdict(&authenticator, &token), Ok(true));
-    world.publish(&[]);
+    world.publish(&[KEY_B.jwk("b")]);
     assert_eq!(verdict(&authenticator, &KEY_A.sign(&header("unknown"), &claims())), Ok(false), "fetches again");
     assert_eq!(verdict(&authenticator, &token), Ok(false));
 }

@@ -27,6 +27,8 @@ impl Close {
     pub const TOO_LARGE: Self = Self { code: 1009, reason: "message too large" };
     /// The user lost access to the graph (D-18).
     pub const ACCESS_REVOKED: Self = Self { code: 1008, reason: "access revoked" };
+    /// Nobody knows any more whose socket it is: the client opens another one.
+    pub const UNKNOWN_SOCKET: Self = Self { code: 1011, reason: "unknown socket" };
     /// The graph was removed (sync.md 5.5).
     pub const GRAPH_DELETED: Self = Self { code: 1000, reason: "graph deleted" };
 }
@@ -56,9 +58,15 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Whether it changes the graph: then the sender's membership is checked again first (D-18).
-    pub const fn is_write(&self) -> bool {
-        matches!(self, Self::Client(ClientMessage::TxBatch(_)))
+    /// Whether it changes the graph or tells what is in it: then the sender's membership is checked again first (D-18).
+    pub const fn needs_membership(&self) -> bool {
+        match self {
+            Self::Client(ClientMessage::TxBatch(_) | ClientMessage::Pull { .. } | ClientMessage::Hello { .. }) => true,
+            Self::Client(ClientMessage::Ping | ClientMessage::Presence { .. })
+            | Self::RawPing
+            | Self::Invalid(_)
+            | Self::TooLarge => false,
+        }
     }
 
     /// The reply to what cannot be handled.

@@ -1,7 +1,7 @@
 //! What is said over a socket, and to whom (sync.md 7).
 //!
 //! The adapter owns the sockets: it hands each frame to [`Message::parse`], asks the access check again where
-//! [`Message::is_write`] (D-18), and does what [`Graph::react`] answers.
+//! [`Message::needs_membership`] (D-18), and does what [`Graph::react`] answers.
 
 mod message;
 mod react;

@@ -58,7 +58,7 @@ impl<S: Sql + 'static> Graph<S> {
     /// Closes the graph for an upload that replaces it, after the index's flag was set (D-29). Other uploads that are
     /// under way fail from now on.
     pub fn close_for_upload(&mut self, upload: &mut Upload) -> Result<(), UploadError> {
-        self.ensure_tables()?;
+        self.require_undeleted()?;
         meta::owe_reset(&*self.sql)?;
         self.forget();
         self.upload_epoch += 1;

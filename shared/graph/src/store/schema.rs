@@ -4,15 +4,18 @@ use std::ops::ControlFlow;
 
 use crate::sql::{Sql, SqlError};
 
-/// The three tables of the reference, and two of our own that are empty while nothing runs: rows saved for running
-/// exports (sync.md 10.3), and rows of an upload into an open graph that wait for its end.
-const TABLES: [&str; 5] = [
+/// The three tables of the reference, and four of our own: rows saved for running exports (sync.md 10.3) and rows of an
+/// upload into an open graph that wait for its end, both empty while nothing runs; removals of users, and the mark of a
+/// deleted graph.
+const TABLES: [&str; 7] = [
     "CREATE TABLE IF NOT EXISTS kvs (addr INTEGER PRIMARY KEY, content TEXT, addresses JSON)",
     "CREATE TABLE IF NOT EXISTS tx_log (t INTEGER PRIMARY KEY, tx TEXT NOT NULL, created_at INTEGER, outliner_op TEXT)",
     "CREATE TABLE IF NOT EXISTS sync_meta (key TEXT PRIMARY KEY, value TEXT)",
     "CREATE TABLE IF NOT EXISTS export_rows (export INTEGER, addr INTEGER, content TEXT, addresses JSON, \
      PRIMARY KEY (export, addr)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS upload_rows (addr INTEGER PRIMARY KEY, content TEXT, addresses JSON)",
+    "CREATE TABLE IF NOT EXISTS revocations (user_id TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS tombstone (id INTEGER PRIMARY KEY, deleted_at INTEGER NOT NULL)",
 ];
 
 const PROBES: [&str; 3] =

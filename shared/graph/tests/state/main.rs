@@ -13,6 +13,7 @@ mod crashes;
 mod diagnostics;
 mod exports;
 mod frames;
+mod gate;
 mod limits;
 mod names;
 mod nesting;

@@ -85,8 +85,11 @@ fn close_codes_that_may_be_sent() {
 }
 
 #[test]
-fn only_batches_write() {
-    let is_write = |text: &str| Message::parse(Frame::Text(text)).is_write();
-    assert!(is_write(r#"{"type":"tx/batch","t-before":0,"txs":[]}"#));
-    assert!(!is_write(r#"{"type":"pull"}"#) && !is_write("ping") && !is_write("nonsense"));
+fn membership_counts_where_something_is_read_or_written() {
+    let needs = |text: &str| Message::parse(Frame::Text(text)).needs_membership();
+    assert!(needs(r#"{"type":"tx/batch","t-before":0,"txs":[]}"#));
+    assert!(needs(r#"{"type":"pull"}"#) && needs(r#"{"type":"hello","client":"c"}"#));
+    for text in [r#"{"type":"ping"}"#, r#"{"type":"presence"}"#, "ping", "nonsense", r#"{"type":"pull","since":-1}"#] {
+        assert!(!needs(text), "{text}");
+    }
 }

@@ -9,9 +9,10 @@ use graph::Graph;
 use graph::sql::Sql;
 use http::{Request, Response};
 use index::Database;
-use protocol::PresenceUser;
+use protocol::Holder;
 use uuid::Uuid;
 
+use super::roster::Roster;
 use crate::platform::{Body, Failure};
 use crate::report::Event;
 use crate::service::Settings;
@@ -37,24 +38,25 @@ pub trait GraphHost {
     /// The index database, unless it is not configured.
     fn db(&self) -> Option<Rc<Self::Db>>;
 
-    /// Accepts a WebSocket, keeps the user with it and gives the answer that switches protocols.
+    /// Accepts a WebSocket, keeps with it whom it belongs to, and gives it and the answer that switches protocols. Fails,
+    /// and accepts nothing, when the holder cannot be kept.
     fn accept(
         &self,
         request: Request<Self::Body>,
-        user: Option<&PresenceUser>,
-    ) -> Result<Response<Self::Body>, Failure>;
+        holder: &Holder,
+    ) -> Result<(Self::Socket, Response<Self::Body>), Failure>;
 
     /// All accepted sockets that are open.
     fn sockets(&self) -> Vec<Self::Socket>;
 
-    /// Whether two handles are of one socket.
-    fn is_same(&self, one: &Self::Socket, other: &Self::Socket) -> bool;
+    /// A number for a socket, the same for as long as the graph is in memory, in constant time.
+    fn id(&self, socket: &Self::Socket) -> u64;
 
-    /// The user kept with a socket, across hibernation and deploys.
-    fn user(&self, socket: &Self::Socket) -> Option<PresenceUser>;
+    /// Whom a socket belongs to, as it was kept with it across hibernation and deploys; none when that cannot be read.
+    fn holder(&self, socket: &Self::Socket) -> Option<Holder>;
 
-    /// Keeps a user with a socket, in place of the one before.
-    fn keep(&self, socket: &Self::Socket, user: &PresenceUser);
+    /// Keeps with a socket whom it belongs to, in place of what was kept before.
+    fn keep(&self, socket: &Self::Socket, holder: &Holder) -> Result<(), Failure>;
 
     /// Sends a text. A socket that is going away loses it: clients catch up by `t`.
     fn send(&self, socket: &Self::Socket, text: &str);
@@ -67,6 +69,12 @@ pub trait GraphHost {
 
     /// Lets whatever else waits have its turn: long work is cut into pieces with this between them.
     async fn turn(&self);
+
+    /// Waits.
+    fn sleep_ms(&self, ms: u32) -> impl Future<Output = ()> + 'static;
+
+    /// Calls [`sockets::on_wake`](super::sockets::on_wake) once, after that time. Until then the graph stays in memory.
+    fn wake_after(&self, ms: u32);
 
     /// Milliseconds since the epoch.
     fn now_ms(&self) -> i64;
@@ -84,13 +92,15 @@ pub struct GraphState {
     pub settings: Settings,
     /// Which users had access lately (D-18).
     pub(crate) access: AccessCache,
+    /// Who sits at the graph, and what they are to be told.
+    pub(crate) roster: RefCell<Roster>,
     graph_id: RefCell<Option<String>>,
 }
 
 impl GraphState {
     /// The state of a graph; the id is that of the graph where the platform knows it.
     pub fn new(settings: Settings, graph_id: Option<String>) -> Self {
-        Self { settings, access: AccessCache::default(), graph_id: RefCell::new(graph_id) }
+        Self { settings, access: AccessCache::default(), roster: RefCell::default(), graph_id: RefCell::new(graph_id) }
     }
 
     /// The graph's id, once it is known.

@@ -1,10 +1,12 @@
 //! What answers inside a graph (sync.md 5, 7, 10): the routes, and the sockets in [`sockets`].
 //!
-//! Requests come from the front worker alone, which has authorised them and named the graph in the query. A header
-//! that claims another graph is ignored (D-01).
+//! Requests come from the front worker alone, which has authorised them, named the graph in the query and sealed who asks
+//! ([`graph_call`](crate::graph_call)). A header that claims another graph is ignored (D-01).
 
+mod admission;
 mod host;
 mod ready;
+mod roster;
 mod snapshot;
 pub mod sockets;
 mod stream;
@@ -12,7 +14,7 @@ mod stream;
 use std::rc::Rc;
 
 use graph::session::Close;
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use protocol::bodies::OK;
 use protocol::limits::MESSAGE_BYTES;
 use protocol::query::parse_since;
@@ -21,6 +23,7 @@ use protocol::{TxBatch, body_text};
 pub use host::{GraphHost, GraphState, SharedGraph};
 
 use crate::error::Error;
+use crate::graph_call::{self, Call, Caller, Operation};
 use crate::platform::Body;
 use crate::route::{self, GraphRoute};
 use crate::sync::{GRAPH_ID, is_upgrade};
@@ -49,45 +52,82 @@ async fn dispatch<H: GraphHost>(
     if let Some(graph_id) = url::query(request.uri(), GRAPH_ID).filter(|id| !id.is_empty()) {
         state.remember_graph_id(&graph_id);
     }
+    let caller = match graph_call::open(request.headers())? {
+        Call::Client(caller) => caller,
+        Call::Front(operation) => return operate(host, state, &operation).await,
+    };
+    admission::require_undeleted(host)?;
     if is_upgrade(request) {
         ready::require(host, state).await?;
-        return sockets::accept(host, state, body::take(request));
+        admission::require(host, state, &caller).await?;
+        return sockets::accept(host, state, body::take(request), &caller);
     }
-    if request.method() == Method::OPTIONS {
-        return Ok(respond::no_content());
-    }
-    match route::graph_route(request.method(), request.uri().path()).ok_or(Error::NotFound)? {
-        GraphRoute::Health => Ok(respond::ok(OK)),
-        GraphRoute::Pull => pull(host, state, request).await,
-        GraphRoute::Diagnostics => diagnostics(host, state).await,
-        GraphRoute::SnapshotDescriptor => snapshot::descriptor(host, state, request).await,
-        GraphRoute::SnapshotStream => snapshot::stream(host, state).await,
-        GraphRoute::SnapshotUpload => snapshot::upload(host, state, request).await,
-        GraphRoute::TxBatch => tx_batch(host, state, request).await,
-        GraphRoute::Reset => reset(host, state),
-        GraphRoute::RevokeAccess => {
-            let user = url::query(request.uri(), "user-id").ok_or(Error::BadRequest("invalid user id"))?;
-            state.forget_access();
-            sockets::close_user(host, &user, Close::ACCESS_REVOKED);
+    let (_, route) = route::graph_route(request.method(), request.uri().path()).ok_or(Error::NotFound)?;
+    match route {
+        GraphRoute::Health => {
+            admission::require(host, state, &caller).await?;
             Ok(respond::ok(OK))
         }
+        GraphRoute::Pull => pull(host, state, request, &caller).await,
+        GraphRoute::Diagnostics => diagnostics(host, state, &caller).await,
+        GraphRoute::SnapshotDescriptor => snapshot::descriptor(host, state, request, &caller).await,
+        GraphRoute::SnapshotStream => snapshot::stream(host, state, &caller).await,
+        GraphRoute::SnapshotUpload => snapshot::upload(host, state, request, &caller).await,
+        GraphRoute::TxBatch => tx_batch(host, state, request, &caller).await,
+        GraphRoute::Reset if caller == Caller::Operator => reset(host, state),
+        GraphRoute::Reset => Err(Error::Forbidden),
     }
+}
+
+/// Does what the front worker asks on its own account.
+async fn operate<H: GraphHost>(
+    host: &H,
+    state: &GraphState,
+    operation: &Operation,
+) -> Result<Response<H::Body>, Error> {
+    match operation {
+        Operation::Revoke(user) => {
+            // A deleted graph lets nobody in, and remembers nothing more.
+            if !host.graph().borrow_mut().is_deleted()? {
+                host.graph().borrow_mut().revoke(user)?;
+            }
+            state.forget_access();
+            sockets::close_user(host, state, user, Close::ACCESS_REVOKED);
+        }
+        Operation::Restore(user) => {
+            state.forget_access();
+            // Of two managers who remove and add at once the index knows who was last.
+            if host.graph().borrow_mut().revocation(user)?.is_some() {
+                admission::ask(host, state, user).await;
+            }
+        }
+        Operation::Delete => {
+            host.graph().borrow_mut().delete()?;
+            state.forget_access();
+            sockets::close_all(host, Close::GRAPH_DELETED);
+        }
+        Operation::Erase => host.graph().borrow_mut().erase()?,
+    }
+    Ok(respond::ok(OK))
 }
 
 async fn pull<H: GraphHost>(
     host: &H,
     state: &GraphState,
     request: &Request<H::Body>,
+    caller: &Caller,
 ) -> Result<Response<H::Body>, Error> {
     let since = url::query(request.uri(), "since");
     let since = parse_since(since.as_deref()).map_err(|_| Error::BadRequest("invalid since"))?;
     ready::require(host, state).await?;
+    admission::require(host, state, caller).await?;
     let pull = host.graph().borrow_mut().pull(since)?;
     respond_pieces(stream::PullPieces::new(Rc::clone(host.graph()), pull))
 }
 
-async fn diagnostics<H: GraphHost>(host: &H, state: &GraphState) -> Result<Response<H::Body>, Error> {
+async fn diagnostics<H: GraphHost>(host: &H, state: &GraphState, caller: &Caller) -> Result<Response<H::Body>, Error> {
     ready::require(host, state).await?;
+    admission::require(host, state, caller).await?;
     let diagnostics = host.graph().borrow_mut().diagnostics()?;
     respond_pieces(stream::DiagnosticsPieces::new(Rc::clone(host.graph()), diagnostics))
 }
@@ -105,14 +145,16 @@ async fn tx_batch<H: GraphHost>(
     host: &H,
     state: &GraphState,
     request: &mut Request<H::Body>,
+    caller: &Caller,
 ) -> Result<Response<H::Body>, Error> {
     let bytes = body::read(request, MESSAGE_BYTES).await?;
     let text = body_text(&bytes);
     let batch = TxBatch::parse(&text)?;
     ready::require(host, state).await?;
+    admission::require(host, state, caller).await?;
     let outcome = host.graph().borrow_mut().tx_batch(&batch)?;
     if let Some(changed) = outcome.broadcast() {
-        sockets::tell_all(host, &changed);
+        sockets::tell_all(host, state, &changed);
     }
     sockets::report_failure(host, state, outcome.failure);
     Ok(respond::ok(outcome.answer.to_json()))

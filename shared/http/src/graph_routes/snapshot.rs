@@ -10,8 +10,9 @@ use protocol::bodies::snapshot::{SnapshotDescriptor, SnapshotUploaded};
 use protocol::query::UploadQuery;
 
 use super::stream::ExportChunks;
-use super::{GraphHost, GraphState, ready};
+use super::{GraphHost, GraphState, admission, ready};
 use crate::error::Error;
+use crate::graph_call::Caller;
 use crate::platform::Body;
 use crate::{cors, respond, url};
 
@@ -20,16 +21,23 @@ pub(super) async fn descriptor<H: GraphHost>(
     host: &H,
     state: &GraphState,
     request: &Request<H::Body>,
+    caller: &Caller,
 ) -> Result<Response<H::Body>, Error> {
     let graph_id = state.graph_id().ok_or(Error::BadRequest("missing graph id"))?;
     ready::require(host, state).await?;
+    admission::require(host, state, caller).await?;
     let origin = url::origin(request.uri());
     Ok(respond::ok(SnapshotDescriptor::new(&origin, &graph_id, state.settings.stream_gzip).to_json()))
 }
 
 /// The stream itself.
-pub(super) async fn stream<H: GraphHost>(host: &H, state: &GraphState) -> Result<Response<H::Body>, Error> {
+pub(super) async fn stream<H: GraphHost>(
+    host: &H,
+    state: &GraphState,
+    caller: &Caller,
+) -> Result<Response<H::Body>, Error> {
     ready::require(host, state).await?;
+    admission::require(host, state, caller).await?;
     let gzip = state.settings.stream_gzip;
     let encoding = if gzip { Encoding::Gzip } else { Encoding::Identity };
     let export = host.graph().borrow_mut().begin_export(encoding)?;
@@ -51,6 +59,7 @@ pub(super) async fn upload<H: GraphHost>(
     host: &H,
     state: &GraphState,
     request: &mut Request<H::Body>,
+    caller: &Caller,
 ) -> Result<Response<H::Body>, Error> {
     let graph_id = state.graph_id().ok_or(Error::BadRequest("missing graph id"))?;
     let parameter = |name| url::query(request.uri(), name);
@@ -60,18 +69,23 @@ pub(super) async fn upload<H: GraphHost>(
     let gzip = request.headers().get(CONTENT_ENCODING).is_some_and(|value| value == "gzip");
     let body = request.body_mut();
     let mut chunk = next_chunk(body).await?;
+    admission::require(host, state, caller).await?;
     let mut upload = host.graph().borrow_mut().begin_upload(&query, gzip, chunk.is_some())?;
     if upload.closes_graph() {
         set_ready(host, &graph_id, false).await?;
+        admission::require_still(host, caller)?;
         host.graph().borrow_mut().close_for_upload(&mut upload)?;
     }
     while let Some(bytes) = chunk {
+        admission::require_still(host, caller)?;
         host.graph().borrow_mut().feed_upload(&mut upload, &bytes)?;
         chunk = next_chunk(body).await?;
     }
+    admission::require_still(host, caller)?;
     let mut ending = host.graph().borrow_mut().store_rest(upload)?;
     while host.graph().borrow_mut().verify_piece(&mut ending)? {
         host.turn().await;
+        admission::require_still(host, caller)?;
     }
     let uploaded = host.graph().borrow_mut().finish_upload(ending)?;
     if uploaded.opened {

@@ -1,93 +1,165 @@
-//! The sockets of a graph (sync.md 7): who is told what, and who may still write.
+//! The sockets of a graph (sync.md 7): who is told what, and who may still say something.
+
+use std::rc::Rc;
 
 use graph::session::{self, Close, Effect, Frame, Message};
 use http::{Request, Response};
-use protocol::PresenceUser;
+use protocol::{ClientMessage, Holder, PresenceUser};
 
-use super::{GraphHost, GraphState};
+use super::roster::{About, Due, Editing, SENDS_A_TURN, WINDOW_MS};
+use super::{GraphHost, GraphState, admission};
 use crate::error::Error;
+use crate::graph_call::Caller;
 use crate::identity;
 use crate::report::{Event, Level};
 
-/// Accepts a socket and tells everyone who is there.
+/// Accepts a socket and tells everyone who is there. Nothing may be awaited between the check of the caller and this.
 pub(super) fn accept<H: GraphHost>(
     host: &H,
     state: &GraphState,
     request: Request<H::Body>,
+    caller: &Caller,
 ) -> Result<Response<H::Body>, Error> {
-    let user = identity::presence(&state.settings, &request);
-    let response = host.accept(request, user.as_ref())?;
-    if let (Some(user), Some(graph_id)) = (&user, state.graph_id()) {
+    let holder = match caller {
+        Caller::Operator => Holder::Operator,
+        Caller::User(id) => {
+            let user = identity::presence(&state.settings, &request).filter(|user| user.user_id == *id);
+            Holder::User(user.ok_or(Error::Unauthorized)?)
+        }
+    };
+    require_room(host, state, &holder)?;
+    let (socket, response) = host.accept(request, &holder)?;
+    let holder = Rc::new(holder);
+    state.roster.borrow_mut().sit(host.id(&socket), Rc::clone(&holder));
+    if let (Some(user), Some(graph_id)) = (holder.user(), state.graph_id()) {
         // The front worker has just asked.
         state.access.put(&graph_id, &user.user_id, true, host.now_ms());
     }
-    tell_online_users(host, None);
+    post(host, state, About::Online, None);
     Ok(response)
+}
+
+/// Refuses a socket too many. Walks over all of them, whose number this bounds.
+fn require_room<H: GraphHost>(host: &H, state: &GraphState, holder: &Holder) -> Result<(), Error> {
+    let listed = host.sockets().iter().map(|socket| host.id(socket)).collect();
+    state.roster.borrow_mut().retain(&listed);
+    let open = open_sockets(host, state);
+    let of_user = holder.user().map_or(0, |user| {
+        open.iter().filter(|(_, other)| other.user().is_some_and(|other| other.user_id == user.user_id)).count()
+    });
+    let limits = &state.settings.limits;
+    if open.len() >= limits.graph_sockets || of_user >= limits.user_sockets {
+        return Err(Error::TooManySockets);
+    }
+    Ok(())
+}
+
+/// What becomes of a message before it is looked at.
+enum Standing {
+    /// Its sender may say it.
+    In(Rc<Holder>),
+    /// Its sender is to be closed.
+    Out(Close),
+    /// The index has to be asked first (D-18).
+    Ask(Rc<Holder>),
 }
 
 /// Handles a frame from a socket.
 pub async fn on_frame<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, frame: Frame<'_>) {
-    if on_frame_at_once(host, state, socket, frame) {
-        return;
-    }
-    let user = host.user(socket);
-    match &user {
-        Some(user) if !ask_membership(host, state, &user.user_id).await => close(host, socket, Close::ACCESS_REVOKED),
-        user => react(host, state, socket, user.as_ref(), Message::parse(frame)),
-    }
+    let message = Message::parse(frame);
+    let holder = match standing(host, state, socket, &message) {
+        Standing::In(holder) => holder,
+        Standing::Out(reason) => return close(host, socket, reason),
+        Standing::Ask(holder) => {
+            let allowed = match holder.user() {
+                Some(user) => admission::ask(host, state, &user.user_id).await,
+                None => true,
+            };
+            // The graph may have been deleted meanwhile.
+            match standing(host, state, socket, &message) {
+                Standing::Out(reason) => return close(host, socket, reason),
+                _ if !allowed => return close(host, socket, Close::ACCESS_REVOKED),
+                _ => holder,
+            }
+        }
+    };
+    react(host, state, socket, &holder, message);
 }
 
 /// Handles a frame where nothing has to be awaited, which is nearly always. False: nothing was done, and
 /// [`on_frame`] is to be called, because the sender's membership must be asked first (D-18).
 pub fn on_frame_at_once<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, frame: Frame<'_>) -> bool {
     let message = Message::parse(frame);
-    let user = host.user(socket);
-    if message.is_write()
-        && let Some(user) = &user
-        && let Some(graph_id) = state.graph_id()
-    {
-        match state.access.get(&graph_id, &user.user_id, host.now_ms()) {
-            None => return false,
-            Some(false) => {
-                close(host, socket, Close::ACCESS_REVOKED);
-                return true;
-            }
-            Some(true) => {}
-        }
+    match standing(host, state, socket, &message) {
+        Standing::In(holder) => react(host, state, socket, &holder, message),
+        Standing::Out(reason) => close(host, socket, reason),
+        Standing::Ask(_) => return false,
     }
-    react(host, state, socket, user.as_ref(), message);
     true
 }
 
-fn react<H: GraphHost>(
-    host: &H,
-    state: &GraphState,
-    socket: &H::Socket,
-    user: Option<&PresenceUser>,
-    message: Message<'_>,
-) {
-    let reaction = host.graph().borrow_mut().react(user, message);
+fn standing<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, message: &Message<'_>) -> Standing {
+    if matches!(host.graph().borrow_mut().is_deleted(), Ok(true)) {
+        return Standing::Out(Close::GRAPH_DELETED);
+    }
+    let Some(holder) = holder(host, state, socket) else { return Standing::Out(Close::UNKNOWN_SOCKET) };
+    let Some(user) = holder.user() else { return Standing::In(holder) };
+    let Some(graph_id) = state.graph_id() else { return Standing::In(holder) };
+    let known = || state.access.get(&graph_id, &user.user_id, host.now_ms());
+    // What cannot be read is asked.
+    let removed = !matches!(host.graph().borrow_mut().revocation(&user.user_id), Ok(None));
+    if removed {
+        return if known() == Some(false) { Standing::Out(Close::ACCESS_REVOKED) } else { Standing::Ask(holder) };
+    }
+    if !message.needs_membership() {
+        return Standing::In(holder);
+    }
+    match known() {
+        Some(true) => Standing::In(holder),
+        Some(false) => Standing::Out(Close::ACCESS_REVOKED),
+        None => Standing::Ask(holder),
+    }
+}
+
+fn react<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, holder: &Holder, message: Message<'_>) {
+    if let Message::Client(ClientMessage::Presence { editing_block_uuid }) = &message {
+        let editing = editing_block_uuid.as_deref();
+        let id = host.id(socket);
+        if !state.roster.borrow_mut().admit_presence(id, editing, host.now_ms()) {
+            return wake_later(host, state);
+        }
+    }
+    let reaction = host.graph().borrow_mut().react(holder.user(), message);
     match reaction.effect {
         Effect::None => {}
-        Effect::Reply(reply) => host.send(socket, &reply),
+        Effect::Reply(reply) => send(host, state, socket, &reply),
         Effect::ReplyAndTell { reply, others } => {
-            host.send(socket, &reply);
-            tell_others(host, socket, &others);
+            send(host, state, socket, &reply);
+            tell_others(host, state, socket, &others);
         }
-        Effect::KeepAndTell { user, others } => {
-            host.keep(socket, &user);
-            tell_others(host, socket, &others);
-        }
+        Effect::KeepAndTell { user, others } => keep_and_tell(host, state, socket, user, &others),
         Effect::Close(reason) => close(host, socket, reason),
     }
     report_failure(host, state, reaction.failure);
     report_notice(host, state);
 }
 
+fn keep_and_tell<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, user: PresenceUser, others: &str) {
+    let about = About::Presence { user_id: user.user_id.clone(), sender: host.id(socket) };
+    let holder = Holder::User(user);
+    if let Err(failure) = host.keep(socket, &holder) {
+        // What is kept would be an older state of this user, or nobody.
+        report(host, state, "db-sync/attachment-failed", &failure.0);
+        return close(host, socket, Close::UNKNOWN_SOCKET);
+    }
+    state.roster.borrow_mut().change(host.id(socket), Rc::new(holder));
+    post(host, state, about, Some(others.into()));
+}
+
 /// A socket goes: its close is answered, the others learn who is left.
-pub fn on_close<H: GraphHost>(host: &H, socket: &H::Socket, code: u16, reason: &str) {
+pub fn on_close<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, code: u16, reason: &str) {
     host.close(socket, session::close_code(code), reason);
-    tell_online_users(host, Some(socket));
+    leave(host, state, socket);
 }
 
 /// A socket broke. Nothing can be sent to it any more.
@@ -95,38 +167,68 @@ pub fn on_error<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, 
     let graph_id = state.graph_id();
     let event = Event { graph_id: graph_id.as_deref(), ..Event::new(Level::Error, "db-sync/ws-error") };
     host.report(&event.with_error(error));
-    tell_online_users(host, Some(socket));
+    leave(host, state, socket);
 }
 
-/// Membership, asked of the index. Nothing else reaches the graph meanwhile, so that messages keep their order. When the
-/// index cannot be asked the user stays what the upgrade found: an outage is no revocation, and a removal closes the
-/// sockets itself.
-async fn ask_membership<H: GraphHost>(host: &H, state: &GraphState, user_id: &str) -> bool {
-    let Some(graph_id) = state.graph_id() else { return true };
-    let now_ms = host.now_ms();
-    let Some(db) = host.db() else { return true };
-    let (id, user) = (graph_id.clone(), user_id.to_owned());
-    let asked = host.exclusively(async move { index::access::has_access(&*db, &id, &user).await }).await;
-    match asked.map_err(|failure| failure.to_string()).and_then(|asked| asked.map_err(|error| error.to_string())) {
-        Ok(allowed) => {
-            state.access.put(&graph_id, user_id, allowed, now_ms);
-            allowed
-        }
-        Err(error) => {
-            let event = Event::new(Level::Warning, "db-sync/access-recheck-failed");
-            host.report(&event.about(&graph_id).with_error(&error));
-            true
+fn leave<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket) {
+    state.roster.borrow_mut().leave(host.id(socket));
+    post(host, state, About::Online, None);
+}
+
+/// The time that [`GraphHost::wake_after`] was asked for is over: what was held back is told.
+pub fn on_wake<H: GraphHost>(host: &H, state: &GraphState) {
+    if state.roster.borrow().holds_presence() {
+        for (socket, holder) in open_sockets(host, state) {
+            let held = state.roster.borrow().held(host.id(&socket));
+            if let Some(Editing(editing)) = held {
+                let editing_block_uuid = editing.map(Into::into);
+                react(host, state, &socket, &holder, Message::Client(ClientMessage::Presence { editing_block_uuid }));
+            }
         }
     }
+    // Only now, so that all of these were gathered.
+    state.roster.borrow_mut().woke();
+    if state.roster.borrow().has_news() {
+        tell_news(host, state);
+    }
+    if state.roster.borrow().holds_presence() {
+        wake_later(host, state);
+    }
+}
+
+/// Whom a socket belongs to; none when that cannot be read, which makes it nobody's.
+fn holder<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket) -> Option<Rc<Holder>> {
+    let id = host.id(socket);
+    let known = state.roster.borrow().holder(id);
+    known.or_else(|| {
+        let holder = Rc::new(host.holder(socket)?);
+        state.roster.borrow_mut().sit(id, Rc::clone(&holder));
+        Some(holder)
+    })
+}
+
+/// All sockets that are open and somebody's. One that is nobody's is closed.
+fn open_sockets<H: GraphHost>(host: &H, state: &GraphState) -> Vec<(H::Socket, Rc<Holder>)> {
+    let mut open = Vec::new();
+    for socket in host.sockets() {
+        if state.roster.borrow().is_gone(host.id(&socket)) {
+            continue;
+        }
+        match holder(host, state, &socket) {
+            Some(holder) => open.push((socket, holder)),
+            None => close(host, &socket, Close::UNKNOWN_SOCKET),
+        }
+    }
+    open
 }
 
 fn close<H: GraphHost>(host: &H, socket: &H::Socket, close: Close) {
     host.close(socket, close.code, close.reason);
 }
 
-pub(super) fn close_user<H: GraphHost>(host: &H, user_id: &str, reason: Close) {
-    for socket in host.sockets() {
-        if host.user(&socket).is_some_and(|user| user.user_id == user_id) {
+pub(super) fn close_user<H: GraphHost>(host: &H, state: &GraphState, user_id: &str, reason: Close) {
+    for (socket, holder) in open_sockets(host, state) {
+        if holder.user().is_some_and(|user| user.user_id == user_id) {
             close(host, &socket, reason);
         }
     }
@@ -138,36 +240,92 @@ pub(super) fn close_all<H: GraphHost>(host: &H, reason: Close) {
     }
 }
 
-pub(super) fn tell_all<H: GraphHost>(host: &H, text: &str) {
-    for socket in host.sockets() {
-        host.send(&socket, text);
+/// Tells one socket something, after the news that are due.
+fn send<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, text: &str) {
+    catch_up(host, state, socket);
+    host.send(socket, text);
+}
+
+pub(super) fn tell_all<H: GraphHost>(host: &H, state: &GraphState, text: &str) {
+    for (socket, _) in open_sockets(host, state) {
+        send(host, state, &socket, text);
     }
 }
 
-fn tell_others<H: GraphHost>(host: &H, sender: &H::Socket, text: &str) {
-    for socket in host.sockets() {
-        if !host.is_same(&socket, sender) {
-            host.send(&socket, text);
+fn tell_others<H: GraphHost>(host: &H, state: &GraphState, sender: &H::Socket, text: &str) {
+    for (socket, _) in open_sockets(host, state) {
+        if host.id(&socket) != host.id(sender) {
+            send(host, state, &socket, text);
         }
     }
 }
 
-/// Tells the open sockets who is there, without the one that is going.
-fn tell_online_users<H: GraphHost>(host: &H, gone: Option<&H::Socket>) {
-    let sockets: Vec<_> =
-        host.sockets().into_iter().filter(|socket| gone.is_none_or(|gone| !host.is_same(socket, gone))).collect();
-    let users: Vec<PresenceUser> = sockets.iter().filter_map(|socket| host.user(socket)).collect();
-    let text = session::online_users(&users);
-    for socket in &sockets {
-        host.send(socket, &text);
+/// News for everyone: told now, or in a moment.
+fn post<H: GraphHost>(host: &H, state: &GraphState, about: About, text: Option<Rc<str>>) {
+    let now = state.roster.borrow_mut().post(about, text);
+    if now {
+        tell_news(host, state);
     }
+}
+
+/// Tells the open sockets the news that are due, those first that have waited longest, and a bounded number of messages
+/// in one turn. What comes from now on is gathered until the wake-up.
+fn tell_news<H: GraphHost>(host: &H, state: &GraphState) {
+    let mut open = open_sockets(host, state);
+    open.sort_by_cached_key(|(socket, _)| state.roster.borrow().seen(host.id(socket)));
+    let mut sent = 0;
+    let told = open.iter().take_while(|(socket, _)| {
+        let more = sent < SENDS_A_TURN;
+        if more {
+            sent += catch_up(host, state, socket);
+        }
+        more
+    });
+    if told.count() == open.len() {
+        state.roster.borrow_mut().told_all();
+    }
+    wake_later(host, state);
+}
+
+/// Tells a socket the news that are due; how many messages that took.
+fn catch_up<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket) -> usize {
+    let due = state.roster.borrow_mut().take_due(host.id(socket));
+    for news in &due {
+        match news {
+            Due::Text(text) => host.send(socket, text),
+            Due::Online => host.send(socket, &online(host, state)),
+        }
+    }
+    due.len()
+}
+
+/// Who is online; made once after each change.
+fn online<H: GraphHost>(host: &H, state: &GraphState) -> Rc<str> {
+    let known = state.roster.borrow().online();
+    known.unwrap_or_else(|| {
+        let open = open_sockets(host, state);
+        let users = open.iter().filter_map(|(_, holder)| holder.user());
+        let text: Rc<str> = session::online_users(users).into();
+        state.roster.borrow_mut().set_online(&text);
+        text
+    })
+}
+
+fn wake_later<H: GraphHost>(host: &H, state: &GraphState) {
+    if state.roster.borrow_mut().wants_waking() {
+        host.wake_after(WINDOW_MS);
+    }
+}
+
+fn report<H: GraphHost>(host: &H, state: &GraphState, event: &'static str, error: &str) {
+    let graph_id = state.graph_id();
+    let event = Event { graph_id: graph_id.as_deref(), ..Event::new(Level::Error, event) };
+    host.report(&event.with_error(error));
 }
 
 pub(super) fn report_failure<H: GraphHost>(host: &H, state: &GraphState, failure: Option<graph::Error>) {
     if let Some(failure) = failure {
-        let graph_id = state.graph_id();
-        let event = Event { graph_id: graph_id.as_deref(), ..Event::new(Level::Error, "db-sync/transact-failed") };
-        host.report(&event.with_error(&failure.to_string()));
+        report(host, state, "db-sync/transact-failed", &failure.to_string());
     }
 }
 

@@ -4,10 +4,11 @@ use index::members::{self, Removal};
 use index::users;
 use protocol::bodies::members::{AddMember, ChangeRole, MemberList, MemberTarget};
 use protocol::bodies::{self, Body as _};
+use protocol::limits::USER_ID_CHARS;
 
 use super::Call;
 use crate::error::Error;
-use crate::graph_calls;
+use crate::graph_call::{self, Operation};
 use crate::platform::Platform;
 use crate::report::{Event, Level};
 
@@ -26,7 +27,11 @@ pub(super) async fn add<P: Platform>(call: &Call<'_, P>, body: &str) -> Result<S
             users::id_by_email(call.db, &email).await?.ok_or(Error::BadRequest("user not found"))?
         }
     };
-    members::upsert(call.db, call.graph_id()?, &user_id, wanted.role, &call.user, call.now_ms).await?;
+    let graph_id = call.graph_id()?;
+    members::upsert(call.db, graph_id, &user_id, wanted.role, &call.user, call.now_ms).await?;
+    // Whoever was removed a moment ago is let in at once. If the graph cannot be told it finds out by itself, because it
+    // asks the index about those whom it keeps out.
+    tell(call, graph_id, &Operation::Restore(user_id), "db-sync/restore-access-failed").await;
     Ok(bodies::OK.to_owned())
 }
 
@@ -37,18 +42,31 @@ pub(super) async fn change_role<P: Platform>(call: &Call<'_, P>, body: &str) -> 
     Ok(bodies::OK.to_owned())
 }
 
-/// Removes a member, then tells the graph to close that user's sockets (D-04). The removal stands even if the graph
-/// cannot be told: it checks membership itself before it applies transactions (D-18).
+/// Removes a member, then tells the graph, which remembers it and closes that user's sockets (D-04). The removal stands
+/// even if the graph cannot be told: it asks for membership itself before it answers (D-18).
 pub(super) async fn remove<P: Platform>(call: &Call<'_, P>) -> Result<String, Error> {
     let (graph_id, member_id) = (call.graph_id()?, call.member_id()?);
     match members::remove(call.db, graph_id, member_id, &call.user).await? {
         Removal::Forbidden => Err(Error::Forbidden),
         Removal::Removed => {
-            if let Err(failure) = graph_calls::revoke_access(call.platform, graph_id, member_id).await {
-                let event = Event::new(Level::Warning, "db-sync/revoke-access-failed");
-                call.platform.report(&event.about(graph_id).with_error(&failure.to_string()));
-            }
+            tell(call, graph_id, &Operation::Revoke(member_id.to_owned()), "db-sync/revoke-access-failed").await;
             Ok(bodies::OK.to_owned())
         }
+    }
+}
+
+/// Tells the graph about a change of its members. That it could not be told fails nothing. An id that nobody can have is
+/// not worth telling, and might be longer than a header may be.
+async fn tell<P: Platform>(call: &Call<'_, P>, graph_id: &str, operation: &Operation, failed: &'static str) {
+    let possible = match operation {
+        Operation::Revoke(id) | Operation::Restore(id) => id.chars().count() <= USER_ID_CHARS,
+        Operation::Delete | Operation::Erase => true,
+    };
+    if !possible {
+        return;
+    }
+    if let Err(failure) = graph_call::ask(call.platform, graph_id, operation).await {
+        let event = Event::new(Level::Warning, failed);
+        call.platform.report(&event.about(graph_id).with_error(&failure.to_string()));
     }
 }

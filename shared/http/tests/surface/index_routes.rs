@@ -146,15 +146,35 @@ fn deletion_goes_in_an_order_that_can_be_retried() {
     assert_eq!(world.call(Some("owner"), "PUT", &format!("/assets/{other}/a.txt"), "x").status, 200);
     let socket = world.connect("owner", &graph);
 
-    world.graph(&graph).broken.set(true);
     let path = format!("/graphs/{graph}");
+    let members = || {
+        let sql = format!("SELECT user_id FROM graph_members WHERE graph_id = '{graph}'");
+        let rows = index::Database::query(&**world.db.as_ref().unwrap(), index::Session::None, &sql, &[]);
+        pollster::block_on(rows).unwrap().len()
+    };
+    // Each step fails once, and the owner repeats the deletion.
+    world.graph(&graph).broken.set(true);
     assert_eq!(world.call(Some("owner"), "DELETE", &path, "").refusal(), (500, "server error".into()));
+    assert_eq!(members(), 2, "nothing was begun");
+    world.graph(&graph).broken.set(false);
+    world.sql("ALTER TABLE graph_aes_keys RENAME TO away");
+    assert_eq!(world.call(Some("owner"), "DELETE", &path, "").status, 500);
+    assert_eq!(*socket.closed.borrow(), Some((1000, "graph deleted".into())), "closed to everyone first");
+    for user in ["owner", "bob"] {
+        assert_eq!(world.call(Some(user), "GET", &format!("/sync/{graph}/pull"), "").status, 404, "{user}");
+    }
+    world.sql("ALTER TABLE away RENAME TO graph_aes_keys");
+    world.graph(&graph).answers_left.set(Some(1));
+    assert_eq!(world.call(Some("owner"), "DELETE", &path, "").status, 500, "the rows could not be erased");
+    assert_eq!(members(), 0);
     assert_eq!(world.ok("owner", "GET", "/graphs", "")["graphs"].as_array().unwrap().len(), 2, "the row survives");
     assert_eq!(world.call(Some("bob"), "GET", &format!("{path}/access"), "").status, 403);
 
     world.graph(&graph).broken.set(false);
+    // Somebody was invited while the deletion ran.
+    world.ok("owner", "POST", &format!("{path}/members"), r#"{"user-id":"bob"}"#);
     assert_eq!(world.ok("owner", "DELETE", &path, ""), json!({ "graph-id": graph, "deleted": true }));
-    assert_eq!(*socket.closed.borrow(), Some((1000, "graph deleted".into())));
+    assert_eq!(members(), 0);
     let left: Vec<String> = world.assets.as_ref().unwrap().objects.borrow().keys().cloned().collect();
     assert_eq!(left, [format!("{other}/a.txt")], "D-03");
     assert_eq!(world.call(Some("owner"), "DELETE", &path, "").status, 403);

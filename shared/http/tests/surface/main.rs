@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
+mod access;
 mod assets;
 mod forwarding;
 mod graph;
 mod index_routes;
 mod matrix;
+mod news;
 mod world;

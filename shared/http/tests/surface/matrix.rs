@@ -96,7 +96,6 @@ fn graph_routes() {
             GraphRoute::TxBatch => (r#"{"t-before":0,"txs":[]}"#, [200, 200, 200, 403, 403, 401, 200]),
             // D-05
             GraphRoute::Reset => ("", [403, 403, 403, 403, 403, 401, 200]),
-            GraphRoute::RevokeAccess => ("", [404; 7]),
         };
         check(method.as_str(), &format!("/sync/:graph-id{pattern}"), body, expected);
     }

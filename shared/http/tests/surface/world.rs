@@ -4,14 +4,16 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::Future;
 use std::rc::Rc;
+use std::task::Poll;
 
 use auth::{Clock, FetchError, KeySetSource};
 use graph::sql_rusqlite::Rusqlite;
 use graph::{Graph, Options};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use index::sqlite::SqliteIndex;
+use index::{Database, DbError, Param, Row, Session, Statement};
 use pollster::block_on;
-use protocol::PresenceUser;
+use protocol::Holder;
 use serde_json::Value;
 use sync_http::graph_routes::{self, GraphHost, GraphState, SharedGraph, sockets};
 use sync_http::platform::{Asset, AssetMeta, AssetStore, Body, Failure, Platform, PutError, Size, Source};
@@ -30,11 +32,18 @@ pub(crate) struct TestBody {
     source: Option<Box<dyn Source>>,
     /// The connection breaks after the chunks.
     pub(crate) broken: bool,
+    /// Done before the chunk of that number comes.
+    before: Option<(usize, Box<dyn FnOnce()>)>,
+    given: usize,
 }
 
 impl TestBody {
     pub(crate) fn chunks(chunks: impl IntoIterator<Item = Vec<u8>>) -> Self {
         Self { chunks: chunks.into_iter().collect(), ..Self::default() }
+    }
+
+    pub(crate) fn before_chunk(self, number: usize, work: Box<dyn FnOnce()>) -> Self {
+        Self { before: Some((number, work)), ..self }
     }
 
     pub(crate) fn bytes(mut self) -> Result<Vec<u8>, Failure> {
@@ -61,6 +70,10 @@ impl Body for TestBody {
     }
 
     async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        if let Some((_, work)) = self.before.take_if(|(number, _)| *number == self.given) {
+            work();
+        }
+        self.given += 1;
         match self.chunks.pop_front() {
             None if self.broken => Err(Failure("the connection broke".into())),
             chunk => Ok(chunk),
@@ -95,6 +108,8 @@ impl KeySetSource for NoKeys {
     async fn fetch(&self, _url: &str) -> Result<String, FetchError> {
         Err(FetchError::Transport("there is no network".into()))
     }
+
+    async fn pause(&self) {}
 }
 
 #[derive(Clone)]
@@ -170,70 +185,151 @@ impl AssetStore<TestBody> for MemoryAssets {
     }
 }
 
+/// The index as a graph reaches it.
+pub(crate) struct GraphIndex {
+    db: Rc<SqliteIndex>,
+    /// Answers never.
+    pub(crate) hangs: Cell<bool>,
+    /// How often it was asked.
+    pub(crate) asked: Cell<usize>,
+}
+
+impl Database for GraphIndex {
+    async fn query(&self, session: Session, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+        self.asked.set(self.asked.get() + 1);
+        if self.hangs.get() {
+            std::future::pending::<()>().await;
+        }
+        self.db.query(session, sql, params).await
+    }
+
+    async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, DbError> {
+        self.db.execute(sql, params).await
+    }
+
+    async fn batch(&self, statements: &[Statement<'_>]) -> Result<(), DbError> {
+        self.db.batch(statements).await
+    }
+}
+
 /// One accepted socket.
 pub(crate) struct TestSocket {
-    user: RefCell<Option<PresenceUser>>,
+    id: u64,
+    /// What is kept with it; none: nothing that can be read.
+    pub(crate) attachment: RefCell<Option<Holder>>,
     pub(crate) received: RefCell<Vec<Value>>,
     pub(crate) closed: RefCell<Option<(u16, String)>>,
 }
 
 /// A graph and its sockets.
 pub(crate) struct TestGraph {
-    pub(crate) graph: SharedGraph<Rusqlite>,
+    pub(crate) graph: SharedGraph<Rc<Rusqlite>>,
+    sql: Rc<Rusqlite>,
     pub(crate) memory: GraphState,
     pub(crate) sockets: RefCell<Vec<Rc<TestSocket>>>,
-    db: Option<Rc<SqliteIndex>>,
+    pub(crate) db: Option<Rc<GraphIndex>>,
     time: Time,
     pub(crate) events: Rc<RefCell<Vec<Value>>>,
     /// How often work was done exclusively.
     pub(crate) exclusive: Cell<usize>,
     /// Answers nothing but an error.
     pub(crate) broken: Cell<bool>,
+    /// After so many answers it breaks.
+    pub(crate) answers_left: Cell<Option<usize>>,
+    /// No attachment can be stored.
+    pub(crate) full: Cell<bool>,
+    /// Whether a wake-up was asked for.
+    pub(crate) to_wake: Cell<bool>,
+    /// Done once, while membership is asked.
+    pub(crate) meanwhile: RefCell<Option<Box<dyn FnOnce()>>>,
 }
 
 impl TestGraph {
     pub(crate) fn frame(&self, socket: &Rc<TestSocket>, text: &str) {
-        block_on(sockets::on_frame(self, &self.memory, socket, graph::session::Frame::Text(text)));
+        let frame = graph::session::Frame::Text(text);
+        if !sockets::on_frame_at_once(self, &self.memory, socket, frame) {
+            block_on(sockets::on_frame(self, &self.memory, socket, frame));
+        }
+    }
+
+    /// The object loses its memory; what is stored and the sockets stay.
+    pub(crate) fn restart(&self) -> Self {
+        let sql = Rc::clone(&self.sql);
+        let time = self.time.clone();
+        Self {
+            graph: Rc::new(RefCell::new(Graph::new(sql, move || time.now(), Options::default()))),
+            memory: GraphState::new(self.memory.settings.clone(), self.memory.graph_id()),
+            sql: Rc::clone(&self.sql),
+            sockets: RefCell::new(self.sockets.borrow().clone()),
+            db: self.db.clone(),
+            time: self.time.clone(),
+            events: Rc::clone(&self.events),
+            exclusive: Cell::default(),
+            broken: Cell::default(),
+            answers_left: Cell::default(),
+            full: Cell::default(),
+            to_wake: Cell::default(),
+            meanwhile: RefCell::default(),
+        }
+    }
+
+    /// The wake-up that was asked for, if one was, after its time.
+    pub(crate) fn wake(&self) -> bool {
+        self.time.advance(30);
+        let asked = self.to_wake.take();
+        if asked {
+            sockets::on_wake(self, &self.memory);
+        }
+        asked
     }
 }
 
 impl GraphHost for TestGraph {
-    type Sql = Rusqlite;
+    type Sql = Rc<Rusqlite>;
     type Body = TestBody;
-    type Db = SqliteIndex;
+    type Db = GraphIndex;
     type Socket = Rc<TestSocket>;
 
-    fn graph(&self) -> &SharedGraph<Rusqlite> {
+    fn graph(&self) -> &SharedGraph<Rc<Rusqlite>> {
         &self.graph
     }
 
-    fn db(&self) -> Option<Rc<SqliteIndex>> {
+    fn db(&self) -> Option<Rc<GraphIndex>> {
         self.db.clone()
     }
 
-    fn accept(&self, _: Request<TestBody>, user: Option<&PresenceUser>) -> Result<Response<TestBody>, Failure> {
-        let socket =
-            TestSocket { user: RefCell::new(user.cloned()), received: RefCell::default(), closed: RefCell::default() };
-        self.sockets.borrow_mut().push(Rc::new(socket));
+    fn accept(&self, _: Request<TestBody>, holder: &Holder) -> Result<(Rc<TestSocket>, Response<TestBody>), Failure> {
+        let socket = Rc::new(TestSocket {
+            id: self.sockets.borrow().len() as u64,
+            attachment: RefCell::default(),
+            received: RefCell::default(),
+            closed: RefCell::default(),
+        });
+        self.keep(&socket, holder)?;
+        self.sockets.borrow_mut().push(Rc::clone(&socket));
         let mut response = Response::new(TestBody::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        Ok(response)
+        Ok((socket, response))
     }
 
     fn sockets(&self) -> Vec<Rc<TestSocket>> {
         self.sockets.borrow().iter().filter(|socket| socket.closed.borrow().is_none()).cloned().collect()
     }
 
-    fn is_same(&self, one: &Rc<TestSocket>, other: &Rc<TestSocket>) -> bool {
-        Rc::ptr_eq(one, other)
+    fn id(&self, socket: &Rc<TestSocket>) -> u64 {
+        socket.id
     }
 
-    fn user(&self, socket: &Rc<TestSocket>) -> Option<PresenceUser> {
-        socket.user.borrow().clone()
+    fn holder(&self, socket: &Rc<TestSocket>) -> Option<Holder> {
+        socket.attachment.borrow().clone()
     }
 
-    fn keep(&self, socket: &Rc<TestSocket>, user: &PresenceUser) {
-        *socket.user.borrow_mut() = Some(user.clone());
+    fn keep(&self, socket: &Rc<TestSocket>, holder: &Holder) -> Result<(), Failure> {
+        if self.full.get() {
+            return Err(Failure("the attachment is too large".into()));
+        }
+        *socket.attachment.borrow_mut() = Some(holder.clone());
+        Ok(())
     }
 
     fn send(&self, socket: &Rc<TestSocket>, text: &str) {
@@ -248,7 +344,21 @@ impl GraphHost for TestGraph {
 
     async fn exclusively<T: 'static>(&self, work: impl Future<Output = T> + 'static) -> Result<T, Failure> {
         self.exclusive.set(self.exclusive.get() + 1);
-        Ok(work.await)
+        let answer = work.await;
+        if let Some(meanwhile) = self.meanwhile.take() {
+            meanwhile();
+        }
+        Ok(answer)
+    }
+
+    fn sleep_ms(&self, ms: u32) -> impl Future<Output = ()> + 'static {
+        assert!(ms <= 5_000, "nobody waits longer for an answer of the index");
+        let over = self.db.as_ref().is_some_and(|db| db.hangs.get());
+        std::future::poll_fn(move |_| if over { Poll::Ready(()) } else { Poll::Pending })
+    }
+
+    fn wake_after(&self, _: u32) {
+        assert!(!self.to_wake.replace(true), "asked once");
     }
 
     fn now_ms(&self) -> i64 {
@@ -324,26 +434,57 @@ impl World {
         let mut graphs = self.graphs.borrow_mut();
         let graph = graphs.entry(name.to_owned()).or_insert_with(|| {
             let time = self.time.clone();
-            let graph = Graph::new(Rusqlite::in_memory().unwrap(), move || time.now(), Options::default());
+            let sql = Rc::new(Rusqlite::in_memory().unwrap());
+            let graph = Graph::new(Rc::clone(&sql), move || time.now(), Options::default());
             Rc::new(TestGraph {
                 graph: Rc::new(RefCell::new(graph)),
+                sql,
                 memory: GraphState::new(self.service.settings.clone(), None),
                 sockets: RefCell::default(),
-                db: self.db.clone(),
+                db: self
+                    .db
+                    .clone()
+                    .map(|db| Rc::new(GraphIndex { db, hangs: Cell::default(), asked: Cell::default() })),
                 time: self.time.clone(),
                 events: Rc::clone(&self.events),
                 exclusive: Cell::default(),
                 broken: Cell::default(),
+                answers_left: Cell::default(),
+                full: Cell::default(),
+                to_wake: Cell::default(),
+                meanwhile: RefCell::default(),
             })
         });
         Rc::clone(graph)
     }
 
+    /// Another isolate of the front worker over the same platform, with memory of its own.
+    pub(crate) fn isolate(&self) -> Service<NoKeys> {
+        Service::new(self.service.settings.clone(), NoKeys(self.time.clone()))
+    }
+
+    /// Changes the index behind everybody's back.
+    pub(crate) fn sql(&self, sql: &str) {
+        block_on(self.db.as_ref().unwrap().execute(sql, &[])).unwrap();
+    }
+
+    /// Asks for a socket; the status that came.
+    pub(crate) fn upgrade(&self, service: &Service<NoKeys>, user: &str, graph_id: &str) -> u16 {
+        let mut request = request(Some(user), "GET", &format!("/sync/{graph_id}"), "");
+        request.headers_mut().insert("upgrade", "websocket".parse().unwrap());
+        self.send_by(service, request).status
+    }
+
     /// Sends a request and checks what holds for every answer.
     pub(crate) fn send(&self, request: Request<TestBody>) -> Answer {
+        self.send_by(&self.service, request)
+    }
+
+    /// The same through another isolate.
+    pub(crate) fn send_by(&self, service: &Service<NoKeys>, request: Request<TestBody>) -> Answer {
         let line = format!("{} {}", request.method(), request.uri());
         let traces = self.traces.get();
-        let response = block_on(sync_http::handle(self, &self.service, request));
+        let response = block_on(sync_http::handle(self, service, request));
         assert_eq!(self.traces.get(), traces + 1, "{line}");
         let (parts, body) = response.into_parts();
         let bytes = body.bytes().unwrap_or_else(|failure| panic!("{line}: {failure}"));
@@ -382,6 +523,8 @@ impl World {
         request.headers_mut().insert("upgrade", "WebSocket".parse().unwrap());
         assert_eq!(self.send(request).status, 101);
         let graph = self.graph(graph_id);
+        // What is gathered is told.
+        graph.wake();
         let socket = graph.sockets.borrow().last().cloned();
         socket.unwrap()
     }
@@ -406,10 +549,16 @@ pub(crate) fn request(user: Option<&str>, method: &str, path: &str, body: &str) 
 
 /// A token whose signature nobody can check.
 pub(crate) fn token(user: &str) -> String {
-    let payload = serde_json::json!({
+    token_with(user, &serde_json::json!({}))
+}
+
+/// The same with more claims, or others.
+pub(crate) fn token_with(user: &str, claims: &Value) -> String {
+    let mut payload = serde_json::json!({
         "sub": user, "email": format!("{user}@example.test"), "email_verified": true, "cognito:username": user,
         "iss": "https://issuer.test", "aud": "client",
     });
+    payload.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
     format!(
         "{}.{}.{}",
         base64url(r#"{"alg":"RS256","kid":"k"}"#),
@@ -473,6 +622,11 @@ impl Platform for World {
     async fn call_graph(&self, name: &str, request: Request<TestBody>) -> Result<Response<TestBody>, Failure> {
         self.calls.borrow_mut().push(format!("{name} {} {}", request.method(), request.uri()));
         let graph = self.graph(name);
+        if graph.answers_left.get() == Some(0) {
+            graph.broken.set(true);
+            graph.answers_left.set(None);
+        }
+        graph.answers_left.set(graph.answers_left.get().map(|left| left - 1));
         if graph.broken.get() {
             return Err(Failure("the graph is away".into()));
         }

@@ -1,0 +1,17 @@
+//! Attacks on DB-sync servers, black-box like the conformance suite and with its settings (`BASE_URL` and the others).
+//!
+//! Each case does one class of harm as fast as a client can, checks that it came to nothing, and measures a
+//! [`Bystander`] all the while. docs/security.md lists classes, defences and cases.
+#![expect(
+    missing_docs,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    clippy::indexing_slicing,
+    reason = "a test library: a failed assumption ends the test case"
+)]
+
+pub mod bystander;
+pub mod flood;
+pub mod raw;
+
+pub use bystander::Bystander;
