@@ -17,6 +17,12 @@ pub enum Error {
     /// What a stream was reading is gone: the graph was wiped under it.
     #[error("the graph was replaced while it was read")]
     Replaced,
+    /// As many exports run as may at a time (sync.md 7.5).
+    #[error("too many downloads at a time")]
+    TooManyExports,
+    /// Nobody read an export for too long, and its rows were given up.
+    #[error("the download stalled")]
+    Stalled,
     /// A test ended the world here ([`faults`](crate::faults)).
     #[error("fault: {0}")]
     Fault(&'static str),

@@ -119,6 +119,7 @@ impl<S: Sql + 'static> Graph<S> {
     /// The counter and the checksum. A graph that was never written gets its first rows (sync.md 9.4); one that is
     /// being uploaded is left alone (D-06).
     pub fn position(&mut self) -> Result<Position> {
+        self.settle_exports()?;
         self.create_if_empty()?;
         let meta = self.meta()?;
         Ok(Position { t: meta.t, checksum: meta.checksum.clone() })
@@ -174,29 +175,27 @@ impl<S: Sql + 'static> Graph<S> {
     /// Starts sending the rows (sync.md 10.3).
     ///
     /// # Errors
-    /// [`Error::NotReady`] while an upload runs.
+    /// [`Error::NotReady`] while an upload runs, [`Error::TooManyExports`] while as many run as may.
     pub fn begin_export(&mut self, encoding: Encoding) -> Result<Export> {
         if self.is_uploading()? {
             return Err(Error::NotReady);
         }
-        self.exports.begin(&*self.sql, encoding, self.options.frame_bytes)
+        self.exports.begin(&*self.sql, encoding, self.clock.now_ms())
     }
 
     /// The next bytes of an export, about a megabyte; `None` at its end.
     ///
     /// # Errors
-    /// [`Error::Replaced`] when the graph was wiped under it, or the export is another graph's: the stream must break off.
+    /// [`Error::Replaced`] when the graph was wiped under it, or the export is another graph's; [`Error::Stalled`] when
+    /// it was not read for too long: the stream must break off.
     pub fn next_chunk(&mut self, export: &mut Export) -> Result<Option<Vec<u8>>> {
-        if !self.exports.covers(export) {
-            return Err(Error::Replaced);
-        }
-        export.next(&*self.sql)
+        self.exports.next(&*self.sql, export, self.options.frame_bytes, self.clock.now_ms())
     }
 
     /// Ends an export, complete or not.
+    #[expect(clippy::needless_pass_by_value, reason = "nothing can be read from it afterwards")]
     pub fn end_export(&mut self, export: Export) -> Result<()> {
-        drop(export);
-        Ok(self.exports.forget_ended(&*self.sql)?)
+        Ok(self.exports.forget(&*self.sql, &export)?)
     }
 
     /// Removes everything the graph stores (sync.md 5.5). The adapter closes the sockets.
@@ -214,6 +213,11 @@ impl<S: Sql + 'static> Graph<S> {
     /// [`Error::NotReady`] while an upload runs.
     pub fn db(&mut self) -> Result<&Db> {
         Ok(self.open()?.conn.db())
+    }
+
+    /// Ends exports that nobody reads any more: with every commit, download, `hello` and pull.
+    pub(crate) fn settle_exports(&mut self) -> Result<()> {
+        Ok(self.exports.settle(&*self.sql, self.clock.now_ms())?)
     }
 
     /// To be called before the first statement of every operation.
@@ -276,7 +280,8 @@ impl<S: Sql + 'static> Graph<S> {
         let attrs = Attrs::new(rules::attrs::PRESET);
         let storage = Rc::new(Kvs(Rc::clone(&self.sql)));
         let nodes = Rc::new(Nodes::new(Some(storage), Rc::clone(&attrs), self.options.cache_bytes));
-        let greatest = kvs::greatest_addr(&*self.sql)?.and_then(|addr| u32::try_from(addr).ok()).unwrap_or(0);
+        let greatest = kvs::greatest_addr(&*self.sql)?.max(Some(self.exports.greatest_end()));
+        let greatest = greatest.and_then(|addr| u32::try_from(addr).ok()).unwrap_or(0);
         Ok(Conn::open(nodes, rules::static_schema(attrs), greatest)?)
     }
 

@@ -17,15 +17,13 @@ impl<S: Sql + 'static> Graph<S> {
             return Ok(());
         }
         faults::reach(Point::CommitBeforeStorage)?;
+        self.settle_exports()?;
         let sql = &*self.sql;
         let exports = &mut self.exports;
         let fault = Cell::new(None);
         let outcome = sql.transaction(&mut || {
-            if !exports.is_empty() {
-                let rows = writes.rows.iter().map(|row| row.addr);
-                let overwritten: Vec<i64> = rows.chain(writes.deleted.iter().copied()).map(i64::from).collect();
-                exports.save(sql, &overwritten)?;
-            }
+            let rows = writes.rows.iter().map(|row| row.addr);
+            exports.save(sql, rows.chain(writes.deleted.iter().copied()).map(i64::from))?;
             kvs::put(sql, &writes.rows)?;
             kvs::delete(sql, &writes.deleted)?;
             if let Err(reached) = faults::reach(Point::CommitInsideStorage) {

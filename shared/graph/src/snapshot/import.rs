@@ -172,6 +172,8 @@ impl<S: Sql + 'static> Graph<S> {
         let sql = &self.sql;
         let mut repaired = None;
         sql.transaction(&mut || {
+            // Exports end here: what they showed is no more.
+            kvs::drop_saved(&**sql)?;
             if plan.target == Target::Staged {
                 kvs::merge_staged(&**sql)?;
             }
