@@ -23,6 +23,9 @@ pub enum Error {
     /// Nobody read an export for too long, and its rows were given up.
     #[error("the download stalled")]
     Stalled,
+    /// A pull that is to be one message would be longer than one may be (sync.md 7.5).
+    #[error("the pull is too long for a message")]
+    PullTooLong,
     /// A test ended the world here ([`faults`](crate::faults)).
     #[error("fault: {0}")]
     Fault(&'static str),

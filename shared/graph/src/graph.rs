@@ -27,11 +27,18 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Content of the rows of one export frame, in bytes (D-31).
     pub frame_bytes: usize,
+    /// One pull over a WebSocket, in bytes (sync.md 7.5): it is one message, which the host holds as a whole.
+    pub pull_message_bytes: usize,
+}
+
+impl Options {
+    /// Those of a server that has its memory to itself.
+    pub const DEFAULT: Self = Self { cache_bytes: 24 << 20, frame_bytes: 1 << 20, pull_message_bytes: 256 << 20 };
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { cache_bytes: 24 << 20, frame_bytes: 1 << 20 }
+        Self::DEFAULT
     }
 }
 
@@ -86,6 +93,8 @@ pub struct Pull {
     writer: Option<PullWriter>,
     generation: u64,
     ended: bool,
+    /// Bytes that may still be written.
+    left: usize,
 }
 
 impl<S: Sql + 'static> Graph<S> {
@@ -125,17 +134,33 @@ impl<S: Sql + 'static> Graph<S> {
         Ok(Position { t: meta.t, checksum: meta.checksum.clone() })
     }
 
-    /// Starts a pull of the transactions after `since`.
+    /// Starts a pull of the transactions after `since`, of any length.
     pub fn pull(&mut self, since: i64) -> Result<Pull> {
+        self.begin_pull(since, usize::MAX)
+    }
+
+    /// Starts a pull that is to be one message, of at most [`Options::pull_message_bytes`].
+    pub fn pull_message(&mut self, since: i64) -> Result<Pull> {
+        self.begin_pull(since, self.options.pull_message_bytes)
+    }
+
+    fn begin_pull(&mut self, since: i64, left: usize) -> Result<Pull> {
         let position = self.position()?;
         // Nothing lies beyond the counter, and a number that no database takes for an integer must not reach it.
-        Ok(Pull { last: since.min(position.t), position, writer: None, generation: self.generation, ended: false })
+        Ok(Pull {
+            last: since.min(position.t),
+            position,
+            writer: None,
+            generation: self.generation,
+            ended: false,
+            left,
+        })
     }
 
     /// Appends the next piece of a pull, about a megabyte, to `out`. False: there was no more.
     ///
     /// # Errors
-    /// [`Error::Replaced`] when the graph was wiped in between.
+    /// [`Error::Replaced`] when the graph was wiped in between, [`Error::PullTooLong`] when it would pass its length.
     pub fn pull_piece(&mut self, pull: &mut Pull, out: &mut String) -> Result<bool> {
         if pull.ended {
             return Ok(false);
@@ -143,6 +168,7 @@ impl<S: Sql + 'static> Graph<S> {
         if pull.generation != self.generation {
             return Err(Error::Replaced);
         }
+        let before = out.len();
         let mut writer = pull.writer.take().unwrap_or_else(|| PullWriter::begin(out, pull.position.t));
         let (mut bytes, mut more) = (0, false);
         log::read(&*self.sql, pull.last, pull.position.t, &mut |t, tx, outliner_op| {
@@ -161,13 +187,20 @@ impl<S: Sql + 'static> Graph<S> {
             pull.ended = true;
             writer.end(out, pull.position.checksum.as_deref());
         }
+        let written = out.len().saturating_sub(before);
+        pull.left = pull.left.checked_sub(written).ok_or(Error::PullTooLong)?;
         Ok(true)
     }
 
     /// A whole pull as one text.
     pub fn pull_text(&mut self, since: i64) -> Result<String> {
+        let pull = self.pull(since)?;
+        self.pull_rest(pull)
+    }
+
+    /// What is left of a pull as one text.
+    pub fn pull_rest(&mut self, mut pull: Pull) -> Result<String> {
         let mut out = String::new();
-        let mut pull = self.pull(since)?;
         while self.pull_piece(&mut pull, &mut out)? {}
         Ok(out)
     }

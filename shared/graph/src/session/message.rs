@@ -25,6 +25,8 @@ pub struct Close {
 impl Close {
     /// The message passes [`limits::MESSAGE_BYTES`].
     pub const TOO_LARGE: Self = Self { code: 1009, reason: "message too large" };
+    /// What was asked for passes what one message may hold.
+    pub const PULL_TOO_LONG: Self = Self { code: 1009, reason: "pull too long: download the snapshot" };
     /// The user lost access to the graph (D-18).
     pub const ACCESS_REVOKED: Self = Self { code: 1008, reason: "access revoked" };
     /// The graph was removed (sync.md 5.5).
@@ -62,7 +64,7 @@ impl<'a> Message<'a> {
     }
 
     /// The reply to what cannot be handled.
-    pub(super) fn error(error: impl Into<MessageError>) -> String {
+    pub fn error(error: impl Into<MessageError>) -> String {
         protocol::ServerMessage::Error(error.into()).to_json()
     }
 }

@@ -1,8 +1,10 @@
 //! The sockets of a graph (sync.md 7): who is told what, and who may still write.
 
+use graph::Pull;
 use graph::session::{self, Close, Effect, Frame, Message};
 use http::{Request, Response};
 use protocol::PresenceUser;
+use protocol::server::MessageError;
 
 use super::{GraphHost, GraphState};
 use crate::error::Error;
@@ -78,10 +80,37 @@ fn react<H: GraphHost>(
             host.keep(socket, &user);
             tell_others(host, socket, &others);
         }
+        Effect::Pull(pull) => {
+            let failure = send_pull(host, socket, pull).err();
+            report_failure(host, state, failure);
+        }
         Effect::Close(reason) => close(host, socket, reason),
     }
     report_failure(host, state, reaction.failure);
     report_notice(host, state);
+}
+
+/// Sends a pull as the one message that clients expect (D-41). The graph bounds how many bytes that are.
+fn send_pull<H: GraphHost>(host: &H, socket: &H::Socket, mut pull: Pull) -> Result<(), graph::Error> {
+    let mut text = H::LongText::default();
+    let mut piece = String::new();
+    loop {
+        match host.graph().borrow_mut().pull_piece(&mut pull, &mut piece) {
+            Ok(true) => host.append(&mut text, &piece),
+            Ok(false) => break,
+            Err(graph::Error::PullTooLong) => {
+                close(host, socket, Close::PULL_TOO_LONG);
+                return Ok(());
+            }
+            Err(failure) => {
+                host.send(socket, &Message::error(MessageError::Server));
+                return Err(failure);
+            }
+        }
+        piece.clear();
+    }
+    host.send_long(socket, text);
+    Ok(())
 }
 
 /// A socket goes: its close is answered, the others learn who is left.

@@ -191,6 +191,9 @@ pub(crate) struct TestGraph {
     pub(crate) broken: Cell<bool>,
 }
 
+/// One pull over a socket in a world, in bytes.
+pub(crate) const PULL_MESSAGE_BYTES: usize = 2 << 20;
+
 impl TestGraph {
     pub(crate) fn frame(&self, socket: &Rc<TestSocket>, text: &str) {
         block_on(sockets::on_frame(self, &self.memory, socket, graph::session::Frame::Text(text)));
@@ -202,6 +205,7 @@ impl GraphHost for TestGraph {
     type Body = TestBody;
     type Db = SqliteIndex;
     type Socket = Rc<TestSocket>;
+    type LongText = String;
 
     fn graph(&self) -> &SharedGraph<Rusqlite> {
         &self.graph
@@ -238,6 +242,14 @@ impl GraphHost for TestGraph {
 
     fn send(&self, socket: &Rc<TestSocket>, text: &str) {
         socket.received.borrow_mut().push(serde_json::from_str(text).unwrap());
+    }
+
+    fn append(&self, text: &mut String, piece: &str) {
+        text.push_str(piece);
+    }
+
+    fn send_long(&self, socket: &Rc<TestSocket>, text: String) {
+        self.send(socket, &text);
     }
 
     fn close(&self, socket: &Rc<TestSocket>, code: u16, reason: &str) {
@@ -324,7 +336,8 @@ impl World {
         let mut graphs = self.graphs.borrow_mut();
         let graph = graphs.entry(name.to_owned()).or_insert_with(|| {
             let time = self.time.clone();
-            let graph = Graph::new(Rusqlite::in_memory().unwrap(), move || time.now(), Options::default());
+            let options = Options { pull_message_bytes: PULL_MESSAGE_BYTES, ..Options::default() };
+            let graph = Graph::new(Rusqlite::in_memory().unwrap(), move || time.now(), options);
             Rc::new(TestGraph {
                 graph: Rc::new(RefCell::new(graph)),
                 memory: GraphState::new(self.service.settings.clone(), None),
