@@ -118,10 +118,10 @@ fn read(stream: &[u8], size: usize) -> Result<Rows, FrameError> {
     let mut reader = FrameReader::new();
     let mut rows = Vec::new();
     for piece in stream.chunks(size.max(1)) {
-        reader.feed::<FrameError>(piece, |row| {
+        let mut piece = piece;
+        while let Some(row) = reader.next_row(&mut piece)? {
             rows.push(row);
-            Ok(())
-        })?;
+        }
     }
     reader.end()?;
     Ok(rows)

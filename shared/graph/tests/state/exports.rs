@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use datascript::Row;
 use flate2::read::GzDecoder;
-use graph::snapshot::{Encoding, Export, FrameError, FrameReader};
+use graph::snapshot::{Encoding, Export, FrameReader};
 use graph::sql::Sql;
 use graph::sql_rusqlite::Rusqlite;
 use graph::{Graph, Options};
@@ -37,15 +37,12 @@ fn drain(graph: &mut TestGraph, export: &mut Export) -> Vec<Vec<u8>> {
     chunks
 }
 
-fn decode(bytes: &[u8]) -> Vec<TestRow> {
+fn decode(mut bytes: &[u8]) -> Vec<TestRow> {
     let mut rows = Vec::new();
     let mut reader = FrameReader::new();
-    reader
-        .feed(bytes, |Row { addr, content, addresses }| {
-            rows.push((i64::from(addr), content, addresses));
-            Ok::<_, FrameError>(())
-        })
-        .unwrap();
+    while let Some(Row { addr, content, addresses }) = reader.next_row(&mut bytes).unwrap() {
+        rows.push((i64::from(addr), content, addresses));
+    }
     reader.end().unwrap();
     rows
 }

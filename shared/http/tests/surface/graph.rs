@@ -159,6 +159,30 @@ fn a_failed_upload_leaves_the_graph_closed() {
 }
 
 #[test]
+fn an_upload_that_breaks_off_leaves_no_rows() {
+    let world = World::new();
+    let graph = world.create("owner", "g");
+    world.ok("owner", "POST", &format!("/sync/{graph}/tx/batch"), &batch(0, &add_page(PAGE, "page")));
+    let stream = world.call(Some("owner"), "GET", &format!("/sync/{graph}/snapshot/stream"), "").bytes;
+    let rows = || -> i64 {
+        let graph = world.graph(&graph).graph.clone();
+        let graph = graph.borrow();
+        let connection = graph.sql().connection();
+        let count = "SELECT (SELECT count(*) FROM kvs) + (SELECT count(*) FROM upload_rows)";
+        connection.query_row(count, [], |row| row.get(0)).unwrap()
+    };
+    let before = rows();
+    for (reset, left) in [(false, before), (true, 0)] {
+        let path = format!("/sync/{graph}/snapshot/upload?reset={reset}&finished=false");
+        let mut upload = request(Some("owner"), "POST", &path, "");
+        *upload.body_mut() = TestBody::chunks(std::iter::repeat_n(stream.clone(), 400));
+        upload.body_mut().broken = true;
+        assert_eq!(world.send(upload).refusal(), (400, "request interrupted".into()));
+        assert_eq!(rows(), left, "reset {reset}");
+    }
+}
+
+#[test]
 fn without_a_row_in_the_index_nothing_closes() {
     let world = World::new();
     let answer = world.call(Some(ADMIN), "POST", "/sync/nowhere/snapshot/upload?reset=true", "\0\0\0\u{2}[]");
