@@ -9,7 +9,7 @@ use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::Duration;
 
-use graph::session::Frame;
+use graph::session::OwnedFrame;
 use graph::{Graph, Options};
 use http::{Request, Response};
 use protocol::{Attachment, PresenceUser};
@@ -133,12 +133,12 @@ impl SyncDO {
             Some(text) => OwnedFrame::Text(text::to_string(text)),
             None => OwnedFrame::Binary(Uint8Array::new(message).to_vec()),
         };
-        if sockets::on_frame_at_once(&**host, &host.memory, &socket, frame.as_frame()) {
+        let Err(frame) = sockets::on_frame_at_once(&**host, &host.memory, &socket, frame) else {
             return JsValue::UNDEFINED;
-        }
+        };
         let host = Rc::clone(host);
         let handled = async move {
-            sockets::on_frame(&*host, &host.memory, &socket, frame.as_frame()).await;
+            sockets::on_frame(&*host, &host.memory, &socket, frame).await;
             Ok(JsValue::UNDEFINED)
         };
         future_to_promise(AssertUnwindSafe(handled)).into()
@@ -161,20 +161,6 @@ impl SyncDO {
             let socket = WebSocket::from(socket);
             sockets::on_error(&**host, &host.memory, &socket, &failure::text(error));
             host.forget(&socket);
-        }
-    }
-}
-
-enum OwnedFrame {
-    Text(String),
-    Binary(Vec<u8>),
-}
-
-impl OwnedFrame {
-    fn as_frame(&self) -> Frame<'_> {
-        match self {
-            Self::Text(text) => Frame::Text(text),
-            Self::Binary(bytes) => Frame::Binary(bytes),
         }
     }
 }

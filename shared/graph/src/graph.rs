@@ -283,6 +283,12 @@ impl<S: Sql + 'static> Graph<S> {
         Ok(self.open.insert(open))
     }
 
+    /// The open database, and the exports for which rows are saved before its own go over them.
+    pub(crate) fn open_with_exports(&mut self) -> Result<(&mut Open, &mut RunningExports)> {
+        self.open()?;
+        self.open.as_mut().map(|open| (open, &mut self.exports)).ok_or(Error::NotReady)
+    }
+
     /// The open database for a batch: opened again if too many attribute names came up since it was opened. All that was
     /// done before is stored now; during a batch what is open stays open.
     pub(crate) fn open_for_batch(&mut self) -> Result<&mut Open> {

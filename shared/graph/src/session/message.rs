@@ -13,6 +13,25 @@ pub enum Frame<'a> {
     Binary(&'a [u8]),
 }
 
+/// A [`Frame`] that can be given away.
+#[derive(Clone, Debug)]
+pub enum OwnedFrame {
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Binary(Vec<u8>),
+}
+
+impl OwnedFrame {
+    /// The frame.
+    pub fn as_frame(&self) -> Frame<'_> {
+        match self {
+            Self::Text(text) => Frame::Text(text),
+            Self::Binary(bytes) => Frame::Binary(bytes),
+        }
+    }
+}
+
 /// How a socket is to be closed.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Close {
@@ -55,6 +74,16 @@ impl<'a> Message<'a> {
             Frame::Text(RAW_PING) => Self::RawPing,
             Frame::Text(text) => ClientMessage::parse(text).map_or_else(Self::Invalid, Self::Client),
             Frame::Binary(_) => Self::Invalid(InvalidRequest::Malformed),
+        }
+    }
+
+    /// The message without its frame, which can go before the message is handled: of a long one neither is small.
+    pub fn into_owned(self) -> Message<'static> {
+        match self {
+            Self::RawPing => Message::RawPing,
+            Self::Client(message) => Message::Client(message.into_owned()),
+            Self::Invalid(invalid) => Message::Invalid(invalid),
+            Self::TooLarge => Message::TooLarge,
         }
     }
 

@@ -86,7 +86,7 @@ impl<S: Sql + 'static> Graph<S> {
                 None => Effect::None,
             },
             ClientMessage::TxBatch(batch) => {
-                let outcome = self.tx_batch(&batch)?;
+                let outcome = self.tx_batch(batch)?;
                 let reply = outcome.answer.to_json();
                 let effect = match outcome.broadcast() {
                     Some(others) => Effect::ReplyAndTell { reply, others },

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
-use datascript::{Addr, Row, Storage, StorageError};
+use datascript::{Addr, Conn, Row, Storage, StorageError, Writes};
 
 use super::statements::Statements;
 use crate::sql::{Param, Sql, SqlError};
@@ -38,6 +38,25 @@ pub(crate) fn put(sql: &impl Sql, rows: &[Row]) -> Result<(), SqlError> {
     // Stable: of two rows with one address the later one stays.
     sorted.sort_by_key(|row| row.addr);
     put_all(sql, &UPSERT, &sorted)
+}
+
+/// Writes what a connection has to store; `before` is called with each part, before its rows go over others. To be called
+/// within a transaction.
+pub(crate) fn write_out(
+    sql: &impl Sql,
+    conn: &mut Conn,
+    before: &mut dyn FnMut(&Writes) -> Result<(), SqlError>,
+) -> Result<(), SqlError> {
+    let mut refused = None;
+    let outcome = conn.write_out(&mut |writes| {
+        let written = before(&writes).and_then(|()| put(sql, &writes.rows)).and_then(|()| delete(sql, &writes.deleted));
+        written.map_err(|error| {
+            let text = error.to_string();
+            refused = Some(error);
+            StorageError(text).into()
+        })
+    });
+    outcome.map_err(|error| refused.unwrap_or_else(|| SqlError::Other(error.to_string())))
 }
 
 /// Writes rows of an upload, in the order in which they came, into either table.

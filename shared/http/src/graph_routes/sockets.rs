@@ -1,7 +1,7 @@
 //! The sockets of a graph (sync.md 7): who is told what, and who may still write.
 
 use graph::Pull;
-use graph::session::{self, Close, Effect, Frame, Message};
+use graph::session::{self, Close, Effect, Message, OwnedFrame};
 use http::{Request, Response};
 use protocol::PresenceUser;
 use protocol::server::MessageError;
@@ -28,37 +28,50 @@ pub(super) fn accept<H: GraphHost>(
 }
 
 /// Handles a frame from a socket.
-pub async fn on_frame<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, frame: Frame<'_>) {
-    if on_frame_at_once(host, state, socket, frame) {
-        return;
-    }
+pub async fn on_frame<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, frame: OwnedFrame) {
+    let Err(frame) = on_frame_at_once(host, state, socket, frame) else { return };
     let user = host.user(socket);
     match &user {
         Some(user) if !ask_membership(host, state, &user.user_id).await => close(host, socket, Close::ACCESS_REVOKED),
-        user => react(host, state, socket, user.as_ref(), Message::parse(frame)),
+        user => {
+            let message = Message::parse(frame.as_frame()).into_owned();
+            drop(frame);
+            react(host, state, socket, user.as_ref(), message);
+        }
     }
 }
 
-/// Handles a frame where nothing has to be awaited, which is nearly always. False: nothing was done, and
-/// [`on_frame`] is to be called, because the sender's membership must be asked first (D-18).
-pub fn on_frame_at_once<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, frame: Frame<'_>) -> bool {
-    let message = Message::parse(frame);
+/// Handles a frame where nothing has to be awaited, which is nearly always. If not, nothing was done and the frame is given
+/// back for [`on_frame`], because the sender's membership must be asked first (D-18).
+pub fn on_frame_at_once<H: GraphHost>(
+    host: &H,
+    state: &GraphState,
+    socket: &H::Socket,
+    frame: OwnedFrame,
+) -> Result<(), OwnedFrame> {
+    let message = Message::parse(frame.as_frame());
     let user = host.user(socket);
     if message.is_write()
         && let Some(user) = &user
         && let Some(graph_id) = state.graph_id()
     {
         match state.access.get(&graph_id, &user.user_id, host.now_ms()) {
-            None => return false,
+            None => {
+                drop(message);
+                return Err(frame);
+            }
             Some(false) => {
                 close(host, socket, Close::ACCESS_REVOKED);
-                return true;
+                return Ok(());
             }
             Some(true) => {}
         }
     }
+    let message = message.into_owned();
+    // A batch takes several times its text while it is applied.
+    drop(frame);
     react(host, state, socket, user.as_ref(), message);
-    true
+    Ok(())
 }
 
 fn react<H: GraphHost>(
