@@ -9,7 +9,7 @@ use std::panic::AssertUnwindSafe;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use graph::session::Frame;
+use graph::session::OwnedFrame;
 use graph::{Graph, Options};
 use http::{Request, Response};
 use protocol::Holder;
@@ -25,7 +25,7 @@ use worker::{
     durable_object, web_sys,
 };
 
-use crate::bindings::text;
+use crate::bindings::text::{self, JsText};
 use crate::body::{self, JsBody};
 use crate::d1::D1Index;
 use crate::environment::{Isolate, isolate};
@@ -37,6 +37,12 @@ use crate::sql::DurableSql;
 /// Memory for clean tree nodes of one graph. Objects of one class may share an isolate of 128 MB, and its wasm memory
 /// never shrinks: with what a batch needs at its height this stays below 32 MiB.
 const CACHE_BYTES: usize = 12 << 20;
+
+/// One pull over a WebSocket: the string and the copy that is sent share the isolate's 128 MB with everything else.
+const PULL_MESSAGE_BYTES: usize = 64 << 20;
+
+const OPTIONS: Options =
+    Options { cache_bytes: CACHE_BYTES, pull_message_bytes: PULL_MESSAGE_BYTES, ..Options::DEFAULT };
 
 /// On the health answer of a graph: the size of the isolate's wasm memory, which is also its peak.
 const MEMORY_HEADER: &str = "x-wasm-memory-bytes";
@@ -81,8 +87,7 @@ impl DurableObject for SyncDO {
             state.set_websocket_auto_response(&pair);
         }
         let host = isolate(&env).map(|isolate| {
-            let graph =
-                Graph::new(DurableSql::new(&state), now_ms, Options { cache_bytes: CACHE_BYTES, ..Options::default() });
+            let graph = Graph::new(DurableSql::new(&state), now_ms, OPTIONS);
             let memory = GraphState::new(isolate.service.settings.clone(), state.id().name());
             let graph = Rc::new(RefCell::new(graph));
             Rc::new_cyclic(|me| Host {
@@ -129,12 +134,12 @@ impl SyncDO {
             Some(text) => OwnedFrame::Text(text::to_string(text)),
             None => OwnedFrame::Binary(Uint8Array::new(message).to_vec()),
         };
-        if sockets::on_frame_at_once(&**host, &host.memory, &socket, frame.as_frame()) {
+        let Err(frame) = sockets::on_frame_at_once(&**host, &host.memory, &socket, frame) else {
             return JsValue::UNDEFINED;
-        }
+        };
         let host = Rc::clone(host);
         let handled = async move {
-            sockets::on_frame(&*host, &host.memory, &socket, frame.as_frame()).await;
+            sockets::on_frame(&*host, &host.memory, &socket, frame).await;
             Ok(JsValue::UNDEFINED)
         };
         future_to_promise(AssertUnwindSafe(handled)).into()
@@ -157,20 +162,6 @@ impl SyncDO {
     }
 }
 
-enum OwnedFrame {
-    Text(String),
-    Binary(Vec<u8>),
-}
-
-impl OwnedFrame {
-    fn as_frame(&self) -> Frame<'_> {
-        match self {
-            Self::Text(text) => Frame::Text(text),
-            Self::Binary(bytes) => Frame::Binary(bytes),
-        }
-    }
-}
-
 fn misconfigured() -> Error {
     Error::RustError("the graph cannot be served".into())
 }
@@ -180,6 +171,7 @@ impl GraphHost for Host {
     type Body = JsBody;
     type Db = D1Index;
     type Socket = WebSocket;
+    type LongText = JsText;
 
     fn graph(&self) -> &SharedGraph<DurableSql> {
         &self.graph
@@ -230,6 +222,14 @@ impl GraphHost for Host {
 
     fn send(&self, socket: &WebSocket, text: &str) {
         let _ = socket.send_with_str(text);
+    }
+
+    fn append(&self, text: &mut JsText, piece: &str) {
+        text.push(piece);
+    }
+
+    fn send_long(&self, socket: &WebSocket, text: JsText) {
+        text::send(socket.as_ref(), &text);
     }
 
     fn close(&self, socket: &WebSocket, code: u16, reason: &str) {

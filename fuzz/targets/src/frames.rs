@@ -118,10 +118,10 @@ fn read(stream: &[u8], size: usize) -> Result<Rows, FrameError> {
     let mut reader = FrameReader::new();
     let mut rows = Vec::new();
     for piece in stream.chunks(size.max(1)) {
-        reader.feed::<FrameError>(piece, |row| {
+        let mut piece = piece;
+        while let Some(row) = reader.next_row(&mut piece)? {
             rows.push(row);
-            Ok(())
-        })?;
+        }
     }
     reader.end()?;
     Ok(rows)
@@ -200,7 +200,7 @@ fn write(graph: &mut Graph<Rc<Rusqlite>>) -> u64 {
     ];
     let entry = |tx: &'static str| TxEntry { tx: tx.into(), tx_id: None, outliner_op: None };
     let batch = TxBatch { t_before: 0, txs: TRANSACTIONS.map(entry).to_vec(), client_revision: None };
-    let outcome = plain(graph.tx_batch(&batch));
+    let outcome = plain(graph.tx_batch(batch));
     assert!(outcome.failure.is_none(), "{:?}", outcome.failure);
     let stored = plain(graph.position()).t;
     match outcome.answer {

@@ -268,7 +268,7 @@ fn by_graph(op: Option<&str>, tx: &str) -> u64 {
     let before = state(&mut graph);
     let entry = TxEntry { tx: tx.into(), tx_id: None, outliner_op: op.map(Into::into) };
     let batch = TxBatch { t_before: 0, txs: vec![entry], client_revision: None };
-    let outcome = readable(graph.tx_batch(&batch));
+    let outcome = readable(graph.tx_batch(batch));
     if let Some(failure) = outcome.failure {
         panic!("nothing was stored: {failure}");
     }

@@ -23,6 +23,15 @@ pub enum Error {
     /// A step of a deletion that was not begun.
     #[error("the graph is not deleted")]
     NotDeleted,
+    /// As many exports run as may at a time (sync.md 7.5).
+    #[error("too many downloads at a time")]
+    TooManyExports,
+    /// Nobody read an export for too long, and its rows were given up.
+    #[error("the download stalled")]
+    Stalled,
+    /// A pull that is to be one message would be longer than one may be (sync.md 7.5).
+    #[error("the pull is too long for a message")]
+    PullTooLong,
     /// A test ended the world here ([`faults`](crate::faults)).
     #[error("fault: {0}")]
     Fault(&'static str),

@@ -28,11 +28,18 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Content of the rows of one export frame, in bytes (D-31).
     pub frame_bytes: usize,
+    /// One pull over a WebSocket, in bytes (sync.md 7.5): it is one message, which the host holds as a whole.
+    pub pull_message_bytes: usize,
+}
+
+impl Options {
+    /// Those of a server that has its memory to itself.
+    pub const DEFAULT: Self = Self { cache_bytes: 24 << 20, frame_bytes: 1 << 20, pull_message_bytes: 256 << 20 };
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { cache_bytes: 24 << 20, frame_bytes: 1 << 20 }
+        Self::DEFAULT
     }
 }
 
@@ -88,6 +95,8 @@ pub struct Pull {
     writer: Option<PullWriter>,
     generation: u64,
     ended: bool,
+    /// Bytes that may still be written.
+    left: usize,
 }
 
 impl<S: Sql + 'static> Graph<S> {
@@ -122,22 +131,39 @@ impl<S: Sql + 'static> Graph<S> {
     /// The counter and the checksum. A graph that was never written gets its first rows (sync.md 9.4); one that is
     /// being uploaded is left alone (D-06).
     pub fn position(&mut self) -> Result<Position> {
+        self.settle_exports()?;
         self.create_if_empty()?;
         let meta = self.meta()?;
         Ok(Position { t: meta.t, checksum: meta.checksum.clone() })
     }
 
-    /// Starts a pull of the transactions after `since`.
+    /// Starts a pull of the transactions after `since`, of any length.
     pub fn pull(&mut self, since: i64) -> Result<Pull> {
+        self.begin_pull(since, usize::MAX)
+    }
+
+    /// Starts a pull that is to be one message, of at most [`Options::pull_message_bytes`].
+    pub fn pull_message(&mut self, since: i64) -> Result<Pull> {
+        self.begin_pull(since, self.options.pull_message_bytes)
+    }
+
+    fn begin_pull(&mut self, since: i64, left: usize) -> Result<Pull> {
         let position = self.position()?;
         // Nothing lies beyond the counter, and a number that no database takes for an integer must not reach it.
-        Ok(Pull { last: since.min(position.t), position, writer: None, generation: self.generation, ended: false })
+        Ok(Pull {
+            last: since.min(position.t),
+            position,
+            writer: None,
+            generation: self.generation,
+            ended: false,
+            left,
+        })
     }
 
     /// Appends the next piece of a pull, about a megabyte, to `out`. False: there was no more.
     ///
     /// # Errors
-    /// [`Error::Replaced`] when the graph was wiped in between.
+    /// [`Error::Replaced`] when the graph was wiped in between, [`Error::PullTooLong`] when it would pass its length.
     pub fn pull_piece(&mut self, pull: &mut Pull, out: &mut String) -> Result<bool> {
         if pull.ended {
             return Ok(false);
@@ -145,6 +171,7 @@ impl<S: Sql + 'static> Graph<S> {
         if pull.generation != self.generation {
             return Err(Error::Replaced);
         }
+        let before = out.len();
         let mut writer = pull.writer.take().unwrap_or_else(|| PullWriter::begin(out, pull.position.t));
         let (mut bytes, mut more) = (0, false);
         log::read(&*self.sql, pull.last, pull.position.t, &mut |t, tx, outliner_op| {
@@ -163,13 +190,20 @@ impl<S: Sql + 'static> Graph<S> {
             pull.ended = true;
             writer.end(out, pull.position.checksum.as_deref());
         }
+        let written = out.len().saturating_sub(before);
+        pull.left = pull.left.checked_sub(written).ok_or(Error::PullTooLong)?;
         Ok(true)
     }
 
     /// A whole pull as one text.
     pub fn pull_text(&mut self, since: i64) -> Result<String> {
+        let pull = self.pull(since)?;
+        self.pull_rest(pull)
+    }
+
+    /// What is left of a pull as one text.
+    pub fn pull_rest(&mut self, mut pull: Pull) -> Result<String> {
         let mut out = String::new();
-        let mut pull = self.pull(since)?;
         while self.pull_piece(&mut pull, &mut out)? {}
         Ok(out)
     }
@@ -177,29 +211,27 @@ impl<S: Sql + 'static> Graph<S> {
     /// Starts sending the rows (sync.md 10.3).
     ///
     /// # Errors
-    /// [`Error::NotReady`] while an upload runs.
+    /// [`Error::NotReady`] while an upload runs, [`Error::TooManyExports`] while as many run as may.
     pub fn begin_export(&mut self, encoding: Encoding) -> Result<Export> {
         if self.is_uploading()? {
             return Err(Error::NotReady);
         }
-        self.exports.begin(&*self.sql, encoding, self.options.frame_bytes)
+        self.exports.begin(&*self.sql, encoding, self.clock.now_ms())
     }
 
     /// The next bytes of an export, about a megabyte; `None` at its end.
     ///
     /// # Errors
-    /// [`Error::Replaced`] when the graph was wiped under it, or the export is another graph's: the stream must break off.
+    /// [`Error::Replaced`] when the graph was wiped under it, or the export is another graph's; [`Error::Stalled`] when
+    /// it was not read for too long: the stream must break off.
     pub fn next_chunk(&mut self, export: &mut Export) -> Result<Option<Vec<u8>>> {
-        if !self.exports.covers(export) {
-            return Err(Error::Replaced);
-        }
-        export.next(&*self.sql)
+        self.exports.next(&*self.sql, export, self.options.frame_bytes, self.clock.now_ms())
     }
 
     /// Ends an export, complete or not.
+    #[expect(clippy::needless_pass_by_value, reason = "nothing can be read from it afterwards")]
     pub fn end_export(&mut self, export: Export) -> Result<()> {
-        drop(export);
-        Ok(self.exports.forget_ended(&*self.sql)?)
+        Ok(self.exports.forget(&*self.sql, &export)?)
     }
 
     /// Removes everything the graph stores (sync.md 5.5) but who was removed lately. The adapter closes the sockets.
@@ -224,6 +256,11 @@ impl<S: Sql + 'static> Graph<S> {
     /// [`Error::NotReady`] while an upload runs.
     pub fn db(&mut self) -> Result<&Db> {
         Ok(self.open()?.conn.db())
+    }
+
+    /// Ends exports that nobody reads any more: with every commit, download, `hello` and pull.
+    pub(crate) fn settle_exports(&mut self) -> Result<()> {
+        Ok(self.exports.settle(&*self.sql, self.clock.now_ms())?)
     }
 
     /// To be called before the first statement of every operation.
@@ -257,6 +294,12 @@ impl<S: Sql + 'static> Graph<S> {
         Ok(self.open.insert(open))
     }
 
+    /// The open database, and the exports for which rows are saved before its own go over them.
+    pub(crate) fn open_with_exports(&mut self) -> Result<(&mut Open, &mut RunningExports)> {
+        self.open()?;
+        self.open.as_mut().map(|open| (open, &mut self.exports)).ok_or(Error::NotReady)
+    }
+
     /// The open database for a batch: opened again if too many attribute names came up since it was opened. All that was
     /// done before is stored now; during a batch what is open stays open.
     pub(crate) fn open_for_batch(&mut self) -> Result<&mut Open> {
@@ -287,7 +330,8 @@ impl<S: Sql + 'static> Graph<S> {
         let attrs = Attrs::new(rules::attrs::PRESET);
         let storage = Rc::new(Kvs(Rc::clone(&self.sql)));
         let nodes = Rc::new(Nodes::new(Some(storage), Rc::clone(&attrs), self.options.cache_bytes));
-        let greatest = kvs::greatest_addr(&*self.sql)?.and_then(|addr| u32::try_from(addr).ok()).unwrap_or(0);
+        let greatest = kvs::greatest_addr(&*self.sql)?.max(Some(self.exports.greatest_end()));
+        let greatest = greatest.and_then(|addr| u32::try_from(addr).ok()).unwrap_or(0);
         Ok(Conn::open(nodes, rules::static_schema(attrs), greatest)?)
     }
 

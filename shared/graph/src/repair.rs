@@ -68,6 +68,7 @@ impl<S: Sql + 'static> Graph<S> {
         let outcome = sql.transaction(&mut || {
             if damage.any() {
                 repaired = Some(rebuild_indexes(&sql, damage)?);
+                kvs::drop_saved(&*sql)?;
             }
             if damage.facts && stored.is_some() {
                 match self.full_checksum() {

@@ -1,5 +1,6 @@
 //! Refusals and failures, and the one place that maps them to answers.
 
+use http::header::RETRY_AFTER;
 use http::{HeaderValue, Response, StatusCode};
 use protocol::errors::{
     BodyError, ErrorBody, FORBIDDEN, GRAPH_NOT_READY, NOT_FOUND, REQUEST_TOO_LARGE, SERVER_ERROR, UNAUTHORIZED,
@@ -56,6 +57,9 @@ pub enum Error {
     /// The body broke off. Nobody waits for the answer, as a rule.
     #[error("request interrupted")]
     Interrupted,
+    /// As many downloads of the graph run as may at a time.
+    #[error("too many downloads")]
+    TooManyDownloads,
     /// There is no store of assets.
     #[error("missing assets bucket")]
     MissingAssets,
@@ -89,6 +93,7 @@ impl Error {
             Self::RequestTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, REQUEST_TOO_LARGE),
             Self::AssetTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "asset too large"),
             Self::RowTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "snapshot row too large"),
+            Self::TooManyDownloads => (StatusCode::SERVICE_UNAVAILABLE, "too many downloads"),
             Self::AgentsUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "agents service unavailable"),
             Self::MissingAssets => (StatusCode::INTERNAL_SERVER_ERROR, "missing assets bucket"),
             Self::IndexMissing | Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, SERVER_ERROR),
@@ -104,6 +109,9 @@ impl Error {
     pub(crate) fn response<B: Body>(&self, correlation_id: Option<&str>) -> Response<B> {
         let (status, text) = self.answer();
         let mut response = respond::json(status, ErrorBody::new(text).to_json());
+        if matches!(self, Self::TooManyDownloads) {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
+        }
         if let Some(id) = correlation_id.and_then(|id| HeaderValue::from_str(id).ok()) {
             response.headers_mut().insert(CORRELATION_ID, id);
         }
@@ -128,6 +136,7 @@ impl From<graph::Error> for Error {
         match error {
             graph::Error::NotReady => Self::NotReady,
             graph::Error::Deleted => Self::NotFound,
+            graph::Error::TooManyExports => Self::TooManyDownloads,
             other => Self::Internal(other.to_string()),
         }
     }

@@ -3,7 +3,7 @@
 use crate::errors::InvalidRequest;
 use crate::json::{self, Fields, Json, Mismatch};
 use crate::limits;
-use crate::tx::{BatchFields, TxBatch};
+use crate::tx::{BatchFields, TxBatch, owned};
 use serde::de::MapAccess;
 use std::borrow::Cow;
 
@@ -34,6 +34,21 @@ pub enum ClientMessage<'a> {
     },
     /// Transactions to apply.
     TxBatch(TxBatch<'a>),
+}
+
+impl ClientMessage<'_> {
+    /// The message without the text that it was read from.
+    pub fn into_owned(self) -> ClientMessage<'static> {
+        match self {
+            Self::Hello { client } => ClientMessage::Hello { client: owned(client) },
+            Self::Ping => ClientMessage::Ping,
+            Self::Presence { editing_block_uuid } => {
+                ClientMessage::Presence { editing_block_uuid: editing_block_uuid.map(owned) }
+            }
+            Self::Pull { since } => ClientMessage::Pull { since },
+            Self::TxBatch(batch) => ClientMessage::TxBatch(batch.into_owned()),
+        }
+    }
 }
 
 impl<'a> ClientMessage<'a> {

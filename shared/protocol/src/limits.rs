@@ -33,6 +33,14 @@ pub const ATTRIBUTE_NAME_BYTES: usize = 4096;
 /// it: 400 `invalid snapshot`.
 pub const SNAPSHOT_FRAME_BYTES: usize = 64 << 20;
 
+/// Exports of one graph at a time: a commit saves what they have yet to send, and each holds the state of its packer. Beyond
+/// it: 503, to be tried again.
+pub const EXPORTS: usize = 8;
+
+/// Milliseconds after which an export ends that nobody reads: a client that stalls for longer has gone. Its stream breaks
+/// off.
+pub const EXPORT_IDLE_MS: i64 = 60_000;
+
 /// Content of one stored row, in bytes: the most that one value of the platform's database holds. Beyond it: 413
 /// `snapshot row too large`.
 pub const ROW_CONTENT_BYTES: usize = 2_000_000;

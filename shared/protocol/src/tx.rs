@@ -31,6 +31,11 @@ pub struct TxEntry<'a> {
 }
 
 impl TxEntry<'_> {
+    /// The entry without the text that it was read from.
+    pub fn into_owned(self) -> TxEntry<'static> {
+        TxEntry { tx: owned(self.tx), tx_id: self.tx_id, outliner_op: self.outliner_op.map(owned) }
+    }
+
     /// The operation without its namespace, as it is logged and sent to other clients.
     pub fn op_name(&self) -> Option<&str> {
         self.outliner_op.as_deref().map(keyword_name)
@@ -43,6 +48,22 @@ impl<'a> TxBatch<'a> {
         let fields: BatchFields<'a> = json::body(body, INVALID_TX)?;
         fields.check().map_err(|Mismatch| BodyError::Schema(INVALID_TX))
     }
+}
+
+impl TxBatch<'_> {
+    /// The batch without the text that it was read from: that can go before the entries are looked at. Most texts hold
+    /// escapes and are copies already.
+    pub fn into_owned(self) -> TxBatch<'static> {
+        TxBatch {
+            t_before: self.t_before,
+            txs: self.txs.into_iter().map(TxEntry::into_owned).collect(),
+            client_revision: self.client_revision.map(owned),
+        }
+    }
+}
+
+pub(crate) fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
+    Cow::Owned(text.into_owned())
 }
 
 /// The name of a keyword given as text (sync.md 2.6): exactly one slash separates a namespace from it; with more, the

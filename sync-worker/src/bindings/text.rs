@@ -1,7 +1,8 @@
-//! Long strings out of JavaScript.
+//! Long strings out of JavaScript, and those that are put together there.
 
 use worker::js_sys::JsString;
 use worker::wasm_bindgen::prelude::*;
+use worker::web_sys;
 
 #[wasm_bindgen]
 extern "C" {
@@ -23,6 +24,36 @@ extern "C" {
     /// Bytes written.
     #[wasm_bindgen(method, getter)]
     fn written(this: &Encoded) -> u32;
+}
+
+#[wasm_bindgen]
+extern "C" {
+    type Sender;
+
+    #[wasm_bindgen(method, catch, js_name = send)]
+    fn send_text(this: &Sender, text: &JsString) -> Result<(), JsValue>;
+}
+
+/// A string that grows in JavaScript: nothing of it stays in WebAssembly, whose memory never shrinks.
+#[derive(Default)]
+pub struct JsText(Option<JsString>);
+
+impl JsText {
+    /// Appends a piece. The engine keeps the parts and joins them when the string is read.
+    pub fn push(&mut self, piece: &str) {
+        let piece = JsString::from(piece);
+        self.0 = Some(match self.0.take() {
+            Some(text) => text.concat(&piece),
+            None => piece,
+        });
+    }
+}
+
+/// Sends a text over a socket. One that is going away loses it.
+pub fn send(socket: &web_sys::WebSocket, text: &JsText) {
+    if let Some(text) = &text.0 {
+        let _ = socket.unchecked_ref::<Sender>().send_text(text);
+    }
 }
 
 thread_local! {

@@ -1,7 +1,7 @@
 //! A device that joins: a snapshot that arrives while others write.
 
 use datascript::Row;
-use graph::snapshot::{Encoding, Export, FrameError, FrameReader};
+use graph::snapshot::{Encoding, Export, FrameReader};
 
 use crate::base::{self, Base};
 use crate::client::Client;
@@ -29,12 +29,10 @@ impl Download {
     /// Takes the next piece; at the end there is a client.
     pub(crate) fn go_on(mut self, server: &mut Server, name: usize, kind: Base) -> Result<Result<Client, Self>> {
         if let Some(chunk) = server.graph.next_chunk(&mut self.export).map_err(fail)? {
-            let rows = &mut self.rows;
-            let take = |row| {
-                rows.push(row);
-                Ok::<_, FrameError>(())
-            };
-            self.reader.feed(&chunk, take).map_err(fail)?;
+            let mut chunk = &chunk[..];
+            while let Some(row) = self.reader.next_row(&mut chunk).map_err(fail)? {
+                self.rows.push(row);
+            }
             return Ok(Err(self));
         }
         self.reader.end().map_err(fail)?;

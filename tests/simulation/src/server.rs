@@ -104,6 +104,7 @@ impl Server {
         let parse = |text: &str| serde_json::from_str::<Json>(text).map_err(fail);
         let (reply, others) = match reaction.effect {
             Effect::Reply(reply) => (parse(&reply)?, None),
+            Effect::Pull(pull) => (parse(&self.graph.pull_rest(pull).map_err(fail)?)?, None),
             Effect::ReplyAndTell { reply, others } => (parse(&reply)?, Some(parse(&others)?)),
             other => return Err(format!("unexpected effect {other:?}")),
         };
@@ -227,5 +228,5 @@ pub(crate) fn apply(db: &mut Db, tx: &str) -> Result<()> {
 
 fn open(sql: &Rc<Rusqlite>, clock: &Rc<Cell<i64>>, cache_bytes: usize) -> SimGraph {
     let clock = Rc::clone(clock);
-    Graph::new(Rc::clone(sql), move || clock.get(), Options { cache_bytes, frame_bytes: 10_000 })
+    Graph::new(Rc::clone(sql), move || clock.get(), Options { cache_bytes, frame_bytes: 10_000, ..Options::DEFAULT })
 }

@@ -15,35 +15,52 @@ const MAX_TAIL_TRANSACTIONS: usize = 1024;
 const MAX_TAIL_TEXT: usize = 1_000_000;
 
 impl Conn {
-    /// The rows to store for everything installed since the last call; empty if nothing was.
+    /// Whether anything has to be stored.
+    pub fn has_writes(&self) -> bool {
+        self.pending != Pending::Nothing && self.nodes.is_stored()
+    }
+
+    /// Hands on the rows to store for everything installed since the last call, in parts of about a megabyte; nothing if
+    /// nothing was. All of them or none have to be stored.
     ///
     /// While the tail holds at most 32 datoms, that is the tail row alone; beyond, all dirty nodes, the root row and an
     /// empty tail. The nodes count as clean from here on: if the rows cannot be stored, or after an error, the connection
-    /// has to be dropped.
-    pub fn take_writes(&mut self) -> Result<Writes> {
+    /// has to be dropped. While parts are stored only nodes are read that none of them holds.
+    pub fn write_out(&mut self, sink: &mut dyn FnMut(Writes) -> Result<()>) -> Result<()> {
+        let has_writes = self.has_writes();
         let pending = std::mem::replace(&mut self.pending, Pending::Nothing);
         if !self.nodes.is_stored() {
             self.tail.clear();
-            return Ok(Writes::default());
         }
-        if pending == Pending::Nothing {
-            return Ok(Writes::default());
+        if !has_writes {
+            return Ok(());
         }
         let datoms: usize = self.tail.iter().map(Vec::len).sum();
         if pending == Pending::Tail && datoms <= MAX_TAIL_DATOMS && self.tail.len() <= MAX_TAIL_TRANSACTIONS {
             let content = encode_tail(&self.tail, self.nodes.attrs());
             if content.len() <= MAX_TAIL_TEXT {
                 let row = Row { addr: TAIL_ADDR, content, addresses: None };
-                return Ok(Writes { rows: vec![row], deleted: Vec::new() });
+                return sink(Writes { rows: vec![row], deleted: Vec::new() });
             }
         }
-        self.flush()
+        self.flush(sink)
     }
 
-    fn flush(&mut self) -> Result<Writes> {
+    /// [`Conn::write_out`] all at once.
+    pub fn take_writes(&mut self) -> Result<Writes> {
+        let mut all = Writes::default();
+        self.write_out(&mut |mut part| {
+            all.rows.append(&mut part.rows);
+            all.deleted.append(&mut part.deleted);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    fn flush(&mut self, sink: &mut dyn FnMut(Writes) -> Result<()>) -> Result<()> {
         self.tail.clear();
         let db = &mut self.db;
-        let mut store = Store::new(&self.nodes, self.max_addr);
+        let mut store = Store::new(&self.nodes, self.max_addr, sink);
         for (tree, index) in db.settled()?.into_iter().zip([Index::Eavt, Index::Aevt, Index::Avet]) {
             store.tree(tree, index)?;
         }
@@ -60,9 +77,9 @@ impl Conn {
                 ("avet", "avet-metadata", db.tree(Index::Avet)?),
             ],
         });
-        let mut rows = stored.rows;
-        rows.push(Row { addr: ROOT_ADDR, content, addresses: None });
-        rows.push(Row { addr: TAIL_ADDR, content: "[]".to_owned(), addresses: None });
-        Ok(Writes { rows, deleted: stored.deleted })
+        let mut rest = stored.rest;
+        rest.rows.push(Row { addr: ROOT_ADDR, content, addresses: None });
+        rest.rows.push(Row { addr: TAIL_ADDR, content: "[]".to_owned(), addresses: None });
+        sink(rest)
     }
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::nodes::Nodes;
 use crate::row::{Encoder, encode_addresses, encoded_size};
-use crate::storage::{ADDR_MAX, Addr, MAX_ROW_TEXT, Row};
+use crate::storage::{ADDR_MAX, Addr, MAX_ROW_TEXT, Row, Writes};
 
 /// A node whose text would be longer is split (datascript.md 13.4).
 const MAX_TEXT: usize = 1_000_000;
@@ -21,29 +21,47 @@ const MAX_TEXT: usize = 1_000_000;
 /// Children that an inner node takes however long their keys are, or no number of levels would bring them together.
 const MIN_CHILDREN: usize = 2;
 
-/// One flush: collects the rows of dirty nodes, children before parents.
-pub(crate) struct Store<'a> {
+/// Rows are handed on once they pass so many bytes: all those of a large flush are several times what was said.
+const PART_BYTES: usize = 1 << 20;
+
+/// Takes a part of what has to be written.
+pub(crate) type Sink<'f> = dyn FnMut(Writes) -> Result<()> + 'f;
+
+/// One flush: hands on the rows of dirty nodes, children before parents.
+pub(crate) struct Store<'a, 'f> {
     nodes: &'a Nodes,
+    sink: &'a mut Sink<'f>,
     /// The greatest address handed out.
     counter: Addr,
     rows: Vec<Row>,
+    rows_bytes: usize,
+    /// Addresses of the rows that were handed on.
+    written: FxHashSet<Addr>,
     freed: Vec<Addr>,
     encoder: Encoder,
 }
 
-/// The rows of a flush, the addresses to delete, and the address counter after it.
+/// The last rows of a flush, the addresses to delete, and the address counter after it.
 pub(crate) struct Stored {
-    pub(crate) rows: Vec<Row>,
-    pub(crate) deleted: Vec<Addr>,
+    pub(crate) rest: Writes,
     pub(crate) counter: Addr,
 }
 
 /// Nodes in place of one that was split by size, each with its greatest datom.
 type Pieces = Vec<(Slot, Datom)>;
 
-impl<'a> Store<'a> {
-    pub(crate) fn new(nodes: &'a Nodes, counter: Addr) -> Self {
-        Self { nodes, counter, rows: Vec::new(), freed: Vec::new(), encoder: Encoder::default() }
+impl<'a, 'f> Store<'a, 'f> {
+    pub(crate) fn new(nodes: &'a Nodes, counter: Addr, sink: &'a mut Sink<'f>) -> Self {
+        Self {
+            nodes,
+            sink,
+            counter,
+            rows: Vec::new(),
+            rows_bytes: 0,
+            written: FxHashSet::default(),
+            freed: Vec::new(),
+            encoder: Encoder::default(),
+        }
     }
 
     /// Stores the dirty nodes of one tree. An error leaves the tree unusable.
@@ -77,13 +95,25 @@ impl<'a> Store<'a> {
         if !self.freed.is_empty() {
             self.freed.sort_unstable();
             self.freed.dedup();
-            let stored: FxHashSet<Addr> = self.rows.iter().map(|row| row.addr).collect();
-            self.freed.retain(|addr| !stored.contains(addr));
+            self.written.extend(self.rows.iter().map(|row| row.addr));
+            self.freed.retain(|addr| !self.written.contains(addr));
             for addr in &self.freed {
                 self.nodes.forget(*addr);
             }
         }
-        Stored { rows: self.rows, deleted: self.freed, counter: self.counter }
+        Stored { rest: Writes { rows: self.rows, deleted: self.freed }, counter: self.counter }
+    }
+
+    fn push(&mut self, row: Row) -> Result<()> {
+        self.rows_bytes += row.content.len();
+        self.rows.push(row);
+        if self.rows_bytes < PART_BYTES {
+            return Ok(());
+        }
+        self.rows_bytes = 0;
+        let rows = std::mem::take(&mut self.rows);
+        self.written.extend(rows.iter().map(|row| row.addr));
+        (self.sink)(Writes { rows, deleted: Vec::new() })
     }
 
     fn allocate(&mut self) -> Result<Addr> {
@@ -151,7 +181,7 @@ impl<'a> Store<'a> {
 
     fn leaf(&mut self, node: Rc<Leaf>, content: String, addr: Addr) -> Result<Slot> {
         let addr = if addr == NO_ADDR { self.allocate()? } else { addr };
-        self.rows.push(Row { addr, content, addresses: None });
+        self.push(Row { addr, content, addresses: None })?;
         self.nodes.adopt_leaf(addr, node);
         Ok(Slot::stored(addr))
     }
@@ -174,7 +204,7 @@ impl<'a> Store<'a> {
             return Err(Error::Full("a separator too long to store"));
         }
         let addresses = encode_addresses(node.slots.iter().map(Slot::addr));
-        self.rows.push(Row { addr, content, addresses: Some(addresses) });
+        self.push(Row { addr, content, addresses: Some(addresses) })?;
         self.nodes.adopt_inner(addr, node);
         Ok(Slot::stored(addr))
     }

@@ -172,12 +172,12 @@ impl<'n> Builder<'n> {
     }
 
     fn store(&mut self, counter: &mut Addr, write: &mut Write<'_>) -> Result<()> {
-        let mut store = Store::new(self.nodes, *counter);
+        let mut store = Store::new(self.nodes, *counter, write);
         store.tree(&mut self.tree, self.index)?;
         let stored = store.finish();
         *counter = stored.counter;
         self.pending = 0;
-        write(Writes { rows: stored.rows, deleted: stored.deleted })
+        write(stored.rest)
     }
 
     fn finish(mut self, counter: &mut Addr, write: &mut Write<'_>) -> Result<Tree> {

@@ -1,6 +1,7 @@
 //! Writing a batch: everything it did, in one storage transaction (sync.md 11.9, datascript.md 13.4).
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 use super::entry::Pending;
 use crate::error::{Error, Result};
@@ -12,22 +13,20 @@ use crate::store::{kvs, log, meta};
 impl<S: Sql + 'static> Graph<S> {
     /// Stores what the connection and the pending log hold. After an error the caller forgets both.
     pub(super) fn commit(&mut self, pending: &Pending) -> Result<()> {
-        let writes = self.open()?.conn.take_writes()?;
-        if writes.is_empty() && pending.log.is_empty() {
+        if !self.open()?.conn.has_writes() && pending.log.is_empty() {
             return Ok(());
         }
         faults::reach(Point::CommitBeforeStorage)?;
-        let sql = &*self.sql;
-        let exports = &mut self.exports;
+        self.settle_exports()?;
+        let sql = Rc::clone(&self.sql);
+        let (open, exports) = self.open_with_exports()?;
         let fault = Cell::new(None);
         let outcome = sql.transaction(&mut || {
-            if !exports.is_empty() {
+            // One part after another, so that they are not in memory together.
+            kvs::write_out(&sql, &mut open.conn, &mut |writes| {
                 let rows = writes.rows.iter().map(|row| row.addr);
-                let overwritten: Vec<i64> = rows.chain(writes.deleted.iter().copied()).map(i64::from).collect();
-                exports.save(sql, &overwritten)?;
-            }
-            kvs::put(sql, &writes.rows)?;
-            kvs::delete(sql, &writes.deleted)?;
+                exports.save(&*sql, rows.chain(writes.deleted.iter().copied()).map(i64::from))
+            })?;
             if let Err(reached) = faults::reach(Point::CommitInsideStorage) {
                 fault.set(Some(reached));
                 return Err(SqlError::Other("fault".into()));
@@ -35,8 +34,8 @@ impl<S: Sql + 'static> Graph<S> {
             if pending.log.is_empty() {
                 return Ok(());
             }
-            log::append(sql, &pending.log)?;
-            meta::advance(sql, pending.t, pending.checksum.as_deref())
+            log::append(&*sql, &pending.log)?;
+            meta::advance(&*sql, pending.t, pending.checksum.as_deref())
         });
         if let Some(reached) = fault.take() {
             return Err(reached);

@@ -89,10 +89,10 @@ impl Effect {
 pub(super) fn apply(
     open: &mut Open,
     pending: &mut Pending,
-    entry: &TxEntry<'_>,
+    mut entry: TxEntry<'_>,
 ) -> Result<Result<(), Failure>, datascript::Error> {
     let names = open.names.begin_entry(open.conn.db().attrs());
-    let outcome = try_apply(open, pending, entry, &names);
+    let outcome = try_apply(open, pending, &mut entry, &names);
     if !matches!(outcome, Ok(Effect::Facts)) && open.names.roll_back(open.conn.db().attrs(), &names) {
         open.facts = Facts::default();
     }
@@ -106,11 +106,12 @@ pub(super) fn apply(
 fn try_apply(
     open: &mut Open,
     pending: &mut Pending,
-    entry: &TxEntry<'_>,
+    entry: &mut TxEntry<'_>,
     names: &names::Before,
 ) -> Result<Effect, Stop> {
+    // The text goes as soon as the items are there.
+    let items = decode(&std::mem::take(&mut entry.tx))?;
     let op = entry.outliner_op.as_deref().map(Op::parse);
-    let items = decode(&entry.tx)?;
     let decoded_none = items.is_empty();
     let db = open.conn.db().clone();
     let items = sanitise::sanitise(&db, op, items)?;

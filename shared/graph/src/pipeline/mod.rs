@@ -23,14 +23,14 @@ use crate::sql::Sql;
 use entry::Pending;
 
 impl<S: Sql + 'static> Graph<S> {
-    /// Applies a batch.
+    /// Applies a batch. Each entry goes when it was looked at.
     ///
     /// Whatever a client can do wrong is an [`Answer::Reject`].
     ///
     /// # Errors
     /// The graph cannot be read. Nothing of the batch is stored then.
-    pub fn tx_batch(&mut self, batch: &TxBatch<'_>) -> Result<Outcome> {
-        if let Some(reject) = gate::check(self.meta()?, batch) {
+    pub fn tx_batch(&mut self, batch: TxBatch<'_>) -> Result<Outcome> {
+        if let Some(reject) = gate::check(self.meta()?, &batch) {
             return Ok(Outcome::unchanged(Answer::Reject(reject)));
         }
         let outcome = self.apply(batch);
@@ -40,7 +40,7 @@ impl<S: Sql + 'static> Graph<S> {
         outcome
     }
 
-    fn apply(&mut self, batch: &TxBatch<'_>) -> Result<Outcome> {
+    fn apply(&mut self, batch: TxBatch<'_>) -> Result<Outcome> {
         let now = self.clock.now_ms();
         let before = self.meta()?.clone();
         let mut pending = Pending::new(before.t, before.checksum, now);
@@ -48,11 +48,12 @@ impl<S: Sql + 'static> Graph<S> {
         let mut failed = None;
         let open = self.open_for_batch()?;
         open.names.begin_batch(open.conn.db().attrs());
-        for entry in &batch.txs {
+        for entry in batch.txs {
+            let tx_id = entry.tx_id;
             match entry::apply(open, &mut pending, entry)? {
-                Ok(()) => success_tx_ids.extend(entry.tx_id),
+                Ok(()) => success_tx_ids.extend(tx_id),
                 Err(failure) => {
-                    failed = Some((failure, entry.tx_id));
+                    failed = Some((failure, tx_id));
                     break;
                 }
             }

@@ -13,6 +13,25 @@ pub enum Frame<'a> {
     Binary(&'a [u8]),
 }
 
+/// A [`Frame`] that can be given away.
+#[derive(Clone, Debug)]
+pub enum OwnedFrame {
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Binary(Vec<u8>),
+}
+
+impl OwnedFrame {
+    /// The frame.
+    pub fn as_frame(&self) -> Frame<'_> {
+        match self {
+            Self::Text(text) => Frame::Text(text),
+            Self::Binary(bytes) => Frame::Binary(bytes),
+        }
+    }
+}
+
 /// How a socket is to be closed.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Close {
@@ -25,6 +44,8 @@ pub struct Close {
 impl Close {
     /// The message passes [`limits::MESSAGE_BYTES`].
     pub const TOO_LARGE: Self = Self { code: 1009, reason: "message too large" };
+    /// What was asked for passes what one message may hold.
+    pub const PULL_TOO_LONG: Self = Self { code: 1009, reason: "pull too long: download the snapshot" };
     /// The user lost access to the graph (D-18).
     pub const ACCESS_REVOKED: Self = Self { code: 1008, reason: "access revoked" };
     /// Nobody knows any more whose socket it is: the client opens another one.
@@ -58,6 +79,16 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// The message without its frame, which can go before the message is handled: of a long one neither is small.
+    pub fn into_owned(self) -> Message<'static> {
+        match self {
+            Self::RawPing => Message::RawPing,
+            Self::Client(message) => Message::Client(message.into_owned()),
+            Self::Invalid(invalid) => Message::Invalid(invalid),
+            Self::TooLarge => Message::TooLarge,
+        }
+    }
+
     /// Whether it changes the graph or tells what is in it: then the sender's membership is checked again first (D-18).
     pub const fn needs_membership(&self) -> bool {
         match self {
@@ -70,7 +101,7 @@ impl<'a> Message<'a> {
     }
 
     /// The reply to what cannot be handled.
-    pub(super) fn error(error: impl Into<MessageError>) -> String {
+    pub fn error(error: impl Into<MessageError>) -> String {
         protocol::ServerMessage::Error(error.into()).to_json()
     }
 }

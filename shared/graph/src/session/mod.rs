@@ -6,7 +6,7 @@
 mod message;
 mod react;
 
-pub use message::{Close, Frame, Message};
+pub use message::{Close, Frame, Message, OwnedFrame};
 pub use react::{Effect, Reaction};
 
 use protocol::{PresenceUser, ServerMessage, presence};

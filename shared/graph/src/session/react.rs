@@ -6,7 +6,7 @@ use protocol::{ClientMessage, PresenceUser, ServerMessage};
 
 use super::message::{Close, Message};
 use crate::error::{Error, Result};
-use crate::graph::Graph;
+use crate::graph::{Graph, Pull};
 use crate::sql::Sql;
 
 /// What is to be done about a message.
@@ -30,6 +30,9 @@ pub enum Effect {
         /// For everyone else.
         others: String,
     },
+    /// Put the pieces of the pull together and send them to the sender as one message. Where that ends in
+    /// [`Error::PullTooLong`], close the socket with [`Close::PULL_TOO_LONG`].
+    Pull(Pull),
     /// Close the sender's socket.
     Close(Close),
 }
@@ -76,14 +79,14 @@ impl<S: Sql + 'static> Graph<S> {
                 let checksum = position.checksum.as_deref();
                 Effect::Reply(ServerMessage::Hello { t: position.t, checksum }.to_json())
             }
-            ClientMessage::Pull { since } => Effect::Reply(self.pull_text(since)?),
+            ClientMessage::Pull { since } => Effect::Pull(self.pull_message(since)?),
             ClientMessage::Presence { editing_block_uuid } => match user {
                 Some(user) => presence(user.clone(), editing_block_uuid.as_deref()),
                 // D-17: nobody to speak of.
                 None => Effect::None,
             },
             ClientMessage::TxBatch(batch) => {
-                let outcome = self.tx_batch(&batch)?;
+                let outcome = self.tx_batch(batch)?;
                 let reply = outcome.answer.to_json();
                 let effect = match outcome.broadcast() {
                     Some(others) => Effect::ReplyAndTell { reply, others },

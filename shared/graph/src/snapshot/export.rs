@@ -1,16 +1,22 @@
 //! Sending a graph out while it is written to (sync.md 10.2, 10.3, D-08).
 //!
 //! Rows go out by ascending address in chunks of about a megabyte. What the snapshot shows is the state at its start:
-//! before a commit overwrites or deletes a row that the export has not reached, it saves the old one in a table of its
+//! before a commit overwrites or deletes a row that an export has not reached, it saves the old one in a table of its
 //! own, and rows created later have addresses beyond the end fixed at the start. While no export runs a commit pays
 //! nothing.
+//!
+//! Saved rows belong to no export. Each carries the number of the commit that overwrote it, each export the number of the
+//! last commit before it began: of the rows saved for an address it takes the first one of a later commit, or else the
+//! live one. So a commit saves a row once, however many exports wait for it, and not at all where an earlier commit has
+//! saved it for all of them.
 
 use std::cell::Cell;
 use std::io::Write;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use protocol::limits;
 
 use super::frame_writer::FrameWriter;
 use crate::error::{Error, Result};
@@ -26,27 +32,23 @@ pub enum Encoding {
     Gzip,
 }
 
-/// A running export. Dropping it ends it; the graph then saves no more rows for it.
+/// A handle to an export. Dropping it ends the export; the graph then saves no more rows for it.
 #[derive(Debug)]
 pub struct Export {
-    shared: Rc<Shared>,
-    gzip: Option<GzEncoder<Vec<u8>>>,
+    state: Rc<Cell<State>>,
     rows: i64,
-    done: bool,
 }
 
-/// What the graph and the export both know.
-#[derive(Debug)]
-struct Shared {
-    id: i64,
-    /// Rows up to this address went out.
-    cursor: Cell<i64>,
-    /// Greatest address at the start.
-    end: i64,
-    /// Content of the rows of one frame, in bytes.
-    frame_bytes: usize,
-    /// Whether any row was saved.
-    saved: Cell<bool>,
+/// What became of an export.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum State {
+    Running,
+    /// All of it went out.
+    Complete,
+    /// The graph was wiped under it.
+    Replaced,
+    /// Nobody read it for too long.
+    Stalled,
 }
 
 impl Export {
@@ -54,20 +56,50 @@ impl Export {
     pub const fn row_count(&self) -> i64 {
         self.rows
     }
+}
 
-    /// The next piece of the stream, never empty; `None` at its end. Rows must have been saved for it all along.
-    pub(crate) fn next(&mut self, sql: &impl Sql) -> Result<Option<Vec<u8>>> {
+/// An export as the graph keeps it: what it costs is freed when it ends, whoever holds the handle.
+#[derive(Debug)]
+struct Running {
+    state: Rc<Cell<State>>,
+    /// The last commit that it shows.
+    begun: i64,
+    /// Rows up to this address went out.
+    cursor: i64,
+    /// Greatest address at the start.
+    end: i64,
+    gzip: Option<GzEncoder<Vec<u8>>>,
+    /// All rows went out.
+    done: bool,
+    /// When it was last read, in milliseconds.
+    read_at: i64,
+}
+
+impl Running {
+    /// Whether nobody reads it any more.
+    fn is_over(&self, now_ms: i64) -> bool {
+        Rc::strong_count(&self.state) == 1 || now_ms.saturating_sub(self.read_at) > limits::EXPORT_IDLE_MS
+    }
+
+    /// Whether it has yet to send the row at `addr`.
+    const fn awaits(&self, addr: i64) -> bool {
+        addr > self.cursor && addr <= self.end
+    }
+
+    /// The next piece of the stream, never empty; `None` at its end.
+    fn next(&mut self, sql: &impl Sql, frame_bytes: usize, saved: bool) -> Result<Option<Vec<u8>>> {
+        // Each round takes a page of rows, of which there are finitely many.
         loop {
             if self.done {
                 let rest = self.gzip.take().map(GzEncoder::finish).transpose().map_err(packing)?;
                 return Ok(rest.filter(|rest| !rest.is_empty()));
             }
-            let (rows, complete) = self.shared.page(sql)?;
+            let (rows, complete) = self.page(sql, frame_bytes, saved)?;
             self.done = complete;
             let mut frame = FrameWriter::new();
             for row in &rows {
                 frame.row(row.addr, &row.content, row.addresses.as_deref());
-                self.shared.cursor.set(row.addr);
+                self.cursor = row.addr;
             }
             if frame.rows() == 0 {
                 continue;
@@ -81,22 +113,15 @@ impl Export {
             }
         }
     }
-}
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
-fn packing(error: std::io::Error) -> Error {
-    Error::Corrupt(error.to_string())
-}
-
-impl Shared {
     /// The next rows as they were at the start, and whether they are the last.
-    fn page(&self, sql: &impl Sql) -> Result<(Vec<StoredRow>, bool), SqlError> {
-        let after = self.cursor.get();
-        let (mut live, mut complete) = kvs::page(sql, after, self.end, self.frame_bytes)?;
-        if !self.saved.get() {
+    fn page(&self, sql: &impl Sql, frame_bytes: usize, saved: bool) -> Result<(Vec<StoredRow>, bool), SqlError> {
+        let after = self.cursor;
+        let (mut live, mut complete) = kvs::page(sql, after, self.end, frame_bytes)?;
+        if !saved {
             return Ok((live, complete));
         }
-        let (mut saved, saved_complete) = kvs::saved_page(sql, self.id, after, self.frame_bytes)?;
+        let (mut saved, saved_complete) = kvs::saved_page(sql, self.begun, after, self.end, frame_bytes)?;
         // Each list says nothing about addresses beyond its last row, unless it is complete.
         let horizon = |rows: &[StoredRow], complete: bool| {
             if complete { i64::MAX } else { rows.last().map_or(after, |row| row.addr) }
@@ -111,76 +136,150 @@ impl Shared {
     }
 }
 
-/// The exports that run over a graph.
+#[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
+fn packing(error: std::io::Error) -> Error {
+    Error::Corrupt(error.to_string())
+}
+
+/// The exports that run over a graph: at most [`limits::EXPORTS`].
 #[derive(Debug, Default)]
 pub(crate) struct RunningExports {
     running: Vec<Running>,
-    last_id: i64,
-}
-
-#[derive(Debug)]
-struct Running {
-    id: i64,
-    shared: Weak<Shared>,
+    /// Commits under running exports so far.
+    commits: i64,
+    /// Whether there may be saved rows.
+    saved: bool,
 }
 
 impl RunningExports {
-    pub(crate) fn begin(&mut self, sql: &impl Sql, encoding: Encoding, frame_bytes: usize) -> Result<Export> {
-        self.last_id += 1;
-        let id = self.last_id;
-        let shared = Rc::new(Shared {
-            id,
-            cursor: Cell::new(-1),
-            end: kvs::greatest_addr(sql)?.unwrap_or(-1),
-            frame_bytes,
-            saved: Cell::new(false),
-        });
+    pub(crate) fn begin(&mut self, sql: &impl Sql, encoding: Encoding, now_ms: i64) -> Result<Export> {
+        self.settle(sql, now_ms)?;
+        if self.running.len() >= limits::EXPORTS {
+            return Err(Error::TooManyExports);
+        }
         let gzip = match encoding {
             Encoding::Identity => None,
             Encoding::Gzip => Some(GzEncoder::new(Vec::new(), Compression::fast())),
         };
         let rows = kvs::count(sql)?;
-        self.running.push(Running { id, shared: Rc::downgrade(&shared) });
-        Ok(Export { shared, gzip, rows, done: false })
+        let state = Rc::new(Cell::new(State::Running));
+        self.running.push(Running {
+            state: Rc::clone(&state),
+            begun: self.commits,
+            cursor: -1,
+            end: kvs::greatest_addr(sql)?.unwrap_or(-1),
+            gzip,
+            done: false,
+            read_at: now_ms,
+        });
+        Ok(Export { state, rows })
     }
 
-    /// Whether rows are being saved for that export: it began here and the graph was not replaced since.
-    pub(crate) fn covers(&self, export: &Export) -> bool {
-        self.running.iter().any(|running| running.shared.as_ptr() == Rc::as_ptr(&export.shared))
+    /// The next piece of an export, never empty; `None` at its end.
+    pub(crate) fn next(
+        &mut self,
+        sql: &impl Sql,
+        export: &Export,
+        frame_bytes: usize,
+        now_ms: i64,
+    ) -> Result<Option<Vec<u8>>> {
+        self.settle(sql, now_ms)?;
+        let Some(at) = self.position(export) else {
+            return match export.state.get() {
+                State::Complete => Ok(None),
+                State::Stalled => Err(Error::Stalled),
+                State::Replaced | State::Running => Err(Error::Replaced),
+            };
+        };
+        let Some(running) = self.running.get_mut(at) else { return Err(Error::Replaced) };
+        running.read_at = now_ms;
+        let piece = running.next(sql, frame_bytes, self.saved)?;
+        if piece.is_none() {
+            self.end(sql, at, State::Complete)?;
+        }
+        Ok(piece)
     }
 
-    /// Whether a commit has anything to do here.
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.running.is_empty()
+    /// Ends an export, complete or not.
+    pub(crate) fn forget(&mut self, sql: &impl Sql, export: &Export) -> Result<(), SqlError> {
+        match self.position(export) {
+            Some(at) => self.end(sql, at, State::Complete),
+            None => Ok(()),
+        }
     }
 
-    /// Before rows at `addrs` are overwritten or deleted: saves what running exports have yet to send, and drops what
-    /// was saved for those that ended.
-    pub(crate) fn save(&mut self, sql: &impl Sql, addrs: &[i64]) -> Result<(), SqlError> {
-        self.forget_ended(sql)?;
-        for export in self.running.iter().filter_map(|running| running.shared.upgrade()) {
-            let ahead: Vec<i64> =
-                addrs.iter().copied().filter(|&addr| addr > export.cursor.get() && addr <= export.end).collect();
-            if !ahead.is_empty() {
-                kvs::save_for_export(sql, export.id, &ahead)?;
-                export.saved.set(true);
-            }
+    /// Ends what was dropped, and what nobody has read for [`limits::EXPORT_IDLE_MS`]. The stream of such an export breaks
+    /// off when it is read again.
+    pub(crate) fn settle(&mut self, sql: &impl Sql, now_ms: i64) -> Result<(), SqlError> {
+        while let Some(at) = self.running.iter().position(|running| running.is_over(now_ms)) {
+            self.end(sql, at, State::Stalled)?;
         }
         Ok(())
     }
 
-    /// Drops what was saved for exports that ended.
-    pub(crate) fn forget_ended(&mut self, sql: &impl Sql) -> Result<(), SqlError> {
-        let ended = |running: &Running| running.shared.strong_count() == 0;
-        for running in self.running.iter().filter(|running| ended(running)) {
-            kvs::drop_saved(sql, running.id)?;
+    /// Before rows at `addrs` are overwritten or deleted: saves those that an export has yet to send and that were not
+    /// saved since it began. To be called within the transaction that overwrites them.
+    pub(crate) fn save(&mut self, sql: &impl Sql, addrs: impl Iterator<Item = i64>) -> Result<(), SqlError> {
+        if self.running.is_empty() {
+            return Ok(());
         }
-        self.running.retain(|running| !ended(running));
+        self.commits += 1;
+        // By the youngest export that awaits it: what was saved since that one began does for all of them.
+        let mut awaited: Vec<(i64, i64)> = addrs
+            .filter_map(|addr| {
+                let awaiting = self.running.iter().filter(|running| running.awaits(addr));
+                awaiting.map(|running| running.begun).max().map(|begun| (begun, addr))
+            })
+            .collect();
+        awaited.sort_unstable();
+        for group in awaited.chunk_by(|one, other| one.0 == other.0) {
+            let Some(&(begun, _)) = group.first() else { continue };
+            let addrs: Vec<i64> = group.iter().map(|&(_, addr)| addr).collect();
+            self.saved = true;
+            kvs::save_rows(sql, self.commits, begun, &addrs)?;
+        }
         Ok(())
+    }
+
+    /// The greatest address that an export may still look at: no new row may get one below, or it would show.
+    pub(crate) fn greatest_end(&self) -> i64 {
+        self.running.iter().map(|running| running.end).max().unwrap_or(-1)
     }
 
     /// The graph is replaced: running exports end with an error. Their saved rows are the caller's to drop.
     pub(crate) fn replace(&mut self) {
-        self.running.clear();
+        for running in self.running.drain(..) {
+            running.state.set(State::Replaced);
+        }
+        self.saved = false;
+    }
+
+    fn position(&self, export: &Export) -> Option<usize> {
+        self.running.iter().position(|running| Rc::ptr_eq(&running.state, &export.state))
+    }
+
+    /// Ends the export at a position and drops the rows that only it would have read.
+    fn end(&mut self, sql: &impl Sql, at: usize, state: State) -> Result<(), SqlError> {
+        let ended = self.running.swap_remove(at);
+        ended.state.set(state);
+        if !self.saved {
+            return Ok(());
+        }
+        let begun = || self.running.iter().map(|running| running.begun);
+        let (older, younger) =
+            (begun().filter(|&at| at <= ended.begun).max(), begun().filter(|&at| at > ended.begun).min());
+        let outcome = match (older, younger) {
+            (None, None) => {
+                self.saved = false;
+                kvs::drop_saved(sql)
+            }
+            // Another one sees the same state.
+            (Some(older), _) if older == ended.begun => Ok(()),
+            (None, Some(younger)) => kvs::drop_saved_until(sql, younger),
+            (Some(older), younger) => kvs::drop_saved_again(sql, older, younger.unwrap_or(self.commits)),
+        };
+        // What could not be dropped is read by nobody and goes with what is dropped next.
+        self.saved |= outcome.is_err();
+        outcome
     }
 }

@@ -39,42 +39,44 @@ impl FrameReader {
         Self { parser: RowParser::new(limits::ROW_CONTENT_BYTES), header: [0; 4], header_len: 0, left: 0 }
     }
 
-    /// Takes the next piece and hands on every row that it completes.
+    /// Takes of the next piece what it needs to complete a row. `None`: it took everything.
     ///
     /// # Errors
-    /// [`FrameError`], or what `row` returns. After an error the reader is of no more use.
-    pub fn feed<E: From<FrameError>>(
-        &mut self,
-        mut bytes: &[u8],
-        mut row: impl FnMut(Row) -> Result<(), E>,
-    ) -> Result<(), E> {
+    /// [`FrameError`]. Afterwards the reader is of no more use.
+    pub fn next_row(&mut self, bytes: &mut &[u8]) -> Result<Option<Row>, FrameError> {
+        // Each round takes at least one byte.
         while !bytes.is_empty() {
             if let Some(slot) = self.header.get_mut(self.header_len..).filter(|slot| !slot.is_empty()) {
                 let (taken, rest) = bytes.split_at(slot.len().min(bytes.len()));
                 slot.iter_mut().zip(taken).for_each(|(slot, byte)| *slot = *byte);
                 self.header_len += taken.len();
-                bytes = rest;
+                *bytes = rest;
                 if self.header_len == self.header.len() {
                     self.left = u32::from_be_bytes(self.header) as usize;
                     if self.left == 0 || self.left > limits::SNAPSHOT_FRAME_BYTES {
-                        return Err(FrameError::Invalid.into());
+                        return Err(FrameError::Invalid);
                     }
                     self.parser.restart();
                 }
             } else {
-                let (payload, rest) = bytes.split_at(self.left.min(bytes.len()));
-                self.parser.feed(payload, &mut row)?;
-                self.left -= payload.len();
-                bytes = rest;
+                let (mut payload, _) = bytes.split_at(self.left.min(bytes.len()));
+                let offered = payload.len();
+                let row = self.parser.next_row(&mut payload)?;
+                let taken = offered.saturating_sub(payload.len());
+                *bytes = bytes.split_at(taken).1;
+                self.left -= taken;
                 if self.left == 0 {
                     if !self.parser.is_complete() {
-                        return Err(FrameError::Invalid.into());
+                        return Err(FrameError::Invalid);
                     }
                     self.header_len = 0;
                 }
+                if row.is_some() {
+                    return Ok(row);
+                }
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Ends the stream, which must be at the end of a frame.

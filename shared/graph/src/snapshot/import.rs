@@ -7,7 +7,7 @@ use datascript::{Attrs, Row};
 use protocol::query::UploadQuery;
 use transit::Limits;
 
-use super::upload::{Ending, Plan, Upload, UploadError, Uploaded};
+use super::upload::{Ending, Need, Plan, Upload, UploadError, Uploaded, Wipe};
 use crate::faults::{self, Point};
 use crate::graph::Graph;
 use crate::repair::{Notice, PIECE_LEAVES, rebuild_indexes};
@@ -43,8 +43,9 @@ impl<S: Sql + 'static> Graph<S> {
             self.upload_epoch += 1;
             kvs::drop_staged(&*self.sql)?;
         }
+        let wipes = query.reset || (reset_owed && has_body);
         let plan = Plan {
-            reset_pending: query.reset || (reset_owed && has_body),
+            wipe: if wipes { Wipe::Owed } else { Wipe::Never },
             resets: query.reset,
             finished: query.finished,
             checksum: query.checksum.map(str::to_owned),
@@ -66,10 +67,23 @@ impl<S: Sql + 'static> Graph<S> {
         Ok(())
     }
 
-    /// Takes the next bytes of the body.
-    pub fn feed_upload(&mut self, upload: &mut Upload, bytes: &[u8]) -> Result<(), UploadError> {
-        let outcome = upload.feed(bytes, &mut |plan, rows| self.store_rows(plan, rows));
+    /// Takes in the next of what was pushed, for some milliseconds: about a megabyte is unpacked, some hundred rows are
+    /// stored. False: all was taken in, and more of the body is wanted.
+    pub fn upload_piece(&mut self, upload: &mut Upload) -> Result<bool, UploadError> {
+        let outcome = self.take_in(upload);
         self.discard_on_error(upload, outcome)
+    }
+
+    /// Takes the next bytes of the body, all in one go.
+    pub fn feed_upload(&mut self, upload: &mut Upload, bytes: &[u8]) -> Result<(), UploadError> {
+        upload.push(bytes.to_vec());
+        while self.upload_piece(upload)? {}
+        Ok(())
+    }
+
+    /// Gives up a request whose body broke off, and the space of its rows.
+    pub fn abandon_upload(&mut self, upload: &Upload) {
+        self.discard(upload);
     }
 
     /// Takes the end of the body, looks at the rows and opens the graph, all in one go: [`Graph::store_rest`],
@@ -82,7 +96,7 @@ impl<S: Sql + 'static> Graph<S> {
 
     /// Takes the end of the body: what is buffered is stored.
     pub fn store_rest(&mut self, mut upload: Upload) -> Result<Ending, UploadError> {
-        let outcome = upload.end(&mut |plan, rows| self.store_rows(plan, rows)).and_then(|uploaded| {
+        let outcome = self.take_rest(&mut upload).and_then(|uploaded| {
             let plan = upload.plan();
             let brings_rows = plan.finished && (plan.target == Target::Live || uploaded.count > 0);
             Ok((uploaded, if brings_rows { self.begin_verify(plan)? } else { None }))
@@ -119,21 +133,64 @@ impl<S: Sql + 'static> Graph<S> {
         Verify::new(Rc::new(rows), schema, greatest, Limits::CLIENT).map(Some).map_err(unusable)
     }
 
+    fn take_in(&mut self, upload: &mut Upload) -> Result<bool, UploadError> {
+        let need = upload.advance()?;
+        if need == Need::Storing {
+            self.store(upload)?;
+        }
+        Ok(need != Need::Bytes)
+    }
+
+    fn take_rest(&mut self, upload: &mut Upload) -> Result<Uploaded, UploadError> {
+        upload.end()?;
+        // What the unpacker held back: some kilobytes.
+        while self.take_in(upload)? {}
+        let uploaded = upload.counted()?;
+        if upload.has_rest() {
+            self.store(upload)?;
+        }
+        Ok(uploaded)
+    }
+
+    fn store(&mut self, upload: &mut Upload) -> Result<(), UploadError> {
+        self.store_rows(upload.plan(), upload.rows())?;
+        upload.stored();
+        Ok(())
+    }
+
     fn discard_on_error<T>(&mut self, upload: &Upload, outcome: Result<T, UploadError>) -> Result<T, UploadError> {
         if outcome.is_err() {
-            self.forget();
-            if upload.plan().target == Target::Staged && upload.plan().epoch == self.upload_epoch {
-                // The first error is the one to report; what stays is dropped by the next upload or at the next start.
-                let _ = kvs::drop_staged(&*self.sql);
-            }
+            self.discard(upload);
         }
         outcome
+    }
+
+    /// Gives back the space of a request that failed, unless another one has taken the graph over.
+    fn discard(&mut self, upload: &Upload) {
+        self.forget();
+        let plan = upload.plan();
+        let is_latest = plan.epoch == self.upload_epoch;
+        let has_wiped = plan.wipe == Wipe::Done && self.check_still_ours(plan).is_ok();
+        let sql = &*self.sql;
+        let outcome = match plan.target {
+            Target::Staged if is_latest => kvs::drop_staged(sql),
+            Target::Live if has_wiped => sql.transaction(&mut || {
+                kvs::wipe(sql)?;
+                meta::advance(sql, 0, None)?;
+                // Closed as before, and without rows to go on from.
+                meta::owe_reset(sql)
+            }),
+            _ => Ok(()),
+        };
+        self.meta = None;
+        // The first error is the one to report; what stays is dropped by the next upload or at the next start.
+        drop(outcome);
     }
 
     fn store_rows(&mut self, plan: &Plan, rows: &[Row]) -> Result<(), UploadError> {
         self.check_still_ours(plan)?;
         let sql = &*self.sql;
-        if plan.reset_pending {
+        if plan.wipe == Wipe::Owed {
             sql.transaction(&mut || {
                 kvs::wipe(sql)?;
                 meta::advance(sql, 0, None)?;
@@ -172,6 +229,8 @@ impl<S: Sql + 'static> Graph<S> {
         let sql = &self.sql;
         let mut repaired = None;
         sql.transaction(&mut || {
+            // Exports end here: what they showed is no more.
+            kvs::drop_saved(&**sql)?;
             if plan.target == Target::Staged {
                 kvs::merge_staged(&**sql)?;
             }

@@ -4,8 +4,11 @@ use std::io::Write;
 
 use flate2::write::GzDecoder;
 
-/// Compressed bytes taken at once: deflate grows at most about a thousandfold, so that at most a megabyte comes out.
-const STEP: usize = 1024;
+/// Compressed bytes taken at once: deflate grows at most about a thousandfold, so that at most 256 KiB come out.
+const PACKED_STEP: usize = 256;
+
+/// Plain bytes taken at once.
+const PLAIN_STEP: usize = 64 << 10;
 
 /// Why a body cannot be read.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -31,45 +34,42 @@ impl Inflate {
         Self { gzip: gzip.then(|| GzDecoder::new(Vec::new())), left: limit, started: false }
     }
 
-    pub(super) fn feed<E: From<InflateError>>(
-        &mut self,
-        bytes: &[u8],
-        plain: &mut dyn FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        self.started |= !bytes.is_empty();
-        let Some(gzip) = &mut self.gzip else {
-            return Self::hand_on(&mut self.left, bytes, plain);
-        };
-        for step in bytes.chunks(STEP) {
-            gzip.write_all(step).map_err(|_| InflateError::Invalid)?;
-            Self::hand_on(&mut self.left, gzip.get_ref(), plain)?;
-            gzip.get_mut().clear();
-        }
-        Ok(())
-    }
-
-    /// An empty body is empty whether it was said to be compressed or not.
-    pub(super) fn end<E: From<InflateError>>(
-        &mut self,
-        plain: &mut dyn FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    /// Takes the next bytes of the input and appends what comes out of them, a few hundred kilobytes at most, to `out`.
+    pub(super) fn step(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<(), InflateError> {
+        self.started |= !input.is_empty();
+        let step = if self.gzip.is_some() { PACKED_STEP } else { PLAIN_STEP };
+        let (taken, rest) = input.split_at(step.min(input.len()));
+        *input = rest;
         match &mut self.gzip {
-            Some(gzip) if self.started => {
-                gzip.try_finish().map_err(|_| InflateError::Invalid)?;
-                Self::hand_on(&mut self.left, gzip.get_ref(), plain)?;
-                gzip.get_mut().clear();
-                Ok(())
-            }
-            _ => Ok(()),
+            Some(gzip) => gzip.write_all(taken).map_err(|_| InflateError::Invalid)?,
+            None => return self.hand_on(taken, out),
         }
+        self.hand_on_unpacked(out)
     }
 
-    fn hand_on<E: From<InflateError>>(
-        left: &mut u64,
-        bytes: &[u8],
-        plain: &mut dyn FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        *left = left.checked_sub(bytes.len() as u64).ok_or(InflateError::TooLarge)?;
-        if bytes.is_empty() { Ok(()) } else { plain(bytes) }
+    /// Takes the end of the input. An empty body is empty whether it was said to be compressed or not.
+    pub(super) fn end(&mut self, out: &mut Vec<u8>) -> Result<(), InflateError> {
+        match &mut self.gzip {
+            Some(gzip) if self.started => gzip.try_finish().map_err(|_| InflateError::Invalid)?,
+            _ => return Ok(()),
+        }
+        self.hand_on_unpacked(out)
+    }
+
+    fn hand_on_unpacked(&mut self, out: &mut Vec<u8>) -> Result<(), InflateError> {
+        let Some(gzip) = &mut self.gzip else { return Ok(()) };
+        let mut unpacked = std::mem::take(gzip.get_mut());
+        let handed_on = self.hand_on(&unpacked, out);
+        unpacked.clear();
+        if let Some(gzip) = &mut self.gzip {
+            *gzip.get_mut() = unpacked;
+        }
+        handed_on
+    }
+
+    fn hand_on(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), InflateError> {
+        self.left = self.left.checked_sub(bytes.len() as u64).ok_or(InflateError::TooLarge)?;
+        out.extend_from_slice(bytes);
+        Ok(())
     }
 }

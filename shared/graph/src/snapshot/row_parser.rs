@@ -75,12 +75,9 @@ impl RowParser {
         self.place == Place::End && self.lex == Lex::Between
     }
 
-    /// Takes the next piece of the payload.
-    pub(super) fn feed<E: From<FrameError>>(
-        &mut self,
-        mut bytes: &[u8],
-        row: &mut dyn FnMut(Row) -> Result<(), E>,
-    ) -> Result<(), E> {
+    /// Takes of the next piece of the payload what it needs to complete a row. `None`: it took everything.
+    pub(super) fn next_row(&mut self, piece: &mut &[u8]) -> Result<Option<Row>, FrameError> {
+        let mut bytes = *piece;
         while let Some((&byte, rest)) = bytes.split_first() {
             match self.lex {
                 Lex::Text => {
@@ -105,7 +102,7 @@ impl RowParser {
                 Lex::Literal if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.') => {
                     bytes = rest;
                     if self.token.len() >= MAX_LITERAL {
-                        return Err(FrameError::Invalid.into());
+                        return Err(FrameError::Invalid);
                     }
                     self.token.push(byte);
                 }
@@ -115,12 +112,18 @@ impl RowParser {
                     bytes = rest;
                     if self.between(byte)? {
                         let addresses = self.take_addresses()?;
-                        row(Row { addr: self.addr, content: std::mem::take(&mut self.content), addresses })?;
+                        *piece = bytes;
+                        return Ok(Some(Row {
+                            addr: self.addr,
+                            content: std::mem::take(&mut self.content),
+                            addresses,
+                        }));
                     }
                 }
             }
         }
-        Ok(())
+        *piece = bytes;
+        Ok(None)
     }
 
     /// A byte between tokens. True: a row has ended.

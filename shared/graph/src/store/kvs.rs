@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
-use datascript::{Addr, Row, Storage, StorageError};
+use datascript::{Addr, Conn, Row, Storage, StorageError, Writes};
 
 use super::statements::Statements;
 use crate::sql::{Param, Sql, SqlError};
@@ -16,8 +16,8 @@ static STAGE: Statements =
 static GET: Statements = Statements::new("SELECT addr, content, addresses FROM kvs WHERE addr IN (", "?", ")", 1);
 static DELETE: Statements = Statements::new("DELETE FROM kvs WHERE addr IN (", "?", ")", 1);
 static SAVE: Statements = Statements::new(
-    "INSERT OR IGNORE INTO export_rows (export, addr, content, addresses) \
-     SELECT ?, addr, content, addresses FROM kvs WHERE addr IN (",
+    "INSERT INTO saved_rows (addr, overwritten, content, addresses) SELECT addr, ?, content, addresses FROM kvs \
+     WHERE NOT EXISTS (SELECT 1 FROM saved_rows WHERE saved_rows.addr = kvs.addr AND overwritten > ?) AND addr IN (",
     "?",
     ")",
     1,
@@ -38,6 +38,25 @@ pub(crate) fn put(sql: &impl Sql, rows: &[Row]) -> Result<(), SqlError> {
     // Stable: of two rows with one address the later one stays.
     sorted.sort_by_key(|row| row.addr);
     put_all(sql, &UPSERT, &sorted)
+}
+
+/// Writes what a connection has to store; `before` is called with each part, before its rows go over others. To be called
+/// within a transaction.
+pub(crate) fn write_out(
+    sql: &impl Sql,
+    conn: &mut Conn,
+    before: &mut dyn FnMut(&Writes) -> Result<(), SqlError>,
+) -> Result<(), SqlError> {
+    let mut refused = None;
+    let outcome = conn.write_out(&mut |writes| {
+        let written = before(&writes).and_then(|()| put(sql, &writes.rows)).and_then(|()| delete(sql, &writes.deleted));
+        written.map_err(|error| {
+            let text = error.to_string();
+            refused = Some(error);
+            StorageError(text).into()
+        })
+    });
+    outcome.map_err(|error| refused.unwrap_or_else(|| SqlError::Other(error.to_string())))
 }
 
 /// Writes rows of an upload, in the order in which they came, into either table.
@@ -88,7 +107,7 @@ pub(crate) fn delete(sql: &impl Sql, addrs: &[Addr]) -> Result<(), SqlError> {
 
 /// Deletes everything a graph stores; the tables stay (reset import, sync.md 10.4).
 pub(crate) fn wipe(sql: &impl Sql) -> Result<(), SqlError> {
-    ["DELETE FROM kvs", "DELETE FROM tx_log", "DELETE FROM sync_meta", "DELETE FROM export_rows"]
+    ["DELETE FROM kvs", "DELETE FROM tx_log", "DELETE FROM sync_meta", "DELETE FROM saved_rows"]
         .iter()
         .try_for_each(|statement| sql.execute(statement, &[]))
 }
@@ -158,18 +177,33 @@ fn get_all(sql: &impl Sql, addrs: &[Addr]) -> Result<Vec<Row>, SqlError> {
     Ok(found)
 }
 
-/// Saves the stored rows at some addresses for an export that has not read them yet.
-pub(crate) fn save_for_export(sql: &impl Sql, export: i64, addrs: &[i64]) -> Result<(), SqlError> {
-    for part in addrs.chunks(SAVE.capacity(1)) {
-        let params: Vec<_> = std::iter::once(export).chain(part.iter().copied()).map(Param::Int).collect();
+/// Saves the stored rows at some addresses, which commit number `commit` is about to overwrite, unless they were saved by
+/// one after `begun`.
+pub(crate) fn save_rows(sql: &impl Sql, commit: i64, begun: i64, addrs: &[i64]) -> Result<(), SqlError> {
+    for part in addrs.chunks(SAVE.capacity(2)) {
+        let params: Vec<_> = [commit, begun].iter().chain(part).map(|&number| Param::Int(number)).collect();
         sql.execute(SAVE.text(part.len()), &params)?;
     }
     Ok(())
 }
 
-/// Forgets the rows saved for an export.
-pub(crate) fn drop_saved(sql: &impl Sql, export: i64) -> Result<(), SqlError> {
-    sql.execute("DELETE FROM export_rows WHERE export = ?", &[Param::Int(export)])
+/// Forgets all saved rows.
+pub(crate) fn drop_saved(sql: &impl Sql) -> Result<(), SqlError> {
+    sql.execute("DELETE FROM saved_rows", &[])
+}
+
+/// Forgets the rows that commits up to `commit` overwrote.
+pub(crate) fn drop_saved_until(sql: &impl Sql, commit: i64) -> Result<(), SqlError> {
+    sql.execute("DELETE FROM saved_rows WHERE overwritten <= ?", &[Param::Int(commit)])
+}
+
+/// Of the rows overwritten by commits after `begun` and up to `last`, forgets all but the first of each address.
+pub(crate) fn drop_saved_again(sql: &impl Sql, begun: i64, last: i64) -> Result<(), SqlError> {
+    sql.execute(
+        "DELETE FROM saved_rows WHERE overwritten > ?1 AND overwritten <= ?2 AND EXISTS (SELECT 1 FROM saved_rows AS earlier \
+         WHERE earlier.addr = saved_rows.addr AND earlier.overwritten > ?1 AND earlier.overwritten < saved_rows.overwritten)",
+        &[Param::Int(begun), Param::Int(last)],
+    )
 }
 
 /// A stored row as an export carries it.
@@ -190,17 +224,20 @@ pub(crate) fn page(sql: &impl Sql, after: i64, last: i64, budget: usize) -> Resu
     )
 }
 
-/// [`page`] over the rows saved for an export.
+/// [`page`] over the rows as they were after commit `begun`, as far as later ones have overwritten them.
 pub(crate) fn saved_page(
     sql: &impl Sql,
-    export: i64,
+    begun: i64,
     after: i64,
+    last: i64,
     budget: usize,
 ) -> Result<(Vec<StoredRow>, bool), SqlError> {
     read_page(
         sql,
-        "SELECT addr, content, addresses FROM export_rows WHERE export = ? AND addr > ? ORDER BY addr",
-        &[Param::Int(export), Param::Int(after)],
+        // With `min` SQLite takes the other columns from the row that has the least.
+        "SELECT addr, content, addresses, min(overwritten) FROM saved_rows \
+         WHERE addr > ? AND addr <= ? AND overwritten > ? GROUP BY addr ORDER BY addr",
+        &[Param::Int(after), Param::Int(last), Param::Int(begun)],
         budget,
     )
 }

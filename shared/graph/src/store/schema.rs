@@ -4,15 +4,15 @@ use std::ops::ControlFlow;
 
 use crate::sql::{Sql, SqlError};
 
-/// The three tables of the reference, and four of our own: rows saved for running exports (sync.md 10.3) and rows of an
-/// upload into an open graph that wait for its end, both empty while nothing runs; removals of users, and the mark of a
-/// deleted graph.
+/// The three tables of the reference, and four of our own: rows saved for running exports (sync.md 10.3) with the number
+/// of the commit that overwrote them, and rows of an upload into an open graph that wait for its end, both empty while
+/// nothing runs; removals of users, and the mark of a deleted graph.
 const TABLES: [&str; 7] = [
     "CREATE TABLE IF NOT EXISTS kvs (addr INTEGER PRIMARY KEY, content TEXT, addresses JSON)",
     "CREATE TABLE IF NOT EXISTS tx_log (t INTEGER PRIMARY KEY, tx TEXT NOT NULL, created_at INTEGER, outliner_op TEXT)",
     "CREATE TABLE IF NOT EXISTS sync_meta (key TEXT PRIMARY KEY, value TEXT)",
-    "CREATE TABLE IF NOT EXISTS export_rows (export INTEGER, addr INTEGER, content TEXT, addresses JSON, \
-     PRIMARY KEY (export, addr)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS saved_rows (addr INTEGER, overwritten INTEGER, content TEXT, addresses JSON, \
+     PRIMARY KEY (addr, overwritten)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS upload_rows (addr INTEGER PRIMARY KEY, content TEXT, addresses JSON)",
     "CREATE TABLE IF NOT EXISTS revocations (user_id TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS tombstone (id INTEGER PRIMARY KEY, deleted_at INTEGER NOT NULL)",
@@ -42,8 +42,10 @@ fn define(sql: &impl Sql) -> Result<(), SqlError> {
     if sql.execute("SELECT outliner_op FROM tx_log LIMIT 0", &[]).is_err() {
         sql.execute("ALTER TABLE tx_log ADD COLUMN outliner_op TEXT", &[])?;
     }
+    // Saved rows as an earlier version kept them.
+    sql.execute("DROP TABLE IF EXISTS export_rows", &[])?;
     for (probe, wipe) in [
-        ("SELECT 1 FROM export_rows LIMIT 1", "DELETE FROM export_rows"),
+        ("SELECT 1 FROM saved_rows LIMIT 1", "DELETE FROM saved_rows"),
         ("SELECT 1 FROM upload_rows LIMIT 1", "DELETE FROM upload_rows"),
     ] {
         let mut left = false;

@@ -131,6 +131,10 @@ impl Run {
         let parse = |text: &str| serde_json::from_str::<Json>(text).expect("an answer is JSON");
         match reaction.effect {
             Effect::Reply(reply) => (Json::Array(vec![parse(&reply)]), Json::Array(Vec::new())),
+            Effect::Pull(pull) => {
+                let reply = self.graph.pull_rest(pull).expect("a pull");
+                (Json::Array(vec![parse(&reply)]), Json::Array(Vec::new()))
+            }
             Effect::ReplyAndTell { reply, others } => {
                 (Json::Array(vec![parse(&reply)]), Json::Array(vec![parse(&others)]))
             }

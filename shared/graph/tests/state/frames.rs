@@ -7,10 +7,10 @@ fn read(pieces: &[&[u8]]) -> Result<Vec<Row>, FrameError> {
     let mut rows = Vec::new();
     let mut reader = FrameReader::new();
     for piece in pieces {
-        reader.feed(piece, |row| {
+        let mut piece = *piece;
+        while let Some(row) = reader.next_row(&mut piece)? {
             rows.push(row);
-            Ok::<_, FrameError>(())
-        })?;
+        }
     }
     reader.end().map(|()| rows)
 }

@@ -1,10 +1,14 @@
 //! What is said over sockets (sync.md 7).
 
+use std::rc::Rc;
+
 use graph::session::{self, Close, Effect, Frame, Message};
+use graph::sql_rusqlite::Rusqlite;
+use graph::{Graph, Options};
 use protocol::PresenceUser;
 use serde_json::{Value as Json, json};
 
-use super::support::{TestGraph, new_graph};
+use super::support::{NOW, TestGraph, new_graph};
 
 fn user(id: &str) -> PresenceUser {
     PresenceUser { email: Some(format!("{id}@example.org")), ..PresenceUser::new(id) }
@@ -13,6 +17,7 @@ fn user(id: &str) -> PresenceUser {
 fn reply(graph: &mut TestGraph, frame: Frame<'_>) -> String {
     match graph.react(Some(&user("u")), Message::parse(frame)).effect {
         Effect::Reply(reply) => reply,
+        Effect::Pull(pull) => graph.pull_rest(pull).unwrap(),
         other => panic!("{other:?}"),
     }
 }
@@ -39,6 +44,32 @@ fn long_messages_end_the_socket() {
     for frame in [Frame::Text(&text), Frame::Binary(text.as_bytes())] {
         let effect = graph.react(None, Message::parse(frame)).effect;
         assert!(matches!(effect, Effect::Close(Close { code: 1009, .. })), "{effect:?}");
+    }
+}
+
+#[test]
+fn a_pull_is_a_message_of_bounded_length() {
+    use super::client::{apply, entry, page, title};
+    let sql = Rc::new(Rusqlite::in_memory().unwrap());
+    let whole = {
+        let mut graph = Graph::new(Rc::clone(&sql), || NOW, Options::default());
+        apply(&mut graph, &[entry("create-page", None, &page(1))]);
+        for n in 0..3 {
+            let items = [title(1, &format!("{n}{}", "x".repeat(400_000)))];
+            apply(&mut graph, &[entry("save-block", None, &items)]);
+        }
+        graph.pull_text(0).unwrap()
+    };
+    for (limit, fits) in [(whole.len(), true), (whole.len() - 1, false), (10, false)] {
+        let options = Options { pull_message_bytes: limit, ..Options::default() };
+        let mut graph = Graph::new(Rc::clone(&sql), || NOW, options);
+        let message = Message::parse(Frame::Text(r#"{"type":"pull","since":0}"#));
+        let Effect::Pull(pull) = graph.react(None, message).effect else { panic!() };
+        match graph.pull_rest(pull) {
+            Ok(text) => assert!(fits && text == whole, "{limit}"),
+            Err(error) => assert!(!fits && matches!(error, graph::Error::PullTooLong), "{limit}: {error}"),
+        }
+        assert_eq!(graph.pull_text(0).unwrap(), whole, "others are of any length");
     }
 }
 

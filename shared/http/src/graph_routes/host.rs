@@ -31,6 +31,8 @@ pub trait GraphHost {
     type Db: Database + 'static;
     /// A handle to an accepted socket.
     type Socket;
+    /// A long message under construction. Where memory is short it lies outside of it (D-41).
+    type LongText: Default;
 
     /// The graph.
     fn graph(&self) -> &SharedGraph<Self::Sql>;
@@ -60,6 +62,12 @@ pub trait GraphHost {
 
     /// Sends a text. A socket that is going away loses it: clients catch up by `t`.
     fn send(&self, socket: &Self::Socket, text: &str);
+
+    /// Appends to a long message.
+    fn append(&self, text: &mut Self::LongText, piece: &str);
+
+    /// Sends a long message.
+    fn send_long(&self, socket: &Self::Socket, text: Self::LongText);
 
     /// Closes a socket.
     fn close(&self, socket: &Self::Socket, code: u16, reason: &str);

@@ -148,11 +148,12 @@ async fn tx_batch<H: GraphHost>(
     caller: &Caller,
 ) -> Result<Response<H::Body>, Error> {
     let bytes = body::read(request, MESSAGE_BYTES).await?;
-    let text = body_text(&bytes);
-    let batch = TxBatch::parse(&text)?;
+    let batch = TxBatch::parse(&body_text(&bytes))?.into_owned();
+    // Of a long batch one copy is enough.
+    drop(bytes);
     ready::require(host, state).await?;
     admission::require(host, state, caller).await?;
-    let outcome = host.graph().borrow_mut().tx_batch(&batch)?;
+    let outcome = host.graph().borrow_mut().tx_batch(batch)?;
     if let Some(changed) = outcome.broadcast() {
         sockets::tell_all(host, state, &changed);
     }

@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use graph::snapshot::{Encoding, UploadError};
+use graph::snapshot::{Encoding, Ending, Upload, UploadError};
+use graph::sql::Sql;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Request, Response};
 use protocol::bodies::Body as _;
@@ -10,7 +11,7 @@ use protocol::bodies::snapshot::{SnapshotDescriptor, SnapshotUploaded};
 use protocol::query::UploadQuery;
 
 use super::stream::ExportChunks;
-use super::{GraphHost, GraphState, admission, ready};
+use super::{GraphHost, GraphState, SharedGraph, admission, ready};
 use crate::error::Error;
 use crate::graph_call::Caller;
 use crate::platform::Body;
@@ -70,19 +71,25 @@ pub(super) async fn upload<H: GraphHost>(
     let body = request.body_mut();
     let mut chunk = next_chunk(body).await?;
     admission::require(host, state, caller).await?;
-    let mut upload = host.graph().borrow_mut().begin_upload(&query, gzip, chunk.is_some())?;
-    if upload.closes_graph() {
+    let begun = host.graph().borrow_mut().begin_upload(&query, gzip, chunk.is_some())?;
+    let mut running = RunningUpload { graph: Rc::clone(host.graph()), upload: Some(begun) };
+    if running.closes_graph() {
         set_ready(host, &graph_id, false).await?;
         admission::require_still(host, caller)?;
-        host.graph().borrow_mut().close_for_upload(&mut upload)?;
+        running.close_graph()?;
     }
+    // Ends with the body.
     while let Some(bytes) = chunk {
         admission::require_still(host, caller)?;
-        host.graph().borrow_mut().feed_upload(&mut upload, &bytes)?;
+        running.push(bytes);
+        while running.piece()? {
+            host.turn().await;
+            admission::require_still(host, caller)?;
+        }
         chunk = next_chunk(body).await?;
     }
     admission::require_still(host, caller)?;
-    let mut ending = host.graph().borrow_mut().store_rest(upload)?;
+    let mut ending = running.store_rest()?;
     while host.graph().borrow_mut().verify_piece(&mut ending)? {
         host.turn().await;
         admission::require_still(host, caller)?;
@@ -92,6 +99,47 @@ pub(super) async fn upload<H: GraphHost>(
         set_ready(host, &graph_id, true).await?;
     }
     Ok(respond::ok(SnapshotUploaded::new(uploaded.count).to_json()))
+}
+
+/// An upload that is given up when it is dropped before its end: the body broke off, or nobody waits for the answer.
+struct RunningUpload<S: Sql + 'static> {
+    graph: SharedGraph<S>,
+    /// Absent from its end on.
+    upload: Option<Upload>,
+}
+
+impl<S: Sql + 'static> RunningUpload<S> {
+    fn closes_graph(&self) -> bool {
+        self.upload.as_ref().is_some_and(Upload::closes_graph)
+    }
+
+    fn close_graph(&mut self) -> Result<(), UploadError> {
+        self.upload.as_mut().map_or(Ok(()), |upload| self.graph.borrow_mut().close_for_upload(upload))
+    }
+
+    fn push(&mut self, bytes: Vec<u8>) {
+        if let Some(upload) = &mut self.upload {
+            upload.push(bytes);
+        }
+    }
+
+    fn piece(&mut self) -> Result<bool, UploadError> {
+        self.upload.as_mut().map_or(Ok(false), |upload| self.graph.borrow_mut().upload_piece(upload))
+    }
+
+    fn store_rest(mut self) -> Result<Ending, UploadError> {
+        let upload = self.upload.take().ok_or(UploadError::Superseded)?;
+        self.graph.borrow_mut().store_rest(upload)
+    }
+}
+
+impl<S: Sql + 'static> Drop for RunningUpload<S> {
+    fn drop(&mut self) {
+        // The graph is never borrowed while a request is dropped; were it, the rows would wait for the next upload.
+        if let (Ok(mut graph), Some(upload)) = (self.graph.try_borrow_mut(), self.upload.take()) {
+            graph.abandon_upload(&upload);
+        }
+    }
 }
 
 /// The next bytes that are any.

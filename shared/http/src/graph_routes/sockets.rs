@@ -2,8 +2,10 @@
 
 use std::rc::Rc;
 
-use graph::session::{self, Close, Effect, Frame, Message};
+use graph::Pull;
+use graph::session::{self, Close, Effect, Message, OwnedFrame};
 use http::{Request, Response};
+use protocol::server::MessageError;
 use protocol::{ClientMessage, Holder, PresenceUser};
 
 use super::roster::{About, Due, Editing, SENDS_A_TURN, WINDOW_MS};
@@ -65,8 +67,9 @@ enum Standing {
 }
 
 /// Handles a frame from a socket.
-pub async fn on_frame<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, frame: Frame<'_>) {
-    let message = Message::parse(frame);
+pub async fn on_frame<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, frame: OwnedFrame) {
+    let Err(frame) = on_frame_at_once(host, state, socket, frame) else { return };
+    let message = Message::parse(frame.as_frame());
     let holder = match standing(host, state, socket, &message) {
         Standing::In(holder) => holder,
         Standing::Out(reason) => return close(host, socket, reason),
@@ -83,19 +86,34 @@ pub async fn on_frame<H: GraphHost>(host: &H, state: &GraphState, socket: &H::So
             }
         }
     };
+    let message = message.into_owned();
+    drop(frame);
     react(host, state, socket, &holder, message);
 }
 
-/// Handles a frame where nothing has to be awaited, which is nearly always. False: nothing was done, and
-/// [`on_frame`] is to be called, because the sender's membership must be asked first (D-18).
-pub fn on_frame_at_once<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, frame: Frame<'_>) -> bool {
-    let message = Message::parse(frame);
+/// Handles a frame where nothing has to be awaited, which is nearly always. If not, nothing was done and the frame is given
+/// back for [`on_frame`], because the sender's membership must be asked first (D-18).
+pub fn on_frame_at_once<H: GraphHost>(
+    host: &H,
+    state: &GraphState,
+    socket: &H::Socket,
+    frame: OwnedFrame,
+) -> Result<(), OwnedFrame> {
+    let message = Message::parse(frame.as_frame());
     match standing(host, state, socket, &message) {
-        Standing::In(holder) => react(host, state, socket, &holder, message),
+        Standing::In(holder) => {
+            let message = message.into_owned();
+            // A batch takes several times its text while it is applied.
+            drop(frame);
+            react(host, state, socket, &holder, message);
+        }
         Standing::Out(reason) => close(host, socket, reason),
-        Standing::Ask(_) => return false,
+        Standing::Ask(_) => {
+            drop(message);
+            return Err(frame);
+        }
     }
-    true
+    Ok(())
 }
 
 fn standing<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, message: &Message<'_>) -> Standing {
@@ -138,6 +156,10 @@ fn react<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, holder:
             tell_others(host, state, socket, &others);
         }
         Effect::KeepAndTell { user, others } => keep_and_tell(host, state, socket, user, &others),
+        Effect::Pull(pull) => {
+            let failure = send_pull(host, state, socket, pull).err();
+            report_failure(host, state, failure);
+        }
         Effect::Close(reason) => close(host, socket, reason),
     }
     report_failure(host, state, reaction.failure);
@@ -154,6 +176,29 @@ fn keep_and_tell<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket,
     }
     state.roster.borrow_mut().change(host.id(socket), Rc::new(holder));
     post(host, state, about, Some(others.into()));
+}
+
+/// Sends a pull as the one message that clients expect (D-41). The graph bounds how many bytes that are.
+fn send_pull<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, mut pull: Pull) -> Result<(), graph::Error> {
+    let mut text = H::LongText::default();
+    let mut piece = String::new();
+    loop {
+        match host.graph().borrow_mut().pull_piece(&mut pull, &mut piece) {
+            Ok(true) => host.append(&mut text, &piece),
+            Ok(false) => break,
+            Err(graph::Error::PullTooLong) => {
+                close(host, socket, Close::PULL_TOO_LONG);
+                return Ok(());
+            }
+            Err(failure) => {
+                send(host, state, socket, &Message::error(MessageError::Server));
+                return Err(failure);
+            }
+        }
+        piece.clear();
+    }
+    send_long(host, state, socket, text);
+    Ok(())
 }
 
 /// A socket goes: its close is answered, the others learn who is left.
@@ -244,6 +289,11 @@ pub(super) fn close_all<H: GraphHost>(host: &H, reason: Close) {
 fn send<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, text: &str) {
     catch_up(host, state, socket);
     host.send(socket, text);
+}
+
+fn send_long<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, text: H::LongText) {
+    catch_up(host, state, socket);
+    host.send_long(socket, text);
 }
 
 pub(super) fn tell_all<H: GraphHost>(host: &H, state: &GraphState, text: &str) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{ADMIN, TestBody, World, request};
+use crate::world::{ADMIN, PULL_MESSAGE_BYTES, TestBody, World, request};
 
 fn add_page(uuid: &str, title: &str) -> Value {
     json!({ "tx": json!([
@@ -49,6 +49,60 @@ fn a_batch_over_http_is_answered_and_told() {
     assert_eq!(diagnostics["blocks"][0]["title"], "page");
     let large = "x".repeat(33 << 20);
     assert_eq!(world.call(Some("owner"), "POST", &path, &large).refusal(), (413, "request too large".into()));
+}
+
+#[test]
+fn a_pull_over_a_socket_is_one_message_and_not_a_long_one() {
+    let world = World::new();
+    let graph = world.create("owner", "g");
+    let socket = world.connect("owner", &graph);
+    let path = format!("/sync/{graph}/tx/batch");
+    world.ok("owner", "POST", &path, &batch(0, &add_page(PAGE, "page")));
+    let pull = |since: i64| {
+        let text = json!({ "type": "pull", "since": since }).to_string();
+        world.graph(&graph).frame(&socket, &text);
+    };
+    for t in 1..4 {
+        // A change of a title logs the old one and the new one.
+        pull(0);
+        let heard = socket.received.borrow().last().cloned().unwrap();
+        assert_eq!(heard["txs"].as_array().unwrap().len(), usize::try_from(t).unwrap());
+        assert!(heard == world.ok("owner", "GET", &format!("/sync/{graph}/pull?since=0"), ""));
+        let text = format!("{t}{}", "x".repeat(PULL_MESSAGE_BYTES / 5));
+        let tx = json!([["~:db/add", ["~:block/uuid", format!("~u{PAGE}")], "~:block/title", text]]).to_string();
+        world.ok("owner", "POST", &path, &batch(t, &json!({ "tx": tx, "outliner-op": "save-block" })));
+    }
+    pull(0);
+    assert_eq!(*socket.closed.borrow(), Some((1009, "pull too long: download the snapshot".into())));
+    let other = world.connect("owner", &graph);
+    world.graph(&graph).frame(&other, r#"{"type":"pull","since":3}"#);
+    assert_eq!(other.received.borrow().last().unwrap()["txs"].as_array().unwrap().len(), 1);
+    let whole = world.ok("owner", "GET", &format!("/sync/{graph}/pull?since=0"), "");
+    assert_eq!(whole["txs"].as_array().unwrap().len(), 4, "HTTP pulls stream");
+}
+
+#[test]
+fn downloads_are_capped_and_stalled_ones_break_off() {
+    let world = World::new();
+    let graph = world.create("owner", "g");
+    let path = format!("/sync/{graph}/snapshot/stream");
+    world.ok("owner", "POST", &format!("/sync/{graph}/tx/batch"), &batch(0, &add_page(PAGE, "page")));
+    let begin = || {
+        let request = request(Some("owner"), "GET", &path, "");
+        pollster::block_on(sync_http::handle(&world, &world.service, request))
+    };
+    let stalled: Vec<_> = (0..8).map(|_| begin()).collect();
+    let refused = world.call(Some("owner"), "GET", &path, "");
+    assert_eq!(refused.refusal(), (503, "too many downloads".into()));
+    assert_eq!(refused.header("retry-after"), Some("10"));
+    world.time.advance(60_001);
+    assert_eq!(world.call(Some("owner"), "GET", &path, "").status, 200);
+    for response in stalled {
+        assert!(response.into_body().bytes().is_err(), "an error, not an end");
+    }
+    // Those that go away make room at once.
+    drop((0..8).map(|_| begin()).collect::<Vec<_>>());
+    assert_eq!(world.call(Some("owner"), "GET", &path, "").status, 200);
 }
 
 #[test]
@@ -102,6 +156,30 @@ fn a_failed_upload_leaves_the_graph_closed() {
     assert_eq!(socket.received.borrow().last().unwrap()["reason"], "snapshot upload in progress");
     assert_eq!(world.ok("owner", "GET", "/graphs", "")["graphs"][0]["graph-ready-for-use?"], false);
     assert_eq!(world.call(Some("owner"), "GET", &format!("/sync/{graph}/health"), "").status, 200);
+}
+
+#[test]
+fn an_upload_that_breaks_off_leaves_no_rows() {
+    let world = World::new();
+    let graph = world.create("owner", "g");
+    world.ok("owner", "POST", &format!("/sync/{graph}/tx/batch"), &batch(0, &add_page(PAGE, "page")));
+    let stream = world.call(Some("owner"), "GET", &format!("/sync/{graph}/snapshot/stream"), "").bytes;
+    let rows = || -> i64 {
+        let graph = world.graph(&graph).graph.clone();
+        let graph = graph.borrow();
+        let connection = graph.sql().connection();
+        let count = "SELECT (SELECT count(*) FROM kvs) + (SELECT count(*) FROM upload_rows)";
+        connection.query_row(count, [], |row| row.get(0)).unwrap()
+    };
+    let before = rows();
+    for (reset, left) in [(false, before), (true, 0)] {
+        let path = format!("/sync/{graph}/snapshot/upload?reset={reset}&finished=false");
+        let mut upload = request(Some("owner"), "POST", &path, "");
+        *upload.body_mut() = TestBody::chunks(std::iter::repeat_n(stream.clone(), 400));
+        upload.body_mut().broken = true;
+        assert_eq!(world.send(upload).refusal(), (400, "request interrupted".into()));
+        assert_eq!(rows(), left, "reset {reset}");
+    }
 }
 
 #[test]

@@ -244,12 +244,12 @@ pub(crate) struct TestGraph {
     pub(crate) meanwhile: RefCell<Option<Box<dyn FnOnce()>>>,
 }
 
+/// One pull over a socket in a world, in bytes.
+pub(crate) const PULL_MESSAGE_BYTES: usize = 2 << 20;
+
 impl TestGraph {
     pub(crate) fn frame(&self, socket: &Rc<TestSocket>, text: &str) {
-        let frame = graph::session::Frame::Text(text);
-        if !sockets::on_frame_at_once(self, &self.memory, socket, frame) {
-            block_on(sockets::on_frame(self, &self.memory, socket, frame));
-        }
+        block_on(sockets::on_frame(self, &self.memory, socket, graph::session::OwnedFrame::Text(text.to_owned())));
     }
 
     /// The object loses its memory; what is stored and the sockets stay.
@@ -289,6 +289,7 @@ impl GraphHost for TestGraph {
     type Body = TestBody;
     type Db = GraphIndex;
     type Socket = Rc<TestSocket>;
+    type LongText = String;
 
     fn graph(&self) -> &SharedGraph<Rc<Rusqlite>> {
         &self.graph
@@ -334,6 +335,14 @@ impl GraphHost for TestGraph {
 
     fn send(&self, socket: &Rc<TestSocket>, text: &str) {
         socket.received.borrow_mut().push(serde_json::from_str(text).unwrap());
+    }
+
+    fn append(&self, text: &mut String, piece: &str) {
+        text.push_str(piece);
+    }
+
+    fn send_long(&self, socket: &Rc<TestSocket>, text: String) {
+        self.send(socket, &text);
     }
 
     fn close(&self, socket: &Rc<TestSocket>, code: u16, reason: &str) {
@@ -435,7 +444,8 @@ impl World {
         let graph = graphs.entry(name.to_owned()).or_insert_with(|| {
             let time = self.time.clone();
             let sql = Rc::new(Rusqlite::in_memory().unwrap());
-            let graph = Graph::new(Rc::clone(&sql), move || time.now(), Options::default());
+            let options = Options { pull_message_bytes: PULL_MESSAGE_BYTES, ..Options::default() };
+            let graph = Graph::new(Rc::clone(&sql), move || time.now(), options);
             Rc::new(TestGraph {
                 graph: Rc::new(RefCell::new(graph)),
                 sql,

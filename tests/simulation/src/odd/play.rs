@@ -342,5 +342,5 @@ fn check_sum(db: &Db, stored: Option<&str>) -> Outcome {
 }
 
 fn open(sql: &Rc<Rusqlite>, cache_bytes: usize) -> SimGraph {
-    Graph::new(Rc::clone(sql), || 1_755_000_000_000, Options { cache_bytes, frame_bytes: 10_000 })
+    Graph::new(Rc::clone(sql), || 1_755_000_000_000, Options { cache_bytes, frame_bytes: 10_000, ..Options::default() })
 }
