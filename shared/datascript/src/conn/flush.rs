@@ -1,6 +1,7 @@
 //! What has to be written, and when (datascript.md 6.1, 6.2).
 
 use super::{Conn, Pending};
+use crate::datom::Datom;
 use crate::error::Result;
 use crate::index::Index;
 use crate::row::{RootFields, encode_tail};
@@ -13,6 +14,11 @@ const MAX_TAIL_DATOMS: usize = 32;
 const MAX_TAIL_TRANSACTIONS: usize = 1024;
 /// Bytes of the tail row; beyond it the nodes, which can be split, are written instead.
 const MAX_TAIL_TEXT: usize = 1_000_000;
+
+/// Whether a tail holds more than it may.
+pub(super) fn is_too_long(tail: &[Vec<Datom>]) -> bool {
+    tail.len() > MAX_TAIL_TRANSACTIONS || tail.iter().map(Vec::len).sum::<usize>() > MAX_TAIL_DATOMS
+}
 
 impl Conn {
     /// Whether anything has to be stored.
@@ -35,8 +41,7 @@ impl Conn {
         if !has_writes {
             return Ok(());
         }
-        let datoms: usize = self.tail.iter().map(Vec::len).sum();
-        if pending == Pending::Tail && datoms <= MAX_TAIL_DATOMS && self.tail.len() <= MAX_TAIL_TRANSACTIONS {
+        if pending == Pending::Tail {
             let content = encode_tail(&self.tail, self.nodes.attrs());
             if content.len() <= MAX_TAIL_TEXT {
                 let row = Row { addr: TAIL_ADDR, content, addresses: None };

@@ -26,7 +26,7 @@ use crate::tree::SHORT_KEY;
 pub struct Conn {
     nodes: Rc<Nodes>,
     db: Db,
-    /// The transactions since the last flush, as they stand in the tail row.
+    /// The transactions since the last flush, as they stand in the tail row; none once everything is to be flushed.
     tail: Vec<Vec<Datom>>,
     pending: Pending,
     /// The greatest address handed out for this graph.
@@ -41,7 +41,7 @@ enum Pending {
     Nothing,
     /// The last transactions of the tail.
     Tail,
-    /// Everything: the graph was never stored.
+    /// Everything: the graph was never stored, or there is more than the tail may hold.
     All,
 }
 
@@ -56,7 +56,7 @@ impl Conn {
         &self.nodes
     }
 
-    /// The transactions since the last flush.
+    /// The transactions since the last flush, unless there are too many for a tail.
     pub fn tail(&self) -> &[Vec<Datom>] {
         &self.tail
     }
@@ -65,9 +65,14 @@ impl Conn {
     /// to the tail.
     pub fn install(&mut self, report: Report) {
         self.db = report.db_after;
-        self.tail.push(report.tx_data);
-        if self.pending == Pending::Nothing {
-            self.pending = Pending::Tail;
+        if self.pending != Pending::All {
+            self.tail.push(report.tx_data);
+            let is_full = flush::is_too_long(&self.tail);
+            self.pending = if is_full { Pending::All } else { Pending::Tail };
+        }
+        if self.pending == Pending::All {
+            // A long batch would keep all its datoms here once more.
+            self.tail = Vec::new();
         }
     }
 }

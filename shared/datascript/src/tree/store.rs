@@ -130,10 +130,16 @@ impl<'a, 'f> Store<'a, 'f> {
             Slot::Stored { .. } => Ok(None),
             Slot::Leaf { addr, node } => {
                 let (addr, node) = (*addr, Rc::clone(node));
-                let text = self.encoder.keys(node.iter(), self.nodes.attrs()).to_owned();
+                // What is far too long is not written out to find that.
+                let texts: usize = node.iter().map(|datom| datom.v.as_str().map_or(0, str::len)).sum();
+                if texts > MAX_TEXT && node.len() > 1 {
+                    return self.leaf_pieces(&node, addr, shortener).map(Some);
+                }
+                let text = self.encoder.keys(node.iter(), self.nodes.attrs());
                 if text.len() > MAX_TEXT && node.len() > 1 {
                     return self.leaf_pieces(&node, addr, shortener).map(Some);
                 }
+                let text = text.to_owned();
                 *slot = self.leaf(node, text, addr)?;
                 Ok(None)
             }

@@ -11,6 +11,9 @@ use crate::graph::Open;
 use crate::rules::{self, Facts, Op, checksum, chunk, deletion, normalise, prepare, sanitise, schema_guard, validate};
 use crate::store::log::LogRow;
 
+/// Room that the text of a log row may have left over.
+const SPARE_BYTES: usize = 1 << 10;
+
 /// What the entries so far did beside the database value.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -37,7 +40,11 @@ impl Pending {
     }
 
     /// Appends the row of a transaction.
-    fn push(&mut self, tx: String, entry: &TxEntry<'_>) {
+    fn push(&mut self, mut tx: String, entry: &TxEntry<'_>) {
+        // A text that grew has up to as much room again, and all of a batch wait for its end.
+        if tx.capacity() - tx.len() > SPARE_BYTES {
+            tx.shrink_to_fit();
+        }
         self.t += 1;
         let outliner_op = entry.op_name().map(str::to_owned);
         self.log.push(LogRow { t: self.t, tx, created_at: self.now, outliner_op });
@@ -122,7 +129,7 @@ fn try_apply(
         };
     }
     if chunk::is_large(op, &items) {
-        large(open, pending, entry, op, &db, &items, names)
+        large(open, pending, entry, op, &db, items, names)
     } else {
         small(open, pending, entry, op, &db, items, names)
     }
@@ -156,13 +163,16 @@ fn large(
     entry: &TxEntry<'_>,
     op: Option<Op>,
     db: &Db,
-    items: &[Value],
+    items: Vec<Value>,
     names: &names::Before,
 ) -> Result<Effect, Stop> {
     let mut reports: Vec<Report> = Vec::new();
     let mut texts = Vec::new();
-    for range in chunk::chunks(db, items)? {
-        let chunk = items.get(range).unwrap_or_default().to_vec();
+    let sizes: Vec<usize> = chunk::chunks(db, &items)?.into_iter().map(|range| range.len()).collect();
+    // Items go with their chunk: those of a long entry take several times its text.
+    let mut items = items.into_iter();
+    for size in sizes {
+        let chunk = items.by_ref().take(size).collect();
         let current = reports.last().map_or(db, |report| &report.db_after);
         match transact(&mut open.facts, current, op, chunk) {
             Ok(Some(step)) => {
