@@ -168,7 +168,7 @@ fn run_all<T>(mut futures: Vec<std::pin::Pin<Box<dyn Future<Output = T> + '_>>>,
         }
         each_round(round);
     }
-    answers.into_iter().map(|answer| answer.expect("everybody is answered")).collect()
+    answers.into_iter().flatten().collect()
 }
 
 #[test]

@@ -179,7 +179,12 @@ fn keep_and_tell<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket,
 }
 
 /// Sends a pull as the one message that clients expect (D-41). The graph bounds how many bytes that are.
-fn send_pull<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, mut pull: Pull) -> Result<(), graph::Error> {
+fn send_pull<H: GraphHost>(
+    host: &H,
+    state: &GraphState,
+    socket: &H::Socket,
+    mut pull: Pull,
+) -> Result<(), graph::Error> {
     let mut text = H::LongText::default();
     let mut piece = String::new();
     loop {
