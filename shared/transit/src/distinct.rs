@@ -1,6 +1,6 @@
 //! Distinct members and keys, in bounded time.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 
 use crate::equality::same_key;
 use crate::value::Value;
@@ -76,49 +76,40 @@ fn doubles<T>(entries: &[T], key: fn(&T) -> &Value) -> Vec<(usize, usize)> {
     doubles
 }
 
-/// Entries by the hash of their keys.
-///
-/// The hash is keyed with a digest of all keys, so that no input can be prepared whose keys fall together: other keys have
-/// another hash function.
+/// Entries by the hash of their keys. Its secret keeps anybody from preparing keys that fall together.
 pub(crate) struct Index<'a, T> {
     entries: &'a [T],
-    seed: u64,
     /// Hash and place, ascending.
     places: Vec<(u64, usize)>,
 }
 
 impl<'a, T> Index<'a, T> {
     pub(crate) fn new(entries: &'a [T], key: fn(&T) -> &Value) -> Self {
-        let mut state = DefaultHasher::new();
-        for entry in entries {
-            hash(key(entry), &mut state, 0);
-        }
-        let seed = state.finish();
-        let mut places: Vec<_> =
-            entries.iter().enumerate().map(|(place, entry)| (digest(key(entry), seed), place)).collect();
+        let mut places: Vec<_> = entries.iter().enumerate().map(|(place, entry)| (digest(key(entry)), place)).collect();
         places.sort_unstable();
-        Self { entries, seed, places }
+        Self { entries, places }
     }
 
     /// The entries whose key has the hash of this one: nearly always the one with that key, or none.
     pub(crate) fn candidates(&self, wanted: &Value) -> impl Iterator<Item = &'a T> {
-        let hash = digest(wanted, self.seed);
+        let hash = digest(wanted);
         let start = self.places.partition_point(|&(other, _)| other < hash);
         let run = self.places.iter().skip(start).take_while(move |&&(other, _)| other == hash);
         run.filter_map(|&(_, place)| self.entries.get(place))
     }
 }
 
-fn digest(value: &Value, seed: u64) -> u64 {
-    let mut state = DefaultHasher::new();
-    state.write_u64(seed);
-    hash(value, &mut state, seed);
+fn digest(value: &Value) -> u64 {
+    let mut state = keyed::Build::default().build_hasher();
+    hash_value(value, &mut state);
     state.finish()
 }
 
-/// Feeds a value to a hasher so that equal values feed the same.
-fn hash(value: &Value, state: &mut DefaultHasher, seed: u64) {
-    let members = |sum: u64, item: &Value| sum.wrapping_add(digest(item, seed));
+/// Feeds a value to a hasher so that values that are equal as keys ([`same_key`]) feed the same: all of a value, in
+/// whatever order its members are. Each part of it is looked at once.
+///
+/// Meant for hashers with a secret ([`keyed::Build`]): members of sets and keys of maps are hashed with it by themselves.
+pub fn hash_value<H: Hasher>(value: &Value, state: &mut H) {
     match value {
         Value::Nil => state.write_u8(0),
         Value::Bool(value) => (1_u8, value).hash(state),
@@ -132,24 +123,68 @@ fn hash(value: &Value, state: &mut DefaultHasher, seed: u64) {
         Value::Scalar(scalar) => (9_u8, scalar).hash(state),
         Value::Tagged(tagged) => {
             (10_u8, &tagged.tag).hash(state);
-            hash(&tagged.rep, state, seed);
+            hash_value(&tagged.rep, state);
         }
         // A list and a vector of the same elements are equal.
         Value::Vector(items) | Value::List(items) => {
             (11_u8, items.len()).hash(state);
             for item in items.iter() {
-                hash(item, state, seed);
+                hash_value(item, state);
             }
         }
-        Value::Set(items) => (12_u8, items.len(), items.iter().fold(0, members)).hash(state),
+        Value::Set(items) => {
+            let sum = items.iter().fold(0_u64, |sum, item| sum.wrapping_add(digest(item)));
+            (12_u8, items.len(), sum).hash(state);
+        }
         Value::Map(entries) => {
             let sum = entries.iter().fold(0_u64, |sum, (key, value)| {
-                let mut state = DefaultHasher::new();
-                hash(key, &mut state, seed);
-                hash(value, &mut state, seed);
+                let mut state = keyed::Build::default().build_hasher();
+                hash_value(key, &mut state);
+                hash_value(value, &mut state);
                 sum.wrapping_add(state.finish())
             });
             (13_u8, entries.len(), sum).hash(state);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::read_str;
+
+    /// Values of one size, as a hash that looks at sizes only would make one of.
+    #[test]
+    fn collections_of_one_size_have_hashes_of_their_own() {
+        for form in [
+            "[\"~#set\",[NUMBER]]",
+            "[\"^ \",\"~:a\",NUMBER]",
+            "[\"^ \",\"~:NUMBER\",1]",
+            "[\"~#cmap\",[[NUMBER],1]]",
+            "[\"~#set\",[[\"~#set\",[NUMBER]]]]",
+            "[[\"~#set\",[NUMBER,-1]]]",
+            "[\"~#x\",[NUMBER]]",
+            "[\"~nNUMBER\"]",
+        ] {
+            let values: Vec<Value> =
+                (0..5000).map(|number: u32| read_str(&form.replace("NUMBER", &number.to_string())).unwrap()).collect();
+            let mut hashes: Vec<u64> = values.iter().map(digest).collect();
+            hashes.sort_unstable();
+            hashes.dedup();
+            assert_eq!(hashes.len(), values.len(), "{form}");
+        }
+    }
+
+    #[test]
+    fn equal_keys_have_one_hash() {
+        for (a, b) in [
+            ("[\"~#set\",[1,[2]]]", "[\"~#set\",[[\"~#list\",[2]],1]]"),
+            ("[\"^ \",\"~:a\",1,\"~:b\",2]", "[\"^ \",\"~:b\",2,\"~:a\",1]"),
+            ("[\"~zNaN\"]", "[\"~zNaN\"]"),
+        ] {
+            let (a, b) = (read_str(a).unwrap(), read_str(b).unwrap());
+            assert!(same_key(&a, &b));
+            assert_eq!(digest(&a), digest(&b));
         }
     }
 }

@@ -13,7 +13,7 @@ impl PartialEq for Value {
 
 /// Equality of keys: NaN is equal to itself. Otherwise a set of nothing but NaN would have to be compared pair by pair.
 #[expect(clippy::float_cmp, reason = "equality is what is asked for")]
-pub(crate) fn same_key(a: &Value, b: &Value) -> bool {
+pub fn same_key(a: &Value, b: &Value) -> bool {
     equal(a, b, |a, b| a == b || (a.is_nan() && b.is_nan()))
 }
 
