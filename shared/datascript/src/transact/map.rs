@@ -191,7 +191,7 @@ impl<'a> Run<'a> {
 
     fn entry(&self, keyword: &Keyword, id: Place<'a>) -> Step<'a, Entry<'a>> {
         let Some(name) = keyword.name().strip_prefix('_') else {
-            let attr = self.db.attrs().intern(keyword);
+            let attr = self.intern(keyword)?;
             let flags = self.db.flags(attr);
             return Ok(Entry { attr, id, reverse: false, is_ref: flags.is_ref(), many: flags.is_many() });
         };

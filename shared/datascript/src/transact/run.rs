@@ -1,7 +1,7 @@
 //! One pass over the items of a transaction.
 
 use rustc_hash::FxHashSet;
-use transit::Value;
+use transit::{Keyword, Value};
 
 use super::Report;
 use super::fresh::Fresh;
@@ -86,6 +86,7 @@ pub(super) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(super) fn new(before: &'a Db, maps: &'a Maps<'a>, tempids: Tempids<'a>) -> Self {
+        before.nodes.referrers().borrow_mut().begin(before.line, before.attrs().forgotten());
         Self {
             before,
             db: before.clone(),
@@ -139,6 +140,15 @@ impl<'a> Run<'a> {
         self.db.advance_max_eid(eid);
         self.fresh.begin(eid);
         Ok(eid)
+    }
+
+    /// The attribute of a keyword, known to the interner from now on.
+    pub(super) fn intern(&self, keyword: &Keyword) -> Step<'a, Attr> {
+        let attrs = self.db.attrs();
+        if attrs.are_too_many() {
+            return Err(Error::TooManyNames.into());
+        }
+        Ok(attrs.intern(keyword))
     }
 
     /// Resolves a reference for which tempids were dealt with before; nothing found is an error.
@@ -198,6 +208,10 @@ impl<'a> Run<'a> {
         let mut db_after = self.db;
         db_after.close()?;
         db_after.max_tx = self.tx;
+        if !self.tx_data.is_empty() {
+            db_after.line = db_after.nodes.next_value();
+            db_after.nodes.referrers().borrow_mut().advance(db_after.line);
+        }
         Ok(Report { db_before: before.clone(), db_after, tx_data: self.tx_data, tempids: self.tempids.report(self.tx) })
     }
 

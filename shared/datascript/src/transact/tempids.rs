@@ -1,4 +1,7 @@
 //! Which entity each tempid stands for.
+//!
+//! A transaction may have as many tempids as items. Whatever is asked of them for an item takes constant time; what looks
+//! at all of them happens once a pass, which has looked at all items already.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use transit::Value;
@@ -15,8 +18,10 @@ const FEW: usize = 8;
 #[derive(Clone, Default)]
 pub(super) struct Tempids<'a> {
     known: Vec<Known<'a>>,
-    /// Index into `known`; kept only while there are more than a few.
-    by_name: FxHashMap<Tempid<'a>, usize>,
+    /// Index into `known`; kept only while there are more than a few. Names are the client's own.
+    by_name: keyed::Map<Tempid<'a>, usize>,
+    /// How many tempids lead to an entity in this pass; kept only while there are more than a few.
+    reached: FxHashMap<Eid, u32>,
     /// Ids that an earlier pass gave to tempids: a new tempid must not get one of them.
     kept: FxHashSet<Eid>,
 }
@@ -72,20 +77,28 @@ impl<'a> Tempids<'a> {
             });
             if at == FEW {
                 self.by_name = self.known.iter().enumerate().map(|(at, known)| (known.name, at)).collect();
+                for known in self.known.iter().filter(|known| known.reached) {
+                    *self.reached.entry(known.eid).or_default() += 1;
+                }
             } else if at > FEW {
                 self.by_name.insert(name, at);
             }
             at
         });
         let known = self.known.get_mut(at)?;
+        if known.reached && known.eid != eid {
+            leave(&mut self.reached, known.eid);
+            known.reached = false;
+        }
         known.eid = eid;
         Some(known)
     }
 
     /// Notes that a tempid in entity position stands for `eid`.
     pub(super) fn reach(&mut self, name: Tempid<'a>, eid: Eid) {
-        if let Some(known) = self.entry(name, eid) {
-            known.reached = true;
+        let Some(known) = self.entry(name, eid) else { return };
+        if !std::mem::replace(&mut known.reached, true) && !self.by_name.is_empty() {
+            *self.reached.entry(eid).or_default() += 1;
         }
     }
 
@@ -103,17 +116,23 @@ impl<'a> Tempids<'a> {
 
     /// Whether this pass reached the entity through a tempid.
     pub(super) fn is_reached(&self, eid: Eid) -> bool {
-        self.known.iter().any(|known| known.reached && known.eid == eid)
+        if self.by_name.is_empty() {
+            self.known.iter().any(|known| known.reached && known.eid == eid)
+        } else {
+            self.reached.contains_key(&eid)
+        }
     }
 
-    /// The first tempid through which this pass reached the entity and that no earlier pass settled.
+    /// The first tempid through which this pass reached the entity and that no earlier pass settled. Looks at all tempids:
+    /// whoever asks ends the pass, whatever the answer.
     pub(super) fn unsettled(&self, eid: Eid) -> Option<Tempid<'a>> {
         self.known.iter().find(|known| known.reached && known.eid == eid && !known.settled).map(|known| known.name)
     }
 
     /// Prepares the next pass: ids found so far are kept, and `name` denotes `eid` from the start. An error if it was
-    /// settled before.
+    /// settled before. Looks at all tempids, once a pass.
     pub(super) fn settle(&mut self, name: Tempid<'a>, eid: Eid) -> Result<()> {
+        self.reached.clear();
         for known in &mut self.known {
             known.reached = false;
             known.used_as_value = false;
@@ -158,7 +177,7 @@ impl<'a> Tempids<'a> {
         }
     }
 
-    /// Whether a guess is not confirmed.
+    /// Whether a guess is not confirmed. Looks at all tempids, at the end of a pass.
     pub(super) fn has_open_guess(&self) -> bool {
         self.known.iter().any(|known| known.guess == Guess::Open)
     }
@@ -174,5 +193,15 @@ impl<'a> Tempids<'a> {
         let mut report: Vec<_> = named.filter_map(|known| Some((known.name.value()?, known.eid))).collect();
         report.push((Value::keyword("db/current-tx"), tx));
         report
+    }
+}
+
+/// One tempid fewer leads to the entity.
+fn leave(reached: &mut FxHashMap<Eid, u32>, eid: Eid) {
+    if let Some(count) = reached.get_mut(&eid) {
+        *count -= 1;
+        if *count == 0 {
+            reached.remove(&eid);
+        }
     }
 }

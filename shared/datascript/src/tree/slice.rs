@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::index::{Index, Order, Pattern, with_order};
 use crate::nodes::{Keep, Nodes};
 use crate::storage::Addr;
+use crate::work::DESCENT;
 
 /// The datoms of a tree that match a pattern, in the order of the index, or against it after [`Slice::rev`]. Loads one leaf at a time.
 pub struct Slice<'a> {
@@ -115,6 +116,10 @@ impl<'a> Slice<'a> {
             Some(error) => Err(error),
             None => with_order!(self.index, O => self.next_leaf_by::<O>()),
         };
+        let moved = moved.and_then(|more| {
+            self.nodes.work().step(DESCENT + self.range.len() as u64)?;
+            Ok(more)
+        });
         if moved.is_err() {
             self.state = State::LastLeaf;
             self.range = 0..0;

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::entity::is_uuid;
 use super::facts::Scope;
-use super::value_set::{OwnedKey, OwnedSet, SafeMap, dedup, hash_value};
+use super::value_set::{Key, OwnedKey, OwnedSet, dedup};
 use super::{Result, attrs};
 
 /// Up to so many datoms or items are compared pairwise, which needs no memory.
@@ -73,7 +73,7 @@ fn collapse(tx_data: &[Datom]) -> Vec<&Datom> {
         }
         return current;
     }
-    let mut places: SafeMap<FactKey<'_>, usize> = SafeMap::default();
+    let mut places: keyed::Map<FactKey<'_>, usize> = keyed::Map::default();
     for datom in tx_data {
         let place = *places.entry(FactKey(datom)).or_insert(current.len());
         match current.get_mut(place) {
@@ -89,7 +89,8 @@ struct FactKey<'a>(&'a Datom);
 
 impl PartialEq for FactKey<'_> {
     fn eq(&self, other: &Self) -> bool {
-        self.0.tx == other.0.tx && self.0 == other.0
+        let (a, b) = (self.0, other.0);
+        (a.e, a.a, a.tx) == (b.e, b.a, b.tx) && Key(&a.v) == Key(&b.v)
     }
 }
 
@@ -98,7 +99,7 @@ impl Eq for FactKey<'_> {}
 impl std::hash::Hash for FactKey<'_> {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         (self.0.e, self.0.a, self.0.tx).hash(state);
-        hash_value(&self.0.v, state);
+        Key(&self.0.v).hash(state);
     }
 }
 

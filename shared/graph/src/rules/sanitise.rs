@@ -4,7 +4,7 @@ use datascript::{Db, Eid, Index, Pattern, Value};
 use rustc_hash::FxHashSet;
 
 use super::item::{Fact, Item, Resolver, Verb, get, resolve, try_retain};
-use super::value_set::{Key, OwnedKey, OwnedSet, SafeMap};
+use super::value_set::{Key, OwnedKey, OwnedSet};
 use super::{Op, Result, attrs};
 
 /// Attributes that migrations removed (rule 1).
@@ -163,7 +163,7 @@ fn retracted_eids(db: &Db, items: &[Value]) -> Result<FxHashSet<Eid>> {
 /// Rule 5: two ciphertexts of one plaintext may have become a retract and an add of the same value; the add wins.
 fn drop_replaced_retracts(items: &mut Vec<Value>) {
     let keep: Vec<bool> = {
-        let mut verbs: SafeMap<(Key<'_>, Key<'_>, Key<'_>), (bool, bool)> = SafeMap::default();
+        let mut verbs: keyed::Map<(Key<'_>, Key<'_>, Key<'_>), (bool, bool)> = keyed::Map::default();
         for fact in items.iter().filter_map(encrypted_fact) {
             let seen = verbs.entry((Key(fact.e), Key(fact.a), Key(fact.v))).or_default();
             seen.0 |= fact.verb == Verb::Add;

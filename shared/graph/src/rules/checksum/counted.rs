@@ -4,7 +4,7 @@ use datascript::{Attr, Datom, Db, Eid, Index, Pattern, Value};
 
 use super::digest::{Checksum, Digest};
 use crate::rules::facts::Known;
-use crate::rules::value_set::{Key, SafeSet};
+use crate::rules::value_set::Key;
 use crate::rules::{Result, attrs, entity};
 
 /// Up to so many tuples of an entity are compared pairwise.
@@ -196,7 +196,7 @@ fn dedup(tuples: &mut Vec<(Attr, Option<Value>)>) {
         }
         return;
     }
-    let mut seen: SafeSet<(Attr, Option<Key<'_>>)> = SafeSet::default();
+    let mut seen: keyed::Set<(Attr, Option<Key<'_>>)> = keyed::Set::default();
     let keep: Vec<bool> = tuples.iter().map(|(attr, value)| seen.insert((*attr, value.as_ref().map(Key)))).collect();
     let mut keep = keep.into_iter();
     tuples.retain(|_| keep.next().unwrap_or(true));

@@ -5,7 +5,6 @@ use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
 use crate::rules::facts::{Known, Tag};
-use crate::rules::value_set::SafeMap;
 use crate::rules::{Error, Result, attrs, entity};
 
 /// No text may grow beyond this, in bytes: titles that mention each other grow exponentially otherwise.
@@ -20,7 +19,7 @@ const MAX_EXPANDED: usize = 16_000_000;
 pub(super) struct Titles<'b> {
     blocks: &'b [Eid],
     /// Position in `blocks`.
-    by_uuid: SafeMap<Uuid, usize>,
+    by_uuid: keyed::Map<Uuid, usize>,
     /// Titles with later blocks' titles put in, by position; filled as they are needed.
     expanded: FxHashMap<usize, String>,
     expanded_bytes: usize,
@@ -29,7 +28,7 @@ pub(super) struct Titles<'b> {
 
 impl<'b> Titles<'b> {
     pub(super) fn new(db: &Db, blocks: &'b [Eid]) -> Result<Self> {
-        let mut by_uuid = SafeMap::default();
+        let mut by_uuid = keyed::Map::default();
         for (position, eid) in blocks.iter().enumerate() {
             if let Some(Value::Uuid(uuid)) = db.value(*eid, attrs::BLOCK_UUID)? {
                 by_uuid.insert(uuid, position);
