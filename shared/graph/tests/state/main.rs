@@ -20,3 +20,4 @@ mod repairs;
 mod sessions;
 mod support;
 mod uploads;
+mod work;

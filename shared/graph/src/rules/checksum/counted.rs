@@ -113,6 +113,9 @@ impl Reader<'_, '_> {
         into: &mut Counted,
         uuid_of: impl FnOnce(Eid) -> Result<Option<Value>>,
     ) -> Result<()> {
+        if matches!(datom.a, attrs::BLOCK_UUID | attrs::BLOCK_NAME | attrs::BLOCK_TITLE | attrs::BLOCK_ORDER) {
+            entity::look_through(self.db, &datom.v)?;
+        }
         match datom.a {
             attrs::BLOCK_UUID => {
                 into.uuid_datoms += 1;

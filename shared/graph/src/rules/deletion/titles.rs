@@ -43,6 +43,7 @@ impl<'b> Titles<'b> {
         let Some(Value::String(text)) = db.value(eid, attrs::BLOCK_TITLE)? else {
             return Ok(None);
         };
+        db.nodes().work().text(&text)?;
         if entity::has_tag(db, known, eid, |tag| tag == Tag::Journal)? {
             return Ok(None);
         }
@@ -134,6 +135,7 @@ fn shown_title(db: &Db, known: &mut Known, eid: Eid) -> Result<String> {
     let Some(Value::String(text)) = db.value(eid, attrs::BLOCK_TITLE)? else {
         return Ok(String::new());
     };
+    db.nodes().work().text(&text)?;
     if db.value(eid, attrs::ASSET_TYPE)?.is_some() {
         return Ok(String::new());
     }
