@@ -205,3 +205,39 @@ fn leave(reached: &mut FxHashMap<Eid, u32>, eid: Eid) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Rng;
+
+    /// Whatever is done, the tables say what a look at all tempids would; and more than a few have tables.
+    #[test]
+    fn what_is_reached_is_known_without_looking_at_all() {
+        let names: Vec<String> = (0..60).map(|i| format!("t{i}")).collect();
+        for seed in 0..40 {
+            let mut rng = Rng(seed);
+            let mut tempids = Tempids::default();
+            for _ in 0..400 {
+                let name = Tempid::Text(&names[rng.below(names.len())]);
+                let eid = rng.small(20) + 1;
+                match rng.below(40) {
+                    0 => {
+                        let before = tempids.clone();
+                        if tempids.settle(name, eid).is_err() {
+                            tempids = before;
+                        }
+                    }
+                    1..4 => tempids.use_as_value(name, tempids.get(name).unwrap_or(eid)),
+                    4 => tempids.guess(name, eid),
+                    _ => tempids.reach(name, eid),
+                }
+                for eid in 1..=20 {
+                    let is_reached = tempids.known.iter().any(|known| known.reached && known.eid == eid);
+                    assert_eq!(tempids.is_reached(eid), is_reached, "seed {seed}");
+                }
+                assert!(tempids.known.len() <= FEW || tempids.by_name.len() == tempids.known.len());
+            }
+        }
+    }
+}
