@@ -46,6 +46,7 @@ const MAX_REPEATED_ITEMS: usize = 1_000_000;
 /// Applies transaction items to a database value, which stays as it is. Whatever is refused is an
 /// [`Error::Transact`](crate::Error::Transact), and then nothing happened at all.
 pub fn with(db: &Db, items: &[Value]) -> Result<Report> {
+    // Each new start settles one tempid, or takes back all guesses, once; see the bound on them.
     let maps = prepare::maps(db, items);
     let mut tempids = Tempids::default();
     let mut certain = None;

@@ -22,6 +22,13 @@ impl Schema {
         *self.inner.text.get_or_init(parts) <= limit || write_string(&self.to_value()).len() <= limit
     }
 
+    /// About how many steps ([`Work`](crate::Work)) it takes to tell whether it [fits](Self::fits_a_row): none while the parts
+    /// are known to, all entries where they have to be summed up or written.
+    pub fn steps_to_measure(&self) -> u64 {
+        let is_known = self.inner.text.get().is_some_and(|text| *text <= MAX_ROW_TEXT - OTHER_FIELDS);
+        if is_known { 0 } else { 2 * self.inner.entries.len() as u64 }
+    }
+
     /// Keeps the measure up to date when an entry is about to be set or, without a new one, removed.
     pub(super) fn measure(&mut self, key: &Key, new: Option<&Value>) {
         let Some(text) = self.inner.text.get() else { return };

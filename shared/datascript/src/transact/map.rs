@@ -27,7 +27,7 @@ struct Upsert {
 }
 
 impl<'a> Run<'a> {
-    /// Processes a map, an item or nested in one.
+    /// Processes a map, an item or nested in one. Its entries are walked three times, the elements of their values twice.
     pub(super) fn map(&mut self, item: &'a MapItem<'a>, link: Option<Link<'a>>) -> Step<'a> {
         self.check_schema(item)?;
         let id = match item.id {

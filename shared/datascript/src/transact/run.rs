@@ -1,6 +1,5 @@
 //! One pass over the items of a transaction.
 
-use rustc_hash::FxHashSet;
 use transit::{Keyword, Value};
 
 use super::Report;
@@ -100,7 +99,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Processes the items from left to right (datascript.md 9.2).
+    /// Processes the items from left to right (datascript.md 9.2). What an item leaves in the queue are its own values, or
+    /// parts of what it retracts, which are gone then: the queue empties.
     pub(super) fn items(&mut self, items: &'a [Value]) -> Step<'a> {
         let mut maps = self.maps.roots();
         for item in items {
@@ -216,7 +216,7 @@ impl<'a> Run<'a> {
     }
 
     fn check_value_tempids(&self) -> Result<()> {
-        let mut unused: FxHashSet<Eid> = self.tempids.used_as_value().map(|(eid, _)| eid).collect();
+        let mut unused: keyed::Set<Eid> = self.tempids.used_as_value().map(|(eid, _)| eid).collect();
         if unused.is_empty() {
             return Ok(());
         }

@@ -3,7 +3,6 @@
 //! A transaction may have as many tempids as items. Whatever is asked of them for an item takes constant time; what looks
 //! at all of them happens once a pass, which has looked at all items already.
 
-use rustc_hash::{FxHashMap, FxHashSet};
 use transit::Value;
 
 use super::place::Tempid;
@@ -21,9 +20,9 @@ pub(super) struct Tempids<'a> {
     /// Index into `known`; kept only while there are more than a few. Names are the client's own.
     by_name: keyed::Map<Tempid<'a>, usize>,
     /// How many tempids lead to an entity in this pass; kept only while there are more than a few.
-    reached: FxHashMap<Eid, u32>,
+    reached: keyed::Map<Eid, u32>,
     /// Ids that an earlier pass gave to tempids: a new tempid must not get one of them.
-    kept: FxHashSet<Eid>,
+    kept: keyed::Set<Eid>,
 }
 
 /// Whether the entity of a tempid was looked up ahead of its item's turn.
@@ -197,7 +196,7 @@ impl<'a> Tempids<'a> {
 }
 
 /// One tempid fewer leads to the entity.
-fn leave(reached: &mut FxHashMap<Eid, u32>, eid: Eid) {
+fn leave(reached: &mut keyed::Map<Eid, u32>, eid: Eid) {
     if let Some(count) = reached.get_mut(&eid) {
         *count -= 1;
         if *count == 0 {

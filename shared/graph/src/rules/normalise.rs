@@ -3,7 +3,6 @@
 use std::sync::LazyLock;
 
 use datascript::{Attr, Datom, Db, Eid, Keyword, Value};
-use rustc_hash::FxHashMap;
 
 use super::entity::is_uuid;
 use super::facts::Scope;
@@ -23,7 +22,8 @@ static BLOCK_UUID: LazyLock<Keyword> = LazyLock::new(|| Keyword::new("block/uuid
 /// tempid. Datoms keep their order (D-16), but for the definitions of properties, which go first, and retractions of
 /// entities.
 ///
-/// The result may be empty. The cost is linear in the number of datoms.
+/// The result may be empty. The cost is linear in the number of datoms: every step is a pass or two over them, with tables
+/// that are hashed with a secret; only up to [`PAIRWISE`] of them are compared with each other.
 ///
 /// # Errors
 ///
@@ -133,7 +133,7 @@ impl Step<'_> {
 
 /// Step 2: all datoms of an entity whose uuid went, or lives on under another id, become one retraction of it.
 fn retract_entities<'a>(after: &Db, datoms: &[&'a Datom]) -> Result<Vec<Step<'a>>> {
-    let mut targets: FxHashMap<Eid, Option<Target>> = FxHashMap::default();
+    let mut targets: keyed::Map<Eid, Option<Target>> = keyed::Map::default();
     for datom in datoms {
         if datom.a == attrs::BLOCK_UUID && !datom.added {
             let holder = after.lookup(attrs::BLOCK_UUID, &datom.v)?;
@@ -162,13 +162,13 @@ struct Translator<'a, 's, 'f> {
     after: &'a Db,
     scope: &'s mut Scope<'f>,
     /// References of entities in the database before, and tempids of those in the one after.
-    lookups: FxHashMap<Eid, Option<Value>>,
-    tempids: FxHashMap<Eid, Option<Value>>,
+    lookups: keyed::Map<Eid, Option<Value>>,
+    tempids: keyed::Map<Eid, Option<Value>>,
 }
 
 impl<'a, 's, 'f> Translator<'a, 's, 'f> {
     fn new(before: &'a Db, after: &'a Db, scope: &'s mut Scope<'f>) -> Self {
-        Self { before, after, scope, lookups: FxHashMap::default(), tempids: FxHashMap::default() }
+        Self { before, after, scope, lookups: keyed::Map::default(), tempids: keyed::Map::default() }
     }
 
     fn fact(&mut self, datom: &Datom) -> Result<Option<Value>> {

@@ -49,6 +49,7 @@ impl<'b> Titles<'b> {
         }
         self.expand_mentioned(db, known, &text)?;
         let rewritten = self.substitute(&text, 0)?;
+        db.nodes().work().text(&rewritten)?;
         if rewritten == *text {
             return Ok(Some(Value::String(text)));
         }
@@ -56,7 +57,8 @@ impl<'b> Titles<'b> {
         if self.changed_bytes > MAX_CHANGED { Err(Error::TooLarge) } else { Ok(Some(Value::from(rewritten))) }
     }
 
-    /// Expands the title of every block that a text mentions, directly or through other titles.
+    /// Expands the title of every block that a text mentions, directly or through other titles: each once in all. What is
+    /// mentioned is bounded by the texts, and these by [`MAX_TEXT`] and the work that may be done.
     fn expand_mentioned(&mut self, db: &Db, known: &mut Known, text: &str) -> Result<()> {
         let mut titles: FxHashMap<usize, String> = FxHashMap::default();
         let mut pending = self.mentioned(text, 0);
@@ -74,6 +76,7 @@ impl<'b> Titles<'b> {
         for position in positions {
             let title = titles.remove(&position).unwrap_or_default();
             let expanded = self.substitute(&title, position + 1)?;
+            db.nodes().work().text(&expanded)?;
             self.expanded_bytes += expanded.len();
             if self.expanded_bytes > MAX_EXPANDED {
                 return Err(Error::TooLarge);
@@ -91,7 +94,7 @@ impl<'b> Titles<'b> {
         self.by_uuid.get(&mention.uuid).copied().filter(|position| *position >= from)
     }
 
-    /// Puts the titles of blocks at or after a position into a text.
+    /// Puts the titles of blocks at or after a position into a text. One pass, which ends at [`MAX_TEXT`].
     fn substitute(&self, text: &str, from: usize) -> Result<String> {
         let mut result = String::with_capacity(text.len());
         let mut rest = 0;
@@ -205,7 +208,7 @@ enum Form {
 const UUID_LEN: usize = 36;
 const EMBED: &str = "{{embed ";
 
-/// All mentions in a text, from left to right.
+/// All mentions in a text, from left to right: one pass, as a mention has a fixed length but for its blanks.
 fn mentions(text: &str) -> impl Iterator<Item = Mention> {
     let mut from = 0;
     std::iter::from_fn(move || {
