@@ -52,7 +52,6 @@ fn each(count: usize, item: impl Fn(usize) -> Json) -> Vec<Json> {
     (2..count + 2).map(item).collect()
 }
 
-#[expect(clippy::type_complexity, reason = "a table")]
 fn cases() -> Vec<(&'static str, Case)> {
     vec![
         ("new blocks", |n| (vec![], vec![save(&flat(n))])),
@@ -147,7 +146,7 @@ fn cases() -> Vec<(&'static str, Case)> {
         }),
         ("flips of a setting", |n| {
             let setting = vec![add("kv", "db/ident", "~:logseq.kv/graph-rtc-e2ee?"), add("kv", "kv/value", false)];
-            let flip = |i: usize| save(&[add(json!("~:logseq.kv/graph-rtc-e2ee?"), "kv/value", i % 2 == 0)]);
+            let flip = |i: usize| save(&[add(json!("~:logseq.kv/graph-rtc-e2ee?"), "kv/value", i.is_multiple_of(2))]);
             (vec![flat(n), setting], each(n, flip))
         }),
         ("a tag that is a page's and is not", |n| {
@@ -155,7 +154,11 @@ fn cases() -> Vec<(&'static str, Case)> {
                 vec![add("tag", "db/ident", "~:user.class/x"), add("tag", "block/uuid", format!("~u{}", uuid(0)))];
             let tagged = each(n, |i| add(lookup(i), "block/tags", lookup(0)));
             let flip = |i: usize| {
-                save(&[add(lookup(0), "db/ident", if i % 2 == 0 { "~:logseq.class/Page" } else { "~:user.class/x" })])
+                save(&[add(
+                    lookup(0),
+                    "db/ident",
+                    if i.is_multiple_of(2) { "~:logseq.class/Page" } else { "~:user.class/x" },
+                )])
             };
             (vec![flat(n), tag, tagged], each(8, flip))
         }),
