@@ -14,7 +14,7 @@ const CAPACITY: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 /// where no token is at hand.
 ///
 /// Holds at most 256; beyond that the oldest goes. Neither reading nor writing waits for anything.
-pub struct AccessCache(Mutex<LruCache<Key, Decision>>);
+pub struct AccessCache(Mutex<LruCache<Key, Decision, keyed::Build>>);
 
 struct Decision {
     allowed: bool,
@@ -24,7 +24,7 @@ struct Decision {
 
 impl Default for AccessCache {
     fn default() -> Self {
-        Self(Mutex::new(LruCache::new(CAPACITY)))
+        Self(Mutex::new(LruCache::with_hasher(CAPACITY, keyed::Build::default())))
     }
 }
 

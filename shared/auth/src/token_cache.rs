@@ -12,11 +12,11 @@ const FRESH_MS: i64 = 60 * 60 * 1000;
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(200).unwrap();
 
 /// The claims of verified tokens.
-pub(crate) struct TokenCache(Mutex<LruCache<Key, (Claims, i64)>>);
+pub(crate) struct TokenCache(Mutex<LruCache<Key, (Claims, i64), keyed::Build>>);
 
 impl Default for TokenCache {
     fn default() -> Self {
-        Self(Mutex::new(LruCache::new(CAPACITY)))
+        Self(Mutex::new(LruCache::with_hasher(CAPACITY, keyed::Build::default())))
     }
 }
 

@@ -2,12 +2,11 @@
 
 mod labels;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
 use std::fmt;
 use std::rc::Rc;
 
-use rustc_hash::FxHashMap;
 use transit::Keyword;
 
 use crate::value::compare_utf16;
@@ -36,12 +35,16 @@ impl Attr {
 pub struct Attrs {
     inner: RefCell<Inner>,
     labels: Rc<Labels>,
+    /// Names that transactions may make known.
+    most: Cell<usize>,
+    /// How often names were forgotten.
+    forgotten: Cell<u32>,
 }
 
 #[derive(Default)]
 struct Inner {
     keywords: Vec<Keyword>,
-    by_text: FxHashMap<Keyword, Attr>,
+    by_text: keyed::Map<Keyword, Attr>,
     /// Every attribute in `cmpAttr` order.
     sorted: Vec<Attr>,
     /// Attributes below this number may stand in cached nodes, which outlive the entry that loaded them.
@@ -100,7 +103,7 @@ impl Attrs {
         for text in preset {
             inner.push(Keyword::new(text), &labels);
         }
-        Rc::new(Self { inner: RefCell::new(inner), labels })
+        Rc::new(Self { inner: RefCell::new(inner), labels, most: Cell::new(usize::MAX), forgotten: Cell::new(0) })
     }
 
     /// The attribute of that text (without the colon), if it is interned.
@@ -143,7 +146,27 @@ impl Attrs {
     ///
     /// Whoever remembers something by attribute has to forget it too: the numbers are given out again.
     pub fn forget_after(&self, mark: Mark) -> bool {
-        self.inner.borrow_mut().truncate(mark.0)
+        let forgets = self.inner.borrow_mut().truncate(mark.0);
+        if forgets {
+            self.forgotten.set(self.forgotten.get().wrapping_add(1));
+        }
+        forgets
+    }
+
+    /// How often names were forgotten, and their numbers given out again.
+    pub(crate) fn forgotten(&self) -> u32 {
+        self.forgotten.get()
+    }
+
+    /// Allows so many names. A transaction that brings in more is refused when it does: each new name moves those after it
+    /// in the order, so that very many in one entry would cost the square of their number.
+    pub fn allow(&self, names: usize) {
+        self.most.set(names);
+    }
+
+    /// Whether there are more names than allowed.
+    pub(crate) fn are_too_many(&self) -> bool {
+        self.len() > self.most.get()
     }
 
     /// The keyword of an attribute. Of an attribute of another interner it may be any keyword, or the empty one.

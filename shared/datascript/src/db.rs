@@ -13,6 +13,7 @@ use crate::lagging::Lagging;
 use crate::nodes::Nodes;
 use crate::schema::{Flags, Schema};
 use crate::tree::{Slice, Tree};
+use crate::work::DESCENT;
 
 /// An immutable database value. Cloning it is a handful of reference counts; a transaction makes a new value that shares
 /// every unchanged node with the old one.
@@ -25,6 +26,8 @@ pub struct Db {
     pub(crate) avet: Lagging,
     pub(crate) max_eid: Eid,
     pub(crate) max_tx: TxId,
+    /// Which value it is; clones are one.
+    pub(crate) line: u64,
 }
 
 impl Db {
@@ -42,7 +45,8 @@ impl Db {
         max_tx: TxId,
     ) -> Self {
         let (aevt, avet) = (Lagging::new(Index::Aevt, aevt), Lagging::new(Index::Avet, avet));
-        Self { nodes, schema, eavt, aevt, avet, max_eid, max_tx }
+        let line = nodes.next_value();
+        Self { nodes, schema, eavt, aevt, avet, max_eid, max_tx, line }
     }
 
     /// The three trees with every change taken in, as they are to be stored: EAVT, AEVT, AVET.
@@ -161,6 +165,7 @@ impl Db {
         pattern: &Pattern<'_>,
         look: impl FnOnce(&Datom) -> T,
     ) -> Result<Option<T>> {
+        self.nodes.work().step(DESCENT)?;
         match index {
             Index::Eavt => self.eavt.with_first(&self.nodes, index, pattern, look),
             Index::Aevt => self.aevt.with_first(&self.nodes, pattern, look),

@@ -25,6 +25,12 @@ pub enum Error {
     /// No further addresses or levels are left.
     #[error("the database is full: {0}")]
     Full(&'static str),
+    /// What was asked for takes more steps than [`Work::allow`](crate::Work::allow) allowed.
+    #[error("too much work")]
+    TooMuchWork,
+    /// A transaction brought more attribute names than [`Attrs::allow`](crate::Attrs::allow) allowed.
+    #[error("too many attribute names")]
+    TooManyNames,
 }
 
 /// Result of the database layer.

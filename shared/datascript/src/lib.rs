@@ -13,6 +13,7 @@ mod error;
 mod index;
 mod lagging;
 mod nodes;
+mod referrers;
 mod replay;
 mod row;
 pub mod schema;
@@ -23,6 +24,7 @@ mod transact;
 mod tree;
 pub mod value;
 pub mod verify;
+mod work;
 
 pub mod attrs;
 
@@ -39,3 +41,4 @@ pub use storage::{ADDR_BASE, Addr, ROOT_ADDR, Row, Storage, StorageError, TAIL_A
 pub use transact::{Report, with, with_value};
 pub use transit::{Keyword, Value};
 pub use tree::{Slice, Tree};
+pub use work::Work;

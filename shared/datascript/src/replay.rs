@@ -19,6 +19,7 @@ pub fn replay(db: &mut Db, datoms: &[Datom]) -> Result<()> {
         previous = Some(datom);
     }
     db.close()?;
+    db.line = db.nodes.next_value();
     db.max_tx = first.tx.max(db.max_tx.saturating_add(1)).min(TX_MAX);
     Ok(())
 }

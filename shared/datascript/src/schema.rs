@@ -11,7 +11,6 @@ use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 use indexmap::IndexMap;
-use rustc_hash::FxBuildHasher;
 use transit::Value;
 
 use crate::attrs::{Attr, Attrs};
@@ -34,7 +33,7 @@ const LIVE: [&str; 11] = [
 ];
 
 /// Key of the schema map.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 enum Key {
     /// An ident; most of them, and all that matter, are attributes.
     Ident(Attr),
@@ -44,7 +43,18 @@ enum Key {
     Other(Value),
 }
 
-// A NaN among the `Other` keys differs from itself, and is then never found again: nothing relies on finding it.
+// A NaN among the `Other` keys is equal to itself: a schema of nothing else would be searched key by key.
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Ident(a), Self::Ident(b)) => a == b,
+            (Self::Entity(a), Self::Entity(b)) => a == b,
+            (Self::Other(a), Self::Other(b)) => transit::same_key(a, b),
+            _ => false,
+        }
+    }
+}
+
 impl Eq for Key {}
 
 impl Hash for Key {
@@ -52,12 +62,15 @@ impl Hash for Key {
         match self {
             Self::Ident(attr) => (0_u8, attr.0).hash(state),
             Self::Entity(eid) => (1_u8, eid).hash(state),
-            Self::Other(value) => (2_u8, crate::value::hash(value)).hash(state),
+            Self::Other(value) => {
+                state.write_u8(2);
+                transit::hash_value(value, state);
+            }
         }
     }
 }
 
-type Entries = IndexMap<Key, Value, FxBuildHasher>;
+type Entries = IndexMap<Key, Value, keyed::Build>;
 
 /// The schema of one database value; cloning shares it, changing a shared one copies it.
 ///
@@ -76,7 +89,7 @@ struct Inner {
     /// By [`Attr::index`]; attributes beyond the end have no flags.
     flags: Vec<Flags>,
     /// Attributes with the ref flag, in the order in which they got it.
-    refs: Vec<Attr>,
+    refs: Rc<Vec<Attr>>,
     /// Bytes of the text of all entries at most, once somebody asked.
     text: OnceCell<usize>,
 }
@@ -120,6 +133,11 @@ impl Schema {
 
     /// The attributes of reference type, in a fixed order.
     pub fn ref_attrs(&self) -> &[Attr] {
+        &self.inner.refs
+    }
+
+    /// The same, to be recognised: as long as somebody holds it, it is one with this while nothing has changed.
+    pub(crate) fn shared_refs(&self) -> &Rc<Vec<Attr>> {
         &self.inner.refs
     }
 
@@ -196,9 +214,9 @@ impl Schema {
             *slot = flags;
         }
         if flags.is_ref() && !before.is_ref() {
-            inner.refs.push(attr);
+            Rc::make_mut(&mut inner.refs).push(attr);
         } else if before.is_ref() && !flags.is_ref() {
-            inner.refs.retain(|other| *other != attr);
+            Rc::make_mut(&mut inner.refs).retain(|other| *other != attr);
         }
     }
 }

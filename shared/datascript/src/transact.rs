@@ -39,12 +39,14 @@ pub struct Report {
 /// After so many new starts the tempids that are left are looked up in one go.
 const PATIENCE: usize = 8;
 
-/// Bound on the work of a transaction that starts over again and again: new starts times items.
+/// Bound on the work of a transaction that starts over again and again: new starts times items and nested maps. Within a batch its work bounds
+/// them earlier ([`Work`](crate::Work)).
 const MAX_REPEATED_ITEMS: usize = 1_000_000;
 
 /// Applies transaction items to a database value, which stays as it is. Whatever is refused is an
 /// [`Error::Transact`](crate::Error::Transact), and then nothing happened at all.
 pub fn with(db: &Db, items: &[Value]) -> Result<Report> {
+    // Each new start settles one tempid, or takes back all guesses, once; see the bound on them.
     let maps = prepare::maps(db, items);
     let mut tempids = Tempids::default();
     let mut certain = None;
@@ -56,7 +58,7 @@ pub fn with(db: &Db, items: &[Value]) -> Result<Report> {
             Err(stop) => stop,
         };
         starts += 1;
-        if starts * items.len() > MAX_REPEATED_ITEMS {
+        if starts * (items.len() + maps.len()) > MAX_REPEATED_ITEMS {
             return Err(too_many_starts());
         }
         tempids = run.into_tempids();

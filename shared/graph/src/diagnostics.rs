@@ -11,7 +11,7 @@ use crate::graph::Graph;
 use crate::rules::diagnostics::{self, Summary};
 use crate::sql::Sql;
 
-/// Text of one piece, in bytes. Each piece walks over the blocks of those before it, so pieces are few.
+/// Text of one piece, in bytes. Each piece begins where the one before it ended.
 const PIECE_BYTES: usize = 4 << 20;
 
 /// Diagnostics under way.
@@ -48,7 +48,8 @@ impl<S: Sql + 'static> Graph<S> {
         }
         let start = out.len();
         let mut ended = true;
-        diagnostics::blocks(self.db()?, |block| {
+        let from = last.clone();
+        diagnostics::blocks(self.db()?, from.as_ref(), |block| {
             if last.as_ref().is_some_and(|last| compare(block.uuid, last) != Ordering::Greater) {
                 return true;
             }

@@ -34,11 +34,11 @@ impl<'a> Entity<'a> {
 }
 
 /// Remembers what was written, one an isolate or process; the oldest is forgotten first.
-pub struct ActivitySeen(Mutex<LruCache<String, ()>>);
+pub struct ActivitySeen(Mutex<LruCache<String, (), keyed::Build>>);
 
 impl Default for ActivitySeen {
     fn default() -> Self {
-        Self(Mutex::new(LruCache::new(CAPACITY)))
+        Self(Mutex::new(LruCache::with_hasher(CAPACITY, keyed::Build::default())))
     }
 }
 

@@ -55,11 +55,11 @@ impl Seen {
 }
 
 /// Remembers which users were written lately, one an isolate or process.
-pub struct UserThrottle(Mutex<LruCache<String, Seen>>);
+pub struct UserThrottle(Mutex<LruCache<String, Seen, keyed::Build>>);
 
 impl Default for UserThrottle {
     fn default() -> Self {
-        Self(Mutex::new(LruCache::new(THROTTLE_CAPACITY)))
+        Self(Mutex::new(LruCache::with_hasher(THROTTLE_CAPACITY, keyed::Build::default())))
     }
 }
 

@@ -1,7 +1,6 @@
 //! Who has a graph open (sync.md 7.1, 7.4).
 
 use crate::{limits, write};
-use rustc_hash::FxHashSet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A user as peers see them; also what a socket's attachment keeps.
@@ -65,7 +64,7 @@ impl PresenceUser {
 /// The distinct users among those of all sockets, in order of first appearance: two tabs of one user count once while
 /// they show the same.
 pub fn online_users<'a>(sockets: impl IntoIterator<Item = &'a PresenceUser>) -> Vec<&'a PresenceUser> {
-    let mut seen = FxHashSet::default();
+    let mut seen = keyed::Set::default();
     sockets.into_iter().filter(|user| seen.insert(*user)).collect()
 }
 

@@ -1,23 +1,24 @@
 //! Equality of values (datascript.md 3.1).
 
-use crate::distinct::{Index, scannable};
+use crate::distinct::{Digests, Index, scannable};
 use crate::value::Value;
 
 /// Scalars by type and value (NaN is unequal to itself), vectors and lists element-wise, maps and sets regardless of
 /// order.
 impl PartialEq for Value {
     fn eq(&self, other: &Self) -> bool {
-        equal(self, other, |a, b| a == b)
+        equal(self, other, |a, b| a == b, &mut None)
     }
 }
 
 /// Equality of keys: NaN is equal to itself. Otherwise a set of nothing but NaN would have to be compared pair by pair.
 #[expect(clippy::float_cmp, reason = "equality is what is asked for")]
-pub(crate) fn same_key(a: &Value, b: &Value) -> bool {
-    equal(a, b, |a, b| a == b || (a.is_nan() && b.is_nan()))
+pub fn same_key(a: &Value, b: &Value) -> bool {
+    equal(a, b, |a, b| a == b || (a.is_nan() && b.is_nan()), &mut None)
 }
 
-fn equal(a: &Value, b: &Value, float: fn(f64, f64) -> bool) -> bool {
+/// The digests are made when the first large set or map is met.
+pub(crate) fn equal(a: &Value, b: &Value, float: fn(f64, f64) -> bool, digests: &mut Option<Digests>) -> bool {
     match (a, b) {
         (Value::Nil, Value::Nil) => true,
         (Value::Bool(a), Value::Bool(b)) => a == b,
@@ -28,29 +29,43 @@ fn equal(a: &Value, b: &Value, float: fn(f64, f64) -> bool) -> bool {
         (Value::Symbol(a), Value::Symbol(b)) => a == b,
         (Value::Uuid(a), Value::Uuid(b)) => a == b,
         (Value::Scalar(a), Value::Scalar(b)) => a == b,
-        (Value::Tagged(a), Value::Tagged(b)) => a.tag == b.tag && equal(&a.rep, &b.rep, float),
+        (Value::Tagged(a), Value::Tagged(b)) => a.tag == b.tag && equal(&a.rep, &b.rep, float, digests),
         (Value::Vector(a) | Value::List(a), Value::Vector(b) | Value::List(b)) => {
-            a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| equal(a, b, float))
+            a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| equal(a, b, float, digests))
         }
-        (Value::Set(a), Value::Set(b)) => same_entries(a, b, |item| item, |a, b| equal(a, b, float)),
+        (Value::Set(a), Value::Set(b)) => {
+            same_entries(a, b, |item| item, |a, b, digests| equal(a, b, float, digests), digests)
+        }
         (Value::Map(a), Value::Map(b)) => {
-            same_entries(a, b, |(key, _)| key, |a, b| equal(&a.0, &b.0, float) && equal(&a.1, &b.1, float))
+            let same = |a: &(Value, Value), b: &(Value, Value), digests: &mut Option<Digests>| {
+                equal(&a.0, &b.0, float, digests) && equal(&a.1, &b.1, float, digests)
+            };
+            same_entries(a, b, |(key, _)| key, same, digests)
         }
         _ => false,
     }
 }
 
 /// Whether each entry of `a` has its equal in `b`; both are distinct by key.
-fn same_entries<T>(a: &[T], b: &[T], key: fn(&T) -> &Value, same: impl Fn(&T, &T) -> bool) -> bool {
+fn same_entries<T>(
+    a: &[T],
+    b: &[T],
+    key: fn(&T) -> &Value,
+    same: impl Fn(&T, &T, &mut Option<Digests>) -> bool,
+    digests: &mut Option<Digests>,
+) -> bool {
     if a.len() != b.len() {
         return false;
     }
     if scannable(a, key) && scannable(b, key) {
-        return a.iter().all(|a| b.iter().any(|b| same(a, b)));
+        return a.iter().all(|a| b.iter().any(|b| same(a, b, digests)));
     }
-    let index = Index::new(b, key);
+    let index = Index::new(b, key, digests.get_or_insert_default());
     // One comparison for each equal hash, lest the levels of nested sets multiply.
-    a.iter().all(|a| index.candidates(key(a)).any(|b| same(a, b)))
+    a.iter().all(|a| {
+        let hash = digests.get_or_insert_default().digest(key(a));
+        index.candidates(hash).any(|b| same(a, b, digests))
+    })
 }
 
 #[cfg(test)]

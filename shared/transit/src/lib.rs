@@ -44,6 +44,8 @@ mod write_cache;
 mod writer;
 
 pub use cache::CACHE_SLOTS;
+pub use distinct::hash_value;
+pub use equality::same_key;
 pub use error::{ErrorKind, ReadError};
 pub use keyword::{Keyword, Symbol};
 pub use limits::Limits;

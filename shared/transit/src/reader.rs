@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use crate::cache::{ReadCache, is_code, long_enough};
+use crate::distinct::Digests;
 use crate::error::{ErrorKind, ReadError};
 use crate::instant;
 use crate::limits::Limits;
@@ -44,6 +45,8 @@ pub struct Reader<'a> {
     pub(crate) items: Vec<Value>,
     /// Entries of the maps that it has open.
     pub(crate) entries: Vec<(Value, Value)>,
+    /// Hashes of what is in sets and among keys.
+    pub(crate) digests: Digests,
     /// Values that it has built.
     pub(crate) built: usize,
 }
@@ -92,6 +95,7 @@ impl<'a> Reader<'a> {
             buffer: String::new(),
             items: Vec::new(),
             entries: Vec::new(),
+            digests: Digests::default(),
             built: 0,
         }
     }

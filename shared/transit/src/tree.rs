@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
     fn set(&mut self) -> Result<Value, ReadError> {
         let start = self.items.len();
         self.elements()?;
-        retain_distinct(&mut self.items, start);
+        retain_distinct(&mut self.items, start, &mut self.digests);
         Ok(Value::Set(share(&mut self.items, start)))
     }
 
@@ -110,7 +110,7 @@ impl<'a> Reader<'a> {
             let value = self.build(token)?;
             self.entries.push((key, value));
         }
-        retain_distinct_keys(&mut self.entries, start);
+        retain_distinct_keys(&mut self.entries, start, &mut self.digests);
         Ok(Value::Map(share(&mut self.entries, start)))
     }
 

@@ -2,8 +2,6 @@
 
 use std::hash::{BuildHasher, Hasher};
 
-use rustc_hash::FxBuildHasher;
-
 use crate::cache::{CACHE_SLOTS, USUAL};
 
 /// Texts by slot, with a hash table over them. All is in three allocations, whatever the number of texts.
@@ -99,7 +97,7 @@ impl WriteCache {
 }
 
 fn hash(prefix: Option<char>, text: &str) -> u64 {
-    let mut state = FxBuildHasher.build_hasher();
+    let mut state = keyed::Build::default().build_hasher();
     state.write(text.as_bytes());
     state.write_u32(prefix.map_or(0, u32::from));
     state.finish()

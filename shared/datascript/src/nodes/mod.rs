@@ -3,15 +3,17 @@
 mod cache;
 pub(crate) mod size;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 
 use crate::attrs::Attrs;
 use crate::error::{Error, Result};
+use crate::referrers::Referrers;
 use crate::row;
 use crate::storage::{Addr, Row, Storage};
 use crate::tree::node::{Inner, Leaf, Slot};
+use crate::work::Work;
 use cache::Clock;
 
 /// Where the nodes of one graph come from: its row store, a cache of clean nodes bounded in bytes, and its interned
@@ -22,6 +24,10 @@ pub struct Nodes {
     storage: Option<Rc<dyn Storage>>,
     attrs: Rc<Attrs>,
     cache: RefCell<Cache>,
+    work: Work,
+    referrers: RefCell<Referrers>,
+    /// How many database values there were.
+    values: Cell<u64>,
 }
 
 struct Cache {
@@ -37,7 +43,14 @@ impl Nodes {
     /// Nodes over a row store, or purely in memory when there is none. `budget` bounds the clean nodes held, in bytes.
     pub fn new(storage: Option<Rc<dyn Storage>>, attrs: Rc<Attrs>, budget: usize) -> Self {
         let cache = Cache { leaves: Clock::default(), inners: Clock::default(), budget };
-        Self { storage, attrs, cache: RefCell::new(cache) }
+        Self {
+            storage,
+            attrs,
+            cache: RefCell::new(cache),
+            work: Work::default(),
+            referrers: RefCell::default(),
+            values: Cell::new(0),
+        }
     }
 
     /// Nodes of a database that lives in memory only.
@@ -48,6 +61,22 @@ impl Nodes {
     /// The graph's attributes.
     pub fn attrs(&self) -> &Rc<Attrs> {
         &self.attrs
+    }
+
+    /// What was done with the graph's database values, and may be.
+    pub fn work(&self) -> &Work {
+        &self.work
+    }
+
+    /// What is known of the latest database value's references.
+    pub(crate) fn referrers(&self) -> &RefCell<Referrers> {
+        &self.referrers
+    }
+
+    /// A number for another database value.
+    pub(crate) fn next_value(&self) -> u64 {
+        self.values.set(self.values.get() + 1);
+        self.values.get()
     }
 
     /// Changes the bound on clean nodes held, in bytes; evicts at once.

@@ -78,7 +78,7 @@ impl Schema {
     }
 
     /// Where facts about entity `e` belong: the entry of its ident, else its own; none if it has neither.
-    fn target(&self, e: Eid) -> Option<Key> {
+    pub(super) fn target(&self, e: Eid) -> Option<Key> {
         let own = Key::Entity(e);
         let entry = self.inner.entries.get(&own)?;
         if !matches!(entry, Value::Map(_)) {

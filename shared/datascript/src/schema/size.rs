@@ -5,6 +5,8 @@ use std::rc::Rc;
 use transit::{Value, write_string};
 
 use super::{Key, Schema};
+use crate::Eid;
+use crate::attrs::Attr;
 use crate::storage::MAX_ROW_TEXT;
 
 /// Bytes at most of everything in the root row that is not schema: counters, addresses and counts of three trees.
@@ -20,6 +22,13 @@ impl Schema {
         *self.inner.text.get_or_init(parts) <= limit || write_string(&self.to_value()).len() <= limit
     }
 
+    /// About how many steps ([`Work`](crate::Work)) it takes to tell whether it [fits](Self::fits_a_row): none while the parts
+    /// are known to, all entries where they have to be summed up or written.
+    pub fn steps_to_measure(&self) -> u64 {
+        let is_known = self.inner.text.get().is_some_and(|text| *text <= MAX_ROW_TEXT - OTHER_FIELDS);
+        if is_known { 0 } else { 2 * self.inner.entries.len() as u64 }
+    }
+
     /// Keeps the measure up to date when an entry is about to be set or, without a new one, removed.
     pub(super) fn measure(&mut self, key: &Key, new: Option<&Value>) {
         let Some(text) = self.inner.text.get() else { return };
@@ -29,10 +38,35 @@ impl Schema {
         Rc::make_mut(&mut self.inner).text = text.into();
     }
 
+    /// About how many steps ([`Work`](crate::Work)) it takes to take in or out the fact `[e attr value]`: copying a shared
+    /// schema, and measuring the entry that changes, which is written for that.
+    pub(crate) fn cost(&self, e: Eid, attr: Attr, value: &Value) -> u64 {
+        let copied =
+            if Rc::strong_count(&self.inner) > 1 { self.inner.entries.len() + self.inner.flags.len() / 8 } else { 0 };
+        let entry = match self.target(e) {
+            Some(key) if attr != self.ident => self.inner.entries.get(&key),
+            _ => None,
+        };
+        let facts = entry.and_then(Value::as_map).unwrap_or_default();
+        let bytes: usize = facts.iter().map(|(_, value)| breadth(value)).sum();
+        let refs = if self.flags(attr).is_live() { self.inner.refs.len() / 32 } else { 0 };
+        (copied / 2 + (bytes + breadth(value)) / 32 + refs) as u64
+    }
+
     /// Bytes of one entry's text when nothing before it can be referred to; a little more, as both parts are written as
     /// texts of their own.
     fn part(&self, key: &Key, entry: &Value) -> usize {
         write_string(&self.key_value(key)).len() + write_string(entry).len()
+    }
+}
+
+/// About how many bytes of text a fact about an attribute takes.
+fn breadth(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Vector(items) | Value::List(items) | Value::Set(items) => items.len() * 16,
+        Value::Map(entries) => entries.len() * 32,
+        _ => 16,
     }
 }
 

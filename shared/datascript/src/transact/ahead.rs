@@ -13,7 +13,8 @@ use super::tempids::Tempids;
 use crate::db::Db;
 use crate::error::Result;
 
-/// Guesses the entity of every tempid whose item carries an identity that `db` knows.
+/// Guesses the entity of every tempid whose item carries an identity that `db` knows: one pass over the items, with one
+/// look-up at most for each fact, once in a transaction.
 pub(super) fn guess<'a>(db: &Db, items: &'a [Value], maps: &'a Maps<'a>, tempids: &mut Tempids<'a>) -> Result<()> {
     for item in items {
         if let Some([op, e, a, v, ..]) = item.as_seq()

@@ -16,7 +16,7 @@ impl<'a> Run<'a> {
     pub(super) fn cas(&mut self, e: Place<'a>, a: &'a Value, old: &'a Value, new: &'a Value) -> Step<'a> {
         let e = self.strict(e)?;
         let Value::Keyword(keyword) = a else { return Err(bad_attribute(a)) };
-        let a = self.db.attrs().intern(keyword);
+        let a = self.intern(keyword)?;
         let old = self.plain_operand(a, old)?;
         let new = self.plain_operand(a, new)?;
         if new.is_nil() {

@@ -106,7 +106,7 @@ impl<'a> Run<'a> {
         if v.is_nil() {
             return Err(nil_value(keyword));
         }
-        Ok(self.db.attrs().intern(keyword))
+        self.intern(keyword)
     }
 }
 

@@ -27,7 +27,7 @@ struct Upsert {
 }
 
 impl<'a> Run<'a> {
-    /// Processes a map, an item or nested in one.
+    /// Processes a map, an item or nested in one. Its entries are walked three times, the elements of their values twice.
     pub(super) fn map(&mut self, item: &'a MapItem<'a>, link: Option<Link<'a>>) -> Step<'a> {
         self.check_schema(item)?;
         let id = match item.id {
@@ -191,7 +191,7 @@ impl<'a> Run<'a> {
 
     fn entry(&self, keyword: &Keyword, id: Place<'a>) -> Step<'a, Entry<'a>> {
         let Some(name) = keyword.name().strip_prefix('_') else {
-            let attr = self.db.attrs().intern(keyword);
+            let attr = self.intern(keyword)?;
             let flags = self.db.flags(attr);
             return Ok(Entry { attr, id, reverse: false, is_ref: flags.is_ref(), many: flags.is_many() });
         };

@@ -51,6 +51,11 @@ impl<'a> Maps<'a> {
         self.maps.iter().take(self.roots)
     }
 
+    /// How many maps there are, nested ones included.
+    pub(super) fn len(&self) -> usize {
+        self.maps.len()
+    }
+
     pub(super) fn get(&'a self, place: usize) -> Option<&'a MapItem<'a>> {
         self.maps.get(place)
     }

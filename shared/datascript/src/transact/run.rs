@@ -1,7 +1,6 @@
 //! One pass over the items of a transaction.
 
-use rustc_hash::FxHashSet;
-use transit::Value;
+use transit::{Keyword, Value};
 
 use super::Report;
 use super::fresh::Fresh;
@@ -86,6 +85,7 @@ pub(super) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(super) fn new(before: &'a Db, maps: &'a Maps<'a>, tempids: Tempids<'a>) -> Self {
+        before.nodes.referrers().borrow_mut().begin(before.line, before.attrs().forgotten());
         Self {
             before,
             db: before.clone(),
@@ -99,7 +99,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Processes the items from left to right (datascript.md 9.2).
+    /// Processes the items from left to right (datascript.md 9.2). What an item leaves in the queue are its own values, or
+    /// parts of what it retracts, which are gone then: the queue empties.
     pub(super) fn items(&mut self, items: &'a [Value]) -> Step<'a> {
         let mut maps = self.maps.roots();
         for item in items {
@@ -139,6 +140,15 @@ impl<'a> Run<'a> {
         self.db.advance_max_eid(eid);
         self.fresh.begin(eid);
         Ok(eid)
+    }
+
+    /// The attribute of a keyword, known to the interner from now on.
+    pub(super) fn intern(&self, keyword: &Keyword) -> Step<'a, Attr> {
+        let attrs = self.db.attrs();
+        if attrs.are_too_many() {
+            return Err(Error::TooManyNames.into());
+        }
+        Ok(attrs.intern(keyword))
     }
 
     /// Resolves a reference for which tempids were dealt with before; nothing found is an error.
@@ -198,11 +208,15 @@ impl<'a> Run<'a> {
         let mut db_after = self.db;
         db_after.close()?;
         db_after.max_tx = self.tx;
+        if !self.tx_data.is_empty() {
+            db_after.line = db_after.nodes.next_value();
+            db_after.nodes.referrers().borrow_mut().advance(db_after.line);
+        }
         Ok(Report { db_before: before.clone(), db_after, tx_data: self.tx_data, tempids: self.tempids.report(self.tx) })
     }
 
     fn check_value_tempids(&self) -> Result<()> {
-        let mut unused: FxHashSet<Eid> = self.tempids.used_as_value().map(|(eid, _)| eid).collect();
+        let mut unused: keyed::Set<Eid> = self.tempids.used_as_value().map(|(eid, _)| eid).collect();
         if unused.is_empty() {
             return Ok(());
         }

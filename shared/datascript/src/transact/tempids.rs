@@ -1,6 +1,8 @@
 //! Which entity each tempid stands for.
+//!
+//! A transaction may have as many tempids as items. Whatever is asked of them for an item takes constant time; what looks
+//! at all of them happens once a pass, which has looked at all items already.
 
-use rustc_hash::{FxHashMap, FxHashSet};
 use transit::Value;
 
 use super::place::Tempid;
@@ -15,10 +17,12 @@ const FEW: usize = 8;
 #[derive(Clone, Default)]
 pub(super) struct Tempids<'a> {
     known: Vec<Known<'a>>,
-    /// Index into `known`; kept only while there are more than a few.
-    by_name: FxHashMap<Tempid<'a>, usize>,
+    /// Index into `known`; kept only while there are more than a few. Names are the client's own.
+    by_name: keyed::Map<Tempid<'a>, usize>,
+    /// How many tempids lead to an entity in this pass; kept only while there are more than a few.
+    reached: keyed::Map<Eid, u32>,
     /// Ids that an earlier pass gave to tempids: a new tempid must not get one of them.
-    kept: FxHashSet<Eid>,
+    kept: keyed::Set<Eid>,
 }
 
 /// Whether the entity of a tempid was looked up ahead of its item's turn.
@@ -72,20 +76,28 @@ impl<'a> Tempids<'a> {
             });
             if at == FEW {
                 self.by_name = self.known.iter().enumerate().map(|(at, known)| (known.name, at)).collect();
+                for known in self.known.iter().filter(|known| known.reached) {
+                    *self.reached.entry(known.eid).or_default() += 1;
+                }
             } else if at > FEW {
                 self.by_name.insert(name, at);
             }
             at
         });
         let known = self.known.get_mut(at)?;
+        if known.reached && known.eid != eid {
+            leave(&mut self.reached, known.eid);
+            known.reached = false;
+        }
         known.eid = eid;
         Some(known)
     }
 
     /// Notes that a tempid in entity position stands for `eid`.
     pub(super) fn reach(&mut self, name: Tempid<'a>, eid: Eid) {
-        if let Some(known) = self.entry(name, eid) {
-            known.reached = true;
+        let Some(known) = self.entry(name, eid) else { return };
+        if !std::mem::replace(&mut known.reached, true) && !self.by_name.is_empty() {
+            *self.reached.entry(eid).or_default() += 1;
         }
     }
 
@@ -103,17 +115,23 @@ impl<'a> Tempids<'a> {
 
     /// Whether this pass reached the entity through a tempid.
     pub(super) fn is_reached(&self, eid: Eid) -> bool {
-        self.known.iter().any(|known| known.reached && known.eid == eid)
+        if self.by_name.is_empty() {
+            self.known.iter().any(|known| known.reached && known.eid == eid)
+        } else {
+            self.reached.contains_key(&eid)
+        }
     }
 
-    /// The first tempid through which this pass reached the entity and that no earlier pass settled.
+    /// The first tempid through which this pass reached the entity and that no earlier pass settled. Looks at all tempids:
+    /// whoever asks ends the pass, whatever the answer.
     pub(super) fn unsettled(&self, eid: Eid) -> Option<Tempid<'a>> {
         self.known.iter().find(|known| known.reached && known.eid == eid && !known.settled).map(|known| known.name)
     }
 
     /// Prepares the next pass: ids found so far are kept, and `name` denotes `eid` from the start. An error if it was
-    /// settled before.
+    /// settled before. Looks at all tempids, once a pass.
     pub(super) fn settle(&mut self, name: Tempid<'a>, eid: Eid) -> Result<()> {
+        self.reached.clear();
         for known in &mut self.known {
             known.reached = false;
             known.used_as_value = false;
@@ -158,7 +176,7 @@ impl<'a> Tempids<'a> {
         }
     }
 
-    /// Whether a guess is not confirmed.
+    /// Whether a guess is not confirmed. Looks at all tempids, at the end of a pass.
     pub(super) fn has_open_guess(&self) -> bool {
         self.known.iter().any(|known| known.guess == Guess::Open)
     }
@@ -174,5 +192,51 @@ impl<'a> Tempids<'a> {
         let mut report: Vec<_> = named.filter_map(|known| Some((known.name.value()?, known.eid))).collect();
         report.push((Value::keyword("db/current-tx"), tx));
         report
+    }
+}
+
+/// One tempid fewer leads to the entity.
+fn leave(reached: &mut keyed::Map<Eid, u32>, eid: Eid) {
+    if let Some(count) = reached.get_mut(&eid) {
+        *count -= 1;
+        if *count == 0 {
+            reached.remove(&eid);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Rng;
+
+    /// Whatever is done, the tables say what a look at all tempids would; and more than a few have tables.
+    #[test]
+    fn what_is_reached_is_known_without_looking_at_all() {
+        let names: Vec<String> = (0..60).map(|i| format!("t{i}")).collect();
+        for seed in 0..40 {
+            let mut rng = Rng(seed);
+            let mut tempids = Tempids::default();
+            for _ in 0..400 {
+                let name = Tempid::Text(&names[rng.below(names.len())]);
+                let eid = rng.small(20) + 1;
+                match rng.below(40) {
+                    0 => {
+                        let before = tempids.clone();
+                        if tempids.settle(name, eid).is_err() {
+                            tempids = before;
+                        }
+                    }
+                    1..4 => tempids.use_as_value(name, tempids.get(name).unwrap_or(eid)),
+                    4 => tempids.guess(name, eid),
+                    _ => tempids.reach(name, eid),
+                }
+                for eid in 1..=20 {
+                    let is_reached = tempids.known.iter().any(|known| known.reached && known.eid == eid);
+                    assert_eq!(tempids.is_reached(eid), is_reached, "seed {seed}");
+                }
+                assert!(tempids.known.len() <= FEW || tempids.by_name.len() == tempids.known.len());
+            }
+        }
     }
 }

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::index::{Index, Order, Pattern, with_order};
 use crate::nodes::{Keep, Nodes};
 use crate::storage::Addr;
+use crate::work::DESCENT;
 
 /// The datoms of a tree that match a pattern, in the order of the index, or against it after [`Slice::rev`]. Loads one leaf at a time.
 pub struct Slice<'a> {
@@ -27,6 +28,8 @@ pub struct Slice<'a> {
     /// Bounds other than the value.
     bounds: Pattern<'static>,
     value: Option<Value>,
+    /// Where to begin among the values of an open bound.
+    start: Option<Value>,
     ranks: Ranks,
     keep: Keep,
     descending: bool,
@@ -59,6 +62,7 @@ impl<'a> Slice<'a> {
             index,
             bounds: Pattern { e: pattern.e, a: pattern.a, v: None, tx: pattern.tx },
             value: pattern.v.cloned(),
+            start: None,
             ranks: nodes.attrs().ranks(),
             keep: Keep::Cached,
             descending: false,
@@ -81,6 +85,14 @@ impl<'a> Slice<'a> {
     #[must_use]
     pub fn rev(mut self) -> Self {
         self.descending = !self.descending;
+        self
+    }
+
+    /// Begins with the first datom that has this value or a later one, in an index where values come right after what is
+    /// fixed. To be called before the first datom was taken, and for iterations that ascend.
+    #[must_use]
+    pub fn starting_at(mut self, value: Value) -> Self {
+        self.start = Some(value);
         self
     }
 
@@ -115,6 +127,10 @@ impl<'a> Slice<'a> {
             Some(error) => Err(error),
             None => with_order!(self.index, O => self.next_leaf_by::<O>()),
         };
+        let moved = moved.and_then(|more| {
+            self.nodes.work().step(DESCENT + self.range.len() as u64)?;
+            Ok(more)
+        });
         if moved.is_err() {
             self.state = State::LastLeaf;
             self.range = 0..0;
@@ -158,7 +174,8 @@ impl<'a> Slice<'a> {
             }
             0..end
         } else {
-            let start = if is_first { lower_bound::<O>(leaf, pattern, ranks) } else { 0 };
+            let begin = &Pattern { v: self.start.as_ref().or(pattern.v), ..*pattern };
+            let start = if is_first { lower_bound::<O>(leaf, begin, ranks) } else { 0 };
             if compare(leaf.last()) == Some(Ordering::Greater) {
                 let end = upper_bound::<O>(leaf, pattern, ranks);
                 self.state = State::LastLeaf;
@@ -172,7 +189,7 @@ impl<'a> Slice<'a> {
         if self.tree.shift == 0 {
             return self.nodes.leaf(&self.tree.root, self.keep);
         }
-        let pattern = Pattern { v: self.value.as_ref(), ..self.bounds };
+        let pattern = Pattern { v: self.start.as_ref().or(self.value.as_ref()), ..self.bounds };
         let mut node = self.nodes.inner(&self.tree.root, self.keep)?;
         loop {
             let i = if self.descending {

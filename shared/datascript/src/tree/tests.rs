@@ -97,6 +97,13 @@ fn slices_select_what_a_filter_selects() {
                     assert!(found.len() == expected.len() && found.iter().zip(&expected).all(|(a, b)| same(a, b)));
                 }
                 assert_eq!(slice().total().unwrap(), expected.len());
+                if v.is_none() && (index == Index::Avet || e.is_some() && a.is_some()) {
+                    let start = rng.value(21);
+                    let from: Vec<Datom> = slice().starting_at(start.clone()).map(Result::unwrap).collect();
+                    let expected = expected.iter().filter(|datom| crate::value::compare(&datom.v, &start).is_ge());
+                    assert_eq!(from.len(), expected.clone().count());
+                    assert!(from.iter().zip(expected).all(|(a, b)| same(a, b)));
+                }
                 let first = tree.first(&nodes, index, &pattern).unwrap();
                 assert_eq!(first.is_some(), !expected.is_empty());
                 assert!(first.iter().zip(&expected).all(|(a, b)| same(a, b)));

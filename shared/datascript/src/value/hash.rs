@@ -1,6 +1,24 @@
 //! The hash of ClojureScript 1.12 (datascript.md 3.2): Murmur3 over 32-bit wrapping arithmetic.
 
+use std::cell::Cell;
+
 use transit::Value;
+
+thread_local! {
+    /// Elements of collections hashed since somebody asked. A stored map is hashed by whoever compares another one with
+    /// it, however small: comparing has no way to tell its caller what it cost.
+    static HASHED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How many elements of collections were hashed since this was asked last.
+#[inline]
+pub(crate) fn take_hashed() -> u64 {
+    HASHED.take()
+}
+
+fn note(count: i32) {
+    HASHED.set(HASHED.get().saturating_add(count.unsigned_abs().into()));
+}
 
 /// Hash of a value; decides the index position of maps and sets. Opaque values hash as the string of their text.
 pub fn hash(value: &Value) -> i32 {
@@ -107,10 +125,12 @@ fn truncate(number: i64) -> i32 {
 fn hash_ordered(hashes: impl Iterator<Item = i32>) -> i32 {
     let (h, count) =
         hashes.fold((1_i32, 0_i32), |(h, count), item| (h.wrapping_mul(31).wrapping_add(item), count.wrapping_add(1)));
+    note(count);
     finish(mix_hash(0, mix_key(h)), count)
 }
 
 fn hash_unordered(hashes: impl Iterator<Item = i32>) -> i32 {
     let (h, count) = hashes.fold((0_i32, 0_i32), |(h, count), item| (h.wrapping_add(item), count.wrapping_add(1)));
+    note(count);
     finish(mix_hash(0, mix_key(h)), count)
 }

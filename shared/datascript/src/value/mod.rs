@@ -6,5 +6,6 @@ mod order;
 mod utf16;
 
 pub use hash::hash;
+pub(crate) use hash::take_hashed;
 pub use order::{compare, compare_named, same};
 pub use utf16::compare_utf16;

@@ -21,20 +21,40 @@ pub(super) struct Pending {
     pub(super) checksum: Option<String>,
     pub(super) log: Vec<LogRow>,
     now: i64,
+    /// The checksum is to be made anew when all entries were applied.
+    is_stale: bool,
+    /// References that may yet be followed for the checksum in this batch, one by one.
+    references: usize,
 }
 
 impl Pending {
     pub(super) fn new(t: i64, checksum: Option<String>, now: i64) -> Self {
-        Self { t, checksum, log: Vec::new(), now }
+        Self { t, checksum, log: Vec::new(), now, is_stale: false, references: checksum::MAX_REFERENCES }
     }
 
     /// Moves the checksum on by what happened between two values. Datoms and normalised items give the same sum
-    /// (sync.md 12.5), and datoms are the cheaper to look at.
+    /// (sync.md 12.5), and datoms are the cheaper to look at. Where the sum has to be made anew, that is left to
+    /// [`complete_checksum`](Self::complete_checksum): once for a batch, not for each entry that flips a setting.
     fn update_checksum(&mut self, facts: &mut Facts, before: &Db, after: &Db, datoms: &[Datom]) -> rules::Result<()> {
-        let changes = checksum::Changes::Datoms(datoms);
+        // Facts have to hear of every transaction.
         let mut scope = facts.scope(datoms);
-        if let Some(checksum) = checksum::update(self.checksum.as_deref(), before, after, changes, &mut scope)? {
-            self.checksum = Some(checksum.to_string());
+        if self.is_stale {
+            return Ok(());
+        }
+        let changes = checksum::Changes::Datoms(datoms);
+        let previous = self.checksum.as_deref();
+        match checksum::follow(previous, before, after, changes, &mut scope, &mut self.references)? {
+            checksum::Update::None => {}
+            checksum::Update::Sum(checksum) => self.checksum = Some(checksum.to_string()),
+            checksum::Update::Anew => self.is_stale = true,
+        }
+        Ok(())
+    }
+
+    /// Makes the checksum of all that was applied: one pass over the database at most.
+    pub(super) fn complete_checksum(&mut self, db: &Db) -> Result<(), crate::Error> {
+        if std::mem::take(&mut self.is_stale) {
+            self.checksum = Some(checksum::full(db)?.to_string());
         }
         Ok(())
     }
@@ -101,6 +121,10 @@ pub(super) fn apply(
     let names = open.names.begin_entry(open.conn.db().attrs());
     let outcome = try_apply(open, pending, &mut entry, &names);
     if !matches!(outcome, Ok(Effect::Facts)) && open.names.roll_back(open.conn.db().attrs(), &names) {
+        open.facts = Facts::default();
+    }
+    if matches!(outcome, Err(Stop::Entry(_))) {
+        // It may have stopped anywhere: what was learnt from it does not hold.
         open.facts = Facts::default();
     }
     match outcome {

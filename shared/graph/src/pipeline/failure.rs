@@ -32,6 +32,11 @@ impl Failure {
         Self::new("nested too deeply")
     }
 
+    /// It would take more steps than [`limits::WORK_STEPS`](protocol::limits::WORK_STEPS).
+    pub(super) fn too_much_work() -> Self {
+        Self::new("entry needs too much work")
+    }
+
     /// Sorts what a rule or the transactor says: refusals are the entry's fault, anything else is the graph's.
     pub(super) fn from_rule(error: rules::Error) -> Result<Self, datascript::Error> {
         match error {
@@ -39,6 +44,8 @@ impl Failure {
                 let missing = refusal.entity_id.as_ref().and_then(missing_block);
                 Ok(Self { detail: refusal.message.clone(), missing_block_uuids: missing.into_iter().collect() })
             }
+            rules::Error::Db(datascript::Error::TooMuchWork) => Ok(Self::too_much_work()),
+            rules::Error::Db(datascript::Error::TooManyNames) => Ok(Self::too_many_names()),
             rules::Error::Db(error) => Err(error),
             refusal => Ok(Self::new(refusal.to_string())),
         }

@@ -4,12 +4,15 @@
 //! A failing entry drops its own value only. If the write fails, nothing of the batch happened.
 
 mod answer;
+mod budget;
 mod commit;
 mod decode;
 mod entry;
 mod failure;
 mod gate;
 mod names;
+
+use std::rc::Rc;
 
 use protocol::{Reject, RejectReason, TxBatch};
 
@@ -20,6 +23,7 @@ use crate::error::Result;
 use crate::faults::{self, Point};
 use crate::graph::Graph;
 use crate::sql::Sql;
+use budget::Budget;
 use entry::Pending;
 
 impl<S: Sql + 'static> Graph<S> {
@@ -48,9 +52,15 @@ impl<S: Sql + 'static> Graph<S> {
         let mut failed = None;
         let open = self.open_for_batch()?;
         open.names.begin_batch(open.conn.db().attrs());
+        let nodes = Rc::clone(open.conn.nodes());
+        let mut budget = Budget::new();
+        // At most `limits::BATCH_ENTRIES`.
         for entry in batch.txs {
             let tx_id = entry.tx_id;
-            match entry::apply(open, &mut pending, entry)? {
+            let allowance = budget.begin(nodes.work(), entry.tx.len());
+            let applied = entry::apply(open, &mut pending, entry);
+            budget.end(nodes.work(), &allowance);
+            match applied? {
                 Ok(()) => success_tx_ids.extend(tx_id),
                 Err(failure) => {
                     failed = Some((failure, tx_id));
@@ -58,6 +68,7 @@ impl<S: Sql + 'static> Graph<S> {
                 }
             }
         }
+        pending.complete_checksum(open.conn.db())?;
         if let Err(error) = self.commit(&pending) {
             if matches!(error, crate::Error::Fault(_)) {
                 return Err(error);

@@ -44,6 +44,7 @@ impl Names {
     pub(super) fn begin_batch(&mut self, attrs: &Attrs) {
         self.begun = attrs.count();
         self.counted = false;
+        attrs.allow(self.begun.names + ATTRIBUTE_NAMES);
     }
 
     /// Begins an entry.

@@ -46,7 +46,11 @@ pub fn chunks(db: &Db, items: &[Value]) -> Result<Vec<Range<usize>>> {
     Ok(chunks)
 }
 
-/// From the first to the last item of each tempid; ranges that share an item are joined. Ascending.
+/// From the first to the last item of each tempid; ranges that share an item are joined. Ascending. Tempids are at most two
+/// an item.
+///
+/// Items that one tempid holds together may be all of the entry, which is then one transaction: nothing that is done for a
+/// transaction may cost more than its items.
 fn spans(db: &Db, items: &[Value]) -> Result<Vec<Range<usize>>> {
     let mut known = Known::default();
     let mut by_tempid: ValueMap<'_, Range<usize>> = ValueMap::default();

@@ -60,18 +60,22 @@ pub fn summary(db: &Db) -> Result<Summary> {
     Ok(Summary { checksum: full(db)?, is_e2ee: Known::default().is_e2ee(db)? })
 }
 
-/// Shows each entity that counts for the checksum to a visitor, by the text of its uuid. One entity is in memory at a
+/// Shows each entity that counts for the checksum to a visitor, by the text of its uuid, from a uuid on where one is given. One entity is in memory at a
 /// time; the visitor ends the visit by returning false.
 ///
 /// # Errors
 ///
 /// Only when the database cannot be read.
-pub fn blocks(db: &Db, mut visit: impl FnMut(&Block<'_>) -> bool) -> Result<()> {
+pub fn blocks(db: &Db, from: Option<&Value>, mut visit: impl FnMut(&Block<'_>) -> bool) -> Result<()> {
     let mut known = Known::default();
     let is_e2ee = known.is_e2ee(db)?;
     let mut reader = Reader { db, known: &mut known, is_e2ee };
     let mut counted = Counted::default();
-    for datom in db.datoms(Index::Avet, &Pattern::a(attrs::BLOCK_UUID)).scanning() {
+    let mut datoms = db.datoms(Index::Avet, &Pattern::a(attrs::BLOCK_UUID)).scanning();
+    if let Some(from) = from {
+        datoms = datoms.starting_at(from.clone());
+    }
+    for datom in datoms {
         let datom = datom?;
         reader.read(datom.e, &mut counted)?;
         let last = |attr| counted.tuples.iter().rfind(|(a, _)| *a == attr).and_then(|(_, value)| value.as_ref());

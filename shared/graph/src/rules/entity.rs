@@ -54,6 +54,36 @@ pub(crate) fn referrers(db: &Db, attr: Attr, eid: Eid) -> Result<Vec<Eid>> {
     Ok(found)
 }
 
+/// Counts the steps of looking at all of a value: that of an entity may be long, and whoever touches the entity in a few
+/// bytes has it looked at.
+///
+/// # Errors
+///
+/// Only where too much was done.
+pub(crate) fn look_through(db: &Db, value: &Value) -> Result<()> {
+    let work = db.nodes().work();
+    match value {
+        Value::String(text) => work.text(text)?,
+        Value::Scalar(scalar) => work.text(&scalar.rep)?,
+        Value::Vector(items) | Value::List(items) | Value::Set(items) => {
+            work.step(items.len() as u64)?;
+            for item in items.iter() {
+                look_through(db, item)?;
+            }
+        }
+        Value::Map(entries) => {
+            work.step(entries.len() as u64)?;
+            for (key, value) in entries.iter() {
+                look_through(db, key)?;
+                look_through(db, value)?;
+            }
+        }
+        Value::Tagged(tagged) => look_through(db, &tagged.rep)?,
+        _ => {}
+    }
+    Ok(())
+}
+
 /// Whether a value is a UUID, well-formed or not.
 pub(crate) fn is_uuid(value: &Value) -> bool {
     match value {

@@ -3,11 +3,10 @@
 use std::sync::LazyLock;
 
 use datascript::{Attr, Datom, Db, Eid, Keyword, Value};
-use rustc_hash::FxHashMap;
 
 use super::entity::is_uuid;
 use super::facts::Scope;
-use super::value_set::{OwnedKey, OwnedSet, SafeMap, dedup, hash_value};
+use super::value_set::{Key, OwnedKey, OwnedSet, dedup};
 use super::{Result, attrs};
 
 /// Up to so many datoms or items are compared pairwise, which needs no memory.
@@ -23,7 +22,8 @@ static BLOCK_UUID: LazyLock<Keyword> = LazyLock::new(|| Keyword::new("block/uuid
 /// tempid. Datoms keep their order (D-16), but for the definitions of properties, which go first, and retractions of
 /// entities.
 ///
-/// The result may be empty. The cost is linear in the number of datoms.
+/// The result may be empty. The cost is linear in the number of datoms: every step is a pass or two over them, with tables
+/// that are hashed with a secret; only up to [`PAIRWISE`] of them are compared with each other.
 ///
 /// # Errors
 ///
@@ -73,7 +73,7 @@ fn collapse(tx_data: &[Datom]) -> Vec<&Datom> {
         }
         return current;
     }
-    let mut places: SafeMap<FactKey<'_>, usize> = SafeMap::default();
+    let mut places: keyed::Map<FactKey<'_>, usize> = keyed::Map::default();
     for datom in tx_data {
         let place = *places.entry(FactKey(datom)).or_insert(current.len());
         match current.get_mut(place) {
@@ -89,7 +89,8 @@ struct FactKey<'a>(&'a Datom);
 
 impl PartialEq for FactKey<'_> {
     fn eq(&self, other: &Self) -> bool {
-        self.0.tx == other.0.tx && self.0 == other.0
+        let (a, b) = (self.0, other.0);
+        (a.e, a.a, a.tx) == (b.e, b.a, b.tx) && Key(&a.v) == Key(&b.v)
     }
 }
 
@@ -98,7 +99,7 @@ impl Eq for FactKey<'_> {}
 impl std::hash::Hash for FactKey<'_> {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         (self.0.e, self.0.a, self.0.tx).hash(state);
-        hash_value(&self.0.v, state);
+        Key(&self.0.v).hash(state);
     }
 }
 
@@ -132,7 +133,7 @@ impl Step<'_> {
 
 /// Step 2: all datoms of an entity whose uuid went, or lives on under another id, become one retraction of it.
 fn retract_entities<'a>(after: &Db, datoms: &[&'a Datom]) -> Result<Vec<Step<'a>>> {
-    let mut targets: FxHashMap<Eid, Option<Target>> = FxHashMap::default();
+    let mut targets: keyed::Map<Eid, Option<Target>> = keyed::Map::default();
     for datom in datoms {
         if datom.a == attrs::BLOCK_UUID && !datom.added {
             let holder = after.lookup(attrs::BLOCK_UUID, &datom.v)?;
@@ -161,13 +162,13 @@ struct Translator<'a, 's, 'f> {
     after: &'a Db,
     scope: &'s mut Scope<'f>,
     /// References of entities in the database before, and tempids of those in the one after.
-    lookups: FxHashMap<Eid, Option<Value>>,
-    tempids: FxHashMap<Eid, Option<Value>>,
+    lookups: keyed::Map<Eid, Option<Value>>,
+    tempids: keyed::Map<Eid, Option<Value>>,
 }
 
 impl<'a, 's, 'f> Translator<'a, 's, 'f> {
     fn new(before: &'a Db, after: &'a Db, scope: &'s mut Scope<'f>) -> Self {
-        Self { before, after, scope, lookups: FxHashMap::default(), tempids: FxHashMap::default() }
+        Self { before, after, scope, lookups: keyed::Map::default(), tempids: keyed::Map::default() }
     }
 
     fn fact(&mut self, datom: &Datom) -> Result<Option<Value>> {

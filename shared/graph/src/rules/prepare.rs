@@ -1,7 +1,6 @@
 //! Pre-processing of transaction data before the transactor sees it (sync.md 11.5 b–d).
 
 use datascript::{Db, Eid, Index, Pattern, Value};
-use rustc_hash::FxHashSet;
 
 use super::facts::Known;
 use super::item::{get, resolve, retracted};
@@ -24,7 +23,7 @@ const TEMPORARY_KEYS: [&str; 10] = [
 ];
 
 /// Strips temporary data and items without meaning, and, for `delete-blocks`, appends retractions of the whole subtrees.
-/// The usual entry, of vectors only, passes untouched.
+/// The usual entry, of vectors only, passes untouched. Besides the subtrees, each item is looked at a fixed number of times.
 ///
 /// # Errors
 ///
@@ -117,11 +116,12 @@ fn is_meaningless(item: &Value) -> bool {
 }
 
 /// `delete-blocks` means the subtrees as they are now: appends a retraction of every plain block at or below the
-/// retracted ones, breadth first, and drops repetitions.
+/// retracted ones, breadth first, and drops repetitions. Each block is looked at once; the work that may be done bounds how
+/// many there are to a small entry.
 fn expand_subtrees(db: &Db, items: &mut Vec<Value>) -> Result<()> {
     let mut known = Known::default();
     let mut roots = Vec::new();
-    let mut seen_roots = FxHashSet::default();
+    let mut seen_roots = keyed::Set::default();
     for item in items.iter() {
         if let Some(reference) = retracted(item)
             && let Some(eid) = resolve(db, reference)?
@@ -131,7 +131,7 @@ fn expand_subtrees(db: &Db, items: &mut Vec<Value>) -> Result<()> {
             roots.push(eid);
         }
     }
-    let mut seen: FxHashSet<Eid> = FxHashSet::default();
+    let mut seen: keyed::Set<Eid> = keyed::Set::default();
     for root in roots {
         // A root below an earlier root was reached from there, with all of its own descendants.
         let mut queue = std::collections::VecDeque::from([root]);

@@ -1,10 +1,9 @@
 //! What is taken out of a client's entry before it is looked at (sync.md 11.4).
 
 use datascript::{Db, Eid, Index, Pattern, Value};
-use rustc_hash::FxHashSet;
 
 use super::item::{Fact, Item, Resolver, Verb, get, resolve, try_retain};
-use super::value_set::{Key, OwnedKey, OwnedSet, SafeMap};
+use super::value_set::{Key, OwnedKey, OwnedSet};
 use super::{Op, Result, attrs};
 
 /// Attributes that migrations removed (rule 1).
@@ -28,6 +27,8 @@ const IGNORED_IDENTS: [&str; 7] = [
 
 /// Applies the rules of sync.md 11.4 in their order. Items that stay are neither copied nor moved; what is appended are
 /// retractions of descendants, in ascending order.
+///
+/// Each rule takes one pass over the items, with a look-up or two for each; descendants are looked at once.
 ///
 /// # Errors
 ///
@@ -150,8 +151,8 @@ fn is_encrypted(attr: &Value) -> bool {
     attr.is_keyword("block/title") || attr.is_keyword("block/name")
 }
 
-fn retracted_eids(db: &Db, items: &[Value]) -> Result<FxHashSet<Eid>> {
-    let mut eids = FxHashSet::default();
+fn retracted_eids(db: &Db, items: &[Value]) -> Result<keyed::Set<Eid>> {
+    let mut eids = keyed::Set::default();
     for item in items {
         if let Item::RetractEntity(e) = Item::of(item) {
             eids.extend(resolve(db, e)?);
@@ -163,7 +164,7 @@ fn retracted_eids(db: &Db, items: &[Value]) -> Result<FxHashSet<Eid>> {
 /// Rule 5: two ciphertexts of one plaintext may have become a retract and an add of the same value; the add wins.
 fn drop_replaced_retracts(items: &mut Vec<Value>) {
     let keep: Vec<bool> = {
-        let mut verbs: SafeMap<(Key<'_>, Key<'_>, Key<'_>), (bool, bool)> = SafeMap::default();
+        let mut verbs: keyed::Map<(Key<'_>, Key<'_>, Key<'_>), (bool, bool)> = keyed::Map::default();
         for fact in items.iter().filter_map(encrypted_fact) {
             let seen = verbs.entry((Key(fact.e), Key(fact.a), Key(fact.v))).or_default();
             seen.0 |= fact.verb == Verb::Add;
@@ -186,7 +187,8 @@ fn encrypted_fact(item: &Value) -> Option<Fact<'_>> {
     }
 }
 
-/// Rule 6: descendants of retracted blocks that the entry forgot, ascending.
+/// Rule 6: descendants of retracted blocks that the entry forgot, ascending. A small entry can have very many; an entry
+/// that comes to nothing has them looked for again and again: the work that may be done bounds it.
 fn missing_descendants(db: &Db, items: &[Value], is_delete: bool) -> Result<Vec<Eid>> {
     let retracted = retracted_eids(db, items)?;
     let mut queue = Vec::with_capacity(retracted.len());
@@ -195,7 +197,7 @@ fn missing_descendants(db: &Db, items: &[Value], is_delete: bool) -> Result<Vec<
             queue.push(*eid);
         }
     }
-    let mut descendants = FxHashSet::default();
+    let mut descendants = keyed::Set::default();
     while let Some(parent) = queue.pop() {
         for datom in db.datoms(Index::Avet, &Pattern::av(attrs::BLOCK_PARENT, &Value::from(parent))) {
             let child = datom?.e;

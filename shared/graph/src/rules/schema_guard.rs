@@ -93,6 +93,7 @@ pub fn check(before: &Db, after: &Db, tx_data: &[Datom]) -> Result<()> {
     }
     check_idents(after, tx_data)?;
     check_flags(before, after, tx_data)?;
+    after.nodes().work().step(after.schema().steps_to_measure())?;
     // A schema that an earlier version let grow too long may only shrink.
     let fits = after.schema().fits_a_row() || after.schema().len() < before.schema().len();
     if fits { Ok(()) } else { Err(Error::TooLarge) }

@@ -53,7 +53,7 @@ fn check_diagnostics(db: &Db, expected: &Value) {
         .collect();
     assert_eq!(summary.attrs(), names);
     let mut expected = expected.get("blocks").and_then(Value::as_seq).expect("blocks").iter();
-    diagnostics::blocks(db, |block| {
+    diagnostics::blocks(db, None, |block| {
         let expected = expected.next().expect("a block");
         let mut text = String::new();
         block.write_json(&mut text);

@@ -1,6 +1,6 @@
 //! What large messages cost in memory at their height (sync.md 7.5). `SQLite` allocates elsewhere, as it does on Workers.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fmt::Write;
 

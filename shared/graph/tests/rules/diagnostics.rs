@@ -11,7 +11,7 @@ fn blocks_in_the_order_of_their_uuids() {
     assert_eq!(summary.checksum.to_string(), full(&db));
     assert_eq!(summary.attrs(), ["name", "order", "page", "parent", "title", "uuid"]);
     let mut texts = Vec::new();
-    diagnostics::blocks(&db, |block| {
+    diagnostics::blocks(&db, None, |block| {
         let mut text = String::new();
         block.write_json(&mut text);
         texts.push(text);
@@ -39,7 +39,7 @@ fn encrypted_graphs_show_no_texts() {
     assert!(summary.is_e2ee);
     assert_eq!(summary.attrs(), ["order", "page", "parent", "uuid"]);
     let mut count = 0;
-    diagnostics::blocks(&db, |block| {
+    diagnostics::blocks(&db, None, |block| {
         let mut text = String::new();
         block.write_json(&mut text);
         assert!(!text.contains("title") && !text.contains("name"), "{text}");

@@ -15,6 +15,7 @@ const SUM: &str = "00112233445566aa";
 
 /// Everything that reaches a graph, each with whether it was refused because the graph is deleted.
 fn attempts(graph: &mut TestGraph) -> Vec<(&'static str, bool)> {
+    #[expect(clippy::needless_pass_by_value, reason = "what was asked is asked here only")]
     fn refused<T>(outcome: Result<T, Error>) -> bool {
         matches!(outcome, Err(Error::Deleted))
     }

@@ -21,3 +21,4 @@ mod repairs;
 mod sessions;
 mod support;
 mod uploads;
+mod work;

@@ -3,6 +3,7 @@
 mod items;
 mod maps;
 mod random;
+mod referrers;
 mod schema;
 mod tempids;
 
@@ -10,7 +11,7 @@ use std::rc::Rc;
 
 use transit::Value;
 
-use super::{Report, with_value};
+use super::{Report, with, with_value};
 use crate::attrs::Attrs;
 use crate::datom::{Datom, TX0};
 use crate::db::Db;

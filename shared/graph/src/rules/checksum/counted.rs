@@ -4,7 +4,7 @@ use datascript::{Attr, Datom, Db, Eid, Index, Pattern, Value};
 
 use super::digest::{Checksum, Digest};
 use crate::rules::facts::Known;
-use crate::rules::value_set::{Key, SafeSet};
+use crate::rules::value_set::Key;
 use crate::rules::{Result, attrs, entity};
 
 /// Up to so many tuples of an entity are compared pairwise.
@@ -113,6 +113,9 @@ impl Reader<'_, '_> {
         into: &mut Counted,
         uuid_of: impl FnOnce(Eid) -> Result<Option<Value>>,
     ) -> Result<()> {
+        if matches!(datom.a, attrs::BLOCK_UUID | attrs::BLOCK_NAME | attrs::BLOCK_TITLE | attrs::BLOCK_ORDER) {
+            entity::look_through(self.db, &datom.v)?;
+        }
         match datom.a {
             attrs::BLOCK_UUID => {
                 into.uuid_datoms += 1;
@@ -196,7 +199,7 @@ fn dedup(tuples: &mut Vec<(Attr, Option<Value>)>) {
         }
         return;
     }
-    let mut seen: SafeSet<(Attr, Option<Key<'_>>)> = SafeSet::default();
+    let mut seen: keyed::Set<(Attr, Option<Key<'_>>)> = keyed::Set::default();
     let keep: Vec<bool> = tuples.iter().map(|(attr, value)| seen.insert((*attr, value.as_ref().map(Key)))).collect();
     let mut keep = keep.into_iter();
     tuples.retain(|_| keep.next().unwrap_or(true));

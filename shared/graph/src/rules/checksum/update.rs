@@ -10,7 +10,7 @@ use crate::rules::{Result, attrs, entity};
 
 /// More references than this to entities that changed in the eyes of others are not followed one by one: then one pass
 /// over the database is as cheap, and needs no memory.
-const MAX_REFERENCES: usize = 1 << 16;
+pub const MAX_REFERENCES: usize = 1 << 16;
 
 /// What a transaction changed, in either form: the result is the same, as far as items can tell (those about entities
 /// without uuid and ident cannot).
@@ -39,7 +39,7 @@ impl Changes<'_> {
 /// What an entity adds depends on its own datoms, on the uuids of its page and parent, on whether there is a page, on
 /// whether its tags make it one, and on one setting. So entities with changed datoms are looked at, and what refers to
 /// those among them that others see differently now. The cost depends on these, not on the size of the graph; where they
-/// cannot be looked up or are too many ([`MAX_REFERENCES`]), or where the setting changed, the sum is made anew in one pass.
+/// cannot be looked up or are more than [`MAX_REFERENCES`], or where the setting changed, the sum is made anew in one pass.
 /// What is held in memory is a few words for each entity concerned.
 ///
 /// # Errors
@@ -52,23 +52,53 @@ pub fn update(
     changes: Changes<'_>,
     scope: &mut Scope<'_>,
 ) -> Result<Option<Checksum>> {
+    match follow(previous, before, after, changes, scope, &mut { MAX_REFERENCES })? {
+        Update::None => Ok(None),
+        Update::Sum(sum) => Ok(Some(sum)),
+        Update::Anew => full(after).map(Some),
+    }
+}
+
+/// What becomes of a checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// It stays as it is.
+    None,
+    /// It is this one now.
+    Sum(Checksum),
+    /// It has to be summed up in full.
+    Anew,
+}
+
+/// The same as [`update`], but that a sum that has to be made anew is left to the caller, who may have more changes: one
+/// pass over the database does for all of them. `references` are those that may yet be followed one by one; what is
+/// followed is taken off.
+///
+/// # Errors
+///
+/// Only when a database cannot be read.
+pub fn follow(
+    previous: Option<&str>,
+    before: &Db,
+    after: &Db,
+    changes: Changes<'_>,
+    scope: &mut Scope<'_>,
+    references: &mut usize,
+) -> Result<Update> {
     let is_e2ee = scope.after().is_e2ee(after)?;
     if scope.changes() && scope.before().is_e2ee(before)? != is_e2ee {
-        return full(after).map(Some);
+        return Ok(Update::Anew);
     }
     if changes.is_empty() {
-        return Ok(None);
+        return Ok(Update::None);
     }
     let Some(initial) = previous.and_then(|text| text.parse().ok()) else {
-        return full(after).map(Some);
+        return Ok(Update::Anew);
     };
     let is_complete = matches!(changes, Changes::Datoms(_));
     let touched = touched(before, after, changes)?;
     let delta = Delta { before, after, is_e2ee, is_complete, scope, states: (Counted::default(), Counted::default()) };
-    match delta.apply(initial, &touched)? {
-        Some(sum) => Ok(Some(sum)),
-        None => full(after).map(Some),
-    }
+    Ok(delta.apply(initial, &touched, references)?.map_or(Update::Anew, Update::Sum))
 }
 
 /// The entities that changes mention, ascending.
@@ -161,8 +191,8 @@ struct Delta<'a, 'f> {
 
 impl Delta<'_, '_> {
     /// The sum after the changes; `None` where it is to be made anew. Bounded by the touched entities, which are fewer than
-    /// the datoms of the entry, and by [`MAX_REFERENCES`].
-    fn apply(mut self, initial: Checksum, touched: &[Eid]) -> Result<Option<Checksum>> {
+    /// the datoms of the entry, and by the references that may yet be followed.
+    fn apply(mut self, initial: Checksum, touched: &[Eid], references: &mut usize) -> Result<Option<Checksum>> {
         let mut sum = initial;
         let mut renewed: Vec<Renewed> = Vec::new();
         for eid in touched {
@@ -170,9 +200,10 @@ impl Delta<'_, '_> {
             sum = self.count(sum);
             self.compare(*eid, &mut renewed)?;
         }
-        let Some(referrers) = self.referrers(&renewed, touched)? else {
+        let Some(referrers) = self.referrers(&renewed, touched, *references)? else {
             return Ok(None);
         };
+        *references -= referrers.len();
         for eid in referrers {
             self.read(eid)?;
             sum = self.count(sum);
@@ -212,7 +243,7 @@ impl Delta<'_, '_> {
 
     /// The entities that see one of the renewed ones, in either database, and are not touched themselves; ascending.
     /// `None` where they cannot be looked up, or are too many.
-    fn referrers(&self, renewed: &[Renewed], touched: &[Eid]) -> Result<Option<Vec<Eid>>> {
+    fn referrers(&self, renewed: &[Renewed], touched: &[Eid], most: usize) -> Result<Option<Vec<Eid>>> {
         let mut referrers: Vec<Eid> = Vec::new();
         // With complete changes, who refers now and did not before is among the touched ones.
         let databases = if self.is_complete { &[self.before][..] } else { &[self.before, self.after] };
@@ -231,7 +262,7 @@ impl Delta<'_, '_> {
                     if touched.binary_search(&referrer).is_ok() {
                         continue;
                     }
-                    if referrers.len() == MAX_REFERENCES {
+                    if referrers.len() >= most {
                         return Ok(None);
                     }
                     referrers.push(referrer);

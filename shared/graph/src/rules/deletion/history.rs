@@ -1,7 +1,6 @@
 //! Rows of property history: entities that remember the value a property had.
 
 use datascript::{Db, Eid, Value};
-use rustc_hash::FxHashSet;
 
 use crate::rules::item::{Fact, Item, Verb, get, resolve};
 use crate::rules::sanitise::retract_entity;
@@ -27,12 +26,12 @@ pub(super) fn is_row(db: &Db, eid: Eid) -> Result<bool> {
     Ok(db.value(eid, attrs::HISTORY_SCALAR_VALUE)?.is_some())
 }
 
-/// Retractions of history rows that this very entry creates for something it deletes.
+/// Retractions of history rows that this very entry creates for something it deletes. Looks at each item twice at most.
 pub(super) fn retract_new_rows(db: &Db, items: &[Value], deleted: &[Eid]) -> Result<Vec<Value>> {
     let mut retractions = Vec::new();
     let mut rows = NewRows::default();
-    let mut losing = FxHashSet::default();
-    let mut deleted_set: Option<FxHashSet<Eid>> = None;
+    let mut losing = keyed::Set::default();
+    let mut deleted_set: Option<keyed::Set<Eid>> = None;
     for item in items {
         match Item::of(item) {
             Item::Map(entries) => {
@@ -86,11 +85,11 @@ impl<'a> NewRows<'a> {
         mut self,
         db: &Db,
         items: &[Value],
-        deleted: &FxHashSet<Eid>,
-        losing: &FxHashSet<i64>,
+        deleted: &keyed::Set<Eid>,
+        losing: &keyed::Set<i64>,
         retractions: &mut Vec<Value>,
     ) -> Result<()> {
-        let with_uuid: FxHashSet<i64> = items
+        let with_uuid: keyed::Set<i64> = items
             .iter()
             .filter_map(|item| match Item::of(item) {
                 Item::Fact(fact) if fact.verb == Verb::Add && fact.a.is_keyword("block/uuid") && fact.v.is_truthy() => {
@@ -121,7 +120,7 @@ fn is_reference(attr: &Value) -> bool {
     matches!(attr, Value::Keyword(attr) if REFERENCES.contains(&attr.as_str()))
 }
 
-fn refers_to(db: &Db, references: &[&Value], deleted: &FxHashSet<Eid>) -> Result<bool> {
+fn refers_to(db: &Db, references: &[&Value], deleted: &keyed::Set<Eid>) -> Result<bool> {
     for reference in references {
         let eid = match reference {
             Value::Int(number) => Eid::try_from(*number).ok(),

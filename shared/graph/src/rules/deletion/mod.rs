@@ -4,7 +4,6 @@ mod history;
 mod titles;
 
 use datascript::{Db, Eid, Value};
-use rustc_hash::FxHashSet;
 
 use super::facts::Known;
 use super::item::{Item, resolve, retracted};
@@ -28,7 +27,9 @@ pub fn deletion_cleanup(db: &Db, items: &[Value]) -> Result<Vec<Value>> {
         return Ok(cleanup);
     }
     let mut known = Known::default();
-    let mut gone = FxHashSet::default();
+    let mut gone = keyed::Set::default();
+    // Every round is of other entities, so that no entity is looked at twice; all of them will be deleted, and the work that
+    // may be done bounds how many a small entry can reach.
     loop {
         round.retain(|eid| gone.insert(*eid));
         if round.is_empty() {
@@ -40,7 +41,7 @@ pub fn deletion_cleanup(db: &Db, items: &[Value]) -> Result<Vec<Value>> {
     Ok(cleanup)
 }
 
-/// Entities that the entry retracts, and history rows that lose one of their references in it.
+/// Entities that the entry retracts, and history rows that lose one of their references in it. A few look-ups an item.
 fn starting_entities(db: &Db, items: &[Value]) -> Result<Vec<Eid>> {
     let mut entities = Vec::new();
     for item in items {
@@ -65,7 +66,7 @@ fn clean_up(
     db: &Db,
     known: &mut Known,
     entities: &[Eid],
-    gone: &FxHashSet<Eid>,
+    gone: &keyed::Set<Eid>,
     cleanup: &mut Vec<Value>,
 ) -> Result<Vec<Eid>> {
     let mut follow = Vec::new();
@@ -85,14 +86,15 @@ fn clean_up(
     for eid in entities {
         follow.extend(entity::referrers(db, attrs::REACTION_TARGET, *eid)?);
     }
-    let leaving: FxHashSet<Eid> = follow.iter().copied().collect();
+    let leaving: keyed::Set<Eid> = follow.iter().copied().collect();
     let stays = |eid: Eid| !gone.contains(&eid) && !leaving.contains(&eid);
     remove_references(db, known, entities, stays, cleanup)?;
     cleanup.extend(follow.iter().copied().map(retract_entity));
     Ok(follow)
 }
 
-/// Takes deleted plain blocks out of `:block/refs` of others, and puts their titles where others' texts mention them.
+/// Takes deleted plain blocks out of `:block/refs` of others, and puts their titles where others' texts mention them: one
+/// item for each reference, one text for each referrer.
 fn remove_references(
     db: &Db,
     known: &mut Known,

@@ -5,7 +5,6 @@ use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
 use crate::rules::facts::{Known, Tag};
-use crate::rules::value_set::SafeMap;
 use crate::rules::{Error, Result, attrs, entity};
 
 /// No text may grow beyond this, in bytes: titles that mention each other grow exponentially otherwise.
@@ -20,7 +19,7 @@ const MAX_EXPANDED: usize = 16_000_000;
 pub(super) struct Titles<'b> {
     blocks: &'b [Eid],
     /// Position in `blocks`.
-    by_uuid: SafeMap<Uuid, usize>,
+    by_uuid: keyed::Map<Uuid, usize>,
     /// Titles with later blocks' titles put in, by position; filled as they are needed.
     expanded: FxHashMap<usize, String>,
     expanded_bytes: usize,
@@ -29,7 +28,7 @@ pub(super) struct Titles<'b> {
 
 impl<'b> Titles<'b> {
     pub(super) fn new(db: &Db, blocks: &'b [Eid]) -> Result<Self> {
-        let mut by_uuid = SafeMap::default();
+        let mut by_uuid = keyed::Map::default();
         for (position, eid) in blocks.iter().enumerate() {
             if let Some(Value::Uuid(uuid)) = db.value(*eid, attrs::BLOCK_UUID)? {
                 by_uuid.insert(uuid, position);
@@ -44,11 +43,13 @@ impl<'b> Titles<'b> {
         let Some(Value::String(text)) = db.value(eid, attrs::BLOCK_TITLE)? else {
             return Ok(None);
         };
+        db.nodes().work().text(&text)?;
         if entity::has_tag(db, known, eid, |tag| tag == Tag::Journal)? {
             return Ok(None);
         }
         self.expand_mentioned(db, known, &text)?;
         let rewritten = self.substitute(&text, 0)?;
+        db.nodes().work().text(&rewritten)?;
         if rewritten == *text {
             return Ok(Some(Value::String(text)));
         }
@@ -56,7 +57,8 @@ impl<'b> Titles<'b> {
         if self.changed_bytes > MAX_CHANGED { Err(Error::TooLarge) } else { Ok(Some(Value::from(rewritten))) }
     }
 
-    /// Expands the title of every block that a text mentions, directly or through other titles.
+    /// Expands the title of every block that a text mentions, directly or through other titles: each once in all. What is
+    /// mentioned is bounded by the texts, and these by [`MAX_TEXT`] and the work that may be done.
     fn expand_mentioned(&mut self, db: &Db, known: &mut Known, text: &str) -> Result<()> {
         let mut titles: FxHashMap<usize, String> = FxHashMap::default();
         let mut pending = self.mentioned(text, 0);
@@ -74,6 +76,7 @@ impl<'b> Titles<'b> {
         for position in positions {
             let title = titles.remove(&position).unwrap_or_default();
             let expanded = self.substitute(&title, position + 1)?;
+            db.nodes().work().text(&expanded)?;
             self.expanded_bytes += expanded.len();
             if self.expanded_bytes > MAX_EXPANDED {
                 return Err(Error::TooLarge);
@@ -91,7 +94,7 @@ impl<'b> Titles<'b> {
         self.by_uuid.get(&mention.uuid).copied().filter(|position| *position >= from)
     }
 
-    /// Puts the titles of blocks at or after a position into a text.
+    /// Puts the titles of blocks at or after a position into a text. One pass, which ends at [`MAX_TEXT`].
     fn substitute(&self, text: &str, from: usize) -> Result<String> {
         let mut result = String::with_capacity(text.len());
         let mut rest = 0;
@@ -135,6 +138,7 @@ fn shown_title(db: &Db, known: &mut Known, eid: Eid) -> Result<String> {
     let Some(Value::String(text)) = db.value(eid, attrs::BLOCK_TITLE)? else {
         return Ok(String::new());
     };
+    db.nodes().work().text(&text)?;
     if db.value(eid, attrs::ASSET_TYPE)?.is_some() {
         return Ok(String::new());
     }
@@ -204,7 +208,7 @@ enum Form {
 const UUID_LEN: usize = 36;
 const EMBED: &str = "{{embed ";
 
-/// All mentions in a text, from left to right.
+/// All mentions in a text, from left to right: one pass, as a mention has a fixed length but for its blanks.
 fn mentions(text: &str) -> impl Iterator<Item = Mention> {
     let mut from = 0;
     std::iter::from_fn(move || {

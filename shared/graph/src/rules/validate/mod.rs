@@ -17,6 +17,9 @@ use record::Record;
 /// # Errors
 ///
 /// [`Error::PageParent`] and [`Error::Invalid`] are refusals: nothing of the entry may be kept.
+///
+/// Each entity touched is read once, as a whole: one with very many values costs each entry that touches it as much, which
+/// the work that may be done bounds.
 pub fn validate(before: &Db, after: &Db, tx_data: &[Datom], scope: &mut Scope<'_>) -> Result<()> {
     if !scope.before().is_db_graph(before)? {
         return Ok(());
