@@ -130,17 +130,22 @@ fn what_was_stored_before_stays_readable() {
     }
 }
 
-/// As many values as a message may have fit in a row, though the row has more.
+/// A schema that an earlier version stored may have as many values as a message, and its row has more.
 #[test]
 fn a_row_may_have_more_values_than_a_message() {
+    use graph::sql::{Param, Sql};
     let (mut graph, sql) = graph_of_a_block();
-    let zeros = format!("[{}0]", "0,".repeat(999_879));
-    let tx = format!("[[\"~:db/add\",1,\"~:db/ident\",\"~:a\"],[\"~:db/add\",1,\"~:db/index\",{zeros}]]");
+    let tx = "[[\"~:db/add\",1,\"~:db/ident\",\"~:a\"],[\"~:db/add\",1,\"~:db/doc\",\"a-value-to-replace\"]]";
     apply(&mut graph, &[json!({ "tx": tx, "outliner-op": "save-block" })]);
+    drop(graph);
+    let zeros = format!("[{}0]", "0,".repeat(999_879));
+    let update = "UPDATE kvs SET content = replace(content, '\"a-value-to-replace\"', ?)";
+    sql.execute(update, &[Param::Text(&zeros)]).unwrap();
+    let mut graph = open(&sql);
     for n in 10..20 {
         apply(&mut graph, &[entry("insert-blocks", None, &block(n, &lookup(1), &lookup(1)))]);
     }
     assert_consistent(&mut graph, &sql);
-    let values = open(&sql).pull_text(0).map(|text| text.matches("0,0").count());
-    assert!(values.is_ok_and(|count| count > 400_000));
+    let (rows, ..) = everything(&sql);
+    assert!(rows.iter().any(|row| format!("{row:?}").matches("0,0").count() > 400_000));
 }
