@@ -2,7 +2,8 @@
 
 use http::{HeaderValue, Response, StatusCode};
 use protocol::errors::{
-    BodyError, ErrorBody, FORBIDDEN, GRAPH_NOT_READY, NOT_FOUND, REQUEST_TOO_LARGE, SERVER_ERROR, UNAUTHORIZED,
+    BodyError, ErrorBody, FORBIDDEN, GRAPH_NOT_READY, NOT_FOUND, REQUEST_TOO_LARGE, SERVER_ERROR, TOO_MANY_GRAPHS,
+    UNAUTHORIZED,
 };
 
 use crate::platform::{Body, Failure};
@@ -20,6 +21,9 @@ pub enum Error {
     /// Whoever asks may not.
     #[error("forbidden")]
     Forbidden,
+    /// A web page that is not let in asks, or one that has made this server answer to a name of its own.
+    #[error("{0}")]
+    Stranger(&'static str),
     /// There is no such route or object.
     #[error("not found")]
     NotFound,
@@ -35,6 +39,9 @@ pub enum Error {
     /// The graph is being uploaded.
     #[error("graph not ready")]
     NotReady,
+    /// The user has made as many graphs as one user may.
+    #[error("too many graphs")]
+    TooManyGraphs,
     /// The uploaded checksum contradicts the stored one.
     #[error("checksum conflict")]
     ChecksumConflict,
@@ -73,12 +80,14 @@ impl Error {
         match self {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, UNAUTHORIZED),
             Self::Forbidden => (StatusCode::FORBIDDEN, FORBIDDEN),
+            Self::Stranger(text) => (StatusCode::FORBIDDEN, text),
             Self::NotFound => (StatusCode::NOT_FOUND, NOT_FOUND),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method not allowed"),
             Self::Body(BodyError::Missing) => (StatusCode::BAD_REQUEST, protocol::errors::MISSING_BODY),
             Self::Body(BodyError::Syntax) => (StatusCode::BAD_REQUEST, protocol::errors::INVALID_BODY),
             Self::BadRequest(text) | Self::Body(BodyError::Schema(text)) => (StatusCode::BAD_REQUEST, text),
             Self::NotReady => (StatusCode::CONFLICT, GRAPH_NOT_READY),
+            Self::TooManyGraphs => (StatusCode::TOO_MANY_REQUESTS, TOO_MANY_GRAPHS),
             Self::ChecksumConflict => (StatusCode::CONFLICT, "checksum conflict"),
             Self::UploadSuperseded => (StatusCode::CONFLICT, "upload superseded"),
             Self::Interrupted => (StatusCode::BAD_REQUEST, "request interrupted"),

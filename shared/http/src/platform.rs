@@ -26,6 +26,12 @@ pub trait Body: Sized {
     /// A body made while it is sent: the platform asks for a chunk whenever the receiver has room for one.
     fn streamed(source: Box<dyn Source>) -> Self;
 
+    /// Whether it is known that there are no bytes to come.
+    fn is_empty(&self) -> bool;
+
+    /// Tells the sender of a request's body that no more of it will be read.
+    async fn cancel(&mut self);
+
     /// The next bytes of a request's body, or none at its end. A connection that breaks off is a failure, never an end.
     async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure>;
 }
@@ -125,9 +131,6 @@ pub trait Platform {
 
     /// Sends a request to the agents service as it is.
     async fn call_agents(&self, request: Request<Self::Body>) -> Result<Response<Self::Body>, Failure>;
-
-    /// A copy of a request that can be sent while the original is kept for another attempt.
-    fn duplicate(&self, request: &mut Request<Self::Body>) -> Result<Request<Self::Body>, Failure>;
 
     /// Milliseconds since the epoch.
     fn now_ms(&self) -> i64;

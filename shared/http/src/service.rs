@@ -4,6 +4,8 @@ use auth::{AccessCache, Authenticator, ConfigError};
 use index::activity::ActivitySeen;
 use index::users::UserThrottle;
 
+use crate::agents::Waiting;
+
 /// Settings, read once.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -30,6 +32,7 @@ pub struct Service<K> {
     pub(crate) access: AccessCache,
     pub(crate) users: UserThrottle,
     pub(crate) activity: ActivitySeen,
+    pub(crate) agents: Waiting,
 }
 
 impl<K> Service<K> {
@@ -41,6 +44,7 @@ impl<K> Service<K> {
             access: AccessCache::default(),
             users: UserThrottle::default(),
             activity: ActivitySeen::default(),
+            agents: Waiting::default(),
         }
     }
 

@@ -5,6 +5,8 @@
 mod assets;
 mod forwarding;
 mod graph;
+mod guests;
 mod index_routes;
 mod matrix;
+mod refused;
 mod world;

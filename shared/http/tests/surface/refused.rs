@@ -1,0 +1,124 @@
+//! Bodies of requests that are refused: how much of them is read.
+
+use std::rc::Rc;
+
+use sync_http::body::REFUSED_REST_BYTES;
+
+use crate::world::{Fate, TestBody, World, request, token};
+
+const CHUNK: usize = 4 << 10;
+
+/// Sends a body of that many bytes in chunks, with or without saying so; gives the status and the body's fate.
+fn refuse(world: &World, user: Option<&str>, path: &str, bytes: usize, declares: bool) -> (u16, Rc<Fate>) {
+    let method = if path.starts_with("/assets") { "PUT" } else { "POST" };
+    let mut request = request(user, method, path, "");
+    *request.body_mut() = TestBody::chunks((0..bytes / CHUNK).map(|_| vec![b'x'; CHUNK]));
+    if declares {
+        request.headers_mut().insert("content-length", bytes.into());
+    }
+    let fate = Rc::clone(&request.body().fate);
+    (world.send(request).status, fate)
+}
+
+#[test]
+fn of_a_refused_body_only_a_short_rest_is_read() {
+    let world = World::new();
+    let graph = world.create("owner", "g");
+    let on_graph = |tail: &str| format!("/sync/{graph}{tail}");
+    for (user, path, status) in [
+        (None, "/graphs".to_owned(), 401),
+        (None, on_graph("/tx/batch"), 401),
+        (None, on_graph("/snapshot/upload?reset=true"), 401),
+        (None, format!("/assets/{graph}/a.png"), 401),
+        (None, "/nothing".to_owned(), 404),
+        (None, "/assets/nothing".to_owned(), 400),
+        (None, "/sessions".to_owned(), 503),
+        (Some("stranger"), on_graph("/tx/batch"), 403),
+        (Some("stranger"), on_graph("/snapshot/upload?reset=true"), 403),
+        (Some("owner"), on_graph("/nothing"), 404),
+        (Some("owner"), on_graph("/internal/revoke-access"), 404),
+    ] {
+        for declares in [false, true] {
+            let (answered, fate) = refuse(&world, user, &path, 64 << 20, declares);
+            assert_eq!(answered, status, "{path}");
+            let read = if declares { 0 } else { REFUSED_REST_BYTES };
+            assert_eq!((fate.read.get(), fate.cancelled.get()), (read, true), "{path}: the rest is told off");
+
+            let (answered, fate) = refuse(&world, user, &path, REFUSED_REST_BYTES - CHUNK, declares);
+            assert_eq!(answered, status, "{path}");
+            let read = REFUSED_REST_BYTES - CHUNK;
+            assert_eq!((fate.read.get(), fate.cancelled.get()), (read, false), "{path}: the sender may finish");
+        }
+    }
+}
+
+#[test]
+fn too_much_is_not_read_on() {
+    let world = World::new();
+    let (status, fate) = refuse(&world, Some("u"), "/graphs", 64 << 20, false);
+    assert_eq!(status, 413);
+    assert!(fate.cancelled.get());
+    assert!(fate.read.get() <= (1 << 20) + REFUSED_REST_BYTES + 2 * CHUNK, "{} bytes", fate.read.get());
+}
+
+#[test]
+fn a_handshake_is_a_get() {
+    let world = World::new();
+    let graph = world.create("owner", "g");
+    let upgrade = |user: Option<&str>, method: &str, tail: &str| {
+        let mut request = request(user, method, &format!("/sync/{graph}{tail}"), "");
+        request.headers_mut().insert("upgrade", "websocket".parse().unwrap());
+        world.send(request)
+    };
+    for method in ["POST", "PUT", "DELETE", "HEAD", "PATCH"] {
+        for tail in ["", "/tx/batch", "/snapshot/upload"] {
+            let answer = upgrade(Some("owner"), method, tail);
+            assert_eq!(answer.refusal(), (400, "invalid upgrade".into()), "{method} {tail}");
+            assert_eq!(upgrade(None, method, tail).status, 401, "{method} {tail}: nobody first");
+        }
+    }
+    assert_eq!(upgrade(Some("owner"), "GET", "/whatever").status, 101);
+}
+
+#[test]
+fn ids_in_paths_have_limits() {
+    let world = World::new();
+    let graph = world.create("owner", "g");
+    let long = "i".repeat(513);
+    for (method, path, text) in [
+        ("GET", format!("/graphs/{long}/access"), "invalid graph id"),
+        ("DELETE", format!("/graphs/{long}"), "invalid graph id"),
+        ("GET", format!("/e2ee/graphs/{long}/aes-key"), "invalid graph id"),
+        ("DELETE", format!("/graphs/{graph}/members/{long}"), "invalid user id"),
+        ("PUT", format!("/graphs/{graph}/members/{long}"), "invalid user id"),
+        ("GET", format!("/sync/{long}/pull"), "invalid graph id"),
+        ("GET", format!("/assets/{long}/a.png"), "invalid asset path"),
+    ] {
+        assert_eq!(world.call(Some("owner"), method, &path, "").refusal(), (400, text.into()), "{method} {path}");
+    }
+    let shorter = "%C3%A9".repeat(512);
+    assert_eq!(
+        world.call(Some("owner"), "GET", &format!("/graphs/{shorter}/access"), "").status,
+        403,
+        "characters count"
+    );
+    assert_eq!(world.call(Some(&long), "GET", "/graphs", "").status, 401, "a token of such a user is nobody's");
+    assert!(token(&long).len() < 16 << 10, "though the token itself is not too long");
+    let answer = world.call(Some("owner"), "GET", &format!("/e2ee/user-public-key?email={long}"), "");
+    assert_eq!((answer.status, answer.text()), (200, "{}".to_owned()), "nobody has such an address");
+}
+
+#[test]
+fn one_user_makes_no_more_than_a_thousand_graphs() {
+    let world = World::new();
+    let db = world.db.clone().unwrap();
+    let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 999) \
+        INSERT INTO graphs (graph_id, graph_name, user_id) SELECT 'g' || i, 'n' || i, 'u' FROM n";
+    pollster::block_on(index::Database::execute(&*db, rows, &[])).unwrap();
+    world.create("u", "the thousandth");
+    let create = |user| world.call(Some(user), "POST", "/graphs", r#"{"graph-name":"x","graph-e2ee?":false}"#);
+    assert_eq!(create("u").refusal(), (429, "too many graphs".into()));
+    assert_eq!(create("another").status, 200);
+    pollster::block_on(index::Database::execute(&*db, "DELETE FROM graphs WHERE graph_id = 'g1'", &[])).unwrap();
+    assert_eq!(create("u").status, 200, "room again");
+}
