@@ -1,7 +1,7 @@
 //! Which web pages may talk to a server that asks nobody for a token.
 //!
 //! Such a server trusts whoever reaches it, and every page that its user visits reaches it: through requests that need
-//! no preflight, through WebSockets, which know none, and through names that an attacker lets point at the loopback
+//! no preflight, through sockets, which know none, and through names that an attacker lets point at the loopback
 //! address (DNS rebinding). A browser tells where a page comes from (`Origin`) and by which name it calls (`Host`):
 //! both must be known.
 

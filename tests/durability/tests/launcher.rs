@@ -1,0 +1,169 @@
+//! What `cargo xtask serve` leaves behind, locks and says.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test code, helpers included")]
+
+use std::fs::Metadata;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use conformance::server::free_port;
+
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The launcher over a folder. What it prints is kept.
+fn launch(port: u16, data: &Path, settings: &[(&str, &str)]) -> Child {
+    Command::new(env!("CARGO"))
+        .args(["run", "--quiet", "--package", "xtask", "--", "serve", "--port", &port.to_string(), "--data"])
+        .arg(data)
+        .envs(settings.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Asks, polling, until the answer is yes.
+fn await_that(what: &str, mut yes: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !yes() {
+        assert!(Instant::now() < until, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The status of a request, if anybody answers.
+fn ask(port: u16, path: &str, headers: &str) -> Option<u16> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n{headers}\r\n").ok()?;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).ok()?;
+    std::str::from_utf8(&answer).ok()?.rsplit(' ').next()?.parse().ok()
+}
+
+fn await_health(port: u16) {
+    await_that("the server answers", || ask(port, "/health", "") == Some(200));
+}
+
+fn signal(name: &str, process: u32) {
+    assert!(Command::new("kill").args([name, &process.to_string()]).status().unwrap().success());
+}
+
+/// The workerd that a launcher has started.
+fn workerd_of(launcher: u32) -> u32 {
+    let list = Command::new("ps").args(["-A", "-o", "pid=,ppid=,comm="]).output().unwrap();
+    let list = String::from_utf8(list.stdout).unwrap();
+    let found = list.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        let (process, parent) = (words.next()?.parse().ok()?, words.next()?.parse::<u32>().ok()?);
+        (parent == launcher && words.next()?.contains("workerd")).then_some(process)
+    });
+    found.unwrap_or_else(|| panic!("the launcher {launcher} has no workerd:\n{list}"))
+}
+
+/// What a process that ends by itself has said.
+fn ended(mut child: Child) -> Output {
+    await_that("the launcher ends", || child.try_wait().unwrap().is_some());
+    child.wait_with_output().unwrap()
+}
+
+fn below(folder: &Path) -> Vec<(PathBuf, Metadata)> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let (path, meta) = entry.map(|entry| (entry.path(), entry.metadata().unwrap())).unwrap();
+            if meta.is_dir() {
+                folders.push(path.clone());
+            }
+            found.push((path, meta));
+        }
+    }
+    found
+}
+
+#[test]
+fn a_killed_launcher_takes_workerd_with_it() {
+    let (data, port) = (tempfile::tempdir().unwrap(), free_port());
+    let mut launcher = launch(port, data.path(), &[]);
+    await_health(port);
+    signal("-KILL", launcher.id());
+    launcher.wait().unwrap();
+    await_that("nobody listens any more", || TcpStream::connect(("127.0.0.1", port)).is_err());
+    // The folder is free again, however the first has ended.
+    let launcher = launch(port, data.path(), &[]);
+    await_health(port);
+    signal("-TERM", launcher.id());
+    assert!(ended(launcher).status.success(), "asked to end, it ends well");
+}
+
+#[test]
+fn a_dead_workerd_ends_the_launcher() {
+    let (data, port) = (tempfile::tempdir().unwrap(), free_port());
+    let launcher = launch(port, data.path(), &[]);
+    await_health(port);
+    signal("-KILL", workerd_of(launcher.id()));
+    let output = ended(launcher);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("error: workerd has ended (SIGKILL)"), "{said}");
+}
+
+#[test]
+fn a_folder_is_served_once_and_read_by_its_owner_only() {
+    let (parent, port) = (tempfile::tempdir().unwrap(), free_port());
+    let data = parent.path().join("new/data");
+    let first = launch(port, &data, &[]);
+    await_health(port);
+
+    let second = ended(launch(free_port(), &data, &[]));
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    let sentence = "is served by another process: end it, or name another folder with --data";
+    assert!(said.trim_end().ends_with(sentence) && said.trim_end().lines().count() == 1, "{said}");
+    assert_eq!(ask(port, "/health", ""), Some(200), "the first goes on");
+
+    // A graph's object makes its database when it is asked for the first time.
+    assert_eq!(ask(port, "/sync/g/health", "x-db-sync-admin-token: nobody's\r\n"), Some(401));
+    let files = below(&data);
+    assert!(files.iter().any(|(path, _)| path.extension().is_some_and(|end| end == "sqlite")), "{files:?}");
+    for (path, meta) in files.into_iter().chain([(data.clone(), data.metadata().unwrap())]) {
+        assert_eq!(meta.permissions().mode() & 0o077, 0, "{} is its owner's alone", path.display());
+    }
+    signal("-TERM", first.id());
+    assert!(ended(first).status.success());
+}
+
+#[test]
+fn a_start_says_who_may_come_in() {
+    let first_lines = |settings: &[(&str, &str)]| {
+        let (data, port) = (tempfile::tempdir().unwrap(), free_port());
+        let launcher = launch(port, data.path(), settings);
+        let mut port_is_open = || TcpStream::connect(("127.0.0.1", port)).is_ok();
+        await_that("the server listens", &mut port_is_open);
+        let status = ask(port, "/health", "");
+        signal("-TERM", launcher.id());
+        (status, String::from_utf8(ended(launcher).stdout).unwrap())
+    };
+    let (status, said) = first_lines(&[("DB_SYNC_AUTH_DRIVER", "Ldap")]);
+    assert_eq!(status, Some(500));
+    let wrong = "DB_SYNC_AUTH_DRIVER is \"ldap\", which is none of cognito, static, none: EVERY REQUEST FAILS";
+    assert!(said.contains(wrong) && !said.contains("Cognito"), "{said}");
+
+    let lists = [
+        ("DB_SYNC_AUTH_DRIVER", "none"),
+        ("DB_SYNC_ALLOW_ORIGINS", "https://notes.example, https://wiki.example"),
+        ("DB_SYNC_ALLOW_HOSTS", "nas.local"),
+    ];
+    let (status, said) = first_lines(&lists);
+    assert_eq!(status, Some(200));
+    assert!(said.contains("authentication: NONE, every request is user user"), "{said}");
+    let pages = "web pages let in: loopback, Logseq's apps, https://notes.example, https://wiki.example; \
+        host names: loopback, nas.local";
+    assert!(said.contains(pages), "{said}");
+}
