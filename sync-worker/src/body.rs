@@ -201,6 +201,13 @@ pub fn respond(response: Response<JsBody>) -> worker::Result<web_sys::Response> 
     })
 }
 
+/// The answer of an object. Its type forgets whether a body is encoded already, and the runtime would do it again.
+pub fn respond_from_object(response: Response<JsBody>) -> worker::Result<worker::Response> {
+    let is_encoded = response.headers().contains_key(http::header::CONTENT_ENCODING);
+    let response = worker::Response::from(respond(response)?);
+    Ok(if is_encoded { response.with_encode_body(EncodeBody::Manual) } else { response })
+}
+
 /// A source as a stream that is always ready. Dropped at its end, so that what it holds is free at once.
 struct Chunks(Option<Box<dyn Source>>);
 

@@ -10,6 +10,7 @@
 import childProcess from 'node:child_process';
 import crypto from 'node:crypto';
 import fs from 'node:fs';
+import http from 'node:http';
 import path from 'node:path';
 import { createRequire } from 'node:module';
 import { parseArgs } from 'node:util';
@@ -47,6 +48,25 @@ childProcess.spawn = (command, args, options) => {
   const child = spawn(command, args, options);
   if (args?.includes('serve') && args.includes('--binary')) watch(child);
   return child;
+};
+
+/**
+ * Miniflare's own port does what the headers of its workers say, and ends this process when they say nonsense. None of our
+ * workers needs that, and no web page has business there: such requests come from outside.
+ */
+const createServer = http.createServer;
+http.createServer = (...options) => {
+  const server = createServer(...options);
+  const emit = server.emit;
+  server.emit = (event, request, ...rest) => {
+    const asks = event === 'request' || event === 'upgrade';
+    if (asks && Object.keys(request.headers).some((name) => name === 'origin' || name.startsWith('mf-custom-'))) {
+      request.socket.destroy();
+      return true;
+    }
+    return emit.call(server, event, request, ...rest);
+  };
+  return server;
 };
 
 /** Ties a workerd to this process: each ends with the other. */

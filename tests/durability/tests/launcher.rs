@@ -66,6 +66,23 @@ fn workerd_of(launcher: u32) -> u32 {
     found.unwrap_or_else(|| panic!("the launcher {launcher} has no workerd:\n{list}"))
 }
 
+/// The ports that a process listens on, as Linux tells them.
+fn ports_of(process: u32) -> Vec<u16> {
+    let sockets: Vec<String> = std::fs::read_dir(format!("/proc/{process}/fd"))
+        .unwrap()
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter_map(|link| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']').map(str::to_owned))
+        .collect();
+    let table = std::fs::read_to_string(format!("/proc/{process}/net/tcp")).unwrap();
+    let listening = table.lines().filter_map(|line| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let (address, state, inode) = (columns.get(1)?, columns.get(3)?, columns.get(9)?);
+        let port = u16::from_str_radix(address.rsplit(':').next()?, 16).ok()?;
+        (*state == "0A" && sockets.iter().any(|socket| socket == inode)).then_some(port)
+    });
+    listening.collect()
+}
+
 /// What a process that ends by itself has said.
 fn ended(mut child: Child) -> Output {
     await_that("the launcher ends", || child.try_wait().unwrap().is_some());
@@ -166,4 +183,55 @@ fn a_start_says_who_may_come_in() {
     let pages = "web pages let in: loopback, Logseq's apps, https://notes.example, https://wiki.example; \
         host names: loopback, nas.local";
     assert!(said.contains(pages), "{said}");
+}
+
+#[test]
+fn no_header_from_outside_speaks_to_miniflare() {
+    let (data, port) = (tempfile::tempdir().unwrap(), free_port());
+    let mut launcher = launch(port, data.path(), &[]);
+    await_health(port);
+    let own = ports_of(launcher.id());
+    assert!(!own.is_empty(), "the launcher has a port of its own");
+    for port in [&[port], &*own, &*ports_of(workerd_of(launcher.id()))].concat() {
+        for header in [
+            "MF-Custom-Node-Service: 0/x",
+            "mf-custom-node-service: 0/x\r\nconnection: upgrade\r\nupgrade: websocket",
+            "MF-Custom-Fetch-Service: 0/x",
+            "MF-Custom-Fetch-Service: 0/x\r\nMF-Original-URL: http://localhost/core/error",
+            "Origin: https://evil.example\r\nMF-Original-URL: http://localhost/core/log",
+        ] {
+            for path in ["/graphs", "/core/error"] {
+                // Refused or cut off; what counts is below.
+                let status = ask(port, path, &format!("{header}\r\n"));
+                assert!(!own.contains(&port) || status.is_none(), "{header}: {status:?}");
+            }
+        }
+    }
+    await_health(port);
+    assert!(launcher.try_wait().unwrap().is_none(), "the launcher goes on");
+    signal("-TERM", launcher.id());
+    assert!(ended(launcher).status.success());
+}
+
+#[test]
+fn without_authentication_strangers_are_kept_out() {
+    let (data, port) = (tempfile::tempdir().unwrap(), free_port());
+    let launcher = launch(port, data.path(), &[("DB_SYNC_AUTH_DRIVER", "none")]);
+    await_health(port);
+    let socket = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+        sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    assert_eq!(ask(port, "/graphs", ""), Some(200));
+    assert_eq!(ask(port, "/graphs", "origin: lsp://logseq.com\r\n"), Some(200));
+    assert_eq!(ask(port, "/graphs", "origin: https://evil.example\r\n"), Some(403));
+    assert_eq!(ask(port, "/sync/g", &format!("{socket}origin: https://evil.example\r\n")), Some(403));
+    assert_eq!(ask(port, "/sync/g", &format!("{socket}origin: null\r\n")), Some(403));
+    // A name that was made to point here.
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    write!(stream, "GET /graphs HTTP/1.1\r\nhost: rebound.example:{port}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.ends_with("{\"error\":\"host not allowed\"}"), "{answer}");
+    assert!(!answer.to_lowercase().contains("access-control-allow-origin"), "{answer}");
+    signal("-TERM", launcher.id());
+    assert!(ended(launcher).status.success());
 }
