@@ -59,6 +59,8 @@ impl Body for JsBody {
         }
     }
 
+    /// The runtime's own server takes in another 64 KiB, or what comes within a second, and then closes the connection
+    /// (`canceledUploadGraceBytes` and `canceledUploadGracePeriod` of its HTTP library).
     async fn cancel(&mut self) {
         let Self::Incoming(Incoming { request, reader }) = std::mem::replace(self, Self::Empty) else { return };
         let reader = match (reader, request.body()) {

@@ -27,26 +27,6 @@ pub(crate) async fn read<B: Body>(request: &mut Request<B>, limit: usize) -> Res
     Err(Error::RequestTooLarge)
 }
 
-/// Bytes of a refused body that are read on and thrown away at most. A sender that is cut off while it writes may see a
-/// broken connection instead of the answer, and try again: what a sender has under way at once is let come in. More than
-/// that is not worth the work, which everyone else would wait for.
-pub const REFUSED_REST_BYTES: usize = 64 << 10;
-
-/// Leaves the body of a request that was refused. A short rest is read, so that the sender hears the answer; a sender
-/// that has announced more is told at once that nobody will read it.
-pub(crate) async fn leave<B: Body>(request: &mut Request<B>) {
-    let announces_more = declared_length(request).is_some_and(|length| length > REFUSED_REST_BYTES as u64);
-    let body = request.body_mut();
-    let mut rest = if announces_more { 0 } else { REFUSED_REST_BYTES };
-    while rest > 0 {
-        match body.chunk().await {
-            Ok(Some(chunk)) => rest = rest.saturating_sub(chunk.len()),
-            Ok(None) | Err(_) => return,
-        }
-    }
-    body.cancel().await;
-}
-
 /// The request, with its body; what is left behind has none.
 pub(crate) fn take<B: Body>(request: &mut Request<B>) -> Request<B> {
     let mut taken = Request::new(std::mem::replace(request.body_mut(), B::empty()));

@@ -7,7 +7,6 @@
 pub mod agents;
 pub mod asset_path;
 pub mod assets;
-pub mod body;
 pub mod cors;
 pub mod error;
 pub mod graph_routes;
@@ -17,6 +16,7 @@ pub mod route;
 pub mod sentry;
 pub mod service;
 
+mod body;
 mod delete_graph;
 mod graph_calls;
 mod guests;
@@ -30,7 +30,7 @@ use http::header::ORIGIN;
 use http::{Request, Response};
 
 use error::Error;
-use platform::Platform;
+use platform::{Body as _, Platform};
 use report::{Event, Level, Trace};
 use route::Target;
 use service::Service;
@@ -48,7 +48,7 @@ pub async fn handle<P: Platform>(
     let mut response = match dispatch(platform, service, &mut request).await {
         Ok(response) => response,
         Err(error) => {
-            body::leave(&mut request).await;
+            request.body_mut().cancel().await;
             refuse(&error, platform.random_uuid(), |event| platform.report(&Event { route: Some(route), ..*event }))
         }
     };

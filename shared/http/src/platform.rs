@@ -29,7 +29,10 @@ pub trait Body: Sized {
     /// Whether it is known that there are no bytes to come.
     fn is_empty(&self) -> bool;
 
-    /// Tells the sender of a request's body that no more of it will be read.
+    /// Gives up what is left of the body of a request that is refused: nobody reads it any more, and the answer does not
+    /// wait for it. A sender that is cut off while it writes may see a broken connection instead of the answer, and try
+    /// again; so the platform lets a short rest, tens of kilobytes, come in behind the answer before it closes the
+    /// connection, at no cost to others.
     async fn cancel(&mut self);
 
     /// The next bytes of a request's body, or none at its end. A connection that breaks off is a failure, never an end.

@@ -35,7 +35,7 @@ pub async fn handle<H: GraphHost>(host: &H, state: &GraphState, mut request: Req
     let mut response = match outcome {
         Ok(response) => response,
         Err(error) => {
-            body::leave(&mut request).await;
+            request.body_mut().cancel().await;
             refuse(&error, host.random_uuid(), |event| {
                 host.report(&crate::report::Event { graph_id: state.graph_id().as_deref(), ..*event });
             })
