@@ -62,15 +62,15 @@ impl Body for JsBody {
     /// The runtime's own server takes in another 64 KiB, or what comes within a second, and then closes the connection
     /// (`canceledUploadGraceBytes` and `canceledUploadGracePeriod` of its HTTP library).
     async fn cancel(&mut self) {
-        let Self::Incoming(Incoming { request, reader }) = std::mem::replace(self, Self::Empty) else { return };
-        let reader = match (reader, request.body()) {
-            (Some(reader), _) => Some(reader),
-            (None, Some(stream)) => Reader::new(&stream).ok(),
-            (None, None) => None,
-        };
-        if let Some(reader) = reader {
+        if let Some(reader) = self.take_reader() {
             // Fails when the sender is gone already.
             let _ = reader.cancel().await;
+        }
+    }
+
+    async fn discard(&mut self, limit: u64) {
+        if let Some(reader) = self.take_reader() {
+            let _ = reader.discard(limit).await;
         }
     }
 
@@ -84,6 +84,14 @@ impl Body for JsBody {
             Some(reader) => reader.next().await.map_err(failure),
             None => Ok(None),
         }
+    }
+}
+
+impl JsBody {
+    /// The reader of a request's body that nobody is to read from any more.
+    fn take_reader(&mut self) -> Option<Reader> {
+        let Self::Incoming(Incoming { request, reader }) = std::mem::replace(self, Self::Empty) else { return None };
+        reader.or_else(|| Reader::new(&request.body()?).ok())
     }
 }
 

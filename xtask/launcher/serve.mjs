@@ -26,6 +26,11 @@ const { unstable_getMiniflareWorkerOptions, unstable_readConfig, unstable_splitS
 
 const HOST = '127.0.0.1';
 
+// Local storage is found by these names. They are those of the first builds, so that what lies in a folder stays in reach;
+// the names in wrangler.toml are for Cloudflare.
+const STORED_WORKER = 'logseq-sync';
+const STORED_BUCKET = 'logseq-sync-assets-prod';
+
 const { values: args } = parseArgs({
   options: { config: { type: 'string' }, bundle: { type: 'string' }, data: { type: 'string' }, port: { type: 'string' } },
 });
@@ -152,7 +157,8 @@ async function serve() {
     await start({
       workers: [{
         ...workerOptions,
-        name: config.name,
+        name: STORED_WORKER,
+        r2Buckets: Object.fromEntries(config.r2_buckets.map(({ binding }) => [binding, STORED_BUCKET])),
         modulesRoot: args.bundle,
         modules: modulesOf(args.bundle, config.main),
         bindings: settings,

@@ -1,7 +1,5 @@
 //! Forwarding to the agents service (sync.md 2.4).
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use http::header::CONTENT_LENGTH;
 use http::{Method, Request, Response, StatusCode};
 
@@ -21,26 +19,6 @@ pub const KEPT_BODY_BYTES: usize = 64 << 10;
 /// Requests that wait for the service at the same time: with the bound above they send it five megabytes a second at
 /// most. Those beyond are told at once that it is not there.
 pub const WAITING_REQUESTS: usize = 8;
-
-/// How many requests wait for the service.
-#[derive(Debug, Default)]
-pub(crate) struct Waiting(AtomicUsize);
-
-/// One place among the waiting; dropped, it is free again.
-struct Place<'a>(&'a Waiting);
-
-impl Waiting {
-    fn enter(&self) -> Option<Place<'_>> {
-        let more = |waiting| (waiting < WAITING_REQUESTS).then_some(waiting + 1);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok().then_some(Place(self))
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// Passes a request on. On a local host the service may still be starting: a failure or a 503 is retried, if the request
 /// is small enough to be kept and not too many are waiting already.

@@ -100,6 +100,11 @@ impl Error {
         }
     }
 
+    /// True for refusals at the front that only senders meet whose rights were found good.
+    pub(crate) fn is_of_known_sender(&self) -> bool {
+        matches!(self, Self::AssetTooLarge | Self::RequestTooLarge)
+    }
+
     /// True for failures that an operator should hear of.
     pub fn is_internal(&self) -> bool {
         matches!(self, Self::IndexMissing | Self::MissingAssets | Self::Internal(_))

@@ -7,6 +7,7 @@
 pub mod agents;
 pub mod asset_path;
 pub mod assets;
+pub mod body;
 pub mod cors;
 pub mod error;
 pub mod graph_routes;
@@ -16,8 +17,8 @@ pub mod route;
 pub mod sentry;
 pub mod service;
 
-mod body;
 mod delete_graph;
+mod gate;
 mod graph_calls;
 mod guests;
 mod identity;
@@ -48,7 +49,11 @@ pub async fn handle<P: Platform>(
     let mut response = match dispatch(platform, service, &mut request).await {
         Ok(response) => response,
         Err(error) => {
-            request.body_mut().cancel().await;
+            if error.is_of_known_sender() {
+                body::hear_out(request.body_mut(), &service.heard_out).await;
+            } else {
+                request.body_mut().cancel().await;
+            }
             refuse(&error, platform.random_uuid(), |event| platform.report(&Event { route: Some(route), ..*event }))
         }
     };

@@ -35,6 +35,10 @@ pub trait Body: Sized {
     /// connection, at no cost to others.
     async fn cancel(&mut self);
 
+    /// Takes in what is left of a request's body and throws it away, without a turn of everyone else's for long; beyond
+    /// `limit` bytes it is given up.
+    async fn discard(&mut self, limit: u64);
+
     /// The next bytes of a request's body, or none at its end. A connection that breaks off is a failure, never an end.
     async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure>;
 }

@@ -4,7 +4,9 @@ use auth::{AccessCache, Authenticator, ConfigError};
 use index::activity::ActivitySeen;
 use index::users::UserThrottle;
 
-use crate::agents::Waiting;
+use crate::agents::WAITING_REQUESTS;
+use crate::body::HEARD_OUT_REQUESTS;
+use crate::gate::Gate;
 
 /// Settings, read once.
 #[derive(Clone, Debug)]
@@ -32,7 +34,10 @@ pub struct Service<K> {
     pub(crate) access: AccessCache,
     pub(crate) users: UserThrottle,
     pub(crate) activity: ActivitySeen,
-    pub(crate) agents: Waiting,
+    /// Requests that wait for the agents service.
+    pub(crate) agents: Gate,
+    /// Requests whose refused bodies are taken in.
+    pub(crate) heard_out: Gate,
 }
 
 impl<K> Service<K> {
@@ -44,7 +49,8 @@ impl<K> Service<K> {
             access: AccessCache::default(),
             users: UserThrottle::default(),
             activity: ActivitySeen::default(),
-            agents: Waiting::default(),
+            agents: Gate::new(WAITING_REQUESTS),
+            heard_out: Gate::new(HEARD_OUT_REQUESTS),
         }
     }
 

@@ -39,6 +39,10 @@ pub fn send(client: &Client, method: &str, path: &str, headers: &[&str]) -> Answ
 /// The next answer of a connection, its body as it was sent but for the chunks.
 pub fn receive(stream: &mut TcpStream) -> Answer {
     let (status, headers, mut bytes) = read_head(stream);
+    if status == 101 || status == 204 {
+        // What follows is no body.
+        return Answer { status, headers, bytes };
+    }
     let declared: Option<usize> = header(&headers, "content-length").and_then(|length| length.parse().ok());
     while declared.is_none_or(|length| bytes.len() < length) {
         let mut part = [0; 16 << 10];

@@ -135,7 +135,7 @@ fn a_dead_workerd_ends_the_launcher() {
 fn a_folder_is_served_once_and_read_by_its_owner_only() {
     let (parent, port) = (tempfile::tempdir().unwrap(), free_port());
     let data = parent.path().join("new/data");
-    let first = launch(port, &data, &[]);
+    let first = launch(port, &data, &[("DB_SYNC_ADMIN_TOKEN", "operator")]);
     await_health(port);
 
     let second = ended(launch(free_port(), &data, &[]));
@@ -145,10 +145,15 @@ fn a_folder_is_served_once_and_read_by_its_owner_only() {
     assert!(said.trim_end().ends_with(sentence) && said.trim_end().lines().count() == 1, "{said}");
     assert_eq!(ask(port, "/health", ""), Some(200), "the first goes on");
 
-    // A graph's object makes its database when it is asked for the first time.
-    assert_eq!(ask(port, "/sync/g/health", "x-db-sync-admin-token: nobody's\r\n"), Some(401));
+    // A graph makes its database when it is asked for the first time; the index was made with the start.
+    assert_eq!(ask(port, "/sync/g/pull", "x-db-sync-admin-token: operator\r\n"), Some(200));
     let files = below(&data);
-    assert!(files.iter().any(|(path, _)| path.extension().is_some_and(|end| end == "sqlite")), "{files:?}");
+    for folder in ["SyncDO", "D1"] {
+        let is_database = |path: &Path| {
+            path.extension().is_some_and(|end| end == "sqlite") && path.to_string_lossy().contains(folder)
+        };
+        assert!(files.iter().any(|(path, _)| is_database(path)), "no database of {folder} in {files:?}");
+    }
     for (path, meta) in files.into_iter().chain([(data.clone(), data.metadata().unwrap())]) {
         assert_eq!(meta.permissions().mode() & 0o077, 0, "{} is its owner's alone", path.display());
     }

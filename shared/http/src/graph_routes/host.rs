@@ -12,6 +12,8 @@ use index::Database;
 use protocol::PresenceUser;
 use uuid::Uuid;
 
+use crate::body::HEARD_OUT_REQUESTS;
+use crate::gate::Gate;
 use crate::platform::{Body, Failure};
 use crate::report::Event;
 use crate::service::Settings;
@@ -84,13 +86,20 @@ pub struct GraphState {
     pub settings: Settings,
     /// Which users had access lately (D-18).
     pub(crate) access: AccessCache,
+    /// Requests whose refused bodies are taken in.
+    pub(crate) heard_out: Gate,
     graph_id: RefCell<Option<String>>,
 }
 
 impl GraphState {
     /// The state of a graph; the id is that of the graph where the platform knows it.
     pub fn new(settings: Settings, graph_id: Option<String>) -> Self {
-        Self { settings, access: AccessCache::default(), graph_id: RefCell::new(graph_id) }
+        Self {
+            settings,
+            access: AccessCache::default(),
+            heard_out: Gate::new(HEARD_OUT_REQUESTS),
+            graph_id: RefCell::new(graph_id),
+        }
     }
 
     /// The graph's id, once it is known.

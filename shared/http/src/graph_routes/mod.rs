@@ -35,7 +35,8 @@ pub async fn handle<H: GraphHost>(host: &H, state: &GraphState, mut request: Req
     let mut response = match outcome {
         Ok(response) => response,
         Err(error) => {
-            request.body_mut().cancel().await;
+            // Whoever gets here has access to the graph.
+            body::hear_out(request.body_mut(), &state.heard_out).await;
             refuse(&error, host.random_uuid(), |event| {
                 host.report(&crate::report::Event { graph_id: state.graph_id().as_deref(), ..*event });
             })

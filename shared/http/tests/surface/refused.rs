@@ -1,6 +1,10 @@
 //! Bodies of requests that are refused: how much of them is read.
 
+use std::future::Future as _;
 use std::rc::Rc;
+use std::task::{Context, Waker};
+
+use sync_http::body::{HEARD_OUT_BYTES, HEARD_OUT_REQUESTS};
 
 use crate::world::{Fate, TestBody, World, request, token};
 
@@ -33,7 +37,6 @@ fn a_refused_body_is_not_read() {
         (None, "/sessions".to_owned(), 503),
         (Some("stranger"), on_graph("/tx/batch"), 403),
         (Some("stranger"), on_graph("/snapshot/upload?reset=true"), 403),
-        (Some("owner"), on_graph("/nothing"), 404),
         (Some("owner"), on_graph("/internal/revoke-access"), 404),
     ] {
         for declares in [false, true] {
@@ -47,12 +50,45 @@ fn a_refused_body_is_not_read() {
 }
 
 #[test]
-fn too_much_is_not_read_on() {
+fn known_senders_are_heard_out() {
     let world = World::new();
-    let (status, fate) = refuse(&world, Some("u"), "/graphs", 64 << 20, false);
-    assert_eq!(status, 413);
-    assert!(fate.cancelled.get());
-    assert!(fate.read.get() <= (1 << 20) + 2 * CHUNK, "{} bytes", fate.read.get());
+    let graph = world.create("owner", "g");
+    for (path, bytes, status) in [
+        ("/graphs".to_owned(), 64 << 20, 413),
+        (format!("/assets/{graph}/a.png"), 101 << 20, 413),
+        (format!("/sync/{graph}/tx/batch"), 33 << 20, 413),
+        (format!("/sync/{graph}/nothing"), 1 << 20, 404),
+    ] {
+        for declares in [false, true] {
+            let (answered, fate) = refuse(&world, Some("owner"), &path, bytes, declares);
+            assert_eq!(answered, status, "{path}");
+            let read = fate.read.get();
+            assert!(!fate.cancelled.get() && read <= (100 << 20) + 2 * CHUNK, "{path}: {read} bytes were looked at");
+            assert_eq!(fate.discarded.get(), Some((bytes - read) as u64), "{path}: the rest was not");
+        }
+    }
+    let (status, fate) = refuse(&world, Some("owner"), "/graphs", 300 << 20, true);
+    assert_eq!((status, fate.discarded.get()), (413, Some(HEARD_OUT_BYTES)), "patience ends");
+}
+
+#[test]
+fn few_are_heard_out_at_once() {
+    let world = World::new();
+    let mut context = Context::from_waker(Waker::noop());
+    let start = || {
+        let mut request = request(Some("u"), "POST", "/graphs", "");
+        *request.body_mut() = TestBody::chunks([vec![b'x'; CHUNK]]);
+        request.body_mut().never_ends = true;
+        request.headers_mut().insert("content-length", (64 << 20).into());
+        let fate = Rc::clone(&request.body().fate);
+        (Box::pin(sync_http::handle(&world, &world.service, request)), fate)
+    };
+    let mut heard: Vec<_> = (0..HEARD_OUT_REQUESTS).map(|_| start().0).collect();
+    assert!(heard.iter_mut().all(|request| request.as_mut().poll(&mut context).is_pending()));
+    let (mut one_more, fate) = start();
+    assert!(one_more.as_mut().poll(&mut context).is_ready() && fate.cancelled.get(), "answered at once");
+    heard.pop();
+    assert!(start().0.as_mut().poll(&mut context).is_pending(), "who has gone makes room");
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub(crate) struct Fate {
     pub(crate) read: Cell<usize>,
     /// That no more will be.
     pub(crate) cancelled: Cell<bool>,
+    /// Bytes that were taken in for the sender's sake.
+    pub(crate) discarded: Cell<Option<u64>>,
 }
 
 /// A body of chunks, or one made while it is read.
@@ -39,6 +41,8 @@ pub(crate) struct TestBody {
     source: Option<Box<dyn Source>>,
     /// The connection breaks after the chunks.
     pub(crate) broken: bool,
+    /// Nothing comes after the chunks, and no end.
+    pub(crate) never_ends: bool,
     /// What became of the body, for who has sent it.
     pub(crate) fate: Rc<Fate>,
 }
@@ -78,6 +82,14 @@ impl Body for TestBody {
     async fn cancel(&mut self) {
         self.chunks.clear();
         self.fate.cancelled.set(true);
+    }
+
+    async fn discard(&mut self, limit: u64) {
+        let bytes: usize = self.chunks.drain(..).map(|chunk| chunk.len()).sum();
+        if self.never_ends {
+            std::future::pending::<()>().await;
+        }
+        self.fate.discarded.set(Some(limit.min(bytes as u64)));
     }
 
     async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
