@@ -34,7 +34,7 @@ pub const HEARD_OUT_BYTES: u64 = 256 << 20;
 
 /// Senders that are heard out at the same time, in one graph and at the front: it is a courtesy, and what it costs has
 /// a bound.
-pub const HEARD_OUT_REQUESTS: usize = 4;
+pub const HEARD_OUT_REQUESTS: usize = 2;
 
 /// Takes in what is left of the body of a known sender, who has done no worse than to send too much or at the wrong
 /// time. A sender that is cut off while it writes may see a broken connection instead of the answer, and send it all

@@ -1,5 +1,8 @@
 //! Streams that pass through without their bytes entering WebAssembly, and reading that keeps errors.
 
+use std::time::Duration;
+
+use worker::Delay;
 use worker::js_sys::{Object, Promise, Reflect, Uint8Array};
 use worker::wasm_bindgen::prelude::*;
 use worker::wasm_bindgen_futures::JsFuture;
@@ -78,8 +81,10 @@ pub struct Reader {
     reader: JsReader,
 }
 
-/// Bytes that are thrown away at a time: many enough that their number costs little, few enough that nobody waits.
-const DISCARDED_BYTES: u32 = 256 << 10;
+/// Bytes that are thrown away at a time, and the pause after them: 64 MB a second at most, so that everyone else has a turn.
+/// A read that finds its bytes waiting would be followed by the next before anybody is looked after.
+const DISCARDED_BYTES: u32 = 128 << 10;
+const PAUSE: Duration = Duration::from_millis(2);
 
 impl Reader {
     /// Locks the stream; fails when it is locked already.
@@ -104,6 +109,7 @@ impl Reader {
             let read: Uint8Array = chunk.value().unchecked_into();
             left = left.saturating_sub(read.length().into());
             view = Uint8Array::new(&read.buffer());
+            Delay::from(PAUSE).await;
         }
         JsFuture::from(reader.cancel_rest()).await.map(drop)
     }

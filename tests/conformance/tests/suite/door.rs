@@ -12,6 +12,7 @@ super::cases![
     names_have_limits,
     an_unverified_address_stands_for_nobody,
     refused_bodies_hold_nobody_up,
+    oversized_bodies_hold_nobody_up,
     short_refused_bodies_are_heard_out,
     a_handshake_is_a_get_with_everything,
     an_upgrade_counts_only_where_there_are_sockets,
@@ -106,29 +107,43 @@ fn an_unverified_address_stands_for_nobody(server: &Server) {
     invite(&graph, &email).error(400, "user not found");
 }
 
-/// Twenty connections without a token, each of which goes on sending for as long as anybody takes it.
 fn refused_bodies_hold_nobody_up(server: &Server) {
-    const SENDERS: usize = 20;
     let owner = server.person("owner");
-    let (target, bystander) = (TestGraph::create(&owner), TestGraph::initial(&owner));
-    let mut socket = Socket::open(&owner, &bystander.id);
-    let over = AtomicBool::new(false);
+    let graph = TestGraph::create(&owner);
     let paths = [
-        target.path("/snapshot/upload?reset=true"),
-        target.path("/tx/batch"),
+        graph.path("/snapshot/upload?reset=true"),
+        graph.path("/tx/batch"),
         "/graphs".to_owned(),
-        format!("/assets/{}/a.bin", target.id),
+        format!("/assets/{}/a.bin", graph.id),
     ];
+    flood(&owner, &owner.anonymous(), &paths);
+}
+
+/// Known senders are heard out, but not all at once.
+fn oversized_bodies_hold_nobody_up(server: &Server) {
+    let owner = server.person("owner");
+    let graph = TestGraph::create(&owner);
+    let paths = [graph.path("/nothing"), "/graphs".to_owned()];
+    flood(&owner, &owner, &paths);
+}
+
+/// Twenty connections that go on sending for as long as anybody takes it, while `bystander` says hello on a graph of
+/// their own.
+fn flood(bystander: &Client, client: &Client, paths: &[String]) {
+    const SENDERS: usize = 20;
+    let quiet = TestGraph::initial(bystander);
+    let mut socket = Socket::open(bystander, &quiet.id);
+    let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for sender in 0..SENDERS {
-            let (anonymous, path, over) = (owner.anonymous(), &paths[sender % paths.len()], &over);
+            let (path, over) = (&paths[sender % paths.len()], &over);
             scope.spawn(move || {
                 let length = ["content-length: 268435456", "transfer-encoding: chunked"][sender % 2];
                 let method = if path.starts_with("/assets") { "PUT" } else { "POST" };
                 let block = vec![b'x'; 64 << 10];
-                let head = raw::head(&anonymous, method, path, &[length]);
+                let head = raw::head(client, method, path, &[length]);
                 while !over.load(Ordering::Relaxed) {
-                    let mut stream = raw::connect(&anonymous);
+                    let mut stream = raw::connect(client);
                     let mut sent = stream.write_all(head.as_bytes());
                     // Bounded by what was announced; ended by the server, or by the end of the case.
                     for _ in 0..4_096 {
