@@ -50,6 +50,31 @@ impl Body for JsBody {
         Self::Streamed(source)
     }
 
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Full(bytes) => bytes.is_empty(),
+            // The runtime gives no body to a request that announces none.
+            Self::Incoming(incoming) => incoming.request.body().is_none(),
+            Self::Streamed(_) | Self::Stream(_) | Self::Passed(_) => false,
+        }
+    }
+
+    /// The runtime's own server takes in another 64 KiB, or what comes within a second, and then closes the connection
+    /// (`canceledUploadGraceBytes` and `canceledUploadGracePeriod` of its HTTP library).
+    async fn cancel(&mut self) {
+        if let Some(reader) = self.take_reader() {
+            // Fails when the sender is gone already.
+            let _ = reader.cancel().await;
+        }
+    }
+
+    async fn discard(&mut self, limit: u64) {
+        if let Some(reader) = self.take_reader() {
+            let _ = reader.discard(limit).await;
+        }
+    }
+
     async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
         let Self::Incoming(incoming) = self else { return Ok(None) };
         if incoming.reader.is_none() {
@@ -60,6 +85,14 @@ impl Body for JsBody {
             Some(reader) => reader.next().await.map_err(failure),
             None => Ok(None),
         }
+    }
+}
+
+impl JsBody {
+    /// The reader of a request's body that nobody is to read from any more.
+    fn take_reader(&mut self) -> Option<Reader> {
+        let Self::Incoming(Incoming { request, reader }) = std::mem::replace(self, Self::Empty) else { return None };
+        reader.or_else(|| Reader::new(&request.body()?).ok())
     }
 }
 
@@ -99,9 +132,19 @@ pub fn outgoing(request: Request<JsBody>) -> Result<web_sys::Request, Failure> {
         JsBody::Incoming(Incoming { request, .. }) => {
             web_sys::Request::new_with_str_and_init(&uri, request.unchecked_ref()).map_err(failure)
         }
-        _ => {
+        body => {
             let init = web_sys::RequestInit::new();
             init.set_method(parts.method.as_str());
+            // As the requests that come in: whoever asked follows redirects, or does not.
+            init.set_redirect(web_sys::RequestRedirect::Manual);
+            let headers = web_sys::Headers::new().map_err(failure)?;
+            for (name, value) in &parts.headers {
+                headers.append(name.as_str(), value.to_str().unwrap_or_default()).map_err(failure)?;
+            }
+            init.set_headers(&headers);
+            if let JsBody::Full(bytes) = body {
+                init.set_body(&Uint8Array::from(bytes.as_slice()));
+            }
             web_sys::Request::new_with_str_and_init(&uri, &init).map_err(failure)
         }
     }
@@ -125,14 +168,20 @@ pub fn to_graph(request: Request<JsBody>) -> Result<web_sys::Request, Failure> {
     Ok(request)
 }
 
-/// A second request of the same content: the runtime duplicates the body.
-pub fn duplicate(request: &Request<JsBody>) -> Result<Request<JsBody>, Failure> {
-    let mut copy = Request::new(JsBody::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    if let JsBody::Incoming(incoming) = request.body() {
-        let request = incoming.request.clone().map_err(failure)?;
-        *copy.body_mut() = JsBody::Incoming(Incoming { request, reader: None });
+/// What Miniflare's own workers tell its port by headers begins with this.
+const MINIFLARE: &str = "mf-";
+
+/// The request without headers that mean something to Miniflare: a local service may be served by it, and would take
+/// them for its own.
+pub fn without_local_headers(request: web_sys::Request) -> Result<web_sys::Request, Failure> {
+    let keys = request.headers().keys().into_iter().flatten().filter_map(|key| key.as_string());
+    let private: Vec<String> = keys.filter(|key| key.starts_with(MINIFLARE)).collect();
+    if private.is_empty() {
+        return Ok(request);
+    }
+    let copy = web_sys::Request::new_with_request(&request).map_err(failure)?;
+    for name in private {
+        copy.headers().delete(&name).map_err(failure)?;
     }
     Ok(copy)
 }
@@ -179,6 +228,13 @@ pub fn respond(response: Response<JsBody>) -> worker::Result<web_sys::Response> 
             web_sys::Response::new_with_opt_readable_stream_and_init(Some(&stream), &init)?
         }
     })
+}
+
+/// The answer of an object. Its type forgets whether a body is encoded already, and the runtime would do it again.
+pub fn respond_from_object(response: Response<JsBody>) -> worker::Result<worker::Response> {
+    let is_encoded = response.headers().contains_key(http::header::CONTENT_ENCODING);
+    let response = worker::Response::from(respond(response)?);
+    Ok(if is_encoded { response.with_encode_body(EncodeBody::Manual) } else { response })
 }
 
 /// A source as a stream that is always ready. Dropped at its end, so that what it holds is free at once.

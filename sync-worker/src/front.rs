@@ -66,13 +66,9 @@ impl Platform for Front {
 
     async fn call_agents(&self, request: Request<JsBody>) -> Result<Response<JsBody>, Failure> {
         let agents = self.agents.as_ref().ok_or_else(|| Failure("no agents service".into()))?;
-        let request = worker::Request::from(body::outgoing(request)?);
+        let request = worker::Request::from(body::without_local_headers(body::outgoing(request)?)?);
         let response = agents.fetch_request(request).await.map_err(worker_failure)?;
         body::passed(response.into())
-    }
-
-    fn duplicate(&self, request: &mut Request<JsBody>) -> Result<Request<JsBody>, Failure> {
-        body::duplicate(request)
     }
 
     fn now_ms(&self) -> i64 {

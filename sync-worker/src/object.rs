@@ -112,7 +112,7 @@ impl DurableObject for SyncDO {
         if tells_memory {
             response.headers_mut().insert(MEMORY_HEADER, memory_bytes().into());
         }
-        Ok(body::respond(response)?.into())
+        body::respond_from_object(response)
     }
 
     async fn alarm(&self) -> Result<worker::Response> {

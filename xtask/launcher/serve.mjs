@@ -3,13 +3,21 @@
 // The folder has wrangler's layout, so `wrangler d1 execute DB --local --persist-to DIR` works on it.
 //
 // Miniflare, which is what `wrangler dev` drives, is driven directly: `wrangler dev` puts a second workerd as a proxy
-// before the worker and bundles what is a bundle already. SIGTERM and SIGINT end workerd, then this process.
+// before the worker and bundles what is a bundle already. SIGTERM and SIGINT end workerd, then this process. However this
+// process ends, workerd does not outlive it (guard.mjs); when workerd ends by itself, so does this process.
+//
+// Standard input is the lock on the data folder, held by whoever has the file open: `cargo xtask serve` passes it on.
+import childProcess from 'node:child_process';
 import crypto from 'node:crypto';
 import fs from 'node:fs';
+import http from 'node:http';
 import path from 'node:path';
 import { createRequire } from 'node:module';
 import { parseArgs } from 'node:util';
 import { settingsFrom, describeAuthentication } from './settings.mjs';
+
+// Graphs, keys and assets are their owner's alone: what is made from here on, by workerd too, nobody else reads.
+process.umask(0o077);
 
 // `import` would first search both, which are megabytes of CommonJS, for their exports: that takes seconds.
 const require = createRequire(import.meta.url);
@@ -18,6 +26,11 @@ const { unstable_getMiniflareWorkerOptions, unstable_readConfig, unstable_splitS
 
 const HOST = '127.0.0.1';
 
+// Local storage is found by these names. They are those of the first builds, so that what lies in a folder stays in reach;
+// the names in wrangler.toml are for Cloudflare.
+const STORED_WORKER = 'logseq-sync';
+const STORED_BUCKET = 'logseq-sync-assets-prod';
+
 const { values: args } = parseArgs({
   options: { config: { type: 'string' }, bundle: { type: 'string' }, data: { type: 'string' }, port: { type: 'string' } },
 });
@@ -25,12 +38,62 @@ const port = Number(args.port);
 const persistRoot = path.join(args.data, 'v3');
 
 let running = null;
+let serving = false;
 let ending = false;
 async function end() {
   if (ending) return;
   ending = true;
   await running?.dispose().catch(() => {});
   process.exit(0);
+}
+
+/** Miniflare keeps its child to itself: this is where it can be seen. */
+const spawn = childProcess.spawn;
+childProcess.spawn = (command, args, options) => {
+  const child = spawn(command, args, options);
+  if (args?.includes('serve') && args.includes('--binary')) watch(child);
+  return child;
+};
+
+/**
+ * Miniflare's own port does what the headers of its workers say, and ends this process when they say nonsense. None of our
+ * workers needs that, and no web page has business there: such requests come from outside.
+ */
+const createServer = http.createServer;
+http.createServer = (...options) => {
+  const server = createServer(...options);
+  const emit = server.emit;
+  server.emit = (event, request, ...rest) => {
+    const asks = event === 'request' || event === 'upgrade';
+    if (asks && Object.keys(request.headers).some((name) => name === 'origin' || name.startsWith('mf-custom-'))) {
+      request.socket.destroy();
+      return true;
+    }
+    return emit.call(server, event, request, ...rest);
+  };
+  return server;
+};
+
+/** Ties a workerd to this process: each ends with the other. */
+function watch(workerd) {
+  const script = path.join(import.meta.dirname, 'guard.mjs');
+  const guard = spawn(process.execPath, [script, String(workerd.pid)], { detached: true, stdio: ['pipe', 'ignore', 'ignore', 0] });
+  guard.on('error', fail).stdin.on('error', () => {});
+  guard.unref();
+  workerd.once('exit', (code, signal) => {
+    guard.stdin.end('.');
+    // Before that, Miniflare says itself why it could not start.
+    if (serving) fail(new Error(`workerd has ended (${signal ?? `code ${code}`})`));
+  });
+}
+
+/** Ends everything, with a message. */
+async function fail(error) {
+  if (ending) return;
+  ending = true;
+  console.error(error.code === 'ERR_ADDRESS_IN_USE' ? `error: port ${port} is in use: choose another with --port` : `error: ${error.message}`);
+  await running?.dispose().catch(() => {});
+  process.exit(1);
 }
 /** Makes `end` the only answer to signals: Miniflare's own one leaves before workerd has ended. */
 function answerSignals() {
@@ -94,7 +157,8 @@ async function serve() {
     await start({
       workers: [{
         ...workerOptions,
-        name: config.name,
+        name: STORED_WORKER,
+        r2Buckets: Object.fromEntries(config.r2_buckets.map(({ binding }) => [binding, STORED_BUCKET])),
         modulesRoot: args.bundle,
         modules: modulesOf(args.bundle, config.main),
         bindings: settings,
@@ -103,18 +167,19 @@ async function serve() {
         unsafeDirectSockets: [{ host: HOST, port }],
       }],
     });
+    serving = true;
     const base = `http://${HOST}:${port}`;
     console.log(`==> Ready: ${base} (WebSocket: ws://${HOST}:${port}/sync/<graph-id>, health: ${base}/health)`);
-    console.log(`    ${describeAuthentication(settings)}`);
+    for (const line of describeAuthentication(settings)) console.log(`    ${line}`);
     console.log(`    agents: ${agents ?? 'none (AGENTS_SERVICE_URL is not set)'}; stop with Ctrl-C or kill ${process.pid}`);
   }
 }
 
 try {
+  fs.mkdirSync(persistRoot, { recursive: true });
+  // Of an earlier version's folder too: what lies below it is out of reach then.
+  fs.chmodSync(persistRoot, 0o700);
   await serve();
 } catch (error) {
-  // workerd may still run: without this it would outlive us.
-  await running?.dispose().catch(() => {});
-  if (!ending) console.error(error.code === 'ERR_ADDRESS_IN_USE' ? `error: port ${port} is in use: choose another with --port` : error);
-  process.exit(ending ? 0 : 1);
+  await fail(error);
 }

@@ -65,7 +65,7 @@ impl<P: Clock + KeySetSource> Authenticator<P> {
     /// When the key set cannot be fetched and no cached key fits.
     pub async fn claims(&self, token: Option<&str>) -> Result<Option<Claims>, AuthError> {
         match (&self.config.driver, token) {
-            (Driver::None { identity }, _) => Ok(Some(identity.claims())),
+            (Driver::None { identity, .. }, _) => Ok(Some(identity.claims())),
             (_, None) => Ok(None),
             (_, Some(token)) if token.is_empty() || token.len() > TOKEN_BYTES => Ok(None),
             (Driver::Static { token: secret, identity }, Some(token)) => {

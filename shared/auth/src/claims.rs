@@ -1,6 +1,7 @@
 //! What a token says about its bearer.
 
-use protocol::{PresenceUser, limits};
+use protocol::PresenceUser;
+use protocol::limits::{EMAIL_CHARS, ID_CHARS, USERNAME_CHARS};
 use serde_json::{Map, Value};
 use std::fmt;
 use std::sync::Arc;
@@ -24,24 +25,27 @@ impl Claims {
         self.get(name)?.as_str()
     }
 
-    /// The user's id. Whoever has claims without it, or with one longer than any id that is stored, is nobody.
+    /// The user's id. Whoever has claims without it, or with one that is longer than an id may be, is nobody.
     pub fn sub(&self) -> Option<&str> {
-        self.text("sub").filter(|sub| !sub.is_empty() && sub.chars().count() <= limits::USER_ID_CHARS)
+        self.text("sub").filter(|sub| !sub.is_empty() && sub.chars().count() <= ID_CHARS)
     }
 
-    /// E-mail address.
+    /// E-mail address; none when it is longer than an address can be.
     pub fn email(&self) -> Option<&str> {
-        self.text("email")
+        self.text("email").filter(|email| email.chars().count() <= EMAIL_CHARS)
     }
 
-    /// Whether the identity provider has verified the address; none when it does not say.
+    /// Whether the identity provider has verified the address; none when it does not say, or names no address.
     pub fn email_verified(&self) -> Option<bool> {
+        self.email()?;
         self.get("email_verified")?.as_bool()
     }
 
-    /// The name that the index stores (sync.md 8.3).
+    /// The name that the index stores (sync.md 8.3), cut to what a list of members shows.
     pub fn username(&self) -> Option<&str> {
-        self.text("cognito:username")
+        let name = self.text("cognito:username")?;
+        let end = name.char_indices().nth(USERNAME_CHARS).map_or(name.len(), |(end, _)| end);
+        name.get(..end)
     }
 
     /// The user as peers see them (sync.md 7.1), with names cut to what a socket keeps; none without a user id.
@@ -65,5 +69,39 @@ impl fmt::Debug for Claims {
     /// Shows whose claims they are and no more: the rest is personal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Claims").field("sub", &self.sub()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims(name: &str, value: impl Into<Value>) -> Claims {
+        Claims::new(Map::from_iter([(name.to_owned(), value.into())]))
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_said_or_cut() {
+        // Two bytes a character: characters count.
+        let text = |length| "é".repeat(length);
+        assert_eq!(claims("sub", text(512)).sub(), Some(&*text(512)));
+        assert_eq!(claims("sub", text(513)).sub(), None);
+        assert!(claims("sub", text(513)).presence_user().is_none());
+        assert_eq!(claims("email", text(320)).email(), Some(&*text(320)));
+        assert_eq!(claims("email", text(321)).email(), None);
+        assert_eq!(claims("cognito:username", text(512)).username(), Some(&*text(512)));
+        assert_eq!(claims("cognito:username", text(9_000)).username(), Some(&*text(512)));
+    }
+
+    #[test]
+    fn only_a_named_address_is_verified() {
+        let verified = |email: Option<String>| {
+            let mut claims = Map::from_iter([("email_verified".to_owned(), Value::from(true))]);
+            claims.extend(email.map(|email| ("email".to_owned(), Value::from(email))));
+            Claims::new(claims).email_verified()
+        };
+        assert_eq!(verified(Some("a@example.test".to_owned())), Some(true));
+        assert_eq!(verified(Some("a".repeat(321))), None);
+        assert_eq!(verified(None), None);
     }
 }

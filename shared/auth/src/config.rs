@@ -1,6 +1,6 @@
 //! Settings of authentication.
 
-use crate::{Claims, Secret, jwt};
+use crate::{Claims, Guests, Secret, jwt};
 use protocol::limits::TOKEN_BYTES;
 use serde_json::{Map, Value};
 
@@ -31,6 +31,8 @@ pub enum Driver {
     None {
         /// Who that is.
         identity: Identity,
+        /// Whose web pages may speak for that user.
+        guests: Guests,
     },
 }
 
@@ -84,6 +86,12 @@ pub enum ConfigError {
     /// No request could carry the configured token.
     #[error("DB_SYNC_AUTH_TOKEN is longer than {TOKEN_BYTES} bytes")]
     TokenTooLong,
+    /// An entry of `DB_SYNC_ALLOW_ORIGINS` is no origin.
+    #[error("DB_SYNC_ALLOW_ORIGINS must list origins such as https://notes.example, not {0:?}")]
+    NoOrigin(String),
+    /// An entry of `DB_SYNC_ALLOW_HOSTS` is no host.
+    #[error("DB_SYNC_ALLOW_HOSTS must list host names such as notes.example, not {0:?}")]
+    NoHost(String),
 }
 
 impl Config {
@@ -114,7 +122,11 @@ impl Config {
                 let token = Secret::new(token).ok_or(ConfigError::MissingToken)?;
                 Driver::Static { token, identity: identity() }
             }
-            Some("none") => Driver::None { identity: identity() },
+            Some("none") => {
+                let list = |name| get(name).unwrap_or_default();
+                let guests = Guests::parse(&list("DB_SYNC_ALLOW_ORIGINS"), &list("DB_SYNC_ALLOW_HOSTS"))?;
+                Driver::None { identity: identity(), guests }
+            }
             Some(other) => return Err(ConfigError::UnknownDriver(other.to_owned())),
         };
         Ok(Self { driver, admin_token: secret("DB_SYNC_ADMIN_TOKEN"), asset_link_secret: secret("ASSET_LINK_SECRET") })
@@ -140,6 +152,14 @@ impl Config {
         }
     }
 
+    /// Whose web pages are let in, where nothing else tells callers apart; none where tokens do.
+    pub fn guests(&self) -> Option<&Guests> {
+        match &self.driver {
+            Driver::None { guests, .. } => Some(guests),
+            Driver::Cognito(_) | Driver::Static { .. } => None,
+        }
+    }
+
     /// Whether a request without a token may have claims.
     pub fn accepts_missing_token(&self) -> bool {
         matches!(self.driver, Driver::None { .. })
@@ -153,7 +173,7 @@ impl Config {
             Driver::Static { token: secret, identity } => {
                 token.is_some_and(|token| secret.matches(token)).then(|| identity.claims())
             }
-            Driver::None { identity } => Some(identity.claims()),
+            Driver::None { identity, .. } => Some(identity.claims()),
         }
     }
 }
@@ -206,6 +226,16 @@ mod tests {
         let long = "x".repeat(TOKEN_BYTES + 1);
         let long = [("DB_SYNC_AUTH_DRIVER", "static"), ("DB_SYNC_AUTH_TOKEN", &*long)];
         assert_eq!(error(&long), ConfigError::TokenTooLong);
+    }
+
+    #[test]
+    fn lists_of_guests_are_read_where_nobody_has_a_token() {
+        let origins = ("DB_SYNC_ALLOW_ORIGINS", "https://notes.example");
+        let guests = |driver| config(&[("DB_SYNC_AUTH_DRIVER", driver), origins]).unwrap().guests().cloned();
+        assert!(guests("none").unwrap().admits_origin("https://notes.example"));
+        assert_eq!(guests("cognito"), None);
+        let wrong = config(&[("DB_SYNC_AUTH_DRIVER", "none"), ("DB_SYNC_ALLOW_ORIGINS", "*")]).unwrap_err();
+        assert_eq!(wrong, ConfigError::NoOrigin("*".to_owned()));
     }
 
     #[test]

@@ -1,32 +1,61 @@
 //! Forwarding to the agents service (sync.md 2.4).
 
-use http::{Request, Response, StatusCode};
+use http::header::CONTENT_LENGTH;
+use http::{Method, Request, Response, StatusCode};
 
 use crate::body;
 use crate::error::Error;
-use crate::platform::Platform;
+use crate::platform::{Body, Platform};
+use crate::service::Service;
 
 /// How often a local start of the service is waited for, and how long each time: thirty seconds in all.
 const RETRIES: usize = 300;
 const RETRY_MS: u32 = 100;
 
-/// Passes a request on as it is. On a local host the service may still be starting: a failure or a 503 is retried.
+/// Bytes of a body that is kept to be sent again. Clients' first requests to a service that is starting are a few
+/// kilobytes; what is longer is sent once, as it arrives.
+pub const KEPT_BODY_BYTES: usize = 64 << 10;
+
+/// Requests that wait for the service at the same time: with the bound above they send it five megabytes a second at
+/// most. Those beyond are told at once that it is not there.
+pub const WAITING_REQUESTS: usize = 8;
+
+/// Passes a request on. On a local host the service may still be starting: a failure or a 503 is retried, if the request
+/// is small enough to be kept and not too many are waiting already.
 pub(crate) async fn forward<P: Platform>(
     platform: &P,
+    service: &Service<P::Keys>,
     request: &mut Request<P::Body>,
 ) -> Result<Response<P::Body>, Error> {
     if !platform.has_agents() {
         return Err(Error::AgentsUnavailable);
     }
-    if !matches!(request.uri().host(), Some("127.0.0.1" | "localhost")) {
-        return Ok(platform.call_agents(body::take(request)).await?);
-    }
+    let is_local = matches!(request.uri().host(), Some("127.0.0.1" | "localhost"));
+    let place = if is_local && can_be_kept(request) { service.agents.enter() } else { None };
+    let Some(_place) = place else { return Ok(platform.call_agents(body::take(request)).await?) };
+    let bytes = if request.body().is_empty() { Vec::new() } else { body::read(request, KEPT_BODY_BYTES).await? };
     for _ in 0..RETRIES {
-        let copy = platform.duplicate(request)?;
-        match platform.call_agents(copy).await {
+        match platform.call_agents(copy(request, &bytes)).await {
             Ok(response) if response.status() != StatusCode::SERVICE_UNAVAILABLE => return Ok(response),
             _ => platform.sleep_ms(RETRY_MS).await,
         }
     }
-    Ok(platform.call_agents(body::take(request)).await?)
+    Ok(platform.call_agents(copy(request, &bytes)).await?)
+}
+
+/// Whether a request has no body, or one that says it is short. Nobody makes a second GET with a body.
+fn can_be_kept<B: Body>(request: &Request<B>) -> bool {
+    let takes_body = request.method() != Method::GET && request.method() != Method::HEAD;
+    let is_short = body::declared_length(request).is_some_and(|length| length <= KEPT_BODY_BYTES as u64);
+    request.body().is_empty() || (takes_body && is_short)
+}
+
+fn copy<B: Body>(request: &Request<B>, bytes: &[u8]) -> Request<B> {
+    let mut copy = Request::new(if bytes.is_empty() { B::empty() } else { B::full(bytes.to_vec()) });
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    copy.headers_mut().clone_from(request.headers());
+    // The platform counts for itself.
+    copy.headers_mut().remove(CONTENT_LENGTH);
+    copy
 }

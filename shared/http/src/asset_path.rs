@@ -1,5 +1,7 @@
 //! The grammar of asset paths (sync.md 6). Nothing is decoded: the key is made of the path as it was sent.
 
+use protocol::limits::ID_CHARS;
+
 /// Bytes of a key at most: what object stores take.
 const KEY_BYTES: usize = 1024;
 
@@ -19,7 +21,10 @@ impl<'a> AssetPath<'a> {
     pub fn parse(rest: &'a str) -> Option<Self> {
         let (graph_id, file) = rest.split_once('/')?;
         let (asset, extension) = file.rsplit_once('.')?;
-        let whole = !graph_id.is_empty() && !asset.is_empty() && !extension.is_empty() && rest.len() <= KEY_BYTES;
+        let whole = (1..=ID_CHARS).contains(&graph_id.len())
+            && !asset.is_empty()
+            && !extension.is_empty()
+            && rest.len() <= KEY_BYTES;
         whole.then_some(Self { graph_id, asset, extension })
     }
 
@@ -88,6 +93,8 @@ mod tests {
         let path = format!("g/{}.png", "a".repeat(1018));
         assert_eq!(AssetPath::parse(&path).unwrap().key().len(), 1024);
         assert_eq!(AssetPath::parse(&path.replace("g/", "g/a")), None);
+        assert!(AssetPath::parse(&format!("{}/a.png", "g".repeat(512))).is_some());
+        assert_eq!(AssetPath::parse(&format!("{}/a.png", "g".repeat(513))), None, "no graph has such an id");
     }
 
     #[test]

@@ -43,7 +43,14 @@ pub(crate) async fn handle<P: Platform>(
     }
     let assets = platform.assets().ok_or(Error::MissingAssets)?;
     match *request.method() {
-        Method::GET => get(assets, &path, &key).await,
+        Method::GET => {
+            let mut response = get(assets, &path, &key).await?;
+            if signed {
+                // The link is a key of five minutes; a cache would go on answering for it.
+                response.headers_mut().insert(CACHE_CONTROL, respond::NO_STORE);
+            }
+            Ok(response)
+        }
         Method::PUT => {
             put(platform, assets, request, &path, &key).await?;
             Ok(respond::ok(OK))

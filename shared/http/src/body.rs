@@ -4,6 +4,7 @@ use http::Request;
 use http::header::CONTENT_LENGTH;
 
 use crate::error::Error;
+use crate::gate::Gate;
 use crate::platform::Body;
 
 /// The length that a request declares.
@@ -27,15 +28,21 @@ pub(crate) async fn read<B: Body>(request: &mut Request<B>, limit: usize) -> Res
     Err(Error::RequestTooLarge)
 }
 
-/// Bytes that are read on and thrown away at most.
-const DRAIN_BYTES: usize = 256 << 20;
+/// Bytes of a refused body that are taken in and thrown away at most: the longest asset that any graph takes, and some
+/// more.
+pub const HEARD_OUT_BYTES: u64 = 256 << 20;
 
-/// Reads what is left of a body that was refused and throws it away: a sender that is cut off while it writes sees a
-/// broken connection instead of the answer, and tries again.
-pub(crate) async fn drain<B: Body>(body: &mut B) {
-    let mut drained = 0;
-    while let (true, Ok(Some(chunk))) = (drained < DRAIN_BYTES, body.chunk().await) {
-        drained += chunk.len();
+/// Senders that are heard out at the same time, in one graph and at the front: it is a courtesy, and what it costs has
+/// a bound.
+pub const HEARD_OUT_REQUESTS: usize = 2;
+
+/// Takes in what is left of the body of a known sender, who has done no worse than to send too much or at the wrong
+/// time. A sender that is cut off while it writes may see a broken connection instead of the answer, and send it all
+/// again. Where there is no place the body is given up, as strangers' bodies are.
+pub(crate) async fn hear_out<B: Body>(body: &mut B, gate: &Gate) {
+    match gate.enter() {
+        Some(_place) => body.discard(HEARD_OUT_BYTES).await,
+        None => body.cancel().await,
     }
 }
 

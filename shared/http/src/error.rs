@@ -3,7 +3,8 @@
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, Response, StatusCode};
 use protocol::errors::{
-    BodyError, ErrorBody, FORBIDDEN, GRAPH_NOT_READY, NOT_FOUND, REQUEST_TOO_LARGE, SERVER_ERROR, UNAUTHORIZED,
+    BodyError, ErrorBody, FORBIDDEN, GRAPH_NOT_READY, NOT_FOUND, REQUEST_TOO_LARGE, SERVER_ERROR, TOO_MANY_GRAPHS,
+    UNAUTHORIZED,
 };
 
 use crate::platform::{Body, Failure};
@@ -21,6 +22,9 @@ pub enum Error {
     /// Whoever asks may not.
     #[error("forbidden")]
     Forbidden,
+    /// A web page that is not let in asks, or one that has made this server answer to a name of its own.
+    #[error("{0}")]
+    Stranger(&'static str),
     /// There is no such route or object.
     #[error("not found")]
     NotFound,
@@ -36,6 +40,9 @@ pub enum Error {
     /// The graph is being uploaded.
     #[error("graph not ready")]
     NotReady,
+    /// The user has made as many graphs as one user may.
+    #[error("too many graphs")]
+    TooManyGraphs,
     /// The uploaded checksum contradicts the stored one.
     #[error("checksum conflict")]
     ChecksumConflict,
@@ -80,12 +87,14 @@ impl Error {
         match self {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, UNAUTHORIZED),
             Self::Forbidden => (StatusCode::FORBIDDEN, FORBIDDEN),
+            Self::Stranger(text) => (StatusCode::FORBIDDEN, text),
             Self::NotFound => (StatusCode::NOT_FOUND, NOT_FOUND),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method not allowed"),
             Self::Body(BodyError::Missing) => (StatusCode::BAD_REQUEST, protocol::errors::MISSING_BODY),
             Self::Body(BodyError::Syntax) => (StatusCode::BAD_REQUEST, protocol::errors::INVALID_BODY),
             Self::BadRequest(text) | Self::Body(BodyError::Schema(text)) => (StatusCode::BAD_REQUEST, text),
             Self::NotReady => (StatusCode::CONFLICT, GRAPH_NOT_READY),
+            Self::TooManyGraphs => (StatusCode::TOO_MANY_REQUESTS, TOO_MANY_GRAPHS),
             Self::ChecksumConflict => (StatusCode::CONFLICT, "checksum conflict"),
             Self::UploadSuperseded => (StatusCode::CONFLICT, "upload superseded"),
             Self::Interrupted => (StatusCode::BAD_REQUEST, "request interrupted"),
@@ -98,6 +107,11 @@ impl Error {
             Self::MissingAssets => (StatusCode::INTERNAL_SERVER_ERROR, "missing assets bucket"),
             Self::IndexMissing | Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, SERVER_ERROR),
         }
+    }
+
+    /// True for refusals at the front that only senders meet whose rights were found good.
+    pub(crate) fn is_of_known_sender(&self) -> bool {
+        matches!(self, Self::AssetTooLarge | Self::RequestTooLarge)
     }
 
     /// True for failures that an operator should hear of.

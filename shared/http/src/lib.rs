@@ -4,8 +4,10 @@
 //! and forwards the rest to the graph it belongs to. [`graph_routes`] is what answers inside a graph. Both know their
 //! platform only through the traits of [`platform`]. Statuses and error bodies are decided in [`error`] alone.
 
+pub mod agents;
 pub mod asset_path;
 pub mod assets;
+pub mod body;
 pub mod cors;
 pub mod error;
 pub mod graph_call;
@@ -16,19 +18,20 @@ pub mod route;
 pub mod sentry;
 pub mod service;
 
-mod agents;
-mod body;
 mod delete_graph;
+mod gate;
+mod guests;
 mod identity;
 mod index_routes;
 mod respond;
 mod sync;
 mod url;
 
+use http::header::ORIGIN;
 use http::{Request, Response};
 
 use error::Error;
-use platform::Platform;
+use platform::{Body as _, Platform};
 use report::{Event, Level, Trace};
 use route::Target;
 use service::Service;
@@ -42,13 +45,19 @@ pub async fn handle<P: Platform>(
     let started_ms = platform.now_ms();
     let method = request.method().clone();
     let route = route::pattern(&method, request.uri().path());
-    let response = match dispatch(platform, service, &mut request).await {
+    let origin = request.headers().get(ORIGIN).cloned();
+    let mut response = match dispatch(platform, service, &mut request).await {
         Ok(response) => response,
         Err(error) => {
-            body::drain(request.body_mut()).await;
+            if error.is_of_known_sender() {
+                body::hear_out(request.body_mut(), &service.heard_out).await;
+            } else {
+                request.body_mut().cancel().await;
+            }
             refuse(&error, platform.random_uuid(), |event| platform.report(&Event { route: Some(route), ..*event }))
         }
     };
+    guests::name_origin(service.settings.auth.guests(), origin.as_ref(), response.headers_mut());
     let (status, ended_ms) = (response.status().as_u16(), platform.now_ms());
     platform.trace(&Trace { method: method.as_str(), route, status, started_ms, ended_ms });
     response
@@ -59,11 +68,12 @@ async fn dispatch<P: Platform>(
     service: &Service<P::Keys>,
     request: &mut Request<P::Body>,
 ) -> Result<Response<P::Body>, Error> {
+    guests::admit(&service.settings, request)?;
     let path = request.uri().path().to_owned();
     match route::target(request.method(), &path) {
         Target::Health => Ok(respond::ok(protocol::bodies::OK)),
         Target::Index => index_routes::handle(platform, service, request).await,
-        Target::Agents => agents::forward(platform, request).await,
+        Target::Agents => agents::forward(platform, service, request).await,
         Target::Asset(rest) => assets::handle(platform, service, request, rest).await,
         Target::Preflight => Ok(respond::no_content()),
         Target::Graph(rest) => sync::forward(platform, service, request, rest).await,

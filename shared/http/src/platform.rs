@@ -26,6 +26,19 @@ pub trait Body: Sized {
     /// A body made while it is sent: the platform asks for a chunk whenever the receiver has room for one.
     fn streamed(source: Box<dyn Source>) -> Self;
 
+    /// Whether it is known that there are no bytes to come.
+    fn is_empty(&self) -> bool;
+
+    /// Gives up what is left of the body of a request that is refused: nobody reads it any more, and the answer does not
+    /// wait for it. A sender that is cut off while it writes may see a broken connection instead of the answer, and try
+    /// again; so the platform lets a short rest, tens of kilobytes, come in behind the answer before it closes the
+    /// connection, at no cost to others.
+    async fn cancel(&mut self);
+
+    /// Takes in what is left of a request's body and throws it away, without a turn of everyone else's for long; beyond
+    /// `limit` bytes it is given up.
+    async fn discard(&mut self, limit: u64);
+
     /// The next bytes of a request's body, or none at its end. A connection that breaks off is a failure, never an end.
     async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure>;
 }
@@ -125,9 +138,6 @@ pub trait Platform {
 
     /// Sends a request to the agents service as it is.
     async fn call_agents(&self, request: Request<Self::Body>) -> Result<Response<Self::Body>, Failure>;
-
-    /// A copy of a request that can be sent while the original is kept for another attempt.
-    fn duplicate(&self, request: &mut Request<Self::Body>) -> Result<Request<Self::Body>, Failure>;
 
     /// Milliseconds since the epoch.
     fn now_ms(&self) -> i64;

@@ -4,6 +4,10 @@ use auth::{AccessCache, Authenticator, ConfigError};
 use index::activity::ActivitySeen;
 use index::users::UserThrottle;
 
+use crate::agents::WAITING_REQUESTS;
+use crate::body::HEARD_OUT_REQUESTS;
+use crate::gate::Gate;
+
 /// Settings, read once.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -78,6 +82,10 @@ pub struct Service<K> {
     pub(crate) access: AccessCache,
     pub(crate) users: UserThrottle,
     pub(crate) activity: ActivitySeen,
+    /// Requests that wait for the agents service.
+    pub(crate) agents: Gate,
+    /// Requests whose refused bodies are taken in.
+    pub(crate) heard_out: Gate,
 }
 
 impl<K> Service<K> {
@@ -89,6 +97,8 @@ impl<K> Service<K> {
             access: AccessCache::default(),
             users: UserThrottle::default(),
             activity: ActivitySeen::default(),
+            agents: Gate::new(WAITING_REQUESTS),
+            heard_out: Gate::new(HEARD_OUT_REQUESTS),
         }
     }
 

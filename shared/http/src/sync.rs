@@ -3,6 +3,7 @@
 use http::header::UPGRADE;
 use http::{Request, Response, StatusCode, Uri};
 use index::activity::Entity;
+use protocol::limits::ID_CHARS;
 
 use crate::error::Error;
 use crate::graph_call::{self, Caller};
@@ -29,6 +30,9 @@ pub(crate) async fn forward<P: Platform>(
     if graph_id.is_empty() {
         return Err(Error::BadRequest("missing graph id"));
     }
+    if graph_id.len() > ID_CHARS {
+        return Err(Error::BadRequest("invalid graph id"));
+    }
     if route::is_internal(tail) {
         return Err(Error::NotFound);
     }
@@ -49,6 +53,10 @@ pub(crate) async fn forward<P: Platform>(
         }
         path
     };
+    // A handshake is a GET (RFC 6455, 4.1); the runtime gives no socket to anything else.
+    if is_upgrade(request) && request.method() != http::Method::GET {
+        return Err(Error::BadRequest("invalid upgrade"));
+    }
     let uri = rewritten(request.uri(), graph_id, path)?;
     let mut request = body::take(request);
     *request.uri_mut() = uri;

@@ -21,6 +21,12 @@ impl<'a> Param<'a> {
         Self::Real(value as f64)
     }
 
+    /// A number of rows or characters.
+    #[expect(clippy::cast_precision_loss, reason = "limits stay far below 2^53")]
+    pub const fn count(value: usize) -> Self {
+        Self::Real(value as f64)
+    }
+
     /// A flag as the index stores it: 0 or 1.
     pub const fn flag(value: bool) -> Self {
         Self::Real(if value { 1.0 } else { 0.0 })

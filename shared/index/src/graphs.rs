@@ -2,6 +2,7 @@
 
 use protocol::bodies::graphs::Graph;
 use protocol::bodies::members::Role;
+use protocol::limits::{GRAPH_NAME_CHARS, LISTED_GRAPHS, USER_GRAPHS};
 
 use crate::{Database, Error, Param, Row, Session};
 
@@ -22,11 +23,14 @@ pub struct NewGraph<'a> {
     pub ready_for_use: bool,
 }
 
-// Equal times fall back to the order of insertion, so that the list is stable.
-const LIST: &str = "SELECT g.graph_id, g.graph_name, g.schema_version, g.graph_e2ee, g.graph_ready_for_use, \
+// Equal times fall back to the order of insertion, so that the list is stable. Names are cut where older servers took
+// them at any length.
+const LIST: &str = "SELECT g.graph_id, substr(g.graph_name, 1, ?), g.schema_version, g.graph_e2ee, g.graph_ready_for_use, \
     m.role, m.invited_by, g.created_at, g.updated_at \
     FROM graphs g LEFT JOIN graph_members m ON g.graph_id = m.graph_id AND m.user_id = ? \
-    WHERE g.user_id = ? OR m.user_id = ? ORDER BY g.updated_at DESC, g.rowid DESC";
+    WHERE g.user_id = ? OR m.user_id = ? ORDER BY g.updated_at DESC, g.rowid DESC LIMIT ?";
+
+const MADE: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM graphs WHERE user_id = ? LIMIT ?)";
 
 const NAME_EXISTS: &str = "SELECT 1 FROM graphs WHERE graph_name = ? AND user_id = ? LIMIT 1";
 
@@ -44,10 +48,12 @@ const DELETE_KEYS: &str = "DELETE FROM graph_aes_keys WHERE graph_id = ?";
 const DELETE_MEMBERS: &str = "DELETE FROM graph_members WHERE graph_id = ?";
 const DELETE_GRAPH: &str = "DELETE FROM graphs WHERE graph_id = ?";
 
-/// The graphs that the user owns or is a member of, the latest updated first; those not ready included.
+/// The graphs that the user owns or is a member of, the latest updated first; those not ready included. No more than
+/// [`LISTED_GRAPHS`].
 pub async fn list(db: &impl Database, user_id: &str) -> Result<Vec<Graph>, Error> {
     let user = Param::Text(user_id);
-    let rows = db.query(Session::Default, LIST, &[user, user, user]).await?;
+    let params = [Param::count(GRAPH_NAME_CHARS), user, user, user, Param::count(LISTED_GRAPHS)];
+    let rows = db.query(Session::Default, LIST, &params).await?;
     Ok(rows.iter().map(graph_of).collect())
 }
 
@@ -63,6 +69,16 @@ fn graph_of(row: &Row) -> Graph {
         created_at: row.int(7).unwrap_or_default(),
         updated_at: row.int(8).unwrap_or_default(),
     }
+}
+
+/// Whether the user has made as many graphs as one user may.
+pub async fn has_made_all(db: &impl Database, user_id: &str) -> Result<bool, Error> {
+    let params = [Param::Text(user_id), Param::count(USER_GRAPHS)];
+    let rows = db.query(Session::FirstPrimary, MADE, &params).await?;
+    Ok(rows
+        .first()
+        .and_then(|row| row.int(0))
+        .is_some_and(|made| usize::try_from(made).is_ok_and(|made| made >= USER_GRAPHS)))
 }
 
 /// Whether the user already owns a graph with exactly this name.

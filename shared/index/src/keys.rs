@@ -1,6 +1,6 @@
 //! Key material of end-to-end encryption (sync.md 4.7). All of it is opaque text made by clients.
 
-use crate::{Database, Error, Param, Session};
+use crate::{Database, Error, Param, Session, users};
 
 /// A user's RSA pair; the private key is encrypted by the client.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,9 +16,6 @@ const RSA_PAIR: &str = "SELECT public_key, encrypted_private_key FROM user_rsa_k
 const UPSERT_RSA_PAIR: &str = "INSERT INTO user_rsa_keys (user_id, public_key, encrypted_private_key, created_at, \
     updated_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT(user_id) DO UPDATE SET public_key = excluded.public_key, \
     encrypted_private_key = excluded.encrypted_private_key, updated_at = excluded.updated_at";
-
-const PUBLIC_KEY: &str = "SELECT k.public_key FROM user_rsa_keys k JOIN users u ON k.user_id = u.id \
-    WHERE u.email = ? LIMIT 1";
 
 const GRAPH_KEY: &str = "SELECT encrypted_aes_key FROM graph_aes_keys WHERE graph_id = ? AND user_id = ?";
 
@@ -52,10 +49,13 @@ pub async fn upsert_rsa_pair(
     Ok(())
 }
 
-/// The public key of the user with exactly this e-mail address.
+/// The public key of the user whom this e-mail address stands for ([`users::id_by_email`]): the one who would be invited
+/// by it, whether or not somebody else of that address has a key.
 pub async fn public_key_of(db: &impl Database, email: &str) -> Result<Option<String>, Error> {
-    let rows = db.query(Session::FirstPrimary, PUBLIC_KEY, &[Param::Text(email)]).await?;
-    Ok(rows.first().and_then(|row| row.string(0)))
+    match users::id_by_email(db, email).await? {
+        Some(user_id) => Ok(rsa_pair(db, &user_id).await?.and_then(|pair| pair.public_key)),
+        None => Ok(None),
+    }
 }
 
 /// The user's own copy of the graph key.

@@ -43,10 +43,12 @@ impl Seen {
     }
 
     fn merge(&mut self, user: &User<'_>, now_ms: i64) {
+        // As the statement below: what was known of one address says nothing about another.
+        let same_address = user.email.is_none_or(|email| self.email.as_deref() == Some(email));
+        self.email_verified = user.email_verified.or(self.email_verified.filter(|_| same_address));
         if let Some(email) = user.email {
             self.email = Some(email.to_owned());
         }
-        self.email_verified = user.email_verified.or(self.email_verified);
         if let Some(name) = user.username {
             self.username = Some(name.to_owned());
         }
@@ -88,13 +90,19 @@ impl UserThrottle {
     }
 }
 
+// That an address is verified is a fact about that address: it does not outlive a change to another one.
 const UPSERT: &str = "INSERT INTO users (id, email, email_verified, username, created_at) VALUES (?, ?, ?, ?, ?) \
     ON CONFLICT(id) DO UPDATE SET email = COALESCE(excluded.email, users.email), \
-    email_verified = COALESCE(excluded.email_verified, users.email_verified), \
+    email_verified = CASE WHEN excluded.email IS NOT NULL AND excluded.email IS NOT users.email \
+    THEN excluded.email_verified ELSE COALESCE(excluded.email_verified, users.email_verified) END, \
     username = COALESCE(excluded.username, users.username), \
     created_at = COALESCE(users.created_at, excluded.created_at)";
 
-const BY_EMAIL: &str = "SELECT id FROM users WHERE email = ? LIMIT 1";
+// Verified rows first, the oldest before the others: rows without a time are older than the column for it. Two rows
+// tell whether one that does not say is the only one.
+const BY_EMAIL: &str = "SELECT id, email_verified FROM users \
+    WHERE email = ? AND (email_verified IS NULL OR email_verified <> 0) \
+    ORDER BY email_verified IS NULL, created_at, rowid LIMIT 2";
 
 /// Writes what the claims say, unless the same was written within the hour.
 pub async fn upsert(db: &impl Database, throttle: &UserThrottle, user: &User<'_>, now_ms: i64) -> Result<(), Error> {
@@ -113,8 +121,14 @@ pub async fn upsert(db: &impl Database, throttle: &UserThrottle, user: &User<'_>
     Ok(())
 }
 
-/// The id of the user with exactly this e-mail address.
+/// The id of the user whom this e-mail address stands for (D-42): the oldest whose address is verified; where there is
+/// none, one of whom it is not known, if it is the only one. Whoever registers an address that they cannot receive mail
+/// at is never found by it.
 pub async fn id_by_email(db: &impl Database, email: &str) -> Result<Option<String>, Error> {
     let rows = db.query(Session::FirstPrimary, BY_EMAIL, &[Param::Text(email)]).await?;
-    Ok(rows.first().and_then(|row| row.string(0)))
+    Ok(match rows.as_slice() {
+        [first, ..] if first.int(1).is_some() => first.string(0),
+        [only] => only.string(0),
+        _ => None,
+    })
 }

@@ -359,3 +359,98 @@ fn migrations_run_once_and_adopt_existing_columns() {
     drop((again, adopted));
     std::fs::remove_file(file).unwrap();
 }
+
+/// A row of a user: id, whether the address is verified, and when it was made.
+type Registered = (&'static str, &'static str, &'static str);
+
+/// An index in which these users have one address, and each has a key named after them.
+fn registered(users: &[Registered]) -> SqliteIndex {
+    let db = db();
+    for (id, verified, created_at) in users {
+        run(
+            &db,
+            &format!(
+                "INSERT INTO users (id, email, email_verified, created_at) \
+                 VALUES ('{id}', 'x@example.test', {verified}, {created_at})"
+            ),
+        );
+        run(&db, &format!("INSERT INTO user_rsa_keys (user_id, public_key) VALUES ('{id}', 'key of {id}')"));
+    }
+    db
+}
+
+#[test]
+fn an_address_stands_for_the_oldest_verified_user() {
+    let cases: &[(&[Registered], Option<&str>)] = &[
+        (&[], None),
+        (&[("a", "1", "5")], Some("a")),
+        (&[("a", "NULL", "5")], Some("a")),
+        (&[("a", "0", "5")], None),
+        // Whoever registers the address first, or later, without being able to receive its mail.
+        (&[("thief", "0", "1"), ("a", "1", "5")], Some("a")),
+        (&[("a", "1", "5"), ("thief", "0", "9")], Some("a")),
+        (&[("thief", "NULL", "1"), ("a", "1", "5")], Some("a")),
+        (&[("thief", "0", "1"), ("a", "NULL", "5")], Some("a")),
+        (&[("thief", "NULL", "1"), ("a", "NULL", "5")], None),
+        (&[("thief", "0", "1"), ("another", "0", "2")], None),
+        // Age decides among verified ones, not the order of rows; a row without a time is older than that column.
+        (&[("younger", "1", "9"), ("a", "1", "5")], Some("a")),
+        (&[("younger", "1", "9"), ("a", "1", "NULL"), ("old", "1", "5")], Some("a")),
+        (&[("a", "1", "5"), ("same-time", "1", "5")], Some("a")),
+    ];
+    for (users, expected) in cases {
+        let db = registered(users);
+        let found = block_on(users::id_by_email(&db, "x@example.test")).unwrap();
+        assert_eq!(found.as_deref(), *expected, "{users:?}");
+        let key = block_on(keys::public_key_of(&db, "x@example.test")).unwrap();
+        assert_eq!(key, expected.map(|id| format!("key of {id}")), "{users:?}");
+    }
+    let keyless = registered(&[("a", "1", "5"), ("b", "1", "9")]);
+    run(&keyless, "DELETE FROM user_rsa_keys WHERE user_id = 'a'");
+    let key = block_on(keys::public_key_of(&keyless, "x@example.test")).unwrap();
+    assert_eq!(key, None, "the key of another user would not open what is sealed for this one");
+}
+
+#[test]
+fn a_new_address_is_not_verified_because_the_old_one_was() {
+    let write = |db: &SqliteIndex, throttle: &UserThrottle, email, email_verified, now_ms| {
+        let user = User { id: "u", email, email_verified, username: None };
+        block_on(users::upsert(db, throttle, &user, now_ms)).unwrap();
+        rows(db, "SELECT email, email_verified FROM users")
+    };
+    let verified = |row: &[Row]| row[0].int(1);
+    let (db, throttle) = (db(), UserThrottle::default());
+    assert_eq!(verified(&write(&db, &throttle, Some("mine@example.test"), Some(true), 1)), Some(1));
+    assert_eq!(verified(&write(&db, &throttle, None, None, 2)), Some(1), "D-11");
+    assert_eq!(verified(&write(&db, &throttle, Some("mine@example.test"), None, 3)), Some(1));
+    let changed = write(&db, &throttle, Some("victim@example.test"), None, 4);
+    assert_eq!((changed[0].text(0), verified(&changed)), (Some("victim@example.test"), None));
+    // The throttle has forgotten it too: the same claims with the flag are written.
+    assert_eq!(verified(&write(&db, &throttle, Some("victim@example.test"), Some(true), 5)), Some(1));
+    assert_eq!(verified(&write(&db, &throttle, Some("other@example.test"), Some(false), 6)), Some(0));
+}
+
+#[test]
+fn lists_of_graphs_are_bounded() {
+    let db = db();
+    let series = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5003) ";
+    run(
+        &db,
+        &format!(
+            "{series} INSERT INTO graphs (graph_id, graph_name, user_id, created_at, updated_at) \
+             SELECT 'g' || i, 'n', 'host', i, i FROM n"
+        ),
+    );
+    run(&db, "INSERT INTO graph_members (user_id, graph_id, role) SELECT 'guest', graph_id, 'member' FROM graphs");
+    run(&db, "UPDATE graphs SET graph_name = printf('%.*c', 1000000, 'x') WHERE graph_id = 'g5003'");
+    for user in ["host", "guest"] {
+        let list = block_on(graphs::list(&db, user)).unwrap();
+        assert_eq!(list.len(), 5_000);
+        assert_eq!((list[0].graph_id.as_str(), list[4_999].graph_id.as_str()), ("g5003", "g4"), "the newest");
+        assert_eq!(list[0].graph_name.len(), 1_024, "a name of an older server");
+    }
+    assert!(block_on(graphs::has_made_all(&db, "host")).unwrap());
+    assert!(!block_on(graphs::has_made_all(&db, "guest")).unwrap(), "who was invited has made none");
+    run(&db, "DELETE FROM graphs WHERE updated_at > 999");
+    assert!(!block_on(graphs::has_made_all(&db, "host")).unwrap());
+}

@@ -10,6 +10,8 @@ pub const INVALID_BODY: &str = "invalid body";
 pub const INVALID_TX: &str = "invalid tx";
 /// `request too large`, with status 413.
 pub const REQUEST_TOO_LARGE: &str = "request too large";
+/// `too many graphs`, with status 429.
+pub const TOO_MANY_GRAPHS: &str = "too many graphs";
 /// `unauthorized`, with status 401.
 pub const UNAUTHORIZED: &str = "unauthorized";
 /// `forbidden`, with status 403.

@@ -53,6 +53,11 @@ impl<'a, O, I> Json<'a, O, I> {
         }
     }
 
+    /// A required string of at most `max` characters.
+    pub(crate) fn short_text(self, max: usize) -> Result<Cow<'a, str>, Mismatch> {
+        self.text().and_then(|text| short(text, max))
+    }
+
     /// A string that may be absent, but not null.
     pub(crate) fn optional_text(self) -> Result<Option<Cow<'a, str>>, Mismatch> {
         match self {
@@ -117,6 +122,12 @@ impl<'a, O, I> Json<'a, O, I> {
             _ => Err(Mismatch),
         }
     }
+}
+
+/// The text, if it has no more than `max` characters. The size of the body bounds what is counted.
+pub(crate) fn short(text: Cow<'_, str>, max: usize) -> Result<Cow<'_, str>, Mismatch> {
+    // No text has more characters than bytes.
+    if text.len() <= max || text.chars().count() <= max { Ok(text) } else { Err(Mismatch) }
 }
 
 /// 2^53: from here on JavaScript's numbers are no longer exact.

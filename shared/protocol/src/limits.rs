@@ -7,6 +7,37 @@
 /// granting a key to thousands of members at once. Beyond it: 413 [`REQUEST_TOO_LARGE`](crate::errors::REQUEST_TOO_LARGE).
 pub const INDEX_BODY_BYTES: usize = 1 << 20;
 
+/// Name of a graph, in characters: people see it in lists. Beyond it the body is invalid.
+pub const GRAPH_NAME_CHARS: usize = 1_024;
+
+/// Id of a user, a member or a graph, in characters: identity providers' and our own are UUIDs. It is a key of rows and
+/// caches. Beyond it a body is invalid, a path names nothing, and a token is nobody's.
+pub const ID_CHARS: usize = 512;
+
+/// E-mail address, in characters: the longest that SMTP transports (64 before the `@`, 255 behind it). Beyond it a body
+/// is invalid, and what a token claims counts as not said.
+pub const EMAIL_CHARS: usize = 320;
+
+/// Role of a member, in characters: a word. Beyond it the body is invalid.
+pub const ROLE_CHARS: usize = 32;
+
+/// Version of a client's schema, in characters: `65.33`. It stands in every list of the graph. Beyond it the body is
+/// invalid.
+pub const SCHEMA_VERSION_CHARS: usize = 32;
+
+/// Name of a user that a token claims, in characters: it stands in lists of members. What is longer is cut.
+pub const USERNAME_CHARS: usize = 512;
+
+/// A public, private or wrapped key as its clients write it, in bytes: those of RSA with 4,096 bits take some 5 KiB.
+/// Beyond it the body is invalid.
+pub const KEY_BYTES: usize = 64 << 10;
+
+/// Graphs made by one user: people have dozens. Beyond it: 429 [`TOO_MANY_GRAPHS`](crate::errors::TOO_MANY_GRAPHS).
+pub const USER_GRAPHS: usize = 1_000;
+
+/// Rows of one graph list, the newest: with the longest names that is 20 MB. Invitations by others lengthen it.
+pub const LISTED_GRAPHS: usize = 5_000;
+
 /// JSON body of `tx/batch` over HTTP, and one WebSocket message, in bytes: the largest frame the platform delivers.
 /// Beyond it: 413 over HTTP, the socket is closed with 1009.
 pub const MESSAGE_BYTES: usize = 32 << 20;
@@ -65,12 +96,6 @@ pub const TOKEN_BYTES: usize = 16 << 10;
 /// `editing-block-uuid` of a presence message, in bytes: it goes to every peer and into the socket's attachment
 /// ([`ATTACHMENT_BYTES`]). Beyond it the message is invalid.
 pub const EDITING_BLOCK_BYTES: usize = 1 << 10;
-
-/// A user's id, in characters: identity providers give UUIDs. Whoever has a longer one is unauthenticated.
-pub const USER_ID_CHARS: usize = 512;
-
-/// An e-mail address, in characters: what mail servers take. A longer one in a token is not shown to peers.
-pub const EMAIL_CHARS: usize = 320;
 
 /// A name as peers see it, in characters. A longer one in a token is cut.
 pub const NAME_CHARS: usize = 256;

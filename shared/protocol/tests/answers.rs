@@ -275,7 +275,7 @@ fn stored_bytes(user: &PresenceUser) -> usize {
 #[test]
 fn every_user_fits_a_socket_whatever_the_token_says() {
     for character in ["x", "é", "日", "😀", "\0"] {
-        let mut user = PresenceUser::new(character.repeat(limits::USER_ID_CHARS));
+        let mut user = PresenceUser::new(character.repeat(limits::ID_CHARS));
         user.email = Some(character.repeat(limits::EMAIL_CHARS));
         user.username = Some(character.repeat(9_000));
         user.name = Some(character.repeat(9_000));

@@ -36,6 +36,57 @@ fn missing_invalid_and_ill_shaped_are_told_apart() {
     assert_eq!(BodyError::Schema("invalid tx").to_string(), "invalid tx");
 }
 
+/// A body whose field `name` has the text `value`, besides what its route needs.
+fn body(rest: &str, name: &str, value: &str) -> String {
+    format!("{{{rest}\"{name}\":\"{value}\"}}")
+}
+
+#[test]
+fn texts_have_limits() {
+    type Route = fn(&str) -> Result<(), BodyError>;
+    let create: Route = |text| CreateGraph::parse(text).map(drop);
+    let add: Route = |text| AddMember::parse(text).map(drop);
+    let user_keys: Route = |text| UserKeys::parse(text).map(drop);
+    let graph_key: Route = |text| SetGraphKey::parse(text).map(drop);
+    // Characters are counted, whatever their bytes and however JSON writes them; keys in bytes.
+    for (route, rest, name, characters) in [
+        (create, "", "graph-name", 1_024),
+        (create, "\"graph-name\":\"x\",", "schema-version", 32),
+        (add, "", "user-id", 512),
+        (add, "", "email", 320),
+    ] {
+        for character in ["a", "é", "😀", "\\u0061", "\\n"] {
+            assert_eq!(route(&body(rest, name, &character.repeat(characters))), Ok(()), "{name} {character}");
+            let beyond = route(&body(rest, name, &character.repeat(characters + 1)));
+            assert_eq!(beyond, Err(BodyError::Schema("invalid body")), "{name} {character}");
+        }
+    }
+    for (route, rest, name) in [
+        (user_keys, "\"encrypted-private-key\":\"e\",", "public-key"),
+        (user_keys, "\"public-key\":\"p\",", "encrypted-private-key"),
+        (graph_key, "", "encrypted-aes-key"),
+    ] {
+        assert_eq!(route(&body(rest, name, &"k".repeat(64 << 10))), Ok(()), "{name}");
+        for beyond in ["k".repeat((64 << 10) + 1), "é".repeat((32 << 10) + 1)] {
+            assert_eq!(route(&body(rest, name, &beyond)), Err(BodyError::Schema("invalid body")), "{name}");
+        }
+    }
+    let grant = |email: usize, key: usize| {
+        let (email, key) = ("m".repeat(email), "k".repeat(key));
+        let grant = format!("{{\"email\":\"{email}\",\"encrypted-aes-key\":\"{key}\"}}");
+        let fine = "{\"email\":\"e\",\"encrypted-aes-key\":\"k\"}";
+        GrantAccess::parse(&format!("{{\"target-user-email+encrypted-aes-key-coll\":[{fine},{grant}]}}")).map(drop)
+    };
+    assert_eq!(grant(320, 64 << 10), Ok(()));
+    assert_eq!(grant(321, 1), Err(BodyError::Schema("invalid body")));
+    assert_eq!(grant(1, (64 << 10) + 1), Err(BodyError::Schema("invalid body")));
+    let long = "r".repeat(1 << 20);
+    let (role, id) = (body("", "role", &long), body("\"email\":\"e\",", "user-id", &long));
+    assert_eq!(ChangeRole::parse(&role).map(drop), Err(BodyError::Schema("invalid body")));
+    let refused = AddMember::parse(&id).map(drop);
+    assert_eq!(refused, Err(BodyError::Schema("invalid body")), "an address beside it does not help");
+}
+
 #[test]
 fn create_graph() {
     let graph = CreateGraph::parse(r#"{"graph-name":"one"}"#).unwrap();

@@ -10,7 +10,14 @@ use serde_json::json;
 /// The stand-in and how often each path was asked.
 pub struct Agents {
     pub port: u16,
-    calls: Arc<Mutex<HashMap<String, usize>>>,
+    calls: Arc<Mutex<HashMap<String, Calls>>>,
+}
+
+/// What is remembered of a path.
+#[derive(Default)]
+struct Calls {
+    count: usize,
+    last_headers: Vec<String>,
 }
 
 impl Agents {
@@ -31,12 +38,22 @@ impl Agents {
 
     /// Requests so far for a path with query.
     pub fn calls(&self, path: &str) -> usize {
-        self.calls.lock().expect("no case panics here").get(path).copied().unwrap_or(0)
+        self.calls.lock().expect("no case panics here").get(path).map_or(0, |calls| calls.count)
+    }
+
+    /// Names of the headers that came last for a path with query, in lower case.
+    pub fn last_headers(&self, path: &str) -> Vec<String> {
+        self.calls
+            .lock()
+            .expect("no case panics here")
+            .get(path)
+            .map(|calls| calls.last_headers.clone())
+            .unwrap_or_default()
     }
 }
 
 /// One request a connection; a broken one is the server's problem, which the case under way notices.
-fn answer(stream: &TcpStream, calls: &Mutex<HashMap<String, usize>>) -> Option<()> {
+fn answer(stream: &TcpStream, calls: &Mutex<HashMap<String, Calls>>) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
@@ -53,9 +70,10 @@ fn answer(stream: &TcpStream, calls: &Mutex<HashMap<String, usize>>) -> Option<(
     reader.read_exact(&mut body).ok()?;
     let seen = {
         let mut calls = calls.lock().ok()?;
-        let seen = calls.entry(path.clone()).or_insert(0);
-        *seen += 1;
-        *seen
+        let seen = calls.entry(path.clone()).or_default();
+        seen.count += 1;
+        seen.last_headers = headers.keys().cloned().collect();
+        seen.count
     };
     let refusals: usize = path.split("refuse=").nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
     let status = if seen <= refusals { "503 Service Unavailable" } else { "201 Created" };

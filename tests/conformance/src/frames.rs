@@ -45,15 +45,16 @@ pub fn rows(stream: &[u8]) -> Vec<Row> {
     out
 }
 
-/// Unpacks zero, one or two layers of gzip.
+/// Unpacks one layer of gzip, if there is any. A second one below it is a fault of whoever packed.
 pub fn gunzip(bytes: &[u8]) -> Vec<u8> {
-    let mut out = bytes.to_vec();
-    while out.starts_with(&[0x1f, 0x8b]) {
-        let mut plain = Vec::new();
-        GzDecoder::new(out.as_slice()).read_to_end(&mut plain).expect("gzip is whole");
-        out = plain;
+    const MAGIC: [u8; 2] = [0x1f, 0x8b];
+    if !bytes.starts_with(&MAGIC) {
+        return bytes.to_vec();
     }
-    out
+    let mut plain = Vec::new();
+    GzDecoder::new(bytes).read_to_end(&mut plain).expect("gzip is whole");
+    assert!(!plain.starts_with(&MAGIC), "packed twice");
+    plain
 }
 
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {

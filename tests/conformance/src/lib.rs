@@ -25,6 +25,7 @@ pub mod agents;
 pub mod client;
 pub mod frames;
 pub mod graph;
+pub mod raw;
 pub mod server;
 pub mod socket;
 pub mod tokens;

@@ -175,7 +175,7 @@ impl Socket {
 }
 
 /// Status, headers and what came behind them.
-fn read_head(stream: &mut TcpStream) -> (u16, HeaderMap, Vec<u8>) {
+pub(crate) fn read_head(stream: &mut TcpStream) -> (u16, HeaderMap, Vec<u8>) {
     let mut raw = Vec::new();
     let end = loop {
         if let Some(end) = raw.windows(4).position(|w| w == b"\r\n\r\n") {

@@ -12,6 +12,7 @@ use serde_json::Value;
 /// The built worker over a folder, in a process group of its own so that all of it can be killed.
 struct Worker {
     child: Child,
+    port: u16,
 }
 
 impl Worker {
@@ -34,7 +35,7 @@ impl Worker {
             assert!(Instant::now() < until, "the server did not become healthy");
             std::thread::sleep(Duration::from_millis(50));
         }
-        Self { child }
+        Self { child, port }
     }
 
     /// As a power cut would: no part of it can say goodbye.
@@ -43,6 +44,10 @@ impl Worker {
         let group = format!("-{}", self.child.id());
         assert!(Command::new("kill").args(["-KILL", "--", &group]).status().unwrap().success());
         self.child.wait().unwrap();
+        // The next one is to be asked, not this one's last moments.
+        while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 

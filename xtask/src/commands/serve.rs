@@ -1,9 +1,12 @@
 //! `cargo xtask serve`: serves what was built.
 
-use std::path::PathBuf;
+use std::fs::{DirBuilder, File, TryLockError};
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use lexopt::ValueExt as _;
 
 use crate::step::step;
@@ -61,6 +64,37 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
     }
 }
 
+/// How long a server that was killed may take to let go of its folder: its workerd is ended first.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The data folder, for one server alone: two would both take writes to the same graphs. The lock lives as long as
+/// somebody has the file open, and ends with them however they end.
+fn lock(data: &Path) -> Result<File> {
+    let mut folder = DirBuilder::new();
+    let mut file = File::options();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+        folder.mode(0o700);
+        file.mode(0o600);
+    }
+    let shown = data.display();
+    folder.recursive(true).create(data).with_context(|| format!("cannot make {shown}"))?;
+    let file = file.read(true).write(true).create(true).truncate(false).open(data.join("lock"));
+    let file = file.with_context(|| format!("cannot write into {shown}"))?;
+    let until = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => sleep(Duration::from_millis(20)),
+            Err(TryLockError::WouldBlock) => {
+                bail!("{shown} is served by another process: end it, or name another folder with --data")
+            }
+            Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("cannot lock {shown}")),
+        }
+    }
+}
+
 /// Migrates and serves. This process becomes the launcher, which ends workerd when it is told to end.
 pub(crate) fn serve(options: &Options) -> Result<()> {
     let bundle = project::worker_bundle();
@@ -70,6 +104,7 @@ pub(crate) fn serve(options: &Options) -> Result<()> {
     if !project::root().join("node_modules/wrangler").is_dir() {
         bail!("the npm packages are missing: run `cargo xtask setup` or `cargo xtask dev` first");
     }
+    let lock = lock(&options.data)?;
     step(format!("Serving {} on port {} with data in {}", bundle.display(), options.port, options.data.display()));
     process::become_command(
         Command::new("node")
@@ -82,6 +117,8 @@ pub(crate) fn serve(options: &Options) -> Result<()> {
             .arg(&options.data)
             .arg("--port")
             .arg(options.port.to_string())
-            .envs(crate::tools::npm::QUIET),
+            .envs(crate::tools::npm::QUIET)
+            // The launcher and its guard hold the lock from here on.
+            .stdin(lock),
     )
 }

@@ -63,6 +63,46 @@ fn mentions_become_titles() {
     assert_eq!(items, [retract(e, "block/refs", eid(&db, 4).expect("block 4"))]);
 }
 
+/// D-43: what JavaScript's `replace` makes something else of.
+#[test]
+fn titles_are_put_in_literally() {
+    let mention = |n| format!("<(({0}))|[[{0}]]>", uuid_text(n));
+    for deleted in [
+        "$$",
+        "$&",
+        "$1",
+        "$`",
+        "$'",
+        "$",
+        "$$$",
+        "$$$$",
+        "$0",
+        "$10",
+        "$<name>",
+        "a$$b$&c$1d$`e$'f",
+        "\\$&",
+        "100 $",
+        "$\u{1F600}",
+    ] {
+        let db = after(
+            &sample(),
+            &[
+                &[
+                    add(at(5), "block/title", deleted),
+                    add(at(2), "block/title", format!("in (({}))", uuid_text(5)).as_str()),
+                ],
+                &[block(7, 1, 1, &mention(5)), block(8, 1, 1, &mention(2))],
+                &[add(at(7), "block/refs", at(5)), add(at(8), "block/refs", at(2))],
+            ],
+        );
+        let report = apply(&db, "delete-blocks", &[retract_entity(at(2)), retract_entity(at(5))]);
+        let once = format!("<{deleted}|{deleted}>");
+        assert_eq!(title(&report.db_after, 7), Some(once.as_str().into()), "{deleted}");
+        let inside = format!("<in {deleted}|in {deleted}>");
+        assert_eq!(title(&report.db_after, 8), Some(inside.as_str().into()), "{deleted}, in a title in a text");
+    }
+}
+
 #[test]
 fn titles_of_titles_and_assets() {
     let mention = |n| format!("(({}))", uuid_text(n));

@@ -13,6 +13,8 @@ use protocol::Holder;
 use uuid::Uuid;
 
 use super::roster::Roster;
+use crate::body::HEARD_OUT_REQUESTS;
+use crate::gate::Gate;
 use crate::platform::{Body, Failure};
 use crate::report::Event;
 use crate::service::Settings;
@@ -102,13 +104,21 @@ pub struct GraphState {
     pub(crate) access: AccessCache,
     /// Who sits at the graph, and what they are to be told.
     pub(crate) roster: RefCell<Roster>,
+    /// Requests whose refused bodies are taken in.
+    pub(crate) heard_out: Gate,
     graph_id: RefCell<Option<String>>,
 }
 
 impl GraphState {
     /// The state of a graph; the id is that of the graph where the platform knows it.
     pub fn new(settings: Settings, graph_id: Option<String>) -> Self {
-        Self { settings, access: AccessCache::default(), roster: RefCell::default(), graph_id: RefCell::new(graph_id) }
+        Self {
+            settings,
+            access: AccessCache::default(),
+            roster: RefCell::default(),
+            heard_out: Gate::new(HEARD_OUT_REQUESTS),
+            graph_id: RefCell::new(graph_id),
+        }
     }
 
     /// The graph's id, once it is known.

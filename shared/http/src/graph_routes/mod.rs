@@ -14,6 +14,7 @@ mod stream;
 use std::rc::Rc;
 
 use graph::session::Close;
+use http::header::ORIGIN;
 use http::{Request, Response};
 use protocol::bodies::OK;
 use protocol::limits::MESSAGE_BYTES;
@@ -27,21 +28,25 @@ use crate::graph_call::{self, Call, Caller, Operation};
 use crate::platform::Body;
 use crate::route::{self, GraphRoute};
 use crate::sync::{GRAPH_ID, is_upgrade};
-use crate::{body, refuse, respond, url};
+use crate::{body, guests, refuse, respond, url};
 
 /// Answers a request to a graph.
 pub async fn handle<H: GraphHost>(host: &H, state: &GraphState, mut request: Request<H::Body>) -> Response<H::Body> {
+    let origin = request.headers().get(ORIGIN).cloned();
     let outcome = dispatch(host, state, &mut request).await;
     sockets::report_notice(host, state);
-    match outcome {
+    let mut response = match outcome {
         Ok(response) => response,
         Err(error) => {
-            body::drain(request.body_mut()).await;
+            // Whoever gets here has access to the graph.
+            body::hear_out(request.body_mut(), &state.heard_out).await;
             refuse(&error, host.random_uuid(), |event| {
                 host.report(&crate::report::Event { graph_id: state.graph_id().as_deref(), ..*event });
             })
         }
-    }
+    };
+    guests::name_origin(state.settings.auth.guests(), origin.as_ref(), response.headers_mut());
+    response
 }
 
 async fn dispatch<H: GraphHost>(

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use graph::snapshot::{Encoding, Ending, Upload, UploadError};
 use graph::sql::Sql;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Request, Response};
 use protocol::bodies::Body as _;
 use protocol::bodies::snapshot::{SnapshotDescriptor, SnapshotUploaded};
@@ -49,6 +49,7 @@ pub(super) async fn stream<H: GraphHost>(
     if gzip {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
+    headers.insert(CACHE_CONTROL, respond::NO_STORE);
     headers.insert(HeaderName::from_static("x-snapshot-row-count"), HeaderValue::from(rows));
     cors::allow(headers);
     Ok(response)

@@ -17,6 +17,10 @@ pub(super) async fn list<P: Platform>(call: &Call<'_, P>) -> Result<String, Erro
 
 pub(super) async fn create<P: Platform>(call: &Call<'_, P>, body: &str) -> Result<String, Error> {
     let wanted = CreateGraph::parse(body)?;
+    // Requests that race each other may pass this together: they are few, and the limit is far from a need.
+    if graphs::has_made_all(call.db, &call.user).await? {
+        return Err(Error::TooManyGraphs);
+    }
     if graphs::name_exists(call.db, &wanted.graph_name, &call.user).await? {
         return Err(Error::BadRequest("duplicate graph name"));
     }

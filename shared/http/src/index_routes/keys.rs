@@ -3,6 +3,7 @@
 use index::{access, keys, users};
 use protocol::bodies::Body as _;
 use protocol::bodies::keys::{AccessGranted, GrantAccess, GraphKey, NO_KEYS, PublicKey, SetGraphKey, UserKeys};
+use protocol::limits::EMAIL_CHARS;
 
 use super::Call;
 use crate::error::Error;
@@ -24,6 +25,8 @@ pub(super) async fn set_user_keys<P: Platform>(call: &Call<'_, P>, body: &str) -
 }
 
 pub(super) async fn public_key<P: Platform>(call: &Call<'_, P>, email: Option<&str>) -> Result<String, Error> {
+    // Nobody has an address that is longer than an address can be.
+    let email = email.filter(|email| email.chars().count() <= EMAIL_CHARS);
     let Some(email) = email else { return Ok(NO_KEYS.to_owned()) };
     let key = keys::public_key_of(call.db, email).await?;
     Ok(key.map_or_else(|| NO_KEYS.to_owned(), |public_key| PublicKey { public_key }.to_json()))

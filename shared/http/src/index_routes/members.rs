@@ -4,7 +4,7 @@ use index::members::{self, Removal};
 use index::users;
 use protocol::bodies::members::{AddMember, ChangeRole, MemberList, MemberTarget};
 use protocol::bodies::{self, Body as _};
-use protocol::limits::USER_ID_CHARS;
+use protocol::limits::ID_CHARS;
 
 use super::Call;
 use crate::error::Error;
@@ -59,7 +59,7 @@ pub(super) async fn remove<P: Platform>(call: &Call<'_, P>) -> Result<String, Er
 /// not worth telling, and might be longer than a header may be.
 async fn tell<P: Platform>(call: &Call<'_, P>, graph_id: &str, operation: &Operation, failed: &'static str) {
     let possible = match operation {
-        Operation::Revoke(id) | Operation::Restore(id) => id.chars().count() <= USER_ID_CHARS,
+        Operation::Revoke(id) | Operation::Restore(id) => id.chars().count() <= ID_CHARS,
         Operation::Delete | Operation::Erase => true,
     };
     if !possible {

@@ -10,7 +10,7 @@ use index::{Database, access, users};
 use protocol::bodies::Body as _;
 use protocol::bodies::graphs::GraphDeleted;
 use protocol::body_text;
-use protocol::limits::INDEX_BODY_BYTES;
+use protocol::limits::{ID_CHARS, INDEX_BODY_BYTES};
 
 use crate::error::Error;
 use crate::platform::Platform;
@@ -86,11 +86,15 @@ pub(crate) async fn handle<P: Platform>(
 }
 
 fn graph_id(encoded: &str) -> Result<String, Error> {
-    url::decode(encoded).ok_or(Error::BadRequest("invalid graph id"))
+    id(encoded).ok_or(Error::BadRequest("invalid graph id"))
 }
 
 fn member_id(encoded: &str) -> Result<String, Error> {
-    url::decode(encoded).ok_or(Error::BadRequest("invalid user id"))
+    id(encoded).ok_or(Error::BadRequest("invalid user id"))
+}
+
+fn id(encoded: &str) -> Option<String> {
+    url::decode(encoded).filter(|id| id.chars().count() <= ID_CHARS)
 }
 
 async fn admin_delete<P: Platform>(

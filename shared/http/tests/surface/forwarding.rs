@@ -1,12 +1,15 @@
 //! What the front worker passes on: to graphs and to the agents service.
 
 use std::cell::Cell;
+use std::future::Future as _;
 use std::rc::Rc;
+use std::task::{Context, Waker};
 
 use serde_json::json;
+use sync_http::agents::{KEPT_BODY_BYTES, WAITING_REQUESTS};
 use sync_http::platform::Failure;
 
-use crate::world::{ADMIN, World, request};
+use crate::world::{ADMIN, TestBody, World, request};
 
 #[test]
 fn graph_ids_and_tails() {
@@ -85,11 +88,7 @@ fn agents_are_waited_for_on_local_hosts() {
             _ => Ok(201),
         }
     }));
-    let local = |path: &str| {
-        let mut local = request(None, "POST", "/", "body");
-        *local.uri_mut() = format!("http://127.0.0.1:8787{path}").parse().unwrap();
-        local
-    };
+    let local = |path: &str| local(path, "body", true);
     assert_eq!(world.send(local("/sessions?x=1")).status, 201);
     assert_eq!((calls.get(), world.slept_ms.get()), (3, 200));
     for path in ["/auth/github", "/runners/1"] {
@@ -103,6 +102,64 @@ fn agents_are_waited_for_on_local_hosts() {
     world.slept_ms.set(0);
     assert_eq!(world.call(None, "GET", "/sessions", "").status, 503, "elsewhere it is not waited for");
     assert_eq!(world.slept_ms.get(), 0);
+}
+
+/// A request to the agents by a local name.
+fn local(path: &str, body: &str, declares: bool) -> http::Request<TestBody> {
+    let mut local = request(None, "POST", "/", body);
+    *local.uri_mut() = format!("http://127.0.0.1:8787{path}").parse().unwrap();
+    if declares {
+        local.headers_mut().insert("content-length", body.len().into());
+    }
+    local
+}
+
+#[test]
+fn only_small_bodies_are_sent_again() {
+    let world = World::new();
+    let sent = Rc::new(Cell::new((0, 0)));
+    let counted = Rc::clone(&sent);
+    *world.agents.borrow_mut() = Some(Box::new(move |request| {
+        let bytes: usize = request.body().chunks.iter().map(Vec::len).sum();
+        assert_eq!(request.headers().get("x-kept").unwrap(), "yes");
+        counted.set((counted.get().0 + 1, counted.get().1 + bytes));
+        Ok(503)
+    }));
+    for (bytes, declares, calls) in [
+        (0, false, 301),
+        (0, true, 301),
+        (KEPT_BODY_BYTES, true, 301),
+        (KEPT_BODY_BYTES + 1, true, 1),
+        (10 << 20, true, 1),
+        (1, false, 1),
+        (10 << 20, false, 1),
+    ] {
+        sent.set((0, 0));
+        let mut request = local("/sessions", &"b".repeat(bytes), declares);
+        request.headers_mut().insert("x-kept", "yes".parse().unwrap());
+        assert_eq!(world.send(request).status, 503, "{bytes} {declares}");
+        assert_eq!(sent.get(), (calls, calls * bytes), "{bytes} {declares}");
+    }
+    let mut odd = local("/sessions", "body", true);
+    *odd.method_mut() = http::Method::GET;
+    odd.headers_mut().insert("x-kept", "yes".parse().unwrap());
+    sent.set((0, 0));
+    world.send(odd);
+    assert_eq!(sent.get().0, 1, "a GET with a body");
+}
+
+#[test]
+fn few_wait_for_the_agents_at_once() {
+    let world = World::new();
+    *world.agents.borrow_mut() = Some(Box::new(|_| Ok(503)));
+    world.sleeps_forever.set(true);
+    let mut context = Context::from_waker(Waker::noop());
+    let start = || Box::pin(sync_http::handle(&world, &world.service, local("/sessions", "", false)));
+    let mut waiting: Vec<_> = (0..WAITING_REQUESTS).map(|_| start()).collect();
+    assert!(waiting.iter_mut().all(|request| request.as_mut().poll(&mut context).is_pending()));
+    assert!(start().as_mut().poll(&mut context).is_ready(), "the next one is told at once");
+    waiting.pop();
+    assert!(start().as_mut().poll(&mut context).is_pending(), "who gives up makes room");
 }
 
 #[test]

@@ -221,7 +221,11 @@ fn without_a_key_set_the_failure_is_internal() {
 
 #[test]
 fn drivers_without_tokens_of_a_provider() {
-    let world = World::with(&[("DB_SYNC_AUTH_DRIVER", "none"), ("DB_SYNC_STATIC_USER_ID", "me")]);
+    let world = World::with(&[
+        ("DB_SYNC_AUTH_DRIVER", "none"),
+        ("DB_SYNC_STATIC_USER_ID", "me"),
+        ("DB_SYNC_ALLOW_HOSTS", "sync.test"),
+    ]);
     let created = world.call(None, "POST", "/graphs", r#"{"graph-name":"x","graph-e2ee?":false}"#).json();
     let graph = created["graph-id"].as_str().unwrap().to_owned();
     assert_eq!(world.call(None, "GET", &format!("/sync/{graph}/pull"), "").status, 200);

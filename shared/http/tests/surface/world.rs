@@ -25,6 +25,17 @@ pub(crate) const ADMIN: &str = "admin-secret";
 pub(crate) const LINK_SECRET: &str = "test-asset-link-secret";
 const START_MS: i64 = 1_700_000_000_000;
 
+/// What a sender learns of a body.
+#[derive(Default)]
+pub(crate) struct Fate {
+    /// Bytes that were read.
+    pub(crate) read: Cell<usize>,
+    /// That no more will be.
+    pub(crate) cancelled: Cell<bool>,
+    /// Bytes that were taken in for the sender's sake.
+    pub(crate) discarded: Cell<Option<u64>>,
+}
+
 /// A body of chunks, or one made while it is read.
 #[derive(Default)]
 pub(crate) struct TestBody {
@@ -35,6 +46,10 @@ pub(crate) struct TestBody {
     /// Done before the chunk of that number comes.
     before: Option<(usize, Box<dyn FnOnce()>)>,
     given: usize,
+    /// Nothing comes after the chunks, and no end.
+    pub(crate) never_ends: bool,
+    /// What became of the body, for who has sent it.
+    pub(crate) fate: Rc<Fate>,
 }
 
 impl TestBody {
@@ -69,12 +84,31 @@ impl Body for TestBody {
         Self { source: Some(source), ..Self::default() }
     }
 
+    fn is_empty(&self) -> bool {
+        self.chunks.is_empty() && self.source.is_none() && !self.broken
+    }
+
+    async fn cancel(&mut self) {
+        self.chunks.clear();
+        self.fate.cancelled.set(true);
+    }
+
+    async fn discard(&mut self, limit: u64) {
+        let bytes: usize = self.chunks.drain(..).map(|chunk| chunk.len()).sum();
+        if self.never_ends {
+            std::future::pending::<()>().await;
+        }
+        self.fate.discarded.set(Some(limit.min(bytes as u64)));
+    }
+
     async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
         if let Some((_, work)) = self.before.take_if(|(number, _)| *number == self.given) {
             work();
         }
         self.given += 1;
-        match self.chunks.pop_front() {
+        let chunk = self.chunks.pop_front();
+        self.fate.read.set(self.fate.read.get() + chunk.as_ref().map_or(0, Vec::len));
+        match chunk {
             None if self.broken => Err(Failure("the connection broke".into())),
             chunk => Ok(chunk),
         }
@@ -395,6 +429,8 @@ pub(crate) struct World {
     pub(crate) calls: RefCell<Vec<String>>,
     pub(crate) agents: RefCell<Option<Agents>>,
     pub(crate) slept_ms: Cell<u64>,
+    /// Whoever sleeps never wakes.
+    pub(crate) sleeps_forever: Cell<bool>,
     pub(crate) time: Time,
     pub(crate) events: Rc<RefCell<Vec<Value>>>,
     pub(crate) service: Service<NoKeys>,
@@ -431,6 +467,7 @@ impl World {
             calls: RefCell::default(),
             agents: RefCell::default(),
             slept_ms: Cell::default(),
+            sleeps_forever: Cell::default(),
             events: Rc::default(),
             service: Service::new(settings(extra), NoKeys(time.clone())),
             time,
@@ -500,7 +537,11 @@ impl World {
         let bytes = body.bytes().unwrap_or_else(|failure| panic!("{line}: {failure}"));
         let answer = Answer { status: parts.status.as_u16(), headers: parts.headers, bytes };
         if answer.header("content-type") == Some("application/json") || answer.status == 204 {
-            assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "{line}");
+            if self.service.settings.auth.guests().is_none() {
+                assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "{line}");
+            }
+            let private = answer.header("content-type").is_some();
+            assert_eq!(answer.header("cache-control"), private.then_some("no-store"), "{line}");
             assert!(answer.header("access-control-allow-methods").unwrap().contains("PATCH"), "{line}");
             assert!(answer.header("access-control-allow-headers").unwrap().contains("authorization"), "{line}");
             assert!(answer.header("access-control-expose-headers").unwrap().contains("x-asset-size"), "{line}");
@@ -655,19 +696,15 @@ impl Platform for World {
         Ok(response)
     }
 
-    fn duplicate(&self, request: &mut Request<TestBody>) -> Result<Request<TestBody>, Failure> {
-        let mut copy = Request::new(TestBody::chunks(request.body().chunks.clone()));
-        *copy.method_mut() = request.method().clone();
-        *copy.uri_mut() = request.uri().clone();
-        Ok(copy)
-    }
-
     fn now_ms(&self) -> i64 {
         self.time.now()
     }
 
     async fn sleep_ms(&self, ms: u32) {
         self.slept_ms.set(self.slept_ms.get() + u64::from(ms));
+        if self.sleeps_forever.get() {
+            std::future::pending::<()>().await;
+        }
     }
 
     fn trace(&self, trace: &Trace<'_>) {

@@ -4,6 +4,7 @@ use super::Body;
 use super::members::Role;
 use crate::errors::{BodyError, INVALID_BODY};
 use crate::json::{self, Fields, Json, Mismatch};
+use crate::limits::{GRAPH_NAME_CHARS, SCHEMA_VERSION_CHARS};
 use serde::Serialize;
 use serde::de::MapAccess;
 use std::borrow::Cow;
@@ -91,8 +92,11 @@ impl<'a> Fields<'a> for CreateFields<'a> {
 impl<'a> CreateFields<'a> {
     fn check(self) -> Result<CreateGraph<'a>, Mismatch> {
         Ok(CreateGraph {
-            graph_name: self.name.text()?,
-            schema_version: self.schema_version.nullable_text()?,
+            graph_name: self.name.short_text(GRAPH_NAME_CHARS)?,
+            schema_version: match self.schema_version.nullable_text()? {
+                Some(version) => Some(json::short(version, SCHEMA_VERSION_CHARS)?),
+                None => None,
+            },
             graph_e2ee: self.e2ee.optional_bool()?.unwrap_or(true),
             graph_ready_for_use: self.ready.optional_bool()?.unwrap_or(true),
         })

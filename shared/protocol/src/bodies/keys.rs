@@ -3,6 +3,7 @@
 use super::Body;
 use crate::errors::{BodyError, INVALID_BODY};
 use crate::json::{self, Fields, Item, Json, Mismatch, Skipped};
+use crate::limits::{EMAIL_CHARS, KEY_BYTES};
 use serde::Serialize;
 use serde::de::MapAccess;
 use std::borrow::Cow;
@@ -49,8 +50,13 @@ impl<'a> Fields<'a> for UserKeyFields<'a> {
 impl<'a> UserKeyFields<'a> {
     fn check(self) -> Result<UserKeys<'a>, Mismatch> {
         self.reset_private.optional_bool()?;
-        Ok(UserKeys { public_key: self.public.text()?, encrypted_private_key: self.encrypted_private.text()? })
+        Ok(UserKeys { public_key: key(self.public)?, encrypted_private_key: key(self.encrypted_private)? })
     }
+}
+
+/// Key material, of the length of a key.
+fn key(value: Json<'_>) -> Result<Cow<'_, str>, Mismatch> {
+    value.text().and_then(|text| if text.len() <= KEY_BYTES { Ok(text) } else { Err(Mismatch) })
 }
 
 /// Answer of the routes that read keys when there are none: `{}`.
@@ -90,7 +96,7 @@ impl<'a> SetGraphKey<'a> {
     /// Reads the body.
     pub fn parse(body: &'a str) -> Result<Self, BodyError> {
         let fields: GrantFields<'a> = json::body(body, INVALID_BODY)?;
-        let key = fields.encrypted_aes_key.text().map_err(|Mismatch| BodyError::Schema(INVALID_BODY))?;
+        let key = key(fields.encrypted_aes_key).map_err(|Mismatch| BodyError::Schema(INVALID_BODY))?;
         Ok(Self { encrypted_aes_key: key })
     }
 }
@@ -138,7 +144,7 @@ impl<'a> GrantListFields<'a> {
     fn check(self) -> Result<GrantAccess<'a>, Mismatch> {
         let grants = self.grants.array()?.into_iter().map(|grant| {
             let grant = grant.object()?;
-            Ok(Grant { email: grant.email.text()?, encrypted_aes_key: grant.encrypted_aes_key.text()? })
+            Ok(Grant { email: grant.email.short_text(EMAIL_CHARS)?, encrypted_aes_key: key(grant.encrypted_aes_key)? })
         });
         Ok(GrantAccess { grants: grants.collect::<Result<_, _>>()? })
     }

@@ -3,6 +3,7 @@
 use super::Body;
 use crate::errors::{BodyError, INVALID_BODY};
 use crate::json::{self, Fields, Json, Mismatch};
+use crate::limits::{EMAIL_CHARS, ID_CHARS, ROLE_CHARS};
 use serde::Serialize;
 use serde::de::MapAccess;
 use std::borrow::Cow;
@@ -103,7 +104,7 @@ impl ChangeRole {
     /// Reads the body.
     pub fn parse(body: &str) -> Result<Self, BodyError> {
         let fields: MemberFields<'_> = json::body(body, INVALID_BODY)?;
-        let role = fields.role.text().ok().and_then(|text| Role::from_text(&text));
+        let role = fields.role.short_text(ROLE_CHARS).ok().and_then(|text| Role::from_text(&text));
         role.map(|role| Self { role }).ok_or(BodyError::Schema(INVALID_BODY))
     }
 }
@@ -131,12 +132,12 @@ impl<'a> MemberFields<'a> {
     /// Either of the two forms suffices: a wrong type in the other does no harm.
     fn add(self) -> Result<AddMember<'a>, Mismatch> {
         let role = match self.role.optional_text()? {
-            Some(text) => Role::from_text(&text).ok_or(Mismatch)?,
+            Some(text) => Role::from_text(&json::short(text, ROLE_CHARS)?).ok_or(Mismatch)?,
             None => Role::default(),
         };
         let target = match self.user_id.text() {
-            Ok(user_id) => MemberTarget::UserId(user_id),
-            Err(Mismatch) => MemberTarget::Email(self.email.text()?),
+            Ok(user_id) => MemberTarget::UserId(json::short(user_id, ID_CHARS)?),
+            Err(Mismatch) => MemberTarget::Email(self.email.short_text(EMAIL_CHARS)?),
         };
         Ok(AddMember { target, role })
     }

@@ -6,6 +6,8 @@ use serde_json::json;
 super::cases![
     agent_routes_are_forwarded_untouched,
     a_starting_agents_worker_is_waited_for,
+    large_bodies_are_sent_once,
+    headers_of_the_local_runtime_are_not_forwarded,
     other_paths_are_not_forwarded
 ];
 
@@ -36,6 +38,28 @@ fn a_starting_agents_worker_is_waited_for(server: &Server) {
     let answer = server.anonymous().send("POST", &path, &[], Some(b"again"));
     assert_eq!((answer.status, &answer.json()["body"]), (201, &json!("again")));
     assert_eq!(agents.calls(&path), 3, "two refusals, then the answer");
+}
+
+fn large_bodies_are_sent_once(server: &Server) {
+    let Some(agents) = &server.agents else { return };
+    for bytes in [(64 << 10) + 1, 10 << 20] {
+        let path = format!("/sessions/{}?refuse=1000", tx::id());
+        assert_eq!(server.anonymous().send("POST", &path, &[], Some(&vec![b'x'; bytes])).status, 503);
+        assert_eq!(agents.calls(&path), 1, "{bytes} bytes");
+    }
+}
+
+fn headers_of_the_local_runtime_are_not_forwarded(server: &Server) {
+    let Some(agents) = &server.agents else { return };
+    let path = format!("/sessions/{}", tx::id());
+    let headers = [("mf-custom-fetch-service", "x"), ("MF-Custom-Node-Service", "x"), ("x-mine", "kept")];
+    let large = vec![b'x'; 100_000];
+    for body in [None, Some(&b"small"[..]), Some(&large)] {
+        server.anonymous().send("POST", &path, &headers, body).status(201);
+        let received = agents.last_headers(&path);
+        assert!(received.iter().all(|name| !name.starts_with("mf-")), "{received:?}");
+        assert!(received.iter().any(|name| name == "x-mine"), "{received:?}");
+    }
 }
 
 fn other_paths_are_not_forwarded(server: &Server) {

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use conformance::{Server, TestGraph, frames, tx};
+use conformance::{Server, TestGraph, frames, raw, tx};
 use serde_json::{Value, json};
 
 super::cases![
     the_descriptor_names_the_stream,
     the_stream_is_framed_rows_in_order,
+    the_stream_is_packed_once_on_the_wire,
     frames_stay_near_one_mebibyte,
     an_empty_graph_still_opens,
     a_third_device_reads_what_two_wrote,
@@ -41,6 +42,21 @@ fn the_stream_is_framed_rows_in_order(server: &Server) {
     let rows = frames::rows(&answer.bytes);
     assert!(rows.is_sorted_by_key(|r| r.0));
     assert_eq!(rows, frames::rows(&frames::initial_graph(false)));
+}
+
+fn the_stream_is_packed_once_on_the_wire(server: &Server) {
+    let graph = TestGraph::initial(&server.person("owner"));
+    let expected = frames::initial_graph(false);
+    for accepted in
+        [&[][..], &["accept-encoding: gzip"], &["accept-encoding: gzip, deflate, br"], &["accept-encoding: identity"]]
+    {
+        let answer = raw::send(&graph.owner, "GET", &graph.path("/snapshot/stream"), accepted);
+        answer.status(200);
+        let encodings: Vec<_> = answer.headers.get_all("content-encoding").iter().collect();
+        let packed = answer.bytes.starts_with(&[0x1f, 0x8b]);
+        assert_eq!(encodings, if packed { vec!["gzip"] } else { vec![] }, "{accepted:?}: says what it is");
+        assert_eq!(frames::rows(&answer.bytes), frames::rows(&expected), "{accepted:?}");
+    }
 }
 
 fn frames_stay_near_one_mebibyte(server: &Server) {
@@ -112,7 +128,6 @@ fn reachable(rows: &[frames::Row]) -> usize {
 }
 
 fn writes_during_a_slow_download_do_not_tear_it(server: &Server) {
-    use std::io::Read as _;
     let graph = TestGraph::initial(&server.person("owner"));
     let page = tx::id();
     graph.batch(0, &[tx::entry(&tx::page(&page, "Busy"), "create-page", &tx::id())]).status(200);
@@ -133,43 +148,16 @@ fn writes_during_a_slow_download_do_not_tear_it(server: &Server) {
         t = write(t, 40, 20_000);
     }
     let before = graph.rows().len();
-    let address = server.base.trim_start_matches("http://");
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
-    let token = graph.owner.token.clone().unwrap();
-    let request = format!(
-        "GET {} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n",
-        graph.path("/snapshot/stream")
-    );
+    let mut stream = raw::connect(&graph.owner);
+    let request = raw::head(&graph.owner, "GET", &graph.path("/snapshot/stream"), &[]);
     std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
-    let mut raw = vec![0_u8; 4096];
-    let got = stream.read(&mut raw).unwrap();
-    raw.truncate(got);
+    // The answer has begun, and is not read on.
+    assert_eq!(stream.peek(&mut [0; 1]).unwrap(), 1);
     for _ in 0..6 {
         t = write(t, 40, 200);
     }
-    stream.read_to_end(&mut raw).unwrap();
-    let rows = frames::rows(&body_of(&raw));
+    let rows = frames::rows(&raw::receive(&mut stream).bytes);
     assert_eq!(rows.len(), before, "exactly the rows of the start");
     assert!(reachable(&rows) + 2 <= rows.len());
     assert!(reachable(&graph.rows()) > 0, "and the next download is whole too");
-}
-
-/// The body of a raw HTTP/1.1 answer, chunked or not.
-fn body_of(raw: &[u8]) -> Vec<u8> {
-    let split = raw.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
-    let head = String::from_utf8_lossy(&raw[..split]).to_lowercase();
-    let mut rest = &raw[split + 4..];
-    if !head.contains("transfer-encoding: chunked") {
-        return rest.to_vec();
-    }
-    let mut out = Vec::new();
-    loop {
-        let line = rest.windows(2).position(|w| w == b"\r\n").expect("chunk header");
-        let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap().trim(), 16).unwrap();
-        if size == 0 {
-            return out;
-        }
-        out.extend_from_slice(&rest[line + 2..line + 2 + size]);
-        rest = &rest[line + 2 + size + 2..];
-    }
 }

@@ -4,6 +4,7 @@ use conformance::Server;
 
 mod agents;
 mod assets;
+mod door;
 mod download;
 mod e2ee;
 mod graphs;
@@ -43,6 +44,7 @@ pub(crate) fn all() -> Vec<Case> {
         download::cases(),
         assets::cases(),
         agents::cases(),
+        door::cases(),
     ]
     .concat()
 }

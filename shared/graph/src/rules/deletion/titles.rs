@@ -102,7 +102,8 @@ impl<'b> Titles<'b> {
             let title = self.position(&mention, from).and_then(|position| self.expanded.get(&position));
             if let (Some(title), Some(before)) = (title, text.get(rest..mention.start)) {
                 result.push_str(before);
-                push_replacement(&mut result, title, text.get(mention.start..mention.end).unwrap_or_default());
+                // As it stands: `$` means nothing in a title (D-43).
+                result.push_str(title);
                 rest = mention.end;
             }
             if result.len() > MAX_TEXT {
@@ -112,25 +113,6 @@ impl<'b> Titles<'b> {
         result.push_str(text.get(rest..).unwrap_or_default());
         Ok(result)
     }
-}
-
-/// The replacement of a JavaScript `replace`, which clients use: `$$` stands for `$` and `$&` for what is replaced.
-fn push_replacement(result: &mut String, replacement: &str, replaced: &str) {
-    let mut rest = replacement;
-    while let Some((before, after)) = rest.split_once('$') {
-        result.push_str(before);
-        if let Some(after) = after.strip_prefix('$') {
-            result.push('$');
-            rest = after;
-        } else if let Some(after) = after.strip_prefix('&') {
-            result.push_str(replaced);
-            rest = after;
-        } else {
-            result.push('$');
-            rest = after;
-        }
-    }
-    result.push_str(rest);
 }
 
 /// The title of a block as it reads: uuids of pages in it are shown as the pages' titles; an asset has none.
@@ -284,12 +266,5 @@ mod tests {
         );
         assert_eq!(found(&format!("(({upper}))")), []);
         assert_eq!(found(&format!("(({U}) ) ((日本語)) [[{}]]", U.replace('-', "0"))), []);
-    }
-
-    #[test]
-    fn replacements_are_those_of_javascript() {
-        let mut text = String::new();
-        push_replacement(&mut text, "a$$b$&c$1$", "X");
-        assert_eq!(text, "a$bXc$1$");
     }
 }
