@@ -64,24 +64,37 @@ thread_local! {
 /// character, a call of the encoder several hundred.
 const SHORT: u32 = 100;
 
+/// Bytes by which the room for a text grows at least.
+const GROWTH: usize = 64 << 10;
+
 /// The text of a JavaScript string.
 pub fn to_string(text: &JsString) -> String {
     let units = text.length();
     if units < SHORT {
         return String::from(text);
     }
-    // One byte a unit is enough for ASCII, which nearly all stored text is.
+    // One byte a unit is enough for ASCII, which nearly all stored text is. Beyond it the room grows by a part of itself: a
+    // long message would otherwise take several times its size.
     let mut bytes = vec![0; units as usize];
+    let (mut read, mut written) = (0, 0);
     ENCODER.with(|encoder| {
-        let first = encoder.encode_into(text, &mut bytes);
-        let (read, written) = (first.read(), first.written() as usize);
-        bytes.truncate(written);
-        if read < units {
-            let rest = text.substring(read, units);
-            let mut tail = vec![0; 3 * (units - read) as usize];
-            let tail_written = encoder.encode_into(&rest, &mut tail).written() as usize;
-            bytes.extend(tail.iter().take(tail_written));
+        // Ends: there is room for at least one character in each round.
+        while read < units {
+            let rest = if read == 0 { text.clone() } else { text.substring(read, units) };
+            let room = (3 * (units - read) as usize).min(GROWTH.max(written / 4));
+            if bytes.len() < written + room && read > 0 {
+                bytes.reserve_exact(written + room - bytes.len());
+                bytes.resize(written + room, 0);
+            }
+            let Some(target) = bytes.get_mut(written..) else { break };
+            let encoded = encoder.encode_into(&rest, target);
+            if encoded.read() == 0 {
+                break;
+            }
+            read += encoded.read();
+            written += encoded.written() as usize;
         }
     });
+    bytes.truncate(written);
     String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }

@@ -19,7 +19,8 @@ Parts (default: all but load):
   engine     (a) transactions of 7 datoms in memory, beside npm datascript
   pipeline   (b) message in, rows on disk, beside npm datascript and bare inserts of the same log rows
   workerd    (c) the running worker beside a bare Durable Object
-  memory     (d) memory with a graph of 1,000,000 datoms (made once, kept in the user's cache folder)
+  memory     (d) memory with a graph of 1,000,000 datoms (made once, kept in the user's cache folder), and what a batch of
+                 30 MB and a pull of 150 MB leave of it
   growth     (e) cost of a transaction with 2,000 and with 1,000,000 datoms
   size       (f) compressed size of the worker, and how fast it starts beside an empty worker
   load       (g) every measuring part of tests/reference/tools/load.mjs (some ten minutes)
@@ -78,6 +79,8 @@ fn measure(part: &str) -> Result<()> {
             let frames = big_frames(&root, 1_000_000)?;
             step("memory: upload, transactions, download of 1,000,000 datoms");
             process::run(node(&root, "memory.mjs").arg(frames))?;
+            step("memory: the largest messages");
+            process::run(&mut node(&root, "messages.mjs"))?;
         }
         "size" => {
             step("size: the compressed worker and its start");
