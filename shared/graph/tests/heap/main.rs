@@ -1,6 +1,6 @@
 //! What large messages cost in memory at their height (sync.md 7.5). `SQLite` allocates elsewhere, as it does on Workers.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test that meets something unexpected is to stop")]
 
 use std::fmt::Write;
 
