@@ -58,7 +58,7 @@ fn a_deleted_graph_refuses_everything_for_ever() {
         again.delete().unwrap();
         graph.delete().unwrap();
         again.erase().unwrap();
-        for table in ["kvs", "tx_log", "sync_meta", "export_rows", "upload_rows", "revocations"] {
+        for table in ["kvs", "tx_log", "sync_meta", "saved_rows", "upload_rows", "revocations"] {
             assert_eq!(count(&sql, table), 0, "{table}");
         }
     }
