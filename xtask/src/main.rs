@@ -1,6 +1,9 @@
 //! `cargo xtask`: one command per intent. Every step prints one line that tells what it does.
 
 mod commands;
+// A unit test: one under `tests` would build, and replace, the program that runs the tests.
+#[cfg(test)]
+mod deployments;
 mod process;
 mod project;
 mod serving;

@@ -1,7 +1,5 @@
 //! What a deployment may touch, as wrangler.toml says it.
 
-#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
-
 use std::collections::BTreeSet;
 
 /// A setting and its text.
