@@ -22,6 +22,7 @@
 )]
 
 pub mod agents;
+pub mod cases;
 pub mod client;
 pub mod frames;
 pub mod graph;

@@ -1,7 +1,5 @@
 //! The attacks, one file for each class.
 
-use conformance::Server;
-
 mod closing;
 mod deletion;
 mod keys;
@@ -10,18 +8,8 @@ mod paths;
 mod removal;
 mod sockets;
 
-/// A case: its name and what it does.
-pub(crate) type Case = (&'static str, fn(&Server));
-
-/// Names each function of a list after its module.
-macro_rules! cases {
-    ($($name:ident),+ $(,)?) => {
-        pub(crate) fn cases() -> Vec<crate::suite::Case> {
-            vec![$((concat!(module_path!(), "::", stringify!($name)), $name as fn(&conformance::Server))),+]
-        }
-    };
-}
-pub(crate) use cases;
+pub(crate) use conformance::cases;
+use conformance::cases::Case;
 
 /// All cases.
 pub(crate) fn all() -> Vec<Case> {

@@ -1,7 +1,5 @@
 //! The cases, one file per part of the protocol.
 
-use conformance::Server;
-
 mod agents;
 mod assets;
 mod door;
@@ -16,18 +14,8 @@ mod tokens;
 mod upload;
 mod ws;
 
-/// A test case: its name and what it does.
-pub(crate) type Case = (&'static str, fn(&Server));
-
-/// Names each function of a list after its module.
-macro_rules! cases {
-    ($($name:ident),+ $(,)?) => {
-        pub(crate) fn cases() -> Vec<crate::suite::Case> {
-            vec![$((concat!(module_path!(), "::", stringify!($name)), $name as fn(&conformance::Server))),+]
-        }
-    };
-}
-pub(crate) use cases;
+pub(crate) use conformance::cases;
+use conformance::cases::Case;
 
 /// All cases.
 pub(crate) fn all() -> Vec<Case> {

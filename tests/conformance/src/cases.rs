@@ -1,0 +1,44 @@
+//! Runs test cases against one server, with a runner of its own.
+
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Trial};
+
+use crate::Server;
+
+/// A test case: its name and what it does.
+pub type Case = (&'static str, fn(&Server));
+
+/// Names each function of a list after its module.
+#[macro_export]
+macro_rules! cases {
+    ($($name:ident),+ $(,)?) => {
+        pub(crate) fn cases() -> Vec<$crate::cases::Case> {
+            vec![$((concat!(module_path!(), "::", stringify!($name)), $name as fn(&$crate::Server))),+]
+        }
+    };
+}
+
+/// Runs the cases, or lists them, and ends the process with what came of it.
+pub fn run(arguments: &Arguments, cases: Vec<Case>) -> ! {
+    if arguments.list {
+        let names = cases.into_iter().map(|(name, _)| Trial::test(name, || Ok(()))).collect();
+        libtest_mimic::run(arguments, names).exit();
+    }
+    let server = Arc::new(Server::start());
+    let trials = cases
+        .into_iter()
+        .map(|(name, case)| {
+            let server = Arc::clone(&server);
+            Trial::test(name, move || {
+                case(&server);
+                Ok(())
+            })
+        })
+        .collect();
+    let conclusion = libtest_mimic::run(arguments, trials);
+    if let Ok(server) = Arc::try_unwrap(server).map_err(|_| ()) {
+        server.stop();
+    }
+    conclusion.exit();
+}
