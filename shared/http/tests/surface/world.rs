@@ -1,119 +1,32 @@
 //! A platform in memory: the index and the graphs in SQLite, assets in a map, sockets as lists of what was sent.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::future::Future;
-use std::rc::Rc;
-use std::task::Poll;
+mod bodies;
+mod graph;
 
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use ::graph::sql_rusqlite::Rusqlite;
 use auth::{Clock, FetchError, KeySetSource};
-use graph::sql_rusqlite::Rusqlite;
-use graph::{Graph, Options};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
+use index::Database as _;
 use index::sqlite::SqliteIndex;
-use index::{Database, DbError, Param, Row, Session, Statement};
 use pollster::block_on;
-use protocol::Holder;
 use serde_json::Value;
-use sync_http::graph_routes::{self, GraphHost, GraphState, SharedGraph, sockets};
-use sync_http::platform::{Asset, AssetMeta, AssetStore, Body, Failure, Platform, PutError, Size, Source};
+use sync_http::graph_routes::{self, GraphState};
+use sync_http::platform::{Body as _, Failure, Platform};
 use sync_http::report::{Event, Trace};
 use sync_http::service::{Service, Settings};
 use uuid::Uuid;
 
+pub(crate) use bodies::{Fate, MemoryAssets, Stored, TestBody};
+use graph::GraphIndex;
+pub(crate) use graph::{PULL_MESSAGE_BYTES, TestGraph, TestSocket};
+
 pub(crate) const ADMIN: &str = "admin-secret";
 pub(crate) const LINK_SECRET: &str = "test-asset-link-secret";
 const START_MS: i64 = 1_700_000_000_000;
-
-/// What a sender learns of a body.
-#[derive(Default)]
-pub(crate) struct Fate {
-    /// Bytes that were read.
-    pub(crate) read: Cell<usize>,
-    /// That no more will be.
-    pub(crate) cancelled: Cell<bool>,
-    /// Bytes that were taken in for the sender's sake.
-    pub(crate) discarded: Cell<Option<u64>>,
-}
-
-/// A body of chunks, or one made while it is read.
-#[derive(Default)]
-pub(crate) struct TestBody {
-    pub(crate) chunks: VecDeque<Vec<u8>>,
-    source: Option<Box<dyn Source>>,
-    /// The connection breaks after the chunks.
-    pub(crate) broken: bool,
-    /// Done before the chunk of that number comes.
-    before: Option<(usize, Box<dyn FnOnce()>)>,
-    given: usize,
-    /// Nothing comes after the chunks, and no end.
-    pub(crate) never_ends: bool,
-    /// What became of the body, for who has sent it.
-    pub(crate) fate: Rc<Fate>,
-}
-
-impl TestBody {
-    pub(crate) fn chunks(chunks: impl IntoIterator<Item = Vec<u8>>) -> Self {
-        Self { chunks: chunks.into_iter().collect(), ..Self::default() }
-    }
-
-    pub(crate) fn before_chunk(self, number: usize, work: Box<dyn FnOnce()>) -> Self {
-        Self { before: Some((number, work)), ..self }
-    }
-
-    pub(crate) fn bytes(mut self) -> Result<Vec<u8>, Failure> {
-        let mut bytes: Vec<u8> = self.chunks.drain(..).flatten().collect();
-        while let Some(chunk) = self.source.as_mut().map_or(Ok(None), |source| source.next())? {
-            assert!(!chunk.is_empty(), "sources give no empty chunk");
-            bytes.extend(chunk);
-        }
-        Ok(bytes)
-    }
-}
-
-impl Body for TestBody {
-    fn empty() -> Self {
-        Self::default()
-    }
-
-    fn full(bytes: Vec<u8>) -> Self {
-        Self::chunks([bytes])
-    }
-
-    fn streamed(source: Box<dyn Source>) -> Self {
-        Self { source: Some(source), ..Self::default() }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.chunks.is_empty() && self.source.is_none() && !self.broken
-    }
-
-    async fn cancel(&mut self) {
-        self.chunks.clear();
-        self.fate.cancelled.set(true);
-    }
-
-    async fn discard(&mut self, limit: u64) {
-        let bytes: usize = self.chunks.drain(..).map(|chunk| chunk.len()).sum();
-        if self.never_ends {
-            std::future::pending::<()>().await;
-        }
-        self.fate.discarded.set(Some(limit.min(bytes as u64)));
-    }
-
-    async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
-        if let Some((_, work)) = self.before.take_if(|(number, _)| *number == self.given) {
-            work();
-        }
-        self.given += 1;
-        let chunk = self.chunks.pop_front();
-        self.fate.read.set(self.fate.read.get() + chunk.as_ref().map_or(0, Vec::len));
-        match chunk {
-            None if self.broken => Err(Failure("the connection broke".into())),
-            chunk => Ok(chunk),
-        }
-    }
-}
 
 /// The time that all parts of a world share.
 #[derive(Clone)]
@@ -144,277 +57,6 @@ impl KeySetSource for NoKeys {
     }
 
     async fn pause(&self) {}
-}
-
-#[derive(Clone)]
-pub(crate) struct Stored {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) content_type: String,
-    pub(crate) content_encoding: Option<String>,
-    pub(crate) cache_control: Option<String>,
-    pub(crate) checksum: Option<String>,
-    pub(crate) extension: String,
-}
-
-/// Assets by key; a page of deletions is two objects.
-#[derive(Default)]
-pub(crate) struct MemoryAssets {
-    pub(crate) objects: RefCell<BTreeMap<String, Stored>>,
-    pub(crate) broken: Cell<bool>,
-}
-
-impl MemoryAssets {
-    fn check(&self) -> Result<(), Failure> {
-        if self.broken.get() { Err(Failure("the store is away".into())) } else { Ok(()) }
-    }
-}
-
-impl AssetStore<TestBody> for MemoryAssets {
-    async fn get(&self, key: &str) -> Result<Option<Asset<TestBody>>, Failure> {
-        self.check()?;
-        Ok(self.objects.borrow().get(key).cloned().map(|stored| Asset {
-            size: stored.bytes.len() as u64,
-            body: TestBody::full(stored.bytes),
-            content_type: Some(stored.content_type),
-            content_encoding: stored.content_encoding,
-            cache_control: stored.cache_control,
-        }))
-    }
-
-    async fn put(&self, key: &str, body: &mut TestBody, size: Size, meta: AssetMeta<'_>) -> Result<(), PutError> {
-        self.check()?;
-        let mut bytes = Vec::new();
-        while let Some(chunk) = body.chunk().await? {
-            bytes.extend(chunk);
-            if bytes.len() as u64 > size.declared.unwrap_or(size.limit) {
-                return Err(PutError::TooLarge);
-            }
-        }
-        let stored = Stored {
-            bytes,
-            content_type: meta.content_type.to_owned(),
-            content_encoding: None,
-            cache_control: None,
-            checksum: meta.checksum.map(str::to_owned),
-            extension: meta.extension.to_owned(),
-        };
-        self.objects.borrow_mut().insert(key.to_owned(), stored);
-        Ok(())
-    }
-
-    async fn delete(&self, key: &str) -> Result<(), Failure> {
-        self.check()?;
-        self.objects.borrow_mut().remove(key);
-        Ok(())
-    }
-
-    async fn delete_page(&self, prefix: &str) -> Result<bool, Failure> {
-        self.check()?;
-        let mut objects = self.objects.borrow_mut();
-        let keys: Vec<String> = objects.keys().filter(|key| key.starts_with(prefix)).take(2).cloned().collect();
-        for key in &keys {
-            objects.remove(key);
-        }
-        Ok(keys.len() == 2)
-    }
-}
-
-/// The index as a graph reaches it.
-pub(crate) struct GraphIndex {
-    db: Rc<SqliteIndex>,
-    /// Answers never.
-    pub(crate) hangs: Cell<bool>,
-    /// How often it was asked.
-    pub(crate) asked: Cell<usize>,
-}
-
-impl Database for GraphIndex {
-    async fn query(&self, session: Session, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
-        self.asked.set(self.asked.get() + 1);
-        if self.hangs.get() {
-            std::future::pending::<()>().await;
-        }
-        self.db.query(session, sql, params).await
-    }
-
-    async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, DbError> {
-        self.db.execute(sql, params).await
-    }
-
-    async fn batch(&self, statements: &[Statement<'_>]) -> Result<(), DbError> {
-        self.db.batch(statements).await
-    }
-}
-
-/// One accepted socket.
-pub(crate) struct TestSocket {
-    id: u64,
-    /// What is kept with it; none: nothing that can be read.
-    pub(crate) attachment: RefCell<Option<Holder>>,
-    pub(crate) received: RefCell<Vec<Value>>,
-    pub(crate) closed: RefCell<Option<(u16, String)>>,
-}
-
-/// A graph and its sockets.
-pub(crate) struct TestGraph {
-    pub(crate) graph: SharedGraph<Rc<Rusqlite>>,
-    sql: Rc<Rusqlite>,
-    pub(crate) memory: GraphState,
-    pub(crate) sockets: RefCell<Vec<Rc<TestSocket>>>,
-    pub(crate) db: Option<Rc<GraphIndex>>,
-    time: Time,
-    pub(crate) events: Rc<RefCell<Vec<Value>>>,
-    /// How often work was done exclusively.
-    pub(crate) exclusive: Cell<usize>,
-    /// Answers nothing but an error.
-    pub(crate) broken: Cell<bool>,
-    /// After so many answers it breaks.
-    pub(crate) answers_left: Cell<Option<usize>>,
-    /// No attachment can be stored.
-    pub(crate) full: Cell<bool>,
-    /// Whether a wake-up was asked for.
-    pub(crate) to_wake: Cell<bool>,
-    /// Done once, while membership is asked.
-    pub(crate) meanwhile: RefCell<Option<Box<dyn FnOnce()>>>,
-}
-
-/// One pull over a socket in a world, in bytes.
-pub(crate) const PULL_MESSAGE_BYTES: usize = 2 << 20;
-
-impl TestGraph {
-    pub(crate) fn frame(&self, socket: &Rc<TestSocket>, text: &str) {
-        block_on(sockets::on_frame(self, &self.memory, socket, graph::session::OwnedFrame::Text(text.to_owned())));
-    }
-
-    /// The object loses its memory; what is stored and the sockets stay.
-    pub(crate) fn restart(&self) -> Self {
-        let sql = Rc::clone(&self.sql);
-        let time = self.time.clone();
-        Self {
-            graph: Rc::new(RefCell::new(Graph::new(sql, move || time.now(), Options::default()))),
-            memory: GraphState::new(self.memory.settings.clone(), self.memory.graph_id()),
-            sql: Rc::clone(&self.sql),
-            sockets: RefCell::new(self.sockets.borrow().clone()),
-            db: self.db.clone(),
-            time: self.time.clone(),
-            events: Rc::clone(&self.events),
-            exclusive: Cell::default(),
-            broken: Cell::default(),
-            answers_left: Cell::default(),
-            full: Cell::default(),
-            to_wake: Cell::default(),
-            meanwhile: RefCell::default(),
-        }
-    }
-
-    /// The wake-up that was asked for, if one was, after its time.
-    pub(crate) fn wake(&self) -> bool {
-        self.time.advance(30);
-        let asked = self.to_wake.take();
-        if asked {
-            sockets::on_wake(self, &self.memory);
-        }
-        asked
-    }
-}
-
-impl GraphHost for TestGraph {
-    type Sql = Rc<Rusqlite>;
-    type Body = TestBody;
-    type Db = GraphIndex;
-    type Socket = Rc<TestSocket>;
-    type LongText = String;
-
-    fn graph(&self) -> &SharedGraph<Rc<Rusqlite>> {
-        &self.graph
-    }
-
-    fn db(&self) -> Option<Rc<GraphIndex>> {
-        self.db.clone()
-    }
-
-    fn accept(&self, _: Request<TestBody>, holder: &Holder) -> Result<(Rc<TestSocket>, Response<TestBody>), Failure> {
-        let socket = Rc::new(TestSocket {
-            id: self.sockets.borrow().len() as u64,
-            attachment: RefCell::default(),
-            received: RefCell::default(),
-            closed: RefCell::default(),
-        });
-        self.keep(&socket, holder)?;
-        self.sockets.borrow_mut().push(Rc::clone(&socket));
-        let mut response = Response::new(TestBody::empty());
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        Ok((socket, response))
-    }
-
-    fn sockets(&self) -> Vec<Rc<TestSocket>> {
-        self.sockets.borrow().iter().filter(|socket| socket.closed.borrow().is_none()).cloned().collect()
-    }
-
-    fn id(&self, socket: &Rc<TestSocket>) -> u64 {
-        socket.id
-    }
-
-    fn holder(&self, socket: &Rc<TestSocket>) -> Option<Holder> {
-        socket.attachment.borrow().clone()
-    }
-
-    fn keep(&self, socket: &Rc<TestSocket>, holder: &Holder) -> Result<(), Failure> {
-        if self.full.get() {
-            return Err(Failure("the attachment is too large".into()));
-        }
-        *socket.attachment.borrow_mut() = Some(holder.clone());
-        Ok(())
-    }
-
-    fn send(&self, socket: &Rc<TestSocket>, text: &str) {
-        socket.received.borrow_mut().push(serde_json::from_str(text).unwrap());
-    }
-
-    fn append(&self, text: &mut String, piece: &str) {
-        text.push_str(piece);
-    }
-
-    fn send_long(&self, socket: &Rc<TestSocket>, text: String) {
-        self.send(socket, &text);
-    }
-
-    fn close(&self, socket: &Rc<TestSocket>, code: u16, reason: &str) {
-        socket.closed.borrow_mut().get_or_insert_with(|| (code, reason.to_owned()));
-    }
-
-    async fn turn(&self) {}
-
-    async fn exclusively<T: 'static>(&self, work: impl Future<Output = T> + 'static) -> Result<T, Failure> {
-        self.exclusive.set(self.exclusive.get() + 1);
-        let answer = work.await;
-        if let Some(meanwhile) = self.meanwhile.take() {
-            meanwhile();
-        }
-        Ok(answer)
-    }
-
-    fn sleep_ms(&self, ms: u32) -> impl Future<Output = ()> + 'static {
-        assert!(ms <= 5_000, "nobody waits longer for an answer of the index");
-        let over = self.db.as_ref().is_some_and(|db| db.hangs.get());
-        std::future::poll_fn(move |_| if over { Poll::Ready(()) } else { Poll::Pending })
-    }
-
-    fn wake_after(&self, _: u32) {
-        assert!(!self.to_wake.replace(true), "asked once");
-    }
-
-    fn now_ms(&self) -> i64 {
-        self.time.now()
-    }
-
-    fn random_uuid(&self) -> Uuid {
-        Uuid::from_u128(0xfeed)
-    }
-
-    fn report(&self, event: &Event<'_>) {
-        self.events.borrow_mut().push(serde_json::from_str(&event.to_json()).unwrap());
-    }
 }
 
 /// Answers agents requests.
@@ -479,28 +121,10 @@ impl World {
     pub(crate) fn graph(&self, name: &str) -> Rc<TestGraph> {
         let mut graphs = self.graphs.borrow_mut();
         let graph = graphs.entry(name.to_owned()).or_insert_with(|| {
-            let time = self.time.clone();
+            let memory = GraphState::new(self.service.settings.clone(), None);
+            let db = self.db.clone().map(|db| Rc::new(GraphIndex::new(db)));
             let sql = Rc::new(Rusqlite::in_memory().unwrap());
-            let options = Options { pull_message_bytes: PULL_MESSAGE_BYTES, ..Options::default() };
-            let graph = Graph::new(Rc::clone(&sql), move || time.now(), options);
-            Rc::new(TestGraph {
-                graph: Rc::new(RefCell::new(graph)),
-                sql,
-                memory: GraphState::new(self.service.settings.clone(), None),
-                sockets: RefCell::default(),
-                db: self
-                    .db
-                    .clone()
-                    .map(|db| Rc::new(GraphIndex { db, hangs: Cell::default(), asked: Cell::default() })),
-                time: self.time.clone(),
-                events: Rc::clone(&self.events),
-                exclusive: Cell::default(),
-                broken: Cell::default(),
-                answers_left: Cell::default(),
-                full: Cell::default(),
-                to_wake: Cell::default(),
-                meanwhile: RefCell::default(),
-            })
+            Rc::new(TestGraph::new(sql, memory, db, self.time.clone(), Rc::clone(&self.events)))
         });
         Rc::clone(graph)
     }

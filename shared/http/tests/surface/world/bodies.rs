@@ -1,0 +1,170 @@
+//! What is sent and stored: bodies of chunks, and assets in a map.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use sync_http::platform::{Asset, AssetMeta, AssetStore, Body, Failure, PutError, Size, Source};
+
+/// What a sender learns of a body.
+#[derive(Default)]
+pub(crate) struct Fate {
+    /// Bytes that were read.
+    pub(crate) read: Cell<usize>,
+    /// That no more will be.
+    pub(crate) cancelled: Cell<bool>,
+    /// Bytes that were taken in for the sender's sake.
+    pub(crate) discarded: Cell<Option<u64>>,
+}
+
+/// A body of chunks, or one made while it is read.
+#[derive(Default)]
+pub(crate) struct TestBody {
+    pub(crate) chunks: VecDeque<Vec<u8>>,
+    source: Option<Box<dyn Source>>,
+    /// The connection breaks after the chunks.
+    pub(crate) broken: bool,
+    /// Done before the chunk of that number comes.
+    before: Option<(usize, Box<dyn FnOnce()>)>,
+    given: usize,
+    /// Nothing comes after the chunks, and no end.
+    pub(crate) never_ends: bool,
+    /// What became of the body, for who has sent it.
+    pub(crate) fate: Rc<Fate>,
+}
+
+impl TestBody {
+    pub(crate) fn chunks(chunks: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        Self { chunks: chunks.into_iter().collect(), ..Self::default() }
+    }
+
+    pub(crate) fn before_chunk(self, number: usize, work: Box<dyn FnOnce()>) -> Self {
+        Self { before: Some((number, work)), ..self }
+    }
+
+    pub(crate) fn bytes(mut self) -> Result<Vec<u8>, Failure> {
+        let mut bytes: Vec<u8> = self.chunks.drain(..).flatten().collect();
+        while let Some(chunk) = self.source.as_mut().map_or(Ok(None), |source| source.next())? {
+            assert!(!chunk.is_empty(), "sources give no empty chunk");
+            bytes.extend(chunk);
+        }
+        Ok(bytes)
+    }
+}
+
+impl Body for TestBody {
+    fn empty() -> Self {
+        Self::default()
+    }
+
+    fn full(bytes: Vec<u8>) -> Self {
+        Self::chunks([bytes])
+    }
+
+    fn streamed(source: Box<dyn Source>) -> Self {
+        Self { source: Some(source), ..Self::default() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.chunks.is_empty() && self.source.is_none() && !self.broken
+    }
+
+    async fn cancel(&mut self) {
+        self.chunks.clear();
+        self.fate.cancelled.set(true);
+    }
+
+    async fn discard(&mut self, limit: u64) {
+        let bytes: usize = self.chunks.drain(..).map(|chunk| chunk.len()).sum();
+        if self.never_ends {
+            std::future::pending::<()>().await;
+        }
+        self.fate.discarded.set(Some(limit.min(bytes as u64)));
+    }
+
+    async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        if let Some((_, work)) = self.before.take_if(|(number, _)| *number == self.given) {
+            work();
+        }
+        self.given += 1;
+        let chunk = self.chunks.pop_front();
+        self.fate.read.set(self.fate.read.get() + chunk.as_ref().map_or(0, Vec::len));
+        match chunk {
+            None if self.broken => Err(Failure("the connection broke".into())),
+            chunk => Ok(chunk),
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Stored {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) content_type: String,
+    pub(crate) content_encoding: Option<String>,
+    pub(crate) cache_control: Option<String>,
+    pub(crate) checksum: Option<String>,
+    pub(crate) extension: String,
+}
+
+/// Assets by key; a page of deletions is two objects.
+#[derive(Default)]
+pub(crate) struct MemoryAssets {
+    pub(crate) objects: RefCell<BTreeMap<String, Stored>>,
+    pub(crate) broken: Cell<bool>,
+}
+
+impl MemoryAssets {
+    fn check(&self) -> Result<(), Failure> {
+        if self.broken.get() { Err(Failure("the store is away".into())) } else { Ok(()) }
+    }
+}
+
+impl AssetStore<TestBody> for MemoryAssets {
+    async fn get(&self, key: &str) -> Result<Option<Asset<TestBody>>, Failure> {
+        self.check()?;
+        Ok(self.objects.borrow().get(key).cloned().map(|stored| Asset {
+            size: stored.bytes.len() as u64,
+            body: TestBody::full(stored.bytes),
+            content_type: Some(stored.content_type),
+            content_encoding: stored.content_encoding,
+            cache_control: stored.cache_control,
+        }))
+    }
+
+    async fn put(&self, key: &str, body: &mut TestBody, size: Size, meta: AssetMeta<'_>) -> Result<(), PutError> {
+        self.check()?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = body.chunk().await? {
+            bytes.extend(chunk);
+            if bytes.len() as u64 > size.declared.unwrap_or(size.limit) {
+                return Err(PutError::TooLarge);
+            }
+        }
+        let stored = Stored {
+            bytes,
+            content_type: meta.content_type.to_owned(),
+            content_encoding: None,
+            cache_control: None,
+            checksum: meta.checksum.map(str::to_owned),
+            extension: meta.extension.to_owned(),
+        };
+        self.objects.borrow_mut().insert(key.to_owned(), stored);
+        Ok(())
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), Failure> {
+        self.check()?;
+        self.objects.borrow_mut().remove(key);
+        Ok(())
+    }
+
+    async fn delete_page(&self, prefix: &str) -> Result<bool, Failure> {
+        self.check()?;
+        let mut objects = self.objects.borrow_mut();
+        let keys: Vec<String> = objects.keys().filter(|key| key.starts_with(prefix)).take(2).cloned().collect();
+        for key in &keys {
+            objects.remove(key);
+        }
+        Ok(keys.len() == 2)
+    }
+}

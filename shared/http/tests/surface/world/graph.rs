@@ -1,0 +1,242 @@
+//! One graph of a world: its object, its sockets as lists of what was sent, and the index as it reaches it.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::rc::Rc;
+use std::task::Poll;
+
+use ::graph::sql_rusqlite::Rusqlite;
+use ::graph::{Graph, Options};
+use http::{Request, Response, StatusCode};
+use index::sqlite::SqliteIndex;
+use index::{Database, DbError, Param, Row, Session, Statement};
+use pollster::block_on;
+use protocol::Holder;
+use serde_json::Value;
+use sync_http::graph_routes::{GraphHost, GraphState, SharedGraph, sockets};
+use sync_http::platform::{Body as _, Failure};
+use sync_http::report::Event;
+use uuid::Uuid;
+
+use super::Time;
+use super::bodies::TestBody;
+
+/// The index as a graph reaches it.
+pub(crate) struct GraphIndex {
+    db: Rc<SqliteIndex>,
+    /// Answers never.
+    pub(crate) hangs: Cell<bool>,
+    /// How often it was asked.
+    pub(crate) asked: Cell<usize>,
+}
+
+impl GraphIndex {
+    /// The world's index, asked by one graph.
+    pub(crate) fn new(db: Rc<SqliteIndex>) -> Self {
+        Self { db, hangs: Cell::default(), asked: Cell::default() }
+    }
+}
+
+impl Database for GraphIndex {
+    async fn query(&self, session: Session, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+        self.asked.set(self.asked.get() + 1);
+        if self.hangs.get() {
+            std::future::pending::<()>().await;
+        }
+        self.db.query(session, sql, params).await
+    }
+
+    async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, DbError> {
+        self.db.execute(sql, params).await
+    }
+
+    async fn batch(&self, statements: &[Statement<'_>]) -> Result<(), DbError> {
+        self.db.batch(statements).await
+    }
+}
+
+/// One accepted socket.
+pub(crate) struct TestSocket {
+    id: u64,
+    /// What is kept with it; none: nothing that can be read.
+    pub(crate) attachment: RefCell<Option<Holder>>,
+    pub(crate) received: RefCell<Vec<Value>>,
+    pub(crate) closed: RefCell<Option<(u16, String)>>,
+}
+
+/// A graph and its sockets.
+pub(crate) struct TestGraph {
+    pub(crate) graph: SharedGraph<Rc<Rusqlite>>,
+    sql: Rc<Rusqlite>,
+    pub(crate) memory: GraphState,
+    pub(crate) sockets: RefCell<Vec<Rc<TestSocket>>>,
+    pub(crate) db: Option<Rc<GraphIndex>>,
+    time: Time,
+    pub(crate) events: Rc<RefCell<Vec<Value>>>,
+    /// How often work was done exclusively.
+    pub(crate) exclusive: Cell<usize>,
+    /// Answers nothing but an error.
+    pub(crate) broken: Cell<bool>,
+    /// After so many answers it breaks.
+    pub(crate) answers_left: Cell<Option<usize>>,
+    /// No attachment can be stored.
+    pub(crate) full: Cell<bool>,
+    /// Whether a wake-up was asked for.
+    pub(crate) to_wake: Cell<bool>,
+    /// Done once, while membership is asked.
+    pub(crate) meanwhile: RefCell<Option<Box<dyn FnOnce()>>>,
+}
+
+/// One pull over a socket in a world, in bytes.
+pub(crate) const PULL_MESSAGE_BYTES: usize = 2 << 20;
+
+impl TestGraph {
+    pub(crate) fn frame(&self, socket: &Rc<TestSocket>, text: &str) {
+        block_on(sockets::on_frame(self, &self.memory, socket, ::graph::session::OwnedFrame::Text(text.to_owned())));
+    }
+
+    /// An object over what is stored, with nothing in memory.
+    pub(crate) fn new(
+        sql: Rc<Rusqlite>,
+        memory: GraphState,
+        db: Option<Rc<GraphIndex>>,
+        time: Time,
+        events: Rc<RefCell<Vec<Value>>>,
+    ) -> Self {
+        let clock = time.clone();
+        let options = Options { pull_message_bytes: PULL_MESSAGE_BYTES, ..Options::default() };
+        Self {
+            graph: Rc::new(RefCell::new(Graph::new(Rc::clone(&sql), move || clock.now(), options))),
+            sql,
+            memory,
+            sockets: RefCell::default(),
+            db,
+            time,
+            events,
+            exclusive: Cell::default(),
+            broken: Cell::default(),
+            answers_left: Cell::default(),
+            full: Cell::default(),
+            to_wake: Cell::default(),
+            meanwhile: RefCell::default(),
+        }
+    }
+
+    /// The object loses its memory; what is stored and the sockets stay.
+    pub(crate) fn restart(&self) -> Self {
+        let memory = GraphState::new(self.memory.settings.clone(), self.memory.graph_id());
+        let sql = Rc::clone(&self.sql);
+        let fresh = Self::new(sql, memory, self.db.clone(), self.time.clone(), Rc::clone(&self.events));
+        *fresh.sockets.borrow_mut() = self.sockets.borrow().clone();
+        fresh
+    }
+
+    /// The wake-up that was asked for, if one was, after its time.
+    pub(crate) fn wake(&self) -> bool {
+        self.time.advance(30);
+        let asked = self.to_wake.take();
+        if asked {
+            sockets::on_wake(self, &self.memory);
+        }
+        asked
+    }
+}
+
+impl GraphHost for TestGraph {
+    type Sql = Rc<Rusqlite>;
+    type Body = TestBody;
+    type Db = GraphIndex;
+    type Socket = Rc<TestSocket>;
+    type LongText = String;
+
+    fn graph(&self) -> &SharedGraph<Rc<Rusqlite>> {
+        &self.graph
+    }
+
+    fn db(&self) -> Option<Rc<GraphIndex>> {
+        self.db.clone()
+    }
+
+    fn accept(&self, _: Request<TestBody>, holder: &Holder) -> Result<(Rc<TestSocket>, Response<TestBody>), Failure> {
+        let socket = Rc::new(TestSocket {
+            id: self.sockets.borrow().len() as u64,
+            attachment: RefCell::default(),
+            received: RefCell::default(),
+            closed: RefCell::default(),
+        });
+        self.keep(&socket, holder)?;
+        self.sockets.borrow_mut().push(Rc::clone(&socket));
+        let mut response = Response::new(TestBody::empty());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        Ok((socket, response))
+    }
+
+    fn sockets(&self) -> Vec<Rc<TestSocket>> {
+        self.sockets.borrow().iter().filter(|socket| socket.closed.borrow().is_none()).cloned().collect()
+    }
+
+    fn id(&self, socket: &Rc<TestSocket>) -> u64 {
+        socket.id
+    }
+
+    fn holder(&self, socket: &Rc<TestSocket>) -> Option<Holder> {
+        socket.attachment.borrow().clone()
+    }
+
+    fn keep(&self, socket: &Rc<TestSocket>, holder: &Holder) -> Result<(), Failure> {
+        if self.full.get() {
+            return Err(Failure("the attachment is too large".into()));
+        }
+        *socket.attachment.borrow_mut() = Some(holder.clone());
+        Ok(())
+    }
+
+    fn send(&self, socket: &Rc<TestSocket>, text: &str) {
+        socket.received.borrow_mut().push(serde_json::from_str(text).unwrap());
+    }
+
+    fn append(&self, text: &mut String, piece: &str) {
+        text.push_str(piece);
+    }
+
+    fn send_long(&self, socket: &Rc<TestSocket>, text: String) {
+        self.send(socket, &text);
+    }
+
+    fn close(&self, socket: &Rc<TestSocket>, code: u16, reason: &str) {
+        socket.closed.borrow_mut().get_or_insert_with(|| (code, reason.to_owned()));
+    }
+
+    async fn turn(&self) {}
+
+    async fn exclusively<T: 'static>(&self, work: impl Future<Output = T> + 'static) -> Result<T, Failure> {
+        self.exclusive.set(self.exclusive.get() + 1);
+        let answer = work.await;
+        if let Some(meanwhile) = self.meanwhile.take() {
+            meanwhile();
+        }
+        Ok(answer)
+    }
+
+    fn sleep_ms(&self, ms: u32) -> impl Future<Output = ()> + 'static {
+        assert!(ms <= 5_000, "nobody waits longer for an answer of the index");
+        let over = self.db.as_ref().is_some_and(|db| db.hangs.get());
+        std::future::poll_fn(move |_| if over { Poll::Ready(()) } else { Poll::Pending })
+    }
+
+    fn wake_after(&self, _: u32) {
+        assert!(!self.to_wake.replace(true), "asked once");
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.time.now()
+    }
+
+    fn random_uuid(&self) -> Uuid {
+        Uuid::from_u128(0xfeed)
+    }
+
+    fn report(&self, event: &Event<'_>) {
+        self.events.borrow_mut().push(serde_json::from_str(&event.to_json()).unwrap());
+    }
+}
