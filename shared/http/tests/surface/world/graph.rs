@@ -127,7 +127,7 @@ impl TestGraph {
         let memory = GraphState::new(self.memory.settings.clone(), self.memory.graph_id());
         let sql = Rc::clone(&self.sql);
         let fresh = Self::new(sql, memory, self.db.clone(), self.time.clone(), Rc::clone(&self.events));
-        *fresh.sockets.borrow_mut() = self.sockets.borrow().clone();
+        fresh.sockets.borrow_mut().clone_from(&self.sockets.borrow());
         fresh
     }
 
