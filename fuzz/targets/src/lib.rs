@@ -7,6 +7,7 @@
 
 mod base;
 mod frames;
+mod hostile;
 mod indexes;
 mod messages;
 mod mutate;
@@ -46,14 +47,14 @@ pub struct Target {
     pub name: &'static str,
     /// The function.
     pub run: fn(&[u8]) -> Trace,
-    /// Pieces of text that mean something to the code under test.
-    pub dictionary: &'static [&'static str],
+    /// Lists of texts that mean something to the code under test.
+    pub dictionaries: &'static [&'static [&'static str]],
 }
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
-    Target { name: "transit", run: transit, dictionary: transit_text::DICTIONARY },
-    Target { name: "frames", run: frames, dictionary: frames::DICTIONARY },
-    Target { name: "protocol", run: protocol, dictionary: messages::DICTIONARY },
-    Target { name: "tx_data", run: tx_data, dictionary: tx_data::DICTIONARY },
+    Target { name: "transit", run: transit, dictionaries: &[transit_text::DICTIONARY, hostile::WORDS] },
+    Target { name: "frames", run: frames, dictionaries: &[frames::DICTIONARY, hostile::WORDS] },
+    Target { name: "protocol", run: protocol, dictionaries: &[messages::DICTIONARY] },
+    Target { name: "tx_data", run: tx_data, dictionaries: &[tx_data::DICTIONARY, hostile::WORDS] },
 ];

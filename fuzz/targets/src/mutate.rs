@@ -37,7 +37,7 @@ impl Random {
 #[derive(Debug)]
 pub struct Mutator {
     random: Random,
-    dictionary: &'static [&'static str],
+    dictionaries: &'static [&'static [&'static str]],
 }
 
 /// Where JSON values are in a text, as far as it is JSON.
@@ -81,9 +81,14 @@ fn values(bytes: &[u8]) -> Vec<Range<usize>> {
 const MAX_BYTES: usize = 64 * 1024;
 
 impl Mutator {
-    /// A mutator that also inserts words of a dictionary.
-    pub fn new(random: Random, dictionary: &'static [&'static str]) -> Self {
-        Self { random, dictionary }
+    /// A mutator that also inserts words of dictionaries.
+    pub fn new(random: Random, dictionaries: &'static [&'static [&'static str]]) -> Self {
+        Self { random, dictionaries }
+    }
+
+    fn word(&mut self) -> &'static str {
+        let dictionary = self.random.pick(self.dictionaries).copied().unwrap_or_default();
+        self.random.pick(dictionary).copied().unwrap_or_default()
     }
 
     /// An input of the pool with some changes.
@@ -124,11 +129,11 @@ impl Mutator {
                 bytes.splice(target..target, copy.repeat(times));
             }
             4 | 5 => {
-                let word = self.random.pick(self.dictionary).copied().unwrap_or_default();
+                let word = self.word();
                 bytes.splice(place..place, word.bytes());
             }
             6 => {
-                let word = self.random.pick(self.dictionary).copied().unwrap_or_default();
+                let word = self.word();
                 bytes.splice(place..end, word.bytes());
             }
             7 => {
@@ -171,7 +176,7 @@ impl Mutator {
                 bytes.splice(span.start..span.start, copy);
             }
             2 => {
-                let word = self.random.pick(self.dictionary).copied().unwrap_or_default();
+                let word = self.word();
                 bytes.splice(span, word.bytes());
             }
             choice => {

@@ -68,7 +68,7 @@ pub fn run(target: &Target, options: &Options) -> io::Result<Summary> {
         seen.insert(once(target, input));
     }
     let fixed = pool.len();
-    let mut mutator = Mutator::new(Random::new(options.seed), target.dictionary);
+    let mut mutator = Mutator::new(Random::new(options.seed), target.dictionaries);
     let mut replaced = fixed;
     let start = Instant::now();
     while !options.until.is_reached(summary.mutations, start) {
