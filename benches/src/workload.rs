@@ -43,7 +43,7 @@ pub(crate) fn upload_initial(graph: &mut Graph<Rusqlite>) -> anyhow::Result<()> 
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/reference/golden/server/bodies/base.frames.gz");
     let body = std::fs::read(root)?;
     let query = UploadQuery::new(Some("true"), Some("true"), None);
-    let mut upload = graph.begin_upload(&query, true, true)?;
+    let mut upload = graph.begin_upload(&query, "client", true, true)?;
     graph.close_for_upload(&mut upload)?;
     graph.feed_upload(&mut upload, &body)?;
     graph.end_upload(upload)?;

@@ -4,10 +4,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
+use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use sync_http::graph_call::SEALED;
 use sync_http::platform::{Body, Failure, Source};
-use worker::js_sys::{Array, JsString, Uint8Array};
+use worker::js_sys::{Array, JsString, Reflect, Uint8Array};
 use worker::wasm_bindgen::{JsCast as _, JsValue};
 use worker::web_sys::{self, ReadableStream};
 use worker::{EncodeBody, ResponseBuilder};
@@ -103,8 +104,19 @@ pub fn incoming(request: web_sys::Request) -> Option<Request<JsBody>> {
     *incoming.method_mut() = method;
     *incoming.uri_mut() = request.url().parse().ok()?;
     *incoming.headers_mut() = headers(&request.headers());
+    if let Some(accepted) = client_accepts(&request) {
+        incoming.headers_mut().insert(ACCEPT_ENCODING, accepted);
+    }
     *incoming.body_mut() = JsBody::Incoming(Incoming { request, reader: None });
     Some(incoming)
+}
+
+/// The codings that the client takes: Cloudflare writes its own into the header, and keeps the client's beside it.
+fn client_accepts(request: &web_sys::Request) -> Option<HeaderValue> {
+    let get = |of: &JsValue, name: &str| Reflect::get(of, &JsValue::from_str(name)).ok();
+    let cf = get(request, "cf").filter(JsValue::is_object)?;
+    let accepted = get(&cf, "clientAcceptEncoding")?.as_string()?;
+    HeaderValue::from_str(&accepted).ok()
 }
 
 /// Headers that are valid; others say nothing to anybody.
@@ -151,14 +163,15 @@ pub fn outgoing(request: Request<JsBody>) -> Result<web_sys::Request, Failure> {
 }
 
 /// A request to a graph: that which came in, at the address and with the sealed headers that the surface gave it,
-/// whatever the client's own request has under their names.
+/// whatever the client's own request has under their names; and with the codings that the client takes.
 pub fn to_graph(request: Request<JsBody>) -> Result<web_sys::Request, Failure> {
-    let sealed: Vec<_> = SEALED.into_iter().map(|name| (request.headers().get(&name).cloned(), name)).collect();
+    let ours = SEALED.into_iter().chain([ACCEPT_ENCODING]);
+    let ours: Vec<_> = ours.map(|name| (request.headers().get(&name).cloned(), name)).collect();
     let request = outgoing(request)?;
     // A copy: the headers of a request that came in cannot be changed.
     let request = web_sys::Request::new_with_request(&request).map_err(failure)?;
     let headers = request.headers();
-    for (value, name) in sealed {
+    for (value, name) in ours {
         headers.delete(name.as_str()).map_err(failure)?;
         if let Some(value) = value {
             let text = value.to_str().map_err(|error| Failure(error.to_string()))?;

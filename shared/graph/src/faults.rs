@@ -19,8 +19,8 @@ pub enum Point {
     CommitAfterStorage,
     /// The answer of a batch is made, the broadcast is not.
     BatchBeforeBroadcast,
-    /// An upload wiped the graph and stored no row yet.
-    UploadAfterWipe,
+    /// The first rows of an upload that replaces the graph are stored.
+    UploadAfterFirstRows,
     /// Rows of an upload are stored, more are to come.
     UploadBetweenRows,
     /// All rows of an upload are stored, the graph is not open yet.
@@ -34,7 +34,7 @@ impl Point {
         Self::CommitInsideStorage,
         Self::CommitAfterStorage,
         Self::BatchBeforeBroadcast,
-        Self::UploadAfterWipe,
+        Self::UploadAfterFirstRows,
         Self::UploadBetweenRows,
         Self::UploadBeforeOpening,
     ];
@@ -46,7 +46,7 @@ impl Point {
             Self::CommitInsideStorage => "commit: inside storage",
             Self::CommitAfterStorage => "commit: after storage",
             Self::BatchBeforeBroadcast => "batch: before broadcast",
-            Self::UploadAfterWipe => "upload: after wipe",
+            Self::UploadAfterFirstRows => "upload: after the first rows",
             Self::UploadBetweenRows => "upload: between rows",
             Self::UploadBeforeOpening => "upload: before opening",
         }

@@ -59,6 +59,7 @@ impl<S: Sql + 'static> Graph<S> {
             self.forget();
             self.replaced();
             self.upload_epoch += 1;
+            self.running = None;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::gate::Gate;
 use crate::pipeline::Names;
 use crate::repair::Notice;
 use crate::rules::{self, Facts};
-use crate::snapshot::{Encoding, Export, RunningExports};
+use crate::snapshot::{Encoding, Export, RunningExports, RunningUpload};
 use crate::sql::{Sql, SqlError};
 use crate::store::kvs::Kvs;
 use crate::store::meta::Meta;
@@ -62,8 +62,10 @@ pub struct Graph<S> {
     pub(crate) exports: RunningExports,
     /// Grows when an upload or a reset takes the graph over.
     pub(crate) upload_epoch: u64,
+    /// The request of an upload that brings rows.
+    pub(crate) running: Option<RunningUpload>,
     /// Grows when the graph is wiped.
-    generation: u64,
+    pub(crate) generation: u64,
     /// What is to be logged.
     pub(crate) notice: Option<Notice>,
 }
@@ -113,6 +115,7 @@ impl<S: Sql + 'static> Graph<S> {
             open: None,
             exports: RunningExports::default(),
             upload_epoch: 0,
+            running: None,
             generation: 0,
             notice: None,
         }
@@ -126,6 +129,17 @@ impl<S: Sql + 'static> Graph<S> {
     /// Whether an upload closed the graph: the local half of readiness (sync.md 5). The other half is the index's flag.
     pub fn is_uploading(&mut self) -> Result<bool> {
         Ok(self.meta()?.uploading)
+    }
+
+    /// Whether the graph has rows that can be worked with, and no upload closes it: what the index's flag should say.
+    pub fn is_open(&mut self) -> Result<bool> {
+        Ok(!self.is_uploading()? && kvs::exists(&*self.sql, 0)?)
+    }
+
+    /// The number of stored rows, which is that of an export that begins now.
+    pub fn row_count(&mut self) -> Result<i64> {
+        self.require_undeleted()?;
+        Ok(kvs::count(&*self.sql)?)
     }
 
     /// The counter and the checksum. A graph that was never written gets its first rows (sync.md 9.4); one that is
@@ -243,6 +257,7 @@ impl<S: Sql + 'static> Graph<S> {
         self.forget();
         self.replaced();
         self.upload_epoch += 1;
+        self.running = None;
         let kept = std::mem::take(self.gate()?);
         let wiped = self.sql.delete_all();
         self.forget_tables();
@@ -256,6 +271,15 @@ impl<S: Sql + 'static> Graph<S> {
     /// [`Error::NotReady`] while an upload runs.
     pub fn db(&mut self) -> Result<&Db> {
         Ok(self.open()?.conn.db())
+    }
+
+    /// The schema version that the graph says it has, `:logseq.kv/schema-version`, as text (D-44); none when it says nothing
+    /// that a version can be.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] while an upload runs.
+    pub fn schema_version(&mut self) -> Result<Option<String>> {
+        rules::schema_version(self.db()?).map_err(|error| Error::Corrupt(error.to_string()))
     }
 
     /// Ends exports that nobody reads any more: with every commit, download, `hello` and pull.
@@ -275,10 +299,13 @@ impl<S: Sql + 'static> Graph<S> {
     /// The values of `sync_meta`. Every operation on the graph begins here, and ends here once it is deleted.
     pub(crate) fn meta(&mut self) -> Result<&mut Meta> {
         self.require_undeleted()?;
-        let loaded = match self.meta.take() {
+        let mut loaded = match self.meta.take() {
             Some(meta) => meta,
             None => meta::load(&*self.sql)?,
         };
+        if self.settle_upload(&loaded)? {
+            loaded = meta::load(&*self.sql)?;
+        }
         Ok(self.meta.insert(loaded))
     }
 

@@ -105,7 +105,7 @@ impl<S: Sql + 'static> Graph<S> {
     }
 
     /// The checksum of the rows as they are now.
-    fn full_checksum(&self) -> Result<String> {
+    pub(crate) fn full_checksum(&self) -> Result<String> {
         let conn = self.connect()?;
         Ok(rules::checksum::full(conn.db()).map_err(Error::from)?.to_string())
     }

@@ -58,6 +58,12 @@ pub enum Error {
     /// A row of a snapshot is larger than a row can be stored.
     #[error("snapshot row too large")]
     RowTooLarge,
+    /// The rows neither go on with the upload that runs nor belong to the graph as it is.
+    #[error("upload conflict")]
+    UploadConflict,
+    /// Nobody knows the version of the graph's schema.
+    #[error("graph schema version is missing")]
+    SchemaVersionMissing,
     /// Another upload took the graph over.
     #[error("upload superseded")]
     UploadSuperseded,
@@ -96,6 +102,8 @@ impl Error {
             Self::NotReady => (StatusCode::CONFLICT, GRAPH_NOT_READY),
             Self::TooManyGraphs => (StatusCode::TOO_MANY_REQUESTS, TOO_MANY_GRAPHS),
             Self::ChecksumConflict => (StatusCode::CONFLICT, "checksum conflict"),
+            Self::UploadConflict => (StatusCode::CONFLICT, "upload conflict"),
+            Self::SchemaVersionMissing => (StatusCode::CONFLICT, "graph schema version is missing"),
             Self::UploadSuperseded => (StatusCode::CONFLICT, "upload superseded"),
             Self::Interrupted => (StatusCode::BAD_REQUEST, "request interrupted"),
             Self::TooManySockets => (StatusCode::TOO_MANY_REQUESTS, "too many sockets"),

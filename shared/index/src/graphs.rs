@@ -40,6 +40,9 @@ const UPSERT: &str = "INSERT INTO graphs (graph_id, graph_name, user_id, schema_
     schema_version = excluded.schema_version, graph_e2ee = excluded.graph_e2ee, \
     graph_ready_for_use = excluded.graph_ready_for_use, updated_at = excluded.updated_at";
 
+const SCHEMA_VERSION: &str = "SELECT schema_version FROM graphs WHERE graph_id = ?";
+const NAME_SCHEMA_VERSION: &str =
+    "UPDATE graphs SET schema_version = ? WHERE graph_id = ? AND coalesce(schema_version, '') = ''";
 const READY: &str = "SELECT graph_ready_for_use FROM graphs WHERE graph_id = ?";
 const SET_READY: &str = "UPDATE graphs SET graph_ready_for_use = ?, updated_at = ? WHERE graph_id = ?";
 const E2EE: &str = "SELECT graph_e2ee FROM graphs WHERE graph_id = ?";
@@ -117,6 +120,19 @@ pub async fn set_ready(db: &impl Database, graph_id: &str, ready: bool, now_ms: 
         0 => Err(Error::GraphMissing),
         _ => Ok(()),
     }
+}
+
+/// The version of the data's schema that the graph was made with, as its client named it; none without a row, and where
+/// nothing was named.
+pub async fn schema_version(db: &impl Database, graph_id: &str) -> Result<Option<String>, Error> {
+    let rows = db.query(Session::Default, SCHEMA_VERSION, &[Param::Text(graph_id)]).await?;
+    Ok(rows.first().and_then(|row| row.string(0)).filter(|version| !version.is_empty()))
+}
+
+/// Stores the version that the graph itself tells, where none was named (D-44).
+pub async fn name_schema_version(db: &impl Database, graph_id: &str, version: &str) -> Result<(), Error> {
+    db.execute(NAME_SCHEMA_VERSION, &[Param::Text(version), Param::Text(graph_id)]).await?;
+    Ok(())
 }
 
 /// Whether the graph is encrypted end to end. A graph without a row counts as encrypted (sync.md 6.2).

@@ -81,6 +81,10 @@ pub const EXPORTS: usize = 8;
 /// off.
 pub const EXPORT_IDLE_MS: i64 = 60_000;
 
+/// Milliseconds after which an upload is over of which nothing is heard (D-40): its sender has gone, and the graph that it
+/// has closed opens as it was.
+pub const UPLOAD_IDLE_MS: i64 = 15 * 60 * 1000;
+
 /// Content of one stored row, in bytes: the most that one value of the platform's database holds. Beyond it: 413
 /// `snapshot row too large`.
 pub const ROW_CONTENT_BYTES: usize = 2_000_000;

@@ -220,12 +220,11 @@ fn key_answers() {
 #[test]
 fn snapshot_answers() {
     assert_eq!(
-        SnapshotDescriptor::new("https://h:1", "g", true).to_json(),
-        r#"{"ok":true,"key":"stream/g.snapshot","url":"https://h:1/sync/g/snapshot/stream","content-encoding":"gzip"}"#
-    );
-    assert_eq!(
-        SnapshotDescriptor::new("http://h", "g", false).to_json(),
-        r#"{"ok":true,"key":"stream/g.snapshot","url":"http://h/sync/g/snapshot/stream"}"#
+        SnapshotDescriptor::new("https://h:1", "g", "65.33", 7, 418).to_json(),
+        concat!(
+            r#"{"ok":true,"key":"stream/g.snapshot","url":"https://h:1/sync/g/snapshot/stream","#,
+            r#""schema-version":"65.33","t":7,"row-count":418}"#
+        )
     );
     assert_eq!(SnapshotUploaded::new(418).to_json(), r#"{"ok":true,"count":418}"#);
 }

@@ -69,7 +69,7 @@ impl Server {
         }
         let checksum = checksum::full(&self.shadow).map_err(fail)?.to_string();
         let query = UploadQuery::new(Some("true"), Some("true"), Some(&checksum));
-        let mut upload = self.graph.begin_upload(&query, false, true).map_err(fail)?;
+        let mut upload = self.graph.begin_upload(&query, "client", false, true).map_err(fail)?;
         self.graph.close_for_upload(&mut upload).map_err(fail)?;
         for piece in frame.finish().chunks(50_000) {
             self.graph.feed_upload(&mut upload, piece).map_err(fail)?;

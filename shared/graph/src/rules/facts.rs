@@ -1,6 +1,7 @@
 //! What the rules remember of a graph's own description of itself: its tags, its properties, two settings.
 
 use datascript::{Attr, Datom, Db, Eid, Keyword, Value};
+use protocol::limits::SCHEMA_VERSION_CHARS;
 use rustc_hash::FxHashMap;
 
 use super::names::{PropertyType, is_property};
@@ -177,6 +178,20 @@ impl Known {
         self.is_e2ee = Some(is_e2ee);
         Ok(is_e2ee)
     }
+}
+
+/// `:logseq.kv/schema-version` as clients write it: `<major>.<minor>`, `<major>` without a minor version, a text as it is. What
+/// is longer than a client may name ([`SCHEMA_VERSION_CHARS`]) is none.
+pub fn schema_version(db: &Db) -> Result<Option<String>> {
+    let Some(value) = setting(db, "logseq.kv/schema-version")? else { return Ok(None) };
+    let number = |key| value.get(key).and_then(Value::as_int);
+    let version = match (&value, number("major"), number("minor")) {
+        (Value::String(text), ..) => text.as_ref().to_owned(),
+        (_, Some(major), Some(minor)) => format!("{major}.{minor}"),
+        (_, Some(major), None) => major.to_string(),
+        _ => return Ok(None),
+    };
+    Ok(Some(version).filter(|version| !version.is_empty() && version.chars().count() <= SCHEMA_VERSION_CHARS))
 }
 
 /// `:kv/value` of a key-value entity.

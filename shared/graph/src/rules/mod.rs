@@ -26,6 +26,6 @@ pub mod validate;
 mod value_set;
 
 pub use error::{Error, Invalid, Result};
-pub use facts::{Facts, Scope};
+pub use facts::{Facts, Scope, schema_version};
 pub use op::{Op, log_name};
 pub use static_schema::static_schema;

@@ -50,6 +50,8 @@ impl Close {
     pub const ACCESS_REVOKED: Self = Self { code: 1008, reason: "access revoked" };
     /// Nobody knows any more whose socket it is: the client opens another one.
     pub const UNKNOWN_SOCKET: Self = Self { code: 1011, reason: "unknown socket" };
+    /// An upload replaces the graph (D-50).
+    pub const SNAPSHOT_REPLACED: Self = Self { code: 1012, reason: "snapshot replaced" };
     /// The graph was removed (sync.md 5.5).
     pub const GRAPH_DELETED: Self = Self { code: 1000, reason: "graph deleted" };
 }

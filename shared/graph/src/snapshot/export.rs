@@ -10,7 +10,7 @@
 //! live one. So a commit saves a row once, however many exports wait for it, and not at all where an earlier commit has
 //! saved it for all of them.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::rc::Rc;
 
@@ -35,8 +35,16 @@ pub enum Encoding {
 /// A handle to an export. Dropping it ends the export; the graph then saves no more rows for it.
 #[derive(Debug)]
 pub struct Export {
-    state: Rc<Cell<State>>,
+    fate: Rc<Fate>,
     rows: i64,
+}
+
+/// What a handle and the graph share.
+#[derive(Debug)]
+struct Fate {
+    state: Cell<State>,
+    /// What the stream ends with that breaks off.
+    unfinished: RefCell<Vec<u8>>,
 }
 
 /// What became of an export.
@@ -45,7 +53,7 @@ enum State {
     Running,
     /// All of it went out.
     Complete,
-    /// The graph was wiped under it.
+    /// The graph was wiped under it, or could not be read.
     Replaced,
     /// Nobody read it for too long.
     Stalled,
@@ -56,12 +64,22 @@ impl Export {
     pub const fn row_count(&self) -> i64 {
         self.rows
     }
+
+    /// After an error: what is to be sent before the stream breaks off. A platform may end a stream that broke off like one
+    /// that is complete; so it ends within a frame, with a length that no bytes follow, and compressed without a trailer.
+    /// No reader takes that for the end of a snapshot.
+    pub fn unfinished(&self) -> Vec<u8> {
+        self.fate.unfinished.take()
+    }
 }
+
+/// The length of a frame that does not come.
+const UNFINISHED: [u8; 4] = 2_u32.to_be_bytes();
 
 /// An export as the graph keeps it: what it costs is freed when it ends, whoever holds the handle.
 #[derive(Debug)]
 struct Running {
-    state: Rc<Cell<State>>,
+    fate: Rc<Fate>,
     /// The last commit that it shows.
     begun: i64,
     /// Rows up to this address went out.
@@ -78,7 +96,24 @@ struct Running {
 impl Running {
     /// Whether nobody reads it any more.
     fn is_over(&self, now_ms: i64) -> bool {
-        Rc::strong_count(&self.state) == 1 || now_ms.saturating_sub(self.read_at) > limits::EXPORT_IDLE_MS
+        Rc::strong_count(&self.fate) == 1 || now_ms.saturating_sub(self.read_at) > limits::EXPORT_IDLE_MS
+    }
+
+    /// It ends, complete or not. Where everything is out it is complete, whatever ends it.
+    fn end(mut self, state: State) {
+        let is_out = self.done && self.gzip.is_none();
+        let state = if is_out { State::Complete } else { state };
+        self.fate.state.set(state);
+        if state != State::Complete {
+            self.fate.unfinished.replace(match &mut self.gzip {
+                None => UNFINISHED.to_vec(),
+                Some(gzip) => {
+                    // Writing to memory does not fail.
+                    let _ = gzip.write_all(&UNFINISHED).and_then(|()| gzip.flush());
+                    std::mem::take(gzip.get_mut())
+                }
+            });
+        }
     }
 
     /// Whether it has yet to send the row at `addr`.
@@ -162,9 +197,9 @@ impl RunningExports {
             Encoding::Gzip => Some(GzEncoder::new(Vec::new(), Compression::fast())),
         };
         let rows = kvs::count(sql)?;
-        let state = Rc::new(Cell::new(State::Running));
+        let fate = Rc::new(Fate { state: Cell::new(State::Running), unfinished: RefCell::default() });
         self.running.push(Running {
-            state: Rc::clone(&state),
+            fate: Rc::clone(&fate),
             begun: self.commits,
             cursor: -1,
             end: kvs::greatest_addr(sql)?.unwrap_or(-1),
@@ -172,7 +207,7 @@ impl RunningExports {
             done: false,
             read_at: now_ms,
         });
-        Ok(Export { state, rows })
+        Ok(Export { fate, rows })
     }
 
     /// The next piece of an export, never empty; `None` at its end.
@@ -185,7 +220,7 @@ impl RunningExports {
     ) -> Result<Option<Vec<u8>>> {
         self.settle(sql, now_ms)?;
         let Some(at) = self.position(export) else {
-            return match export.state.get() {
+            return match export.fate.state.get() {
                 State::Complete => Ok(None),
                 State::Stalled => Err(Error::Stalled),
                 State::Replaced | State::Running => Err(Error::Replaced),
@@ -193,11 +228,19 @@ impl RunningExports {
         };
         let Some(running) = self.running.get_mut(at) else { return Err(Error::Replaced) };
         running.read_at = now_ms;
-        let piece = running.next(sql, frame_bytes, self.saved)?;
-        if piece.is_none() {
-            self.end(sql, at, State::Complete)?;
+        match running.next(sql, frame_bytes, self.saved) {
+            Ok(Some(piece)) => Ok(Some(piece)),
+            Ok(None) => {
+                // All rows are out: that saved ones could not be dropped is nothing to break the stream for.
+                let _ = self.end(sql, at, State::Complete);
+                Ok(None)
+            }
+            Err(error) => {
+                // The first error is the one to report.
+                let _ = self.end(sql, at, State::Replaced);
+                Err(error)
+            }
         }
-        Ok(piece)
     }
 
     /// Ends an export, complete or not.
@@ -249,32 +292,33 @@ impl RunningExports {
     /// The graph is replaced: running exports end with an error. Their saved rows are the caller's to drop.
     pub(crate) fn replace(&mut self) {
         for running in self.running.drain(..) {
-            running.state.set(State::Replaced);
+            running.end(State::Replaced);
         }
         self.saved = false;
     }
 
     fn position(&self, export: &Export) -> Option<usize> {
-        self.running.iter().position(|running| Rc::ptr_eq(&running.state, &export.state))
+        self.running.iter().position(|running| Rc::ptr_eq(&running.fate, &export.fate))
     }
 
     /// Ends the export at a position and drops the rows that only it would have read.
     fn end(&mut self, sql: &impl Sql, at: usize, state: State) -> Result<(), SqlError> {
         let ended = self.running.swap_remove(at);
-        ended.state.set(state);
+        let ended_begun = ended.begun;
+        ended.end(state);
         if !self.saved {
             return Ok(());
         }
         let begun = || self.running.iter().map(|running| running.begun);
         let (older, younger) =
-            (begun().filter(|&at| at <= ended.begun).max(), begun().filter(|&at| at > ended.begun).min());
+            (begun().filter(|&at| at <= ended_begun).max(), begun().filter(|&at| at > ended_begun).min());
         let outcome = match (older, younger) {
             (None, None) => {
                 self.saved = false;
                 kvs::drop_saved(sql)
             }
             // Another one sees the same state.
-            (Some(older), _) if older == ended.begun => Ok(()),
+            (Some(older), _) if older == ended_begun => Ok(()),
             (None, Some(younger)) => kvs::drop_saved_until(sql, younger),
             (Some(older), younger) => kvs::drop_saved_again(sql, older, younger.unwrap_or(self.commits)),
         };

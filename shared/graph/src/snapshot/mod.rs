@@ -14,3 +14,4 @@ pub use frame_writer::FrameWriter;
 pub use upload::{Ending, Upload, UploadError, Uploaded};
 
 pub(crate) use export::RunningExports;
+pub(crate) use import::Running as RunningUpload;

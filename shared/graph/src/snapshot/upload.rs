@@ -8,13 +8,15 @@
 //! 4. [`Graph::store_rest`] at its end, [`Graph::verify_piece`] until there is no more, and [`Graph::finish_upload`];
 //!    where it [opened](Uploaded::opened) the graph, set the index's flag to "ready".
 //!
-//! Between pieces others get their turn: a small body may unpack to a gigabyte. A body that breaks off ends with
-//! [`Graph::abandon_upload`].
+//! Between pieces others get their turn: a small body may unpack to a gigabyte. A request that is given up, because its body
+//! broke off or its sender may no longer send it, ends with [`Graph::abandon_upload`].
 //!
-//! Rows go straight into a closed graph. Rows for an open one (`reset=false` outside of an upload) wait in a table of
-//! their own until the request has ended well, so that a bad body changes nothing. A request that fails gives back the
-//! space of its rows: those that wait, and those of a graph that it wiped itself. What earlier requests brought stays, so
-//! that a client can repeat the one that failed.
+//! Rows wait in a table of their own until the upload has ended well (D-40), so that nothing is lost by one that fails. An
+//! upload that replaces the graph closes it meanwhile, and may come in several requests. It belongs to whoever began it, and
+//! its parts ascend by address: what does not go on with it is refused and leaves no row behind (D-81). Rows for an open
+//! graph are taken where nothing was transacted since its upload, or where its checksum shows that they lose nothing.
+//!
+//! An upload of which no request was heard for [`limits::UPLOAD_IDLE_MS`] is over: the graph is open again as it was.
 //!
 //! [`Graph::begin_upload`]: crate::Graph::begin_upload
 //! [`Graph::close_for_upload`]: crate::Graph::close_for_upload
@@ -32,7 +34,7 @@ use super::frame_reader::{FrameError, FrameReader};
 use super::inflate::{Inflate, InflateError};
 use crate::error::Error;
 use crate::sql::SqlError;
-use crate::store::kvs::Target;
+use crate::store::upload_mark::NO_ADDR;
 
 /// Rows are stored once they pass so many bytes, or so many rows.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -41,13 +43,14 @@ const BUFFER_ROWS: usize = 330;
 /// Bytes unpacked in one piece of work, a few milliseconds.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// Why an upload failed. The first group changes nothing; the second leaves a graph that was being replaced closed.
+/// Why a request failed. What it brought is dropped; a graph that is being replaced stays closed, with what earlier requests
+/// brought.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
     /// An empty body would wipe the graph (D-37): 400.
     #[error("missing body")]
     MissingBody,
-    /// The given checksum is not the stored one (D-36): 409.
+    /// The given checksum is not the stored one (D-36), or not that of the rows (D-81): 409.
     #[error("checksum conflict")]
     ChecksumConflict,
     /// Not a framed stream of rows, or rows of a finished graph that cannot be worked with (D-36): 400.
@@ -59,7 +62,10 @@ pub enum UploadError {
     /// The request passes [`limits::UPLOAD_INFLATED_BYTES`]: 413.
     #[error("request too large")]
     TooLarge,
-    /// Another upload, or an admin reset, took the graph over while this one ran: 409.
+    /// The rows neither go on with the upload that runs nor belong to the graph as it is (D-81): 409.
+    #[error("upload conflict")]
+    Conflict,
+    /// Another request, or an admin reset, took the upload over while this one ran: 409.
     #[error("upload superseded")]
     Superseded,
     /// The database failed: 500.
@@ -141,29 +147,44 @@ pub struct Ending {
     pub(crate) verify: Option<Verify>,
 }
 
-/// Whether the rows of the graph make way for those of the request.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Wipe {
-    /// No: they stay.
-    Never,
-    /// With its first row.
-    Owed,
-    /// They have: all rows there are are its own.
-    Done,
+impl Ending {
+    /// The request, to be given up.
+    pub fn into_upload(self) -> Upload {
+        self.upload
+    }
 }
 
-/// What an upload is about.
+/// What becomes of the rows of an upload.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Aim {
+    /// They take the place of all rows that there are.
+    Replace,
+    /// They go over those of an open graph.
+    Merge,
+}
+
+/// What a request is about.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    pub(crate) wipe: Wipe,
+    pub(crate) aim: Aim,
     pub(crate) resets: bool,
     pub(crate) finished: bool,
+    /// Only of a request that finishes.
     pub(crate) checksum: Option<String>,
-    pub(crate) target: Target,
-    /// The graph's upload epoch this request belongs to.
-    pub(crate) epoch: u64,
+    pub(crate) owner: String,
+    /// The graph's upload epoch that began with this request's rows; none before they come.
+    pub(crate) epoch: Option<u64>,
+    /// The graph's generation at the start.
+    pub(crate) generation: u64,
+    /// When the upload began that it is a part of.
+    pub(crate) begun_ms: i64,
     /// The counter at the start.
     pub(crate) t: i64,
+    /// The address after which its rows begin, once it was found to go on with the upload.
+    pub(crate) base: Option<i64>,
+    /// Addresses of its first row and of its greatest.
+    pub(crate) first: i64,
+    pub(crate) last: i64,
 }
 
 impl Upload {
@@ -182,7 +203,7 @@ impl Upload {
         }
     }
 
-    /// Whether the graph has to be closed before the body is read: first in the index, then here.
+    /// Whether the graph has to be closed before the body is read: first in the index, then here. Its sockets then close.
     pub const fn closes_graph(&self) -> bool {
         self.plan.resets
     }
@@ -200,8 +221,8 @@ impl Upload {
         &self.plan
     }
 
-    pub(crate) const fn set_epoch(&mut self, epoch: u64) {
-        self.plan.epoch = epoch;
+    pub(crate) const fn plan_mut(&mut self) -> &mut Plan {
+        &mut self.plan
     }
 
     /// Reads on until something is to be done: at most [`PIECE_BYTES`] unpacked, at most a buffer full of rows.
@@ -236,11 +257,6 @@ impl Upload {
         Ok(Uploaded { count: self.count, opened: self.plan.finished })
     }
 
-    /// Whether rows wait, or the graph is to be wiped.
-    pub(crate) const fn has_rest(&self) -> bool {
-        matches!(self.plan.wipe, Wipe::Owed) || !self.rows.is_empty()
-    }
-
     /// The rows to be stored.
     pub(crate) fn rows(&self) -> &[Row] {
         &self.rows
@@ -248,8 +264,12 @@ impl Upload {
 
     /// The rows were stored.
     pub(crate) fn stored(&mut self) {
-        if self.plan.wipe == Wipe::Owed {
-            self.plan.wipe = Wipe::Done;
+        for row in &self.rows {
+            let addr = i64::from(row.addr);
+            if self.plan.first == NO_ADDR {
+                self.plan.first = addr;
+            }
+            self.plan.last = self.plan.last.max(addr);
         }
         self.rows.clear();
         self.rows_bytes = 0;

@@ -14,6 +14,8 @@ static UPSERT: Statements =
 static STAGE: Statements =
     Statements::new("INSERT OR REPLACE INTO upload_rows (addr, content, addresses) VALUES ", "(?,?,?)", "", 3);
 static GET: Statements = Statements::new("SELECT addr, content, addresses FROM kvs WHERE addr IN (", "?", ")", 1);
+static GET_STAGED: Statements =
+    Statements::new("SELECT addr, content, addresses FROM upload_rows WHERE addr IN (", "?", ")", 1);
 static DELETE: Statements = Statements::new("DELETE FROM kvs WHERE addr IN (", "?", ")", 1);
 static SAVE: Statements = Statements::new(
     "INSERT INTO saved_rows (addr, overwritten, content, addresses) SELECT addr, ?, content, addresses FROM kvs \
@@ -22,15 +24,6 @@ static SAVE: Statements = Statements::new(
     ")",
     1,
 );
-
-/// Which table uploaded rows go to.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
-    /// The graph itself, closed to everyone else.
-    Live,
-    /// A table apart, until [`merge_staged`].
-    Staged,
-}
 
 /// Writes rows over what their addresses held, in the order of the table: neighbours share pages.
 pub(crate) fn put(sql: &impl Sql, rows: &[Row]) -> Result<(), SqlError> {
@@ -59,13 +52,10 @@ pub(crate) fn write_out(
     outcome.map_err(|error| refused.unwrap_or_else(|| SqlError::Other(error.to_string())))
 }
 
-/// Writes rows of an upload, in the order in which they came, into either table.
-pub(crate) fn put_into(sql: &impl Sql, target: Target, rows: &[Row]) -> Result<(), SqlError> {
+/// Keeps rows of an upload apart until it has ended, in the order in which they came.
+pub(crate) fn stage(sql: &impl Sql, rows: &[Row]) -> Result<(), SqlError> {
     let rows: Vec<&Row> = rows.iter().collect();
-    match target {
-        Target::Live => put_all(sql, &UPSERT, &rows),
-        Target::Staged => put_all(sql, &STAGE, &rows),
-    }
+    put_all(sql, &STAGE, &rows)
 }
 
 fn put_all(sql: &impl Sql, statements: &Statements, rows: &[&Row]) -> Result<(), SqlError> {
@@ -94,6 +84,11 @@ pub(crate) fn merge_staged(sql: &impl Sql) -> Result<(), SqlError> {
 /// Forgets the staged rows of an upload.
 pub(crate) fn drop_staged(sql: &impl Sql) -> Result<(), SqlError> {
     sql.execute("DELETE FROM upload_rows", &[])
+}
+
+/// Forgets the staged rows of an upload beyond an address.
+pub(crate) fn drop_staged_after(sql: &impl Sql, addr: i64) -> Result<(), SqlError> {
+    sql.execute("DELETE FROM upload_rows WHERE addr > ?", &[Param::Int(addr)])
 }
 
 /// Deletes rows (garbage of the trees, datascript.md 6.4).
@@ -162,11 +157,11 @@ fn get_from(sql: &impl Sql, statement: &str, addr: Addr) -> Result<Option<Row>, 
 }
 
 /// The rows at some addresses, in any order.
-fn get_all(sql: &impl Sql, addrs: &[Addr]) -> Result<Vec<Row>, SqlError> {
+fn get_all(sql: &impl Sql, statements: &Statements, addrs: &[Addr]) -> Result<Vec<Row>, SqlError> {
     let mut found = Vec::with_capacity(addrs.len());
-    for part in addrs.chunks(GET.capacity(0)) {
+    for part in addrs.chunks(statements.capacity(0)) {
         let params: Vec<_> = part.iter().map(|&addr| Param::Int(i64::from(addr))).collect();
-        sql.query(GET.text(part.len()), &params, &mut |row| {
+        sql.query(statements.text(part.len()), &params, &mut |row| {
             // Asked for by numbers of 32 bits.
             let addr = row.int(0)?.and_then(|addr| Addr::try_from(addr).ok()).unwrap_or_default();
             let content = row.text(1)?.map(Cow::into_owned).unwrap_or_default();
@@ -274,7 +269,7 @@ impl<S: Sql> Storage for Kvs<S> {
     }
 
     fn load_all(&self, addrs: &[Addr]) -> Result<Vec<Row>, StorageError> {
-        get_all(&*self.0, addrs).map_err(|error| StorageError(error.to_string()))
+        get_all(&*self.0, &GET, addrs).map_err(|error| StorageError(error.to_string()))
     }
 }
 
@@ -282,17 +277,15 @@ impl<S: Sql> Storage for Kvs<S> {
 #[derive(Debug)]
 pub(crate) struct Uploaded<S> {
     pub(crate) sql: Rc<S>,
-    pub(crate) target: Target,
+    /// Whether the rows that there are stay, under those of the upload.
+    pub(crate) over_live: bool,
 }
 
 impl<S: Sql> Uploaded<S> {
     /// The greatest address; `None` where there is no row at all.
     pub(crate) fn greatest_addr(&self) -> Result<Option<i64>, SqlError> {
-        let live = greatest_addr(&*self.sql)?;
-        match self.target {
-            Target::Live => Ok(live),
-            Target::Staged => Ok(live.max(greatest_staged_addr(&*self.sql)?)),
-        }
+        let staged = greatest_staged_addr(&*self.sql)?;
+        if self.over_live { Ok(staged.max(greatest_addr(&*self.sql)?)) } else { Ok(staged) }
     }
 }
 
@@ -300,18 +293,17 @@ impl<S: Sql> Storage for Uploaded<S> {
     fn load(&self, addr: Addr) -> Result<Option<Row>, StorageError> {
         const STAGED: &str = "SELECT content, addresses FROM upload_rows WHERE addr = ?";
         let failed = |error: SqlError| StorageError(error.to_string());
-        if self.target == Target::Staged
-            && let Some(row) = get_from(&*self.sql, STAGED, addr).map_err(failed)?
-        {
-            return Ok(Some(row));
+        match get_from(&*self.sql, STAGED, addr).map_err(failed)? {
+            None if self.over_live => get(&*self.sql, addr).map_err(failed),
+            row => Ok(row),
         }
-        get(&*self.sql, addr).map_err(failed)
     }
 
     fn load_all(&self, addrs: &[Addr]) -> Result<Vec<Row>, StorageError> {
-        match self.target {
-            Target::Live => get_all(&*self.sql, addrs).map_err(|error| StorageError(error.to_string())),
-            Target::Staged => addrs.iter().filter_map(|addr| self.load(*addr).transpose()).collect(),
+        if self.over_live {
+            addrs.iter().filter_map(|addr| self.load(*addr).transpose()).collect()
+        } else {
+            get_all(&*self.sql, &GET_STAGED, addrs).map_err(|error| StorageError(error.to_string()))
         }
     }
 }

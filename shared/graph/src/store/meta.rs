@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::upload_mark::UploadMark;
 use crate::sql::{Param, Sql, SqlError};
 
 /// The values of `sync_meta`.
@@ -11,11 +12,10 @@ pub(crate) struct Meta {
     pub(crate) t: i64,
     /// Checksum of the graph; absent until the first transaction or finished upload.
     pub(crate) checksum: Option<String>,
-    /// Whether an upload is under way.
+    /// Whether an upload is under way that will replace the rows.
     pub(crate) uploading: bool,
-    /// Whether an upload with reset closed the graph and failed before it had rows to replace the old ones with: they are
-    /// dropped with the first rows that come, and nothing opens the graph with them.
-    pub(crate) reset_owed: bool,
+    /// That upload, or the one that ended last. Absent where an earlier version wrote the rows.
+    pub(crate) upload: Option<UploadMark>,
     /// Whether the rows were looked at as a whole (datascript.md 7.1): those of earlier versions may have damaged indexes.
     pub(crate) verified: bool,
 }
@@ -28,7 +28,7 @@ pub(crate) fn load(sql: &impl Sql) -> Result<Meta, SqlError> {
             Some("t") => meta.t = value.parse().unwrap_or(0),
             Some("checksum") => meta.checksum = Some(value.into_owned()),
             Some("snapshot-uploading?") => meta.uploading = value == "true",
-            Some("snapshot-reset-owed?") => meta.reset_owed = value == "true",
+            Some("snapshot-upload") => meta.upload = UploadMark::from_text(&value),
             Some("indexes-verified?") => meta.verified = value == "true",
             _ => {}
         }
@@ -49,12 +49,17 @@ pub(crate) fn advance(sql: &impl Sql, t: i64, checksum: Option<&str>) -> Result<
     }
 }
 
-/// Closes the graph for an upload that will replace its rows. The wipe takes both flags, and sets the first again.
-pub(crate) fn owe_reset(sql: &impl Sql) -> Result<(), SqlError> {
+/// Stores what is known of the upload.
+pub(crate) fn set_upload(sql: &impl Sql, mark: &UploadMark) -> Result<(), SqlError> {
     sql.execute(
-        "INSERT OR REPLACE INTO sync_meta (key, value) VALUES ('snapshot-uploading?', 'true'), ('snapshot-reset-owed?', 'true')",
-        &[],
+        "INSERT OR REPLACE INTO sync_meta (key, value) VALUES ('snapshot-upload', ?)",
+        &[Param::Text(&mark.to_text())],
     )
+}
+
+/// Forgets the upload that closed the graph.
+pub(crate) fn drop_upload(sql: &impl Sql) -> Result<(), SqlError> {
+    sql.execute("DELETE FROM sync_meta WHERE key IN ('snapshot-upload', 'snapshot-uploading?')", &[])
 }
 
 /// Notes that the rows were looked at as a whole.

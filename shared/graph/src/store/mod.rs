@@ -8,5 +8,6 @@ pub(crate) mod log;
 pub(crate) mod meta;
 mod schema;
 mod statements;
+pub(crate) mod upload_mark;
 
 pub(crate) use schema::ensure;

@@ -2,11 +2,13 @@
 
 use std::ops::ControlFlow;
 
-use crate::sql::{Sql, SqlError};
+use super::upload_mark::NO_ADDR;
+use super::{kvs, meta};
+use crate::sql::{Param, Sql, SqlError};
 
 /// The three tables of the reference, and four of our own: rows saved for running exports (sync.md 10.3) with the number
-/// of the commit that overwrote them, and rows of an upload into an open graph that wait for its end, both empty while
-/// nothing runs; removals of users, and the mark of a deleted graph.
+/// of the commit that overwrote them, and rows of an upload that wait for its end, both empty while nothing runs; removals
+/// of users, and the mark of a deleted graph.
 const TABLES: [&str; 7] = [
     "CREATE TABLE IF NOT EXISTS kvs (addr INTEGER PRIMARY KEY, content TEXT, addresses JSON)",
     "CREATE TABLE IF NOT EXISTS tx_log (t INTEGER PRIMARY KEY, tx TEXT NOT NULL, created_at INTEGER, outliner_op TEXT)",
@@ -44,18 +46,23 @@ fn define(sql: &impl Sql) -> Result<(), SqlError> {
     }
     // Saved rows as an earlier version kept them.
     sql.execute("DROP TABLE IF EXISTS export_rows", &[])?;
-    for (probe, wipe) in [
-        ("SELECT 1 FROM saved_rows LIMIT 1", "DELETE FROM saved_rows"),
-        ("SELECT 1 FROM upload_rows LIMIT 1", "DELETE FROM upload_rows"),
-    ] {
-        let mut left = false;
-        sql.query(probe, &[], &mut |_| {
-            left = true;
-            Ok(ControlFlow::Break(()))
-        })?;
-        if left {
-            sql.execute(wipe, &[])?;
-        }
+    if any(sql, "SELECT 1 FROM saved_rows LIMIT 1", &[])? {
+        kvs::drop_saved(sql)?;
+    }
+    // Parts of an upload that have ended stay until it goes on or is given up.
+    let meta = meta::load(sql)?;
+    let kept = meta.upload.filter(|_| meta.uploading).map_or(NO_ADDR, |upload| upload.last);
+    if any(sql, "SELECT 1 FROM upload_rows WHERE addr > ? LIMIT 1", &[Param::Int(kept)])? {
+        kvs::drop_staged_after(sql, kept)?;
     }
     Ok(())
+}
+
+fn any(sql: &impl Sql, probe: &str, params: &[Param<'_>]) -> Result<bool, SqlError> {
+    let mut found = false;
+    sql.query(probe, params, &mut |_| {
+        found = true;
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(found)
 }

@@ -90,6 +90,62 @@ fn a_replaced_graph_breaks_the_stream() {
     assert!(matches!(graph.next_chunk(&mut export), Err(graph::Error::Replaced)));
 }
 
+/// Whatever breaks a stream off: its bytes are no complete snapshot.
+#[test]
+fn a_stream_that_breaks_off_ends_within_a_frame() {
+    type Breaking = fn(&mut TestGraph, &Rusqlite);
+    let breaking: [(&str, Breaking); 4] = [
+        ("an upload", |graph, _| {
+            upload(graph, ("true", "true", ""), false, &[&frame(&rows(10))]).unwrap();
+        }),
+        ("a reset", |graph, _| graph.reset().unwrap()),
+        ("a deletion", |graph, _| graph.delete().unwrap()),
+        ("an error of the database", |_, sql| sql.execute("ALTER TABLE kvs RENAME TO away", &[]).unwrap()),
+    ];
+    for (what, breaking) in breaking {
+        for encoding in [Encoding::Identity, Encoding::Gzip] {
+            for chunks in [0, 1, 3] {
+                let (mut graph, sql) = filled(5000);
+                let mut export = graph.begin_export(encoding).unwrap();
+                let mut sent = Vec::new();
+                for _ in 0..chunks {
+                    sent.extend(graph.next_chunk(&mut export).unwrap().unwrap());
+                }
+                breaking(&mut graph, &sql);
+                assert!(graph.next_chunk(&mut export).is_err(), "{what}");
+                sent.extend(export.unfinished());
+                assert!(graph.next_chunk(&mut export).is_err(), "{what}: and so it stays");
+                assert!(export.unfinished().is_empty(), "said once");
+                let mut plain = sent.clone();
+                if encoding == Encoding::Gzip {
+                    plain.clear();
+                    let outcome = GzDecoder::new(&sent[..]).read_to_end(&mut plain);
+                    assert!(outcome.is_err(), "{what}: no trailer");
+                }
+                let mut reader = FrameReader::new();
+                let mut rest = &plain[..];
+                while reader.next_row(&mut rest).unwrap().is_some() {}
+                assert!(reader.end().is_err(), "{what}, {chunks} chunks, {encoding:?}: an end within a frame");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_is_out_is_complete_whatever_comes() {
+    let (mut graph, sql) = filled(3000);
+    let at_start = rows_of(&sql);
+    let mut export = graph.begin_export(Encoding::Identity).unwrap();
+    let mut sent = Vec::new();
+    while decode(&sent).len() < 3000 {
+        sent.extend(graph.next_chunk(&mut export).unwrap().unwrap());
+    }
+    upload(&mut graph, ("true", "true", ""), false, &[&frame(&rows(10))]).unwrap();
+    assert!(graph.next_chunk(&mut export).unwrap().is_none());
+    assert!(export.unfinished().is_empty());
+    assert_eq!(decode(&sent), at_start);
+}
+
 #[test]
 fn a_graph_under_upload_is_not_exported() {
     let (mut graph, _) = new_graph();

@@ -9,7 +9,7 @@ use graph::sql_rusqlite::Rusqlite;
 use graph::{Error, Graph, Options, REVOCATION_MS, REVOCATIONS};
 use protocol::query::UploadQuery;
 
-use super::support::{NOW, TestGraph, count, empty_tree, frame, new_graph, open, upload};
+use super::support::{NOW, OWNER, TestGraph, count, empty_tree, frame, new_graph, open, upload};
 
 const SUM: &str = "00112233445566aa";
 
@@ -34,7 +34,7 @@ fn attempts(graph: &mut TestGraph) -> Vec<(&'static str, bool)> {
         ("diagnostics", refused(graph.diagnostics())),
         ("database", refused(graph.db().map(|_| ()))),
         ("reset", refused(graph.reset())),
-        ("upload", matches!(graph.begin_upload(&query, false, true), Err(UploadError::Graph(Error::Deleted)))),
+        ("upload", matches!(graph.begin_upload(&query, OWNER, false, true), Err(UploadError::Graph(Error::Deleted)))),
     ]
 }
 
@@ -70,8 +70,8 @@ fn what_is_under_way_ends_with_the_graph() {
         let (mut graph, sql) = new_graph();
         upload(&mut graph, ("true", "true", SUM), false, &[&frame(&empty_tree())]).unwrap();
         let query = |reset| UploadQuery::new(Some(reset), Some("true"), Some(SUM));
-        let mut closing = graph.begin_upload(&query("true"), false, true).unwrap();
-        let mut staged = graph.begin_upload(&query("false"), false, true).unwrap();
+        let mut closing = graph.begin_upload(&query("true"), OWNER, false, true).unwrap();
+        let mut staged = graph.begin_upload(&query("false"), OWNER, false, true).unwrap();
         let mut export = graph.begin_export(Encoding::Identity).unwrap();
         let mut pull = graph.pull(0).unwrap();
         graph.delete().unwrap();

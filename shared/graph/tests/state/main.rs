@@ -20,5 +20,6 @@ mod nesting;
 mod repairs;
 mod sessions;
 mod support;
+mod upload_parts;
 mod uploads;
 mod work;

@@ -132,7 +132,8 @@ fn rows_for_an_open_graph_are_looked_at_together_with_its_own() {
     damage(&mut rows, "eavt", Vec::clear);
     let spoiled: Vec<TestRow> = rows.iter().zip(&before).filter(|(a, b)| a != b).map(|(row, _)| row.clone()).collect();
     assert_eq!(spoiled.len(), 1);
-    let outcome = upload(&mut graph, ("false", "true", ""), false, &[&frame(&spoiled)]);
+    let sum = graph.position().unwrap().checksum.unwrap();
+    let outcome = upload(&mut graph, ("false", "true", &sum), false, &[&frame(&spoiled)]);
     assert!(matches!(outcome, Err(UploadError::Invalid)), "{outcome:?}");
     assert_eq!(rows_of(&sql), before, "the graph is as it was");
     apply(&mut graph, &[entry("save-block", None, &[title(5, "edited")])]);

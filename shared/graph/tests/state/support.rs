@@ -63,6 +63,9 @@ pub(crate) fn meta(sql: &Rusqlite, key: &str) -> Option<String> {
     value
 }
 
+/// Whose uploads they are, where that says nothing.
+pub(crate) const OWNER: &str = "user owner";
+
 /// A whole upload request, as the HTTP layer drives it.
 pub(crate) fn upload(
     graph: &mut TestGraph,
@@ -70,8 +73,19 @@ pub(crate) fn upload(
     gzip: bool,
     pieces: &[&[u8]],
 ) -> Result<Uploaded, UploadError> {
+    upload_by(OWNER, graph, query, gzip, pieces)
+}
+
+/// The same by somebody.
+pub(crate) fn upload_by(
+    owner: &str,
+    graph: &mut TestGraph,
+    query: (&str, &str, &str),
+    gzip: bool,
+    pieces: &[&[u8]],
+) -> Result<Uploaded, UploadError> {
     let query = UploadQuery::new(Some(query.0), Some(query.1), Some(query.2));
-    let mut upload = graph.begin_upload(&query, gzip, pieces.iter().any(|piece| !piece.is_empty()))?;
+    let mut upload = graph.begin_upload(&query, owner, gzip, pieces.iter().any(|piece| !piece.is_empty()))?;
     if upload.closes_graph() {
         graph.close_for_upload(&mut upload)?;
     }

@@ -12,6 +12,7 @@ use index::Database;
 use protocol::Holder;
 use uuid::Uuid;
 
+use super::ready::ReadyFlag;
 use super::roster::Roster;
 use crate::body::HEARD_OUT_REQUESTS;
 use crate::gate::Gate;
@@ -106,7 +107,11 @@ pub struct GraphState {
     pub(crate) roster: RefCell<Roster>,
     /// Requests whose refused bodies are taken in.
     pub(crate) heard_out: Gate,
+    /// What is being written about the graph's readiness.
+    pub(super) ready: ReadyFlag,
     graph_id: RefCell<Option<String>>,
+    /// The schema version that clients are told, once it is known.
+    pub(super) schema_version: RefCell<Option<Rc<str>>>,
 }
 
 impl GraphState {
@@ -117,7 +122,9 @@ impl GraphState {
             access: AccessCache::default(),
             roster: RefCell::default(),
             heard_out: Gate::new(HEARD_OUT_REQUESTS),
+            ready: ReadyFlag::default(),
             graph_id: RefCell::new(graph_id),
+            schema_version: RefCell::default(),
         }
     }
 

@@ -10,6 +10,7 @@ mod roster;
 mod snapshot;
 pub mod sockets;
 mod stream;
+mod version;
 
 use std::rc::Rc;
 
@@ -76,7 +77,7 @@ async fn dispatch<H: GraphHost>(
         GraphRoute::Pull => pull(host, state, request, &caller).await,
         GraphRoute::Diagnostics => diagnostics(host, state, &caller).await,
         GraphRoute::SnapshotDescriptor => snapshot::descriptor(host, state, request, &caller).await,
-        GraphRoute::SnapshotStream => snapshot::stream(host, state, &caller).await,
+        GraphRoute::SnapshotStream => snapshot::stream(host, state, request, &caller).await,
         GraphRoute::SnapshotUpload => snapshot::upload(host, state, request, &caller).await,
         GraphRoute::TxBatch => tx_batch(host, state, request, &caller).await,
         GraphRoute::Reset if caller == Caller::Operator => reset(host, state),

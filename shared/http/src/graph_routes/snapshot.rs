@@ -2,22 +2,23 @@
 
 use std::rc::Rc;
 
-use graph::snapshot::{Encoding, Ending, Upload, UploadError};
+use graph::session::Close;
+use graph::snapshot::{Encoding, Ending, Upload, UploadError, Uploaded};
 use graph::sql::Sql;
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use protocol::bodies::Body as _;
 use protocol::bodies::snapshot::{SnapshotDescriptor, SnapshotUploaded};
 use protocol::query::UploadQuery;
 
 use super::stream::ExportChunks;
-use super::{GraphHost, GraphState, SharedGraph, admission, ready};
+use super::{GraphHost, GraphState, SharedGraph, admission, ready, sockets, version};
 use crate::error::Error;
 use crate::graph_call::Caller;
 use crate::platform::Body;
 use crate::{cors, respond, url};
 
-/// Says where the stream is.
+/// Says where the stream is, and what it would hold now (sync.md 10.2).
 pub(super) async fn descriptor<H: GraphHost>(
     host: &H,
     state: &GraphState,
@@ -26,21 +27,29 @@ pub(super) async fn descriptor<H: GraphHost>(
 ) -> Result<Response<H::Body>, Error> {
     let graph_id = state.graph_id().ok_or(Error::BadRequest("missing graph id"))?;
     ready::require(host, state).await?;
+    let version = version::find(host, state).await?.ok_or(Error::SchemaVersionMissing)?;
     admission::require(host, state, caller).await?;
+    ready::require_local(host)?;
+    let mut graph = host.graph().borrow_mut();
+    let t = graph.position()?.t;
+    let rows = graph.row_count()?;
     let origin = url::origin(request.uri());
-    Ok(respond::ok(SnapshotDescriptor::new(&origin, &graph_id, state.settings.stream_gzip).to_json()))
+    Ok(respond::ok(SnapshotDescriptor::new(&origin, &graph_id, &version, t, rows).to_json()))
 }
 
-/// The stream itself.
+/// The stream itself, compressed where its reader can unpack it (D-59).
 pub(super) async fn stream<H: GraphHost>(
     host: &H,
     state: &GraphState,
+    request: &Request<H::Body>,
     caller: &Caller,
 ) -> Result<Response<H::Body>, Error> {
     ready::require(host, state).await?;
     admission::require(host, state, caller).await?;
-    let gzip = state.settings.stream_gzip;
+    let gzip = state.settings.stream_gzip && accepts_gzip(request.headers());
     let encoding = if gzip { Encoding::Gzip } else { Encoding::Identity };
+    // A graph that nobody has opened yet gets its first rows: clients refuse a stream without any.
+    host.graph().borrow_mut().position()?;
     let export = host.graph().borrow_mut().begin_export(encoding)?;
     let rows = export.row_count();
     let mut response = Response::new(H::Body::streamed(Box::new(ExportChunks::new(Rc::clone(host.graph()), export))));
@@ -53,6 +62,17 @@ pub(super) async fn stream<H: GraphHost>(
     headers.insert(HeaderName::from_static("x-snapshot-row-count"), HeaderValue::from(rows));
     cors::allow(headers);
     Ok(response)
+}
+
+/// Whether a request names gzip among the codings that it takes, and does not refuse it with a weight of 0.
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        is_gzip && weight.is_none_or(|weight| weight.parse::<f32>().is_ok_and(|weight| weight > 0.0))
+    })
 }
 
 /// Takes a part of a snapshot in, as its bytes arrive. The index is told before the graph closes (D-29) and after it
@@ -72,12 +92,16 @@ pub(super) async fn upload<H: GraphHost>(
     let body = request.body_mut();
     let mut chunk = next_chunk(body).await?;
     admission::require(host, state, caller).await?;
-    let begun = host.graph().borrow_mut().begin_upload(&query, gzip, chunk.is_some())?;
-    let mut running = RunningUpload { graph: Rc::clone(host.graph()), upload: Some(begun) };
+    let begun = host.graph().borrow_mut().begin_upload(&query, &owner(caller), gzip, chunk.is_some())?;
+    let mut running = RunningUpload { graph: Rc::clone(host.graph()), upload: Some(begun), ending: None };
     if running.closes_graph() {
-        set_ready(host, &graph_id, false).await?;
-        admission::require_still(host, caller)?;
-        running.close_graph()?;
+        let close = || {
+            admission::require_still(host, caller)?;
+            Ok(running.close_graph()?)
+        };
+        ready::close(host, state, &graph_id, close).await?;
+        // Nobody can come back before the upload has ended, or was given up (D-50).
+        sockets::close_all(host, Close::SNAPSHOT_REPLACED);
     }
     // Ends with the body.
     while let Some(bytes) = chunk {
@@ -90,23 +114,36 @@ pub(super) async fn upload<H: GraphHost>(
         chunk = next_chunk(body).await?;
     }
     admission::require_still(host, caller)?;
-    let mut ending = running.store_rest()?;
-    while host.graph().borrow_mut().verify_piece(&mut ending)? {
+    running.store_rest()?;
+    while running.verify_piece()? {
         host.turn().await;
         admission::require_still(host, caller)?;
     }
-    let uploaded = host.graph().borrow_mut().finish_upload(ending)?;
+    let uploaded = running.finish()?;
     if uploaded.opened {
-        set_ready(host, &graph_id, true).await?;
+        // The end of an upload without rows opens a graph that has none yet.
+        host.graph().borrow_mut().position()?;
+        ready::tell(host, state, &graph_id).await?;
     }
     Ok(respond::ok(SnapshotUploaded::new(uploaded.count).to_json()))
 }
 
-/// An upload that is given up when it is dropped before its end: the body broke off, or nobody waits for the answer.
+/// Whose upload it is, as it is kept with the lock.
+fn owner(caller: &Caller) -> String {
+    match caller {
+        Caller::User(id) => format!("user {id}"),
+        Caller::Operator => "operator".to_owned(),
+    }
+}
+
+/// A request of an upload that is given up when it is dropped before its end: the body broke off, its sender was removed, or
+/// nobody waits for the answer.
 struct RunningUpload<S: Sql + 'static> {
     graph: SharedGraph<S>,
-    /// Absent from its end on.
+    /// Absent once all rows are stored.
     upload: Option<Upload>,
+    /// Present from then on until the end.
+    ending: Option<Ending>,
 }
 
 impl<S: Sql + 'static> RunningUpload<S> {
@@ -128,16 +165,27 @@ impl<S: Sql + 'static> RunningUpload<S> {
         self.upload.as_mut().map_or(Ok(false), |upload| self.graph.borrow_mut().upload_piece(upload))
     }
 
-    fn store_rest(mut self) -> Result<Ending, UploadError> {
+    fn store_rest(&mut self) -> Result<(), UploadError> {
         let upload = self.upload.take().ok_or(UploadError::Superseded)?;
-        self.graph.borrow_mut().store_rest(upload)
+        self.ending = Some(self.graph.borrow_mut().store_rest(upload)?);
+        Ok(())
+    }
+
+    fn verify_piece(&mut self) -> Result<bool, UploadError> {
+        self.ending.as_mut().map_or(Ok(false), |ending| self.graph.borrow_mut().verify_piece(ending))
+    }
+
+    fn finish(&mut self) -> Result<Uploaded, UploadError> {
+        let ending = self.ending.take().ok_or(UploadError::Superseded)?;
+        self.graph.borrow_mut().finish_upload(ending)
     }
 }
 
 impl<S: Sql + 'static> Drop for RunningUpload<S> {
     fn drop(&mut self) {
+        let left = self.upload.take().or_else(|| self.ending.take().map(Ending::into_upload));
         // The graph is never borrowed while a request is dropped; were it, the rows would wait for the next upload.
-        if let (Ok(mut graph), Some(upload)) = (self.graph.try_borrow_mut(), self.upload.take()) {
+        if let (Ok(mut graph), Some(upload)) = (self.graph.try_borrow_mut(), left) {
             graph.abandon_upload(&upload);
         }
     }
@@ -153,11 +201,6 @@ async fn next_chunk<B: Body>(body: &mut B) -> Result<Option<Vec<u8>>, Error> {
     }
 }
 
-async fn set_ready<H: GraphHost>(host: &H, graph_id: &str, ready: bool) -> Result<(), Error> {
-    let db = host.db().ok_or(Error::IndexMissing)?;
-    Ok(index::graphs::set_ready(&*db, graph_id, ready, host.now_ms()).await?)
-}
-
 impl From<UploadError> for Error {
     fn from(error: UploadError) -> Self {
         match error {
@@ -166,6 +209,7 @@ impl From<UploadError> for Error {
             UploadError::Invalid => Self::BadRequest("invalid snapshot"),
             UploadError::RowTooLarge => Self::RowTooLarge,
             UploadError::TooLarge => Self::RequestTooLarge,
+            UploadError::Conflict => Self::UploadConflict,
             UploadError::Superseded => Self::UploadSuperseded,
             UploadError::Graph(error) => error.into(),
         }

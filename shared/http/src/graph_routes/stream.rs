@@ -50,14 +50,18 @@ impl<S: Sql + 'static> Source for DiagnosticsPieces<S> {
 }
 
 /// A snapshot, chunk by chunk. Dropping it ends the export, so that commits stop saving rows for it.
+///
+/// One that fails ends within a frame before it breaks off: an error alone looks to clients like the end.
 pub(super) struct ExportChunks<S: Sql + 'static> {
     graph: SharedGraph<S>,
     export: Option<Export>,
+    /// Why it breaks off.
+    failure: Option<Failure>,
 }
 
 impl<S: Sql + 'static> ExportChunks<S> {
     pub(super) const fn new(graph: SharedGraph<S>, export: Export) -> Self {
-        Self { graph, export: Some(export) }
+        Self { graph, export: Some(export), failure: None }
     }
 
     fn end(&mut self) -> Result<(), graph::Error> {
@@ -70,12 +74,24 @@ impl<S: Sql + 'static> ExportChunks<S> {
 
 impl<S: Sql + 'static> Source for ExportChunks<S> {
     fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
-        let Some(export) = &mut self.export else { return Ok(None) };
-        let chunk = self.graph.borrow_mut().next_chunk(export).map_err(failure)?;
-        if chunk.is_none() {
-            self.end().map_err(failure)?;
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
         }
-        Ok(chunk)
+        let Some(export) = &mut self.export else { return Ok(None) };
+        let chunk = self.graph.borrow_mut().next_chunk(export);
+        match chunk {
+            Ok(Some(chunk)) => Ok(Some(chunk)),
+            Ok(None) => {
+                self.end().map_err(failure)?;
+                Ok(None)
+            }
+            Err(error) => {
+                let error = failure(error);
+                let unfinished = export.unfinished();
+                self.failure = Some(error.clone());
+                if unfinished.is_empty() { Err(error) } else { Ok(Some(unfinished)) }
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod access;
 mod assets;
+mod downloads;
 mod forwarding;
 mod graph;
 mod guests;
@@ -11,4 +12,5 @@ mod index_routes;
 mod matrix;
 mod news;
 mod refused;
+mod uploads;
 mod world;

@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 pub(crate) use bodies::{Fate, MemoryAssets, Stored, TestBody};
 use graph::GraphIndex;
-pub(crate) use graph::{PULL_MESSAGE_BYTES, TestGraph, TestSocket};
+pub(crate) use graph::{PULL_MESSAGE_BYTES, TestGraph, TestSocket, Write};
 
 pub(crate) const ADMIN: &str = "admin-secret";
 pub(crate) const LINK_SECRET: &str = "test-asset-link-secret";

@@ -3,25 +3,29 @@
 use super::Body;
 use serde::Serialize;
 
-/// Answer of `GET …/snapshot/download`: where the stream is.
+/// Answer of `GET …/snapshot/download`: where the stream is, and what it will hold. How the stream is packed its own
+/// headers say (D-59).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct SnapshotDescriptor {
     ok: bool,
     key: String,
     url: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content_encoding: Option<&'static str>,
+    schema_version: String,
+    t: i64,
+    row_count: i64,
 }
 
 impl SnapshotDescriptor {
-    /// The descriptor of a graph's stream below `origin`, as its clients see it.
-    pub fn new(origin: &str, graph_id: &str, gzip: bool) -> Self {
+    /// The descriptor of a graph's stream below `origin`, as its clients see it; `t` and `row_count` are those of now.
+    pub fn new(origin: &str, graph_id: &str, schema_version: &str, t: i64, row_count: i64) -> Self {
         Self {
             ok: true,
             key: format!("stream/{graph_id}.snapshot"),
             url: format!("{origin}/sync/{graph_id}/snapshot/stream"),
-            content_encoding: gzip.then_some("gzip"),
+            schema_version: schema_version.to_owned(),
+            t,
+            row_count,
         }
     }
 }

@@ -223,7 +223,7 @@ impl<'k> World<'k> {
             frame.row(i64::from(row.addr), &row.content, row.addresses.as_deref());
         }
         let query = UploadQuery::new(Some("true"), Some("true"), checksum);
-        let mut upload = self.graph.begin_upload(&query, false, true).or_fail(Kind::Upload)?;
+        let mut upload = self.graph.begin_upload(&query, "client", false, true).or_fail(Kind::Upload)?;
         self.graph.close_for_upload(&mut upload).or_fail(Kind::Upload)?;
         for piece in frame.finish().chunks(50_000) {
             self.graph.feed_upload(&mut upload, piece).or_fail(Kind::Upload)?;

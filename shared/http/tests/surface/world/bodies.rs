@@ -42,6 +42,14 @@ impl TestBody {
         Self { before: Some((number, work)), ..self }
     }
 
+    /// The next piece of what is made while it is read, or of what was there as a whole.
+    pub(crate) fn next_piece(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        match self.chunks.pop_front() {
+            Some(chunk) => Ok(Some(chunk)),
+            None => self.source.as_mut().map_or(Ok(None), |source| source.next()),
+        }
+    }
+
     pub(crate) fn bytes(mut self) -> Result<Vec<u8>, Failure> {
         let mut bytes: Vec<u8> = self.chunks.drain(..).flatten().collect();
         while let Some(chunk) = self.source.as_mut().map_or(Ok(None), |source| source.next())? {

@@ -1,6 +1,7 @@
 //! One graph of a world: its object, its sockets as lists of what was sent, and the index as it reaches it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::rc::Rc;
 use std::task::Poll;
@@ -28,12 +29,24 @@ pub(crate) struct GraphIndex {
     pub(crate) hangs: Cell<bool>,
     /// How often it was asked.
     pub(crate) asked: Cell<usize>,
+    /// What becomes of the writes to come, one after the other; after them all are well.
+    pub(crate) writes: RefCell<VecDeque<Write>>,
+}
+
+/// What becomes of a write to the index.
+pub(crate) enum Write {
+    /// It is not carried out.
+    Refused,
+    /// It is carried out, and its answer is lost.
+    Lost,
+    /// It is carried out after something else.
+    After(Box<dyn FnOnce()>),
 }
 
 impl GraphIndex {
     /// The world's index, asked by one graph.
     pub(crate) fn new(db: Rc<SqliteIndex>) -> Self {
-        Self { db, hangs: Cell::default(), asked: Cell::default() }
+        Self { db, hangs: Cell::default(), asked: Cell::default(), writes: RefCell::default() }
     }
 }
 
@@ -47,6 +60,14 @@ impl Database for GraphIndex {
     }
 
     async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, DbError> {
+        let away = || DbError("the index is away".into());
+        let fate = self.writes.borrow_mut().pop_front();
+        match fate {
+            Some(Write::Refused) => return Err(away()),
+            Some(Write::After(other)) => other(),
+            Some(Write::Lost) => return self.db.execute(sql, params).await.and(Err(away())),
+            None => {}
+        }
         self.db.execute(sql, params).await
     }
 
