@@ -110,7 +110,12 @@ pub async fn create(db: &impl Database, graph: &NewGraph<'_>, now_ms: i64) -> Re
 
 /// Whether the graph may be used. A graph without a row, or with NULL in the column, counts as ready (sync.md 5).
 pub async fn is_ready(db: &impl Database, graph_id: &str) -> Result<bool, Error> {
-    flag(db, READY, graph_id).await
+    flag(db, Session::Default, READY, graph_id).await
+}
+
+/// The same of the primary copy, which knows a graph that was made a moment ago.
+pub async fn is_ready_at_primary(db: &impl Database, graph_id: &str) -> Result<bool, Error> {
+    flag(db, Session::FirstPrimary, READY, graph_id).await
 }
 
 /// Sets the ready flag; [`Error::GraphMissing`] when no row was changed (sync.md 8.4).
@@ -137,11 +142,11 @@ pub async fn name_schema_version(db: &impl Database, graph_id: &str, version: &s
 
 /// Whether the graph is encrypted end to end. A graph without a row counts as encrypted (sync.md 6.2).
 pub async fn is_e2ee(db: &impl Database, graph_id: &str) -> Result<bool, Error> {
-    flag(db, E2EE, graph_id).await
+    flag(db, Session::Default, E2EE, graph_id).await
 }
 
-async fn flag(db: &impl Database, sql: &str, graph_id: &str) -> Result<bool, Error> {
-    let rows = db.query(Session::Default, sql, &[Param::Text(graph_id)]).await?;
+async fn flag(db: &impl Database, session: Session, sql: &str, graph_id: &str) -> Result<bool, Error> {
+    let rows = db.query(session, sql, &[Param::Text(graph_id)]).await?;
     Ok(rows.first().is_none_or(|row| row.flag(0)))
 }
 

@@ -152,6 +152,9 @@ impl<S: Sql + 'static> Graph<S> {
     pub fn store_rest(&mut self, mut upload: Upload) -> Result<Ending, UploadError> {
         let outcome = self.take_rest(&mut upload).and_then(|uploaded| {
             let plan = upload.plan();
+            if plan.aim == Aim::Replace && plan.finished && plan.base.is_none() {
+                self.claim_end(plan)?;
+            }
             let brings_rows = plan.finished && (plan.aim == Aim::Replace || uploaded.count > 0);
             Ok((uploaded, if brings_rows { self.begin_verify(plan)? } else { None }))
         });
@@ -305,6 +308,16 @@ impl<S: Sql + 'static> Graph<S> {
         plan.base = Some(base);
         self.note_first(plan, first);
         Ok(())
+    }
+
+    /// A request without rows ends an upload: all that counts are the parts that have ended.
+    fn claim_end(&mut self, plan: &Plan) -> Result<(), UploadError> {
+        self.check_still_ours(plan)?;
+        if self.running.is_some() {
+            return Err(UploadError::Conflict);
+        }
+        let last = self.meta()?.upload.as_ref().map_or(NO_ADDR, |mark| mark.last);
+        Ok(kvs::drop_staged_after(&*self.sql, last)?)
     }
 
     fn note_first(&mut self, plan: &Plan, first: i64) {

@@ -198,6 +198,8 @@ fn a_part_twice_at_a_time_is_taken_once() {
     let mut astray = graph.begin_upload(&query, OWNER, false, true).unwrap();
     let outcome = graph.feed_upload(&mut astray, &beyond).and_then(|()| graph.end_upload(astray).map(drop));
     assert!(matches!(outcome, Err(UploadError::Conflict)), "{outcome:?}");
+    let end = upload(&mut graph, ("false", "true", ""), false, &[]);
+    assert!(matches!(end, Err(UploadError::Conflict)), "nor does an end without rows: {end:?}");
     graph.feed_upload(&mut slow, &last[last.len() - 10..last.len() - 5]).unwrap();
     assert!(upload(&mut graph, ("false", "true", &sum), false, &[&last]).unwrap().opened);
     let outcome = graph.feed_upload(&mut slow, &last[last.len() - 5..]).and_then(|()| graph.end_upload(slow));

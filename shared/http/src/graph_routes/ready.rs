@@ -74,7 +74,7 @@ pub(super) async fn close<H: GraphHost>(
     close: impl FnOnce() -> Result<(), Error>,
 ) -> Result<(), Error> {
     let db = host.db().ok_or(Error::IndexMissing)?;
-    if index::graphs::is_ready(&*db, graph_id).await? && !host.graph().borrow_mut().is_uploading()? {
+    if index::graphs::is_ready_at_primary(&*db, graph_id).await? && !host.graph().borrow_mut().is_uploading()? {
         // Nobody may have used it yet. Its first rows tell later that it was open, should the upload come to nothing.
         host.graph().borrow_mut().position()?;
     }

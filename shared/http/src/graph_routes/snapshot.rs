@@ -27,8 +27,10 @@ pub(super) async fn descriptor<H: GraphHost>(
 ) -> Result<Response<H::Body>, Error> {
     let graph_id = state.graph_id().ok_or(Error::BadRequest("missing graph id"))?;
     ready::require(host, state).await?;
-    let version = version::find(host, state).await?.ok_or(Error::SchemaVersionMissing)?;
     admission::require(host, state, caller).await?;
+    let version = version::find(host, state).await?.ok_or(Error::SchemaVersionMissing)?;
+    // The index may have been asked.
+    admission::require_still(host, caller)?;
     ready::require_local(host)?;
     let mut graph = host.graph().borrow_mut();
     let t = graph.position()?.t;

@@ -171,7 +171,8 @@ fn the_descriptor_says_what_the_stream_will_hold() {
 #[test]
 fn the_schema_version_is_the_graphs_own_where_the_index_has_none() {
     let world = World::new();
-    let graph = world.create("owner", "g");
+    let body = r#"{"graph-name":"x","graph-e2ee?":false}"#;
+    let graph = world.ok("owner", "POST", "/graphs", body)["graph-id"].as_str().unwrap().to_owned();
     let path = format!("/sync/{graph}/snapshot/download");
     let missing = (409, "graph schema version is missing".to_owned());
     assert_eq!(world.call(Some("owner"), "GET", &path, "").refusal(), missing);

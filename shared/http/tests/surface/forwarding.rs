@@ -35,7 +35,10 @@ fn the_graph_is_named_by_the_path_alone() {
     let mut forged = request(Some("owner"), "GET", &format!("/sync/{graph}/snapshot/download?graph-id=other&x=1"), "");
     forged.headers_mut().insert("x-graph-id", "other".parse().unwrap());
     let url = format!("http://sync.test/sync/{graph}/snapshot/stream");
-    let expected = json!({ "ok": true, "key": format!("stream/{graph}.snapshot"), "url": url });
+    let expected = json!({
+        "ok": true, "key": format!("stream/{graph}.snapshot"), "url": url,
+        "schema-version": "65", "t": 0, "row-count": 5,
+    });
     assert_eq!(world.send(forged).json(), expected, "D-01");
     let calls = world.calls.borrow();
     assert_eq!(*calls, [format!("{graph} GET http://sync.test/snapshot/download?x=1&graph-id={graph}")]);

@@ -188,7 +188,7 @@ impl World {
 
     /// A plain graph of a user.
     pub(crate) fn create(&self, user: &str, name: &str) -> String {
-        let body = format!("{{\"graph-name\":\"{name}\",\"graph-e2ee?\":false}}");
+        let body = format!("{{\"graph-name\":\"{name}\",\"graph-e2ee?\":false,\"schema-version\":\"65\"}}");
         self.ok(user, "POST", "/graphs", &body)["graph-id"].as_str().unwrap().to_owned()
     }
 

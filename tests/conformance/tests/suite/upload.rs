@@ -1,6 +1,7 @@
 //! Snapshot uploads (sync.md 10.4), whole, in pieces, broken and hostile.
 
 use conformance::frames::{self, Row};
+use conformance::socket::{Closed, Socket};
 use conformance::{Server, TestGraph, tx};
 use serde_json::{Value, json};
 
@@ -22,6 +23,10 @@ super::cases![
     deep_nesting_in_a_frame_is_refused,
     trees_that_no_edit_could_follow_are_refused,
     history_is_dropped_by_a_reset,
+    sockets_of_a_replaced_graph_are_closed,
+    a_last_part_that_comes_again_takes_nothing_back,
+    two_uploads_do_not_mix,
+    the_checksum_of_several_parts_is_compared,
     parameters_are_read_leniently,
 ];
 
@@ -151,7 +156,9 @@ fn finishing_needs_a_root_with_three_trees(server: &Server) {
     graph.upload("reset=true&finished=true", &frames::frame(&torn)).error(400, "invalid snapshot");
     let root: Vec<Row> = rows().into_iter().filter(|r| r.0 == 0).collect();
     graph.upload("reset=true&finished=false", &frames::frame(&without_root)).status(200);
-    graph.upload("reset=false&finished=true", &frames::frame(&root)).status(200);
+    graph.upload("reset=false&finished=true", &frames::frame(&root)).error(409, "upload conflict");
+    graph.upload("reset=true&finished=false", &frames::frame(&root)).status(200);
+    graph.upload("reset=false&finished=true", &frames::frame(&without_root)).status(200);
     assert_eq!(graph.rows(), rows());
 }
 
@@ -253,6 +260,73 @@ fn history_is_dropped_by_a_reset(server: &Server) {
     graph.upload("reset=true&finished=true&checksum=00112233aabbccdd", &frames::initial_graph(false)).status(200);
     assert_eq!(graph.pull(), json!({ "type": "pull/ok", "t": 0, "txs": [], "checksum": "00112233aabbccdd" }));
     assert!(!graph.owner.get(&graph.path("/checksum/diagnostics")).json().to_string().contains(&page));
+}
+
+fn sockets_of_a_replaced_graph_are_closed(server: &Server) {
+    let graph = TestGraph::initial(&server.person("owner"));
+    let mut socket = Socket::open(&graph.owner, &graph.id);
+    graph.upload("reset=true&finished=true&checksum=0000000000000000", &frames::initial_graph(false)).status(200);
+    let closed = loop {
+        if let Err(closed) = socket.receive_or_closed() {
+            break closed;
+        }
+    };
+    assert_eq!(closed, Closed(1012, "snapshot replaced".to_owned()));
+    assert_eq!(graph.t(), 0);
+}
+
+fn a_last_part_that_comes_again_takes_nothing_back(server: &Server) {
+    let graph = TestGraph::create(&server.person("owner"));
+    let all = rows();
+    let (first, last) = all.split_at(200);
+    graph.upload("reset=true", &frames::frame(first)).status(200);
+    for _ in 0..2 {
+        // The second time because the answer was lost: nothing has happened since.
+        let answer = graph.upload("reset=false&finished=true&checksum=0000000000000000", &frames::frame(last));
+        answer.expect(200, &json!({ "ok": true, "count": 218 }));
+        assert_eq!(graph.rows(), all);
+    }
+    let page = tx::id();
+    graph.batch(0, &[tx::entry(&tx::page(&page, "P"), "create-page", &tx::id())]).status(200);
+    let before = graph.rows();
+    graph.upload("reset=false&finished=true", &frames::frame(last)).error(409, "upload conflict");
+    graph.upload("reset=false", &frames::frame(last)).error(409, "upload conflict");
+    let checksum = "reset=false&finished=true&checksum=0000000000000000";
+    graph.upload(checksum, &frames::frame(last)).error(409, "checksum conflict");
+    assert_eq!((graph.rows(), graph.t()), (before, 1));
+    graph.batch(1, &[tx::entry(&tx::page(&tx::id(), "Q"), "create-page", &tx::id())]).status(200);
+}
+
+fn two_uploads_do_not_mix(server: &Server) {
+    let graph = TestGraph::create(&server.person("owner"));
+    let guest = server.person("guest");
+    graph.invite(&guest, "manager");
+    let as_guest = |query: &str, rows: &[Row]| {
+        let path = graph.path(&format!("/snapshot/upload?{query}"));
+        guest.send("POST", &path, &[], Some(&frames::frame(rows)))
+    };
+    let (mine, theirs) = (rows(), frames::rows(&frames::initial_graph(true)));
+    graph.upload("reset=true", &frames::frame(&mine[..200])).status(200);
+    as_guest("reset=true", &theirs[..180]).error(409, "upload conflict");
+    as_guest("reset=false&finished=true", &theirs[180..]).error(409, "upload conflict");
+    graph.upload("reset=false", &frames::frame(&mine[100..300])).error(409, "upload conflict");
+    graph.upload("reset=false&finished=true", &frames::frame(&mine[200..])).status(200);
+    as_guest("reset=false&finished=true", &theirs[180..]).error(409, "upload conflict");
+    assert_eq!(graph.rows(), mine);
+    as_guest("reset=true&finished=true", &theirs).status(200);
+    assert_eq!(graph.rows(), theirs, "one after the other may");
+}
+
+fn the_checksum_of_several_parts_is_compared(server: &Server) {
+    let graph = TestGraph::create(&server.person("owner"));
+    let all = rows();
+    let (first, last) = all.split_at(200);
+    graph.upload("reset=true", &frames::frame(first)).status(200);
+    let end = |sum: &str| graph.upload(&format!("reset=false&finished=true&checksum={sum}"), &frames::frame(last));
+    end("00112233aabbccdd").error(409, "checksum conflict");
+    graph.owner.get(&graph.path("/pull")).error(409, "graph not ready");
+    end("0000000000000000").status(200);
+    assert_eq!((graph.rows(), graph.pull()["checksum"].clone()), (all, json!("0000000000000000")));
 }
 
 fn parameters_are_read_leniently(server: &Server) {
