@@ -20,14 +20,13 @@ pub(super) async fn find<H: GraphHost>(host: &H, state: &GraphState) -> Result<O
     let db = host.db().ok_or(Error::IndexMissing)?;
     let (index, id) = (Rc::clone(&db), graph_id.clone());
     let named = ask(host, async move { index::graphs::schema_version(&*index, &id).await }).await?;
-    let version = match named {
-        Some(version) => version,
-        None => {
-            let Some(version) = host.graph().borrow_mut().schema_version()? else { return Ok(None) };
-            let (id, told) = (graph_id, version.clone());
-            ask(host, async move { index::graphs::name_schema_version(&*db, &id, &told).await }).await?;
-            version
-        }
+    let version = if let Some(version) = named {
+        version
+    } else {
+        let Some(version) = host.graph().borrow_mut().schema_version()? else { return Ok(None) };
+        let (id, told) = (graph_id, version.clone());
+        ask(host, async move { index::graphs::name_schema_version(&*db, &id, &told).await }).await?;
+        version
     };
     let version: Rc<str> = version.into();
     *state.schema_version.borrow_mut() = Some(Rc::clone(&version));
