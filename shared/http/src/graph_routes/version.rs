@@ -23,7 +23,13 @@ pub(super) async fn find<H: GraphHost>(host: &H, state: &GraphState) -> Result<O
     let version = if let Some(version) = named {
         version
     } else {
-        let Some(version) = host.graph().borrow_mut().schema_version()? else { return Ok(None) };
+        let told = host.graph().borrow_mut().schema_version();
+        let version = match told {
+            Ok(Some(version)) => version,
+            // An upload is under way: what it brings is not to be asked yet.
+            Ok(None) | Err(graph::Error::NotReady) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
         let (id, told) = (graph_id, version.clone());
         ask(host, async move { index::graphs::name_schema_version(&*db, &id, &told).await }).await?;
         version
