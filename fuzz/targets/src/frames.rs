@@ -160,7 +160,7 @@ fn upload(stream: &[u8], size: usize, trace: Trace) -> Trace {
     let mut graph = Graph::new(Rc::clone(&sql), || 0, Options::default());
     let gzip = stream.starts_with(&[0x1f, 0x8b]);
     let query = UploadQuery::new(Some("true"), Some("true"), None);
-    let Ok(mut upload) = graph.begin_upload(&query, gzip, !stream.is_empty()) else {
+    let Ok(mut upload) = graph.begin_upload(&query, "client", gzip, !stream.is_empty()) else {
         assert!(stream.is_empty());
         return trace;
     };

@@ -52,8 +52,11 @@ fn begin(world: &World, path: &str, accepts: &str) -> http::Response<crate::worl
     pollster::block_on(sync_http::handle(world, &world.service, request))
 }
 
+/// Breaks what is under way on a graph, given its id.
+type Break = fn(&World, &TestGraph, &str);
+
 /// What breaks what is under way.
-const BREAKING: [(&str, fn(&World, &TestGraph, &str)); 4] = [
+const BREAKING: [(&str, Break); 4] = [
     ("a deletion", |world, _, graph| {
         world.ok("owner", "DELETE", &format!("/graphs/{graph}"), "");
     }),

@@ -165,11 +165,13 @@ fn sockets_close_when_their_graph_is_replaced() {
     assert_eq!(*socket.closed.borrow(), Some((1012, "snapshot replaced".into())), "also when it then fails");
 }
 
+/// What becomes of the index's writes, in turn.
+type Fates = fn() -> Vec<Write>;
+
 #[test]
 fn an_upload_that_changed_nothing_locks_nobody_out() {
     let world = World::new();
     let (rows, _) = written(&world, 1, 5);
-    type Fates = fn() -> Vec<Write>;
     let fates: [(&str, Fates); 4] = [
         ("the flag was not set", || vec![Write::Refused]),
         ("the flag was set and the answer lost", || vec![Write::Lost]),
