@@ -20,7 +20,7 @@ super::cases![
     operators_have_no_presence,
     close_is_answered_with_the_same_code,
     an_oversized_message_closes_the_socket,
-    sockets_refuse_batches_during_an_upload,
+    nobody_writes_during_an_upload,
     redundant_edits_are_not_broadcast,
     a_sleeping_graph_remembers_its_people,
 ];
@@ -250,17 +250,16 @@ fn an_oversized_message_closes_the_socket(server: &Server) {
     assert_eq!(graph.t(), 0);
 }
 
-fn sockets_refuse_batches_during_an_upload(server: &Server) {
+fn nobody_writes_during_an_upload(server: &Server) {
     let graph = graph(server);
     let mut socket = Socket::open(&graph.owner, &graph.id);
     let frames = conformance::frames::initial_graph(false);
     graph.upload("reset=true", &frames).status(200);
-    let answer = socket.ask(&tx::batch(0, &[page_entry(&tx::id())]));
-    assert_eq!(answer, json!({ "type": "tx/reject", "reason": "snapshot upload in progress", "t": 0 }));
-    assert_eq!(socket.ask(&json!({ "type": "hello", "client": "x" }))["t"], 0, "hello still works");
-    assert_eq!(socket.ask(&json!({ "type": "pull" }))["txs"], json!([]));
+    assert_eq!(socket.until_end(), Closed(1012, "snapshot replaced".to_owned()));
     Socket::try_open(&graph.owner, &graph.id).expect_err("no new sockets").error_body(409, "graph not ready");
+    graph.batch(0, &[page_entry(&tx::id())]).error_body(409, "graph not ready");
     graph.upload("reset=false&finished=true", &[]).status(200);
+    let mut socket = Socket::open(&graph.owner, &graph.id);
     assert_eq!(socket.ask(&tx::batch(0, &[page_entry(&tx::id())]))["t"], 1);
 }
 
