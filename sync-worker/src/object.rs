@@ -44,6 +44,9 @@ const PULL_MESSAGE_BYTES: usize = 64 << 20;
 const OPTIONS: Options =
     Options { cache_bytes: CACHE_BYTES, pull_message_bytes: PULL_MESSAGE_BYTES, ..Options::DEFAULT };
 
+/// The longest tag that the platform keeps with a socket, in bytes.
+const TAG_BYTES: usize = 256;
+
 /// On the health answer of a graph: the size of the isolate's wasm memory, which is also its peak.
 const MEMORY_HEADER: &str = "x-wasm-memory-bytes";
 
@@ -185,11 +188,15 @@ impl GraphHost for Host {
         &self,
         _request: Request<JsBody>,
         holder: &Holder,
+        graph_id: Option<&str>,
     ) -> std::result::Result<(WebSocket, Response<JsBody>), Failure> {
         let WebSocketPair { client, server } = WebSocketPair::new().map_err(worker_failure)?;
         // Before it is accepted: a socket of nobody never comes to be.
         self.keep(&server, holder)?;
-        self.state.accept_web_socket(&server);
+        match graph_id.filter(|id| !id.is_empty() && id.len() <= TAG_BYTES) {
+            Some(id) => self.state.accept_websocket_with_tags(&server, &[id]),
+            None => self.state.accept_web_socket(&server),
+        }
         let response = worker::Response::from_websocket(client).map_err(worker_failure)?;
         Ok((server, body::passed(response.into())?))
     }
@@ -214,6 +221,10 @@ impl GraphHost for Host {
 
     fn holder(&self, socket: &WebSocket) -> Option<Holder> {
         socket.deserialize_attachment::<Holder>().ok().flatten()
+    }
+
+    fn graph_id(&self, socket: &WebSocket) -> Option<String> {
+        self.state.get_tags(socket).into_iter().next()
     }
 
     fn keep(&self, socket: &WebSocket, holder: &Holder) -> std::result::Result<(), Failure> {

@@ -14,6 +14,7 @@ pub mod sql;
 #[cfg(feature = "rusqlite")]
 pub mod sql_rusqlite;
 
+mod changes;
 mod diagnostics;
 mod error;
 mod gate;
@@ -22,6 +23,7 @@ mod pipeline;
 mod repair;
 mod store;
 
+pub use changes::{EntityAnswer, EntityPull, GraphName};
 pub use diagnostics::Diagnostics;
 pub use error::{Error, Result};
 pub use gate::{REVOCATION_MS, REVOCATIONS, Revocation};

@@ -32,6 +32,11 @@ pub enum ClientMessage<'a> {
         /// 0 or more, at most 2^53.
         since: i64,
     },
+    /// Asks for the entities that the transactions after `since` touched, as they are now (sync.md 7.6).
+    EntityPull {
+        /// 0 or more, at most 2^53.
+        since: i64,
+    },
     /// Transactions to apply.
     TxBatch(TxBatch<'a>),
 }
@@ -46,6 +51,7 @@ impl ClientMessage<'_> {
                 ClientMessage::Presence { editing_block_uuid: editing_block_uuid.map(owned) }
             }
             Self::Pull { since } => ClientMessage::Pull { since },
+            Self::EntityPull { since } => ClientMessage::EntityPull { since },
             Self::TxBatch(batch) => ClientMessage::TxBatch(batch.into_owned()),
         }
     }
@@ -58,7 +64,7 @@ impl<'a> ClientMessage<'a> {
             .and_then(|value| value.object().ok())
             .ok_or(InvalidRequest::Malformed)?;
         match fields.check() {
-            Ok(Self::Pull { since }) if since < 0 => Err(InvalidRequest::Since),
+            Ok(Self::Pull { since } | Self::EntityPull { since }) if since < 0 => Err(InvalidRequest::Since),
             checked => checked.map_err(|Mismatch| InvalidRequest::Malformed),
         }
     }
@@ -97,6 +103,7 @@ impl<'a> MessageFields<'a> {
                 editing_block_uuid => Ok(ClientMessage::Presence { editing_block_uuid }),
             },
             "pull" => Ok(ClientMessage::Pull { since: self.since.optional_int()?.unwrap_or(0) }),
+            "entity/pull" => Ok(ClientMessage::EntityPull { since: self.since.int()? }),
             "tx/batch" => self.batch.check().map(ClientMessage::TxBatch),
             _ => Err(Mismatch),
         }

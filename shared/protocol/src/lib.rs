@@ -7,6 +7,7 @@
 //! The crate knows neither HTTP nor sockets: which status an error gets is decided where answers are sent.
 
 pub mod bodies;
+pub mod changes;
 pub mod client;
 pub mod errors;
 pub mod limits;
@@ -23,5 +24,5 @@ pub use client::ClientMessage;
 pub use errors::{BodyError, ErrorBody, InvalidRequest, InvalidSince};
 pub use json::body_text;
 pub use presence::{Holder, PresenceUser};
-pub use server::{Reject, RejectReason, ServerMessage};
+pub use server::{Reject, RejectReason, ResetReason, ServerMessage};
 pub use tx::{TxBatch, TxEntry};

@@ -69,6 +69,23 @@ pub const WORK_STEPS: u64 = 8_000_000;
 /// deletions of blocks one by one seven.
 pub const WORK_STEPS_PER_BYTE: u64 = 8;
 
+/// Log rows between the cursor of an `entity/pull` and the counter (D-45): a client that is further behind gets its copy
+/// cheaper from the snapshot. Beyond it: `reset` with `snapshot-required`, as for the four that follow.
+pub const ENTITY_PULL_ROWS: i64 = 10_000;
+
+/// Bytes of these rows' transactions together: all of them are read in one turn, during which nobody else is served.
+pub const ENTITY_PULL_TX_BYTES: i64 = 32 << 20;
+
+/// Entities of one `graph-changes`, written and deleted ones together.
+pub const CHANGED_ENTITIES: usize = 20_000;
+
+/// One `graph-changes` message, in bytes: clients take frames up to 64 MiB, and it is sent in one piece.
+pub const CHANGES_MESSAGE_BYTES: usize = 16 << 20;
+
+/// Steps of looking at stored facts for one `graph-changes`, as [`WORK_STEPS`] counts them: values that are left out cost
+/// work and no bytes.
+pub const CHANGES_STEPS: u64 = 16_000_000;
+
 /// One snapshot frame, in bytes: clients' frames are near one megabyte, older servers' frames reached 30 MB. Beyond
 /// it: 400 `invalid snapshot`.
 pub const SNAPSHOT_FRAME_BYTES: usize = 64 << 20;

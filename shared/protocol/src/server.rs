@@ -47,6 +47,9 @@ pub enum ServerMessage<'a> {
         /// The new counter.
         t: i64,
     },
+    /// Answer to `entity/pull` where the entities cannot or will not be told: the client drops its copy and downloads the
+    /// snapshot. [`changes`](crate::changes) writes the other answer.
+    Reset(ResetReason),
     /// Answer to `ping`.
     Pong,
     /// The sender's message could not be handled.
@@ -62,6 +65,31 @@ pub enum MessageError {
     /// Handling it failed.
     #[error("server error")]
     Server,
+    /// The graph is being replaced by an upload (D-48).
+    #[error("graph not ready")]
+    NotReady,
+}
+
+/// Why a client has to begin anew from the snapshot (sync.md 7.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetReason {
+    /// The client's cursor is beyond the graph's counter: the graph was replaced.
+    CursorAhead,
+    /// The log does not hold every transaction after the cursor.
+    CursorExpired,
+    /// The snapshot is the cheaper answer, or the only one (D-44, D-45).
+    SnapshotRequired,
+}
+
+impl ResetReason {
+    /// The text on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CursorAhead => "cursor-ahead",
+            Self::CursorExpired => "cursor-expired",
+            Self::SnapshotRequired => "snapshot-required",
+        }
+    }
 }
 
 /// Why a batch was refused.
@@ -168,6 +196,12 @@ impl ServerMessage<'_> {
             Self::TxBatchOk { t, checksum } => counter(out, "tx/batch/ok", *t, *checksum),
             Self::TxReject(reject) => reject.write_json(out),
             Self::Changed { t } => counter(out, "changed", *t, None),
+            Self::Reset(reason) => {
+                let data = format!(r#"["^ ","~:reason","{}","~:snapshot-required",true]"#, reason.as_str());
+                out.push_str("{\"type\":\"reset\"");
+                write::optional(out, "data", Some(&data));
+                out.push('}');
+            }
             Self::Pong => out.push_str("{\"type\":\"pong\"}"),
             Self::Error(error) => {
                 out.push_str("{\"type\":\"error\"");

@@ -14,6 +14,12 @@ pub(crate) fn to_json<T: Serialize>(value: &T) -> String {
 pub(crate) fn string(out: &mut String, text: &str) {
     out.reserve(text.len() + 2);
     out.push('"');
+    string_part(out, text);
+    out.push('"');
+}
+
+/// Appends a part of a JSON string, without its quotes.
+pub(crate) fn string_part(out: &mut String, text: &str) {
     let mut rest = text;
     while let Some(at) = rest.bytes().position(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
         let (plain, tail) = rest.split_at(at);
@@ -25,7 +31,6 @@ pub(crate) fn string(out: &mut String, text: &str) {
         rest = chars.as_str();
     }
     out.push_str(rest);
-    out.push('"');
 }
 
 fn escape(out: &mut String, special: char) {

@@ -106,6 +106,12 @@ impl<'o> Writer<'o> {
         self.out
     }
 
+    /// Hands over what was written so far, and goes on with an empty text: a long text need not be held as a whole.
+    pub fn hand_over(&mut self, take: impl FnOnce(&str)) {
+        take(self.out);
+        self.out.clear();
+    }
+
     /// Begins a vector.
     pub fn begin_vector(&mut self) {
         self.separate();

@@ -23,7 +23,7 @@ pub mod sanitise;
 pub mod schema_guard;
 mod static_schema;
 pub mod validate;
-mod value_set;
+pub(crate) mod value_set;
 
 pub use error::{Error, Invalid, Result};
 pub use facts::{Facts, Scope, schema_version};

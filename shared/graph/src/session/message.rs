@@ -52,6 +52,8 @@ impl Close {
     pub const UNKNOWN_SOCKET: Self = Self { code: 1011, reason: "unknown socket" };
     /// An upload replaces the graph (D-50).
     pub const SNAPSHOT_REPLACED: Self = Self { code: 1012, reason: "snapshot replaced" };
+    /// Nobody knows any more which graph the socket is at (D-57): the client opens another one.
+    pub const RECONNECT_REQUIRED: Self = Self { code: 1012, reason: "reconnect required" };
     /// The graph was removed (sync.md 5.5).
     pub const GRAPH_DELETED: Self = Self { code: 1000, reason: "graph deleted" };
 }
@@ -94,7 +96,12 @@ impl<'a> Message<'a> {
     /// Whether it changes the graph or tells what is in it: then the sender's membership is checked again first (D-18).
     pub const fn needs_membership(&self) -> bool {
         match self {
-            Self::Client(ClientMessage::TxBatch(_) | ClientMessage::Pull { .. } | ClientMessage::Hello { .. }) => true,
+            Self::Client(
+                ClientMessage::TxBatch(_)
+                | ClientMessage::Pull { .. }
+                | ClientMessage::EntityPull { .. }
+                | ClientMessage::Hello { .. },
+            ) => true,
             Self::Client(ClientMessage::Ping | ClientMessage::Presence { .. })
             | Self::RawPing
             | Self::Invalid(_)

@@ -33,6 +33,11 @@ pub enum Effect {
     /// Put the pieces of the pull together and send them to the sender as one message. Where that ends in
     /// [`Error::PullTooLong`], close the socket with [`Close::PULL_TOO_LONG`].
     Pull(Pull),
+    /// Answer with [`Graph::entity_pull`], whose message is sent as one.
+    EntityPull {
+        /// The client's cursor.
+        since: i64,
+    },
     /// Close the sender's socket.
     Close(Close),
 }
@@ -80,6 +85,7 @@ impl<S: Sql + 'static> Graph<S> {
                 Effect::Reply(ServerMessage::Hello { t: position.t, checksum }.to_json())
             }
             ClientMessage::Pull { since } => Effect::Pull(self.pull_message(since)?),
+            ClientMessage::EntityPull { since } => Effect::EntityPull { since },
             ClientMessage::Presence { editing_block_uuid } => match user {
                 Some(user) => presence(user.clone(), editing_block_uuid.as_deref()),
                 // D-17: nobody to speak of.

@@ -51,3 +51,28 @@ pub(crate) fn read(sql: &impl Sql, since: i64, until: i64, row: &mut OnLogged<'_
         },
     )
 }
+
+/// The size of a part of the log.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LogRange {
+    pub(crate) rows: i64,
+    /// The greatest counter; 0 without rows.
+    pub(crate) last: i64,
+    /// Bytes of the transactions together.
+    pub(crate) bytes: i64,
+}
+
+/// The rows with `t > since`. None of their texts is read: a text's length stands beside it.
+pub(crate) fn range(sql: &impl Sql, since: i64) -> Result<LogRange, SqlError> {
+    let mut range = LogRange::default();
+    sql.query(
+        "SELECT count(*), max(t), sum(octet_length(tx)) FROM tx_log WHERE t > ?",
+        &[Param::Int(since)],
+        &mut |row| {
+            let column = |at| Ok::<_, SqlError>(row.int(at)?.unwrap_or_default());
+            range = LogRange { rows: column(0)?, last: column(1)?, bytes: column(2)? };
+            Ok(ControlFlow::Continue(()))
+        },
+    )?;
+    Ok(range)
+}

@@ -4,5 +4,6 @@
 mod checksum;
 mod pipeline;
 mod sanitize;
+mod september;
 mod support;
 mod vectors;

@@ -140,7 +140,7 @@ impl Run {
             }
             Effect::KeepAndTell { others, .. } => (Json::Array(Vec::new()), Json::Array(vec![parse(&others)])),
             Effect::None => (Json::Array(Vec::new()), Json::Array(Vec::new())),
-            Effect::Close(close) => panic!("the socket would be closed: {close:?}"),
+            other => panic!("no message of the recordings has this effect: {other:?}"),
         }
     }
 
@@ -158,12 +158,12 @@ impl Run {
     }
 }
 
-fn open(sql: &Rc<Rusqlite>) -> Graph<Rc<Rusqlite>> {
+pub(crate) fn open(sql: &Rc<Rusqlite>) -> Graph<Rc<Rusqlite>> {
     Graph::new(Rc::clone(sql), || 0, Options::default())
 }
 
 /// The rows of a base before it is stored.
-struct NoRows;
+pub(crate) struct NoRows;
 
 impl Storage for NoRows {
     fn load(&self, _: Addr) -> Result<Option<Row>, StorageError> {
@@ -172,7 +172,7 @@ impl Storage for NoRows {
 }
 
 /// Stores a base as a client's upload would, with its checksum.
-fn load(sql: &Rc<Rusqlite>, db: Db) {
+pub(crate) fn load(sql: &Rc<Rusqlite>, db: Db) {
     let checksum = checksum::full(&db).expect("a checksum").to_string();
     let mut conn = Conn::create(db);
     for row in conn.take_writes().expect("rows").rows {

@@ -43,12 +43,13 @@ pub trait GraphHost {
     /// The index database, unless it is not configured.
     fn db(&self) -> Option<Rc<Self::Db>>;
 
-    /// Accepts a WebSocket, keeps with it whom it belongs to, and gives it and the answer that switches protocols. Fails,
+    /// Accepts a WebSocket, keeps with it whom it belongs to and which graph it is at, and gives it and the answer that switches protocols. Fails,
     /// and accepts nothing, when the holder cannot be kept.
     fn accept(
         &self,
         request: Request<Self::Body>,
         holder: &Holder,
+        graph_id: Option<&str>,
     ) -> Result<(Self::Socket, Response<Self::Body>), Failure>;
 
     /// All accepted sockets that are open.
@@ -59,6 +60,9 @@ pub trait GraphHost {
 
     /// Whom a socket belongs to, as it was kept with it across hibernation and deploys; none when that cannot be read.
     fn holder(&self, socket: &Self::Socket) -> Option<Holder>;
+
+    /// Which graph a socket is at, as it was kept with it (sync.md 7.1); none when that is not known.
+    fn graph_id(&self, socket: &Self::Socket) -> Option<String>;
 
     /// Keeps with a socket whom it belongs to, in place of what was kept before.
     fn keep(&self, socket: &Self::Socket, holder: &Holder) -> Result<(), Failure>;

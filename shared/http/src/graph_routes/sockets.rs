@@ -2,14 +2,14 @@
 
 use std::rc::Rc;
 
-use graph::Pull;
 use graph::session::{self, Close, Effect, Message, OwnedFrame};
+use graph::{EntityAnswer, GraphName, Pull};
 use http::{Request, Response};
 use protocol::server::MessageError;
-use protocol::{ClientMessage, Holder, PresenceUser};
+use protocol::{ClientMessage, Holder, PresenceUser, ServerMessage};
 
 use super::roster::{About, Due, Editing, SENDS_A_TURN, WINDOW_MS};
-use super::{GraphHost, GraphState, admission};
+use super::{GraphHost, GraphState, admission, version};
 use crate::error::Error;
 use crate::graph_call::Caller;
 use crate::identity;
@@ -30,7 +30,7 @@ pub(super) fn accept<H: GraphHost>(
         }
     };
     require_room(host, state, &holder)?;
-    let (socket, response) = host.accept(request, &holder)?;
+    let (socket, response) = host.accept(request, &holder, state.graph_id().as_deref())?;
     let holder = Rc::new(holder);
     state.roster.borrow_mut().sit(host.id(&socket), Rc::clone(&holder));
     if let (Some(user), Some(graph_id)) = (holder.user(), state.graph_id()) {
@@ -86,13 +86,28 @@ pub async fn on_frame<H: GraphHost>(host: &H, state: &GraphState, socket: &H::So
             }
         }
     };
+    if lacks_version(state, &message) {
+        let failure = version::find(host, state).await.err();
+        if let Standing::Out(reason) = standing(host, state, socket, &message) {
+            return close(host, socket, reason);
+        }
+        if let Some(failure) = failure {
+            report(host, state, "db-sync/schema-version-failed", &failure.to_string());
+            return send(host, state, socket, &Message::error(MessageError::Server));
+        }
+    }
     let message = message.into_owned();
     drop(frame);
     react(host, state, socket, &holder, message);
 }
 
+/// Whether the answer tells the schema version, and it has to be asked for.
+fn lacks_version(state: &GraphState, message: &Message<'_>) -> bool {
+    matches!(message, Message::Client(ClientMessage::EntityPull { .. })) && version::known(state).is_none()
+}
+
 /// Handles a frame where nothing has to be awaited, which is nearly always. If not, nothing was done and the frame is given
-/// back for [`on_frame`], because the sender's membership must be asked first (D-18).
+/// back for [`on_frame`], because the sender's membership (D-18) or the schema version (D-44) must be asked first.
 pub fn on_frame_at_once<H: GraphHost>(
     host: &H,
     state: &GraphState,
@@ -101,14 +116,14 @@ pub fn on_frame_at_once<H: GraphHost>(
 ) -> Result<(), OwnedFrame> {
     let message = Message::parse(frame.as_frame());
     match standing(host, state, socket, &message) {
-        Standing::In(holder) => {
+        Standing::In(holder) if !lacks_version(state, &message) => {
             let message = message.into_owned();
             // A batch takes several times its text while it is applied.
             drop(frame);
             react(host, state, socket, &holder, message);
         }
         Standing::Out(reason) => close(host, socket, reason),
-        Standing::Ask(_) => {
+        Standing::In(_) | Standing::Ask(_) => {
             drop(message);
             return Err(frame);
         }
@@ -121,8 +136,16 @@ fn standing<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, mess
         return Standing::Out(Close::GRAPH_DELETED);
     }
     let Some(holder) = holder(host, state, socket) else { return Standing::Out(Close::UNKNOWN_SOCKET) };
+    if state.graph_id().is_none()
+        && let Some(graph_id) = host.graph_id(socket)
+    {
+        state.remember_graph_id(&graph_id);
+    }
+    let Some(graph_id) = state.graph_id() else {
+        let nameless = message.needs_membership();
+        return if nameless { Standing::Out(Close::RECONNECT_REQUIRED) } else { Standing::In(holder) };
+    };
     let Some(user) = holder.user() else { return Standing::In(holder) };
-    let Some(graph_id) = state.graph_id() else { return Standing::In(holder) };
     let known = || state.access.get(&graph_id, &user.user_id, host.now_ms());
     // What cannot be read is asked.
     let removed = !matches!(host.graph().borrow_mut().revocation(&user.user_id), Ok(None));
@@ -158,6 +181,13 @@ fn react<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, holder:
         Effect::KeepAndTell { user, others } => keep_and_tell(host, state, socket, user, &others),
         Effect::Pull(pull) => {
             let failure = send_pull(host, state, socket, pull).err();
+            report_failure(host, state, failure);
+        }
+        Effect::EntityPull { since } => {
+            let failure = send_entities(host, state, socket, since).unwrap_or_else(|failure| {
+                send(host, state, socket, &Message::error(MessageError::Server));
+                Some(failure)
+            });
             report_failure(host, state, failure);
         }
         Effect::Close(reason) => close(host, socket, reason),
@@ -204,6 +234,32 @@ fn send_pull<H: GraphHost>(
     }
     send_long(host, state, socket, text);
     Ok(())
+}
+
+/// Answers `entity/pull` (sync.md 7.6). What failed and was answered all the same is given back.
+fn send_entities<H: GraphHost>(
+    host: &H,
+    state: &GraphState,
+    socket: &H::Socket,
+    since: i64,
+) -> Result<Option<graph::Error>, graph::Error> {
+    let mut text = H::LongText::default();
+    let graph_id = state.graph_id().unwrap_or_default();
+    let version = version::known(state);
+    let pulled =
+        host.graph().borrow_mut().entity_pull(since, GraphName(&graph_id), version.as_deref(), &mut |piece| {
+            host.append(&mut text, piece);
+        })?;
+    match pulled.answer {
+        EntityAnswer::Changes => send_long(host, state, socket, text),
+        EntityAnswer::Reset(reason) => send(host, state, socket, &ServerMessage::Reset(reason).to_json()),
+        EntityAnswer::NotReady => send(host, state, socket, &Message::error(MessageError::NotReady)),
+    }
+    if let Some(attribute) = pulled.left_out {
+        let event = Event { graph_id: Some(&graph_id), ..Event::new(Level::Warning, "db-sync/reference-left-out") };
+        host.report(&event.with_error(attribute.as_str()));
+    }
+    Ok(pulled.failure)
 }
 
 /// A socket goes: its close is answered, the others learn who is left.

@@ -40,7 +40,7 @@ pub(super) async fn find<H: GraphHost>(host: &H, state: &GraphState) -> Result<O
 }
 
 /// The version, if it was found before.
-fn known(state: &GraphState) -> Option<Rc<str>> {
+pub(super) fn known(state: &GraphState) -> Option<Rc<str>> {
     state.schema_version.borrow().clone()
 }
 
