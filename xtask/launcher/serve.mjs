@@ -1,5 +1,5 @@
 // Serves a built worker under workerd, with the bindings of wrangler.toml and local storage below one folder:
-//   node serve.mjs --config wrangler.toml --bundle DIR --data DIR --port N
+//   node serve.mjs --config wrangler.toml --bundle DIR --data DIR --host ADDRESS --port N
 // The folder has wrangler's layout, so `wrangler d1 execute DB --local --persist-to DIR` works on it.
 //
 // Miniflare, which is what `wrangler dev` drives, is driven directly: `wrangler dev` puts a second workerd as a proxy
@@ -14,7 +14,8 @@ import http from 'node:http';
 import path from 'node:path';
 import { createRequire } from 'node:module';
 import { parseArgs } from 'node:util';
-import { settingsFrom, describeAuthentication } from './settings.mjs';
+import os from 'node:os';
+import { settingsFrom, describeAuthentication, describeExposure, isLoopback, urlHost } from './settings.mjs';
 
 // Graphs, keys and assets are their owner's alone: what is made from here on, by workerd too, nobody else reads.
 process.umask(0o077);
@@ -24,6 +25,7 @@ const require = createRequire(import.meta.url);
 const { Miniflare, Log, LogLevel } = require('miniflare');
 const { unstable_getMiniflareWorkerOptions, unstable_readConfig, unstable_splitSqlQuery } = require('wrangler');
 
+/** Where Miniflare's own port is: nobody else's business. */
 const HOST = '127.0.0.1';
 
 // Local storage is found by these names. They are those of the first builds, so that what lies in a folder stays in reach;
@@ -32,7 +34,7 @@ const STORED_WORKER = 'logseq-sync';
 const STORED_BUCKET = 'logseq-sync-assets-prod';
 
 const { values: args } = parseArgs({
-  options: { config: { type: 'string' }, bundle: { type: 'string' }, data: { type: 'string' }, port: { type: 'string' } },
+  options: { config: { type: 'string' }, bundle: { type: 'string' }, data: { type: 'string' }, host: { type: 'string', default: HOST }, port: { type: 'string' } },
 });
 const port = Number(args.port);
 const persistRoot = path.join(args.data, 'v3');
@@ -149,7 +151,7 @@ async function serve() {
     await migrate({ ...database, migrations_dir: path.resolve(path.dirname(args.config), database.migrations_dir) });
   }
   const { workerOptions } = unstable_getMiniflareWorkerOptions(args.config);
-  const settings = settingsFrom(process.env, workerOptions.bindings);
+  const settings = settingsFrom(process.env, workerOptions.bindings, args.host);
   const agents = process.env.AGENTS_SERVICE_URL;
   // The agents worker is another process, if it runs at all: without its address the binding is left out.
   const serviceBindings = agents ? { AGENTS_SERVICE: { external: { address: new URL(agents).host, http: {} } } } : {};
@@ -164,13 +166,18 @@ async function serve() {
         bindings: settings,
         serviceBindings,
         // Straight to the worker: Miniflare's own entry worker would handle every request a second time.
-        unsafeDirectSockets: [{ host: HOST, port }],
+        unsafeDirectSockets: [{ host: args.host, port }],
       }],
     });
     serving = true;
-    const base = `http://${HOST}:${port}`;
-    console.log(`==> Ready: ${base} (WebSocket: ws://${HOST}:${port}/sync/<graph-id>, health: ${base}/health)`);
+    const here = `${urlHost(args.host)}:${port}`;
+    const base = `http://${here}`;
+    console.log(`==> Ready: ${base} (WebSocket: ws://${here}/sync/<graph-id>, health: ${base}/health)`);
     for (const line of describeAuthentication(settings)) console.log(`    ${line}`);
+    if (!isLoopback(args.host)) {
+      const addresses = Object.values(os.networkInterfaces()).flat().filter(({ internal }) => !internal).map(({ address }) => address);
+      for (const line of describeExposure(settings, args.host, port, addresses)) console.warn(`    ${line}`);
+    }
     console.log(`    agents: ${agents ?? 'none (AGENTS_SERVICE_URL is not set)'}; stop with Ctrl-C or kill ${process.pid}`);
   }
 }

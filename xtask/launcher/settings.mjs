@@ -1,21 +1,35 @@
 // The worker's settings for local use.
+import net from 'node:net';
 
 const OWN = /^(COGNITO|DB_SYNC|SENTRY|AGENTS)_|^ASSET_LINK_SECRET$/;
 
-/** Settings of wrangler.toml with those of the environment before them. */
-export function settingsFrom(env, configured) {
+/** Whether only this machine reaches what is served there. */
+export function isLoopback(host) {
+  return host === '::1' || (net.isIPv4(host) && host.startsWith('127.'));
+}
+
+/** A host as it stands in addresses. */
+export function urlHost(host) {
+  return net.isIPv6(host) ? `[${host}]` : host;
+}
+
+/**
+ * Settings of wrangler.toml with those of the environment before them. The worker is not told who its peers are: whether
+ * all of them are on this machine is known here alone.
+ */
+export function settingsFrom(env, configured, host) {
   const settings = { ...configured };
   for (const [name, value] of Object.entries(env)) {
     if (OWN.test(name) || name in configured) settings[name] = value;
   }
+  settings.DB_SYNC_LOCAL_PEERS = isLoopback(host) ? 'loopback' : 'any';
   return settings;
 }
 
 /** Lines that tell who may come in; secrets are told only as being set. */
 export function describeAuthentication(settings) {
   const admin = `admin token: ${settings.DB_SYNC_ADMIN_TOKEN ? 'set' : 'not set'}`;
-  const driver = (settings.DB_SYNC_AUTH_DRIVER || 'cognito').toLowerCase();
-  switch (driver) {
+  switch (driverOf(settings)) {
     case 'cognito': {
       const clients = settings.COGNITO_CLIENT_IDS || settings.COGNITO_CLIENT_ID;
       return [`authentication: Cognito, issuer ${settings.COGNITO_ISSUER}, client ${clients}, keys ${settings.COGNITO_JWKS_URL}; ${admin}`];
@@ -30,8 +44,38 @@ export function describeAuthentication(settings) {
         `web pages let in: loopback, Logseq's apps${more(settings.DB_SYNC_ALLOW_ORIGINS)}; host names: loopback${more(settings.DB_SYNC_ALLOW_HOSTS)}`,
       ];
     default:
-      return [`authentication: DB_SYNC_AUTH_DRIVER is ${JSON.stringify(driver)}, which is none of cognito, static, none: EVERY REQUEST FAILS`];
+      return [`authentication: DB_SYNC_AUTH_DRIVER is ${JSON.stringify(driverOf(settings))}, which is none of cognito, static, none: EVERY REQUEST FAILS`];
   }
+}
+
+/** Lines that warn what is open to whom when others than this machine reach the server. */
+export function describeExposure(settings, host, port, addresses) {
+  const everywhere = host === '0.0.0.0' || host === '::';
+  const reached = everywhere ? addresses.filter((address) => host === '::' || net.isIPv4(address)) : [host];
+  const lines = [
+    `WARNING: every device that reaches this machine reaches the server, at ${reached.map((address) => `http://${urlHost(address)}:${port}`).join(', ') || 'all of its addresses'}`,
+    'what is sent is not encrypted: whoever is in between reads tokens and notes, and may change them',
+  ];
+  switch (driverOf(settings)) {
+    case 'static':
+      lines.push('graphs and assets are open to everyone who has the token, and the token can be read on its way');
+      break;
+    case 'none':
+      lines.push('graphs and assets are open to EVERY PROGRAM on every such device, to read, change and delete: no token is asked for');
+      lines.push(`programs may name any host; browsers and apps are answered under loopback names${more(settings.DB_SYNC_ALLOW_HOSTS)} alone: list ${reached.map(urlHost).join(', ') || 'the address'} in DB_SYNC_ALLOW_HOSTS for them`);
+      break;
+    case 'cognito':
+      lines.push('graphs and assets are open to their members, and /health to everyone; everyone who signs in may make graphs here');
+      break;
+    default:
+  }
+  if (settings.DB_SYNC_ADMIN_TOKEN) lines.push('everything is open to whoever has the admin token');
+  if (settings.DB_SYNC_TRUSTED_PROXIES) lines.push('DB_SYNC_TRUSTED_PROXIES is ignored: the server cannot tell a proxy on this machine from another device');
+  return lines;
+}
+
+function driverOf(settings) {
+  return (settings.DB_SYNC_AUTH_DRIVER || 'cognito').toLowerCase();
 }
 
 /** Entries of a list, to be put behind others. */

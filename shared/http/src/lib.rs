@@ -4,6 +4,7 @@
 //! and forwards the rest to the graph it belongs to. [`graph_routes`] is what answers inside a graph. Both know their
 //! platform only through the traits of [`platform`]. Statuses and error bodies are decided in [`error`] alone.
 
+pub mod address;
 pub mod agents;
 pub mod asset_path;
 pub mod assets;

@@ -4,6 +4,7 @@ use auth::{AccessCache, Authenticator, ConfigError};
 use index::activity::ActivitySeen;
 use index::users::UserThrottle;
 
+use crate::address::{Address, AddressError};
 use crate::agents::WAITING_REQUESTS;
 use crate::body::HEARD_OUT_REQUESTS;
 use crate::gate::Gate;
@@ -13,6 +14,8 @@ use crate::gate::Gate;
 pub struct Settings {
     /// Who may come in.
     pub auth: auth::Config,
+    /// Under which address clients reach the server.
+    pub address: Address,
     /// Whether snapshot streams are compressed.
     pub stream_gzip: bool,
     /// What one graph takes.
@@ -40,6 +43,9 @@ pub enum SettingsError {
     /// Those of authentication.
     #[error(transparent)]
     Auth(#[from] ConfigError),
+    /// Those of the server's address.
+    #[error(transparent)]
+    Address(#[from] AddressError),
     /// A limit is no number that limits anything.
     #[error("{name} must be a whole number above 0, not {value:?}")]
     Limit {
@@ -59,7 +65,8 @@ impl Settings {
             user_sockets: limit(&lookup, "DB_SYNC_LIMIT_USER_SOCKETS", USER_SOCKETS)?,
             graph_sockets: limit(&lookup, "DB_SYNC_LIMIT_GRAPH_SOCKETS", GRAPH_SOCKETS)?,
         };
-        Ok(Self { auth: auth::Config::from_lookup(lookup)?, stream_gzip, limits })
+        let address = Address::from_lookup(&lookup)?;
+        Ok(Self { auth: auth::Config::from_lookup(lookup)?, address, stream_gzip, limits })
     }
 }
 

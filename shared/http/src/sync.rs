@@ -57,7 +57,7 @@ pub(crate) async fn forward<P: Platform>(
     if is_upgrade(request) && request.method() != http::Method::GET {
         return Err(Error::BadRequest("invalid upgrade"));
     }
-    let uri = rewritten(request.uri(), graph_id, path)?;
+    let uri = rewritten(&service.settings.address.of(request)?, request.uri(), graph_id, path)?;
     let mut request = body::take(request);
     *request.uri_mut() = uri;
     graph_call::seal(request.headers_mut(), &caller)?;
@@ -71,8 +71,9 @@ pub(crate) async fn forward<P: Platform>(
     Ok(response)
 }
 
-fn rewritten(uri: &Uri, graph_id: &str, path: &'static str) -> Result<Uri, Error> {
-    let uri = format!("{}{path}?{}", url::origin(uri), url::query_with(uri, GRAPH_ID, graph_id));
+/// What the graph is asked: it makes addresses of the origin that it is called by.
+fn rewritten(origin: &str, uri: &Uri, graph_id: &str, path: &'static str) -> Result<Uri, Error> {
+    let uri = format!("{origin}{path}?{}", url::query_with(uri, GRAPH_ID, graph_id));
     uri.parse().map_err(|_| Error::BadRequest("invalid graph id"))
 }
 

@@ -1,6 +1,7 @@
 //! `cargo xtask serve`: serves what was built.
 
 use std::fs::{DirBuilder, File, TryLockError};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
@@ -19,8 +20,10 @@ SIGTERM and SIGINT end everything that was started.
 Usage: cargo xtask serve [OPTIONS]
 
 Options:
-  --port N     port on 127.0.0.1 (default 8787)
-  --data DIR   where graphs, assets and the index are kept (default: DATA_DIR, else .wrangler/state)
+  --port N         port (default 8787)
+  --host ADDRESS   this machine's address to serve on (default 127.0.0.1): with another one, or with 0.0.0.0, other
+                   devices of the network reach the server, and it says what is open to whom
+  --data DIR       where graphs, assets and the index are kept (default: DATA_DIR, else .wrangler/state)
 
 Settings of the worker in the environment (COGNITO_*, DB_SYNC_*, SENTRY_*, ASSET_LINK_SECRET, …) go before wrangler.toml.
 AGENTS_SERVICE_URL names a running agents worker to which /sessions, /auth and /runners are forwarded.";
@@ -28,7 +31,9 @@ AGENTS_SERVICE_URL names a running agents worker to which /sessions, /auth and /
 const DEFAULT_PORT: u16 = 8787;
 
 /// Where to serve and from which folder.
+#[derive(Debug)]
 pub(crate) struct Options {
+    host: IpAddr,
     port: u16,
     data: PathBuf,
 }
@@ -36,11 +41,16 @@ pub(crate) struct Options {
 impl Options {
     /// Reads the arguments; `None`: `help` was printed.
     pub(crate) fn parse(mut args: lexopt::Parser, help: &str) -> Result<Option<Self>> {
+        let mut host = IpAddr::from(Ipv4Addr::LOCALHOST);
         let mut port = DEFAULT_PORT;
         let mut data = None;
         while let Some(arg) = args.next()? {
             match arg {
                 lexopt::Arg::Long("port") => port = args.value()?.parse()?,
+                lexopt::Arg::Long("host") => {
+                    let text: String = args.value()?.parse()?;
+                    host = text.parse().with_context(|| format!("--host needs an IP address, not {text:?}"))?;
+                }
                 lexopt::Arg::Long("data") => data = Some(PathBuf::from(args.value()?)),
                 lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => {
                     println!("{help}");
@@ -52,7 +62,7 @@ impl Options {
         let data = data
             .or_else(|| std::env::var_os("DATA_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from))
             .unwrap_or_else(|| project::root().join(".wrangler/state"));
-        Ok(Some(Self { port, data: std::path::absolute(data)? }))
+        Ok(Some(Self { host, port, data: std::path::absolute(data)? }))
     }
 }
 
@@ -115,10 +125,32 @@ pub(crate) fn serve(options: &Options) -> Result<()> {
             .arg(bundle)
             .arg("--data")
             .arg(&options.data)
+            .arg("--host")
+            .arg(options.host.to_string())
             .arg("--port")
             .arg(options.port.to_string())
             .envs(crate::tools::npm::QUIET)
             // The launcher and its guard hold the lock from here on.
             .stdin(lock),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(args: &[&str]) -> Result<IpAddr> {
+        let parser = lexopt::Parser::from_args(args);
+        Ok(Options::parse(parser, HELP)?.context("no help was asked for")?.host)
+    }
+
+    #[test]
+    fn only_this_machine_is_served_unless_an_address_is_named() {
+        assert_eq!(host(&[]).unwrap(), IpAddr::from([127, 0, 0, 1]));
+        assert_eq!(host(&["--host", "0.0.0.0"]).unwrap(), IpAddr::from([0, 0, 0, 0]));
+        assert_eq!(host(&["--host", "::1"]).unwrap().to_string(), "::1");
+        for wrong in ["", "notes.example", "127.0.0.1:8787", "[::1]"] {
+            assert!(host(&["--host", wrong]).unwrap_err().to_string().contains("needs an IP address"), "{wrong}");
+        }
+    }
 }

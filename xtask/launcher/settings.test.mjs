@@ -1,0 +1,34 @@
+// What the launcher tells the worker, and whoever starts it.
+import test from 'node:test';
+import assert from 'node:assert/strict';
+import { describeExposure, isLoopback, settingsFrom, urlHost } from './settings.mjs';
+
+test('only loopback addresses are this machine alone', () => {
+  for (const host of ['127.0.0.1', '127.8.9.10', '::1']) assert.ok(isLoopback(host), host);
+  for (const host of ['0.0.0.0', '::', '192.168.1.5', 'fe80::1', '127.evil.example', '::ffff:127.0.0.1']) assert.ok(!isLoopback(host), host);
+  assert.equal(urlHost('::1'), '[::1]');
+  assert.equal(urlHost('10.0.0.1'), '10.0.0.1');
+});
+
+test('who the peers are is not the environment\'s to say', () => {
+  const env = { DB_SYNC_LOCAL_PEERS: 'loopback', DB_SYNC_TRUSTED_PROXIES: 'loopback', HOME: '/root' };
+  assert.deepEqual(settingsFrom(env, { A: 1 }, '0.0.0.0'), { A: 1, DB_SYNC_LOCAL_PEERS: 'any', DB_SYNC_TRUSTED_PROXIES: 'loopback' });
+  assert.equal(settingsFrom({}, {}, '127.0.0.1').DB_SYNC_LOCAL_PEERS, 'loopback');
+});
+
+test('the warning says what is open to whom', () => {
+  const warn = (settings, host = '0.0.0.0') => describeExposure(settings, host, 8787, ['192.168.1.5', 'fe80::1']).join('\n');
+  const secret = 'do-not-print';
+  const token = warn({ DB_SYNC_AUTH_DRIVER: 'static', DB_SYNC_AUTH_TOKEN: secret, DB_SYNC_ADMIN_TOKEN: secret });
+  assert.match(token, /http:\/\/192\.168\.1\.5:8787$/m);
+  assert.match(token, /not encrypted/);
+  assert.match(token, /open to everyone who has the token/);
+  assert.match(token, /admin token/);
+  assert.ok(!token.includes(secret));
+  const none = warn({ DB_SYNC_AUTH_DRIVER: 'none', DB_SYNC_ALLOW_HOSTS: 'nas.local', DB_SYNC_TRUSTED_PROXIES: 'loopback' }, '::');
+  assert.match(none, /http:\/\/192\.168\.1\.5:8787, http:\/\/\[fe80::1\]:8787$/m);
+  assert.match(none, /EVERY PROGRAM/);
+  assert.match(none, /loopback names, nas\.local alone: list 192\.168\.1\.5, \[fe80::1\] in DB_SYNC_ALLOW_HOSTS/);
+  assert.match(none, /DB_SYNC_TRUSTED_PROXIES is ignored/);
+  assert.match(warn({}, '192.168.1.5'), /open to their members/);
+});
