@@ -90,8 +90,10 @@ impl DurableObject for SyncDO {
             state.set_websocket_auto_response(&pair);
         }
         let host = isolate(&env).map(|isolate| {
-            let graph = Graph::new(DurableSql::new(&state), now_ms, OPTIONS);
-            let memory = GraphState::new(isolate.service.settings.clone(), state.id().name());
+            let settings = isolate.service.settings.clone();
+            let options = Options { initial_data: settings.initial_data, ..OPTIONS };
+            let graph = Graph::new(DurableSql::new(&state), now_ms, options);
+            let memory = GraphState::new(settings, state.id().name());
             let graph = Rc::new(RefCell::new(graph));
             Rc::new_cyclic(|me| Host {
                 state,

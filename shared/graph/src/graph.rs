@@ -30,11 +30,14 @@ pub struct Options {
     pub frame_bytes: usize,
     /// One pull over a WebSocket, in bytes (sync.md 7.5): it is one message, which the host holds as a whole.
     pub pull_message_bytes: usize,
+    /// Whether a graph that nobody uploaded begins with the built-in data (sync.md 9.4, D-49).
+    pub initial_data: bool,
 }
 
 impl Options {
     /// Those of a server that has its memory to itself.
-    pub const DEFAULT: Self = Self { cache_bytes: 24 << 20, frame_bytes: 1 << 20, pull_message_bytes: 256 << 20 };
+    pub const DEFAULT: Self =
+        Self { cache_bytes: 24 << 20, frame_bytes: 1 << 20, pull_message_bytes: 256 << 20, initial_data: false };
 }
 
 impl Default for Options {
@@ -230,6 +233,9 @@ impl<S: Sql + 'static> Graph<S> {
         if self.is_uploading()? {
             return Err(Error::NotReady);
         }
+        if self.options.initial_data {
+            self.create_if_empty()?;
+        }
         self.exports.begin(&*self.sql, encoding, self.clock.now_ms())
     }
 
@@ -339,17 +345,29 @@ impl<S: Sql + 'static> Graph<S> {
     fn open_anew(&mut self) -> Result<Open> {
         self.verify_once()?;
         let mut conn = self.connect()?;
-        let writes = conn.take_writes()?;
-        if !writes.is_empty() {
+        if self.options.initial_data && self.is_unused(conn.db())? {
+            let local_uuid = rules::local_uuid([keyed::random(), keyed::random()]);
+            let items = rules::initial_data(self.clock.now_ms(), local_uuid);
+            let items = items.map_err(|error| Error::Corrupt(error.to_string()))?;
+            conn.install(datascript::with(conn.db(), &items)?);
+        }
+        if conn.has_writes() {
             let t = self.meta()?.t;
             self.sql.transaction(&mut || {
-                kvs::put(&*self.sql, &writes.rows)?;
+                kvs::write_out(&*self.sql, &mut conn, &mut |_| Ok(()))?;
                 meta::advance(&*self.sql, t, None)
             })?;
         }
         self.created = true;
         let names = Names::new(conn.db().attrs());
         Ok(Open { conn, facts: Facts::default(), names })
+    }
+
+    /// Whether nothing was ever done with the graph, as opened: an older server may have left its five empty rows.
+    fn is_unused(&mut self, db: &Db) -> Result<bool> {
+        let meta = self.meta()?;
+        let untouched = db.count() == 0 && meta.t == 0 && meta.checksum.is_none() && !meta.uploading;
+        Ok(untouched && log::range(&*self.sql, -1)?.rows == 0)
     }
 
     /// A connection to the rows as they are now.
@@ -367,7 +385,10 @@ impl<S: Sql + 'static> Graph<S> {
         if self.created || self.meta()?.uploading {
             return Ok(());
         }
-        if kvs::exists(&*self.sql, 0)? {
+        let plants = self.options.initial_data;
+        let meta = self.meta()?;
+        let may_lack_data = plants && meta.t == 0 && meta.checksum.is_none();
+        if !may_lack_data && kvs::exists(&*self.sql, 0)? {
             self.created = true;
             return Ok(());
         }

@@ -18,6 +18,8 @@ pub struct Settings {
     pub address: Address,
     /// Whether snapshot streams are compressed.
     pub stream_gzip: bool,
+    /// `DB_SYNC_INITIAL_DATA`: whether a graph that nobody uploaded begins with the built-in data (D-49).
+    pub initial_data: bool,
     /// What one graph takes.
     pub limits: Limits,
 }
@@ -66,7 +68,8 @@ impl Settings {
             graph_sockets: limit(&lookup, "DB_SYNC_LIMIT_GRAPH_SOCKETS", GRAPH_SOCKETS)?,
         };
         let address = Address::from_lookup(&lookup)?;
-        Ok(Self { auth: auth::Config::from_lookup(lookup)?, address, stream_gzip, limits })
+        let initial_data = lookup("DB_SYNC_INITIAL_DATA").is_some_and(|value| value == "true");
+        Ok(Self { auth: auth::Config::from_lookup(lookup)?, address, stream_gzip, initial_data, limits })
     }
 }
 

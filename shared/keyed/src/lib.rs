@@ -31,9 +31,9 @@ struct Secret {
 /// Drawn at the first use: outside of a request, Workers give no random bytes.
 static SECRET: LazyLock<Secret> = LazyLock::new(|| Secret { shared: SharedSeed::from_u64(random()), own: random() });
 
-/// 64 random bits. Where the platform has none, what the standard library makes of its own: better than nothing, and a
+/// 64 random bits, for what must differ and need not be secret. Where the platform has none, what the standard library makes of its own: better than nothing, and a
 /// server that cannot be attacked this way is not worth one that does not run.
-fn random() -> u64 {
+pub fn random() -> u64 {
     getrandom::u64().unwrap_or_else(|_| RandomState::new().hash_one(0_u8))
 }
 

@@ -23,6 +23,7 @@
 
 pub mod agents;
 pub mod cases;
+pub mod chat;
 pub mod client;
 pub mod frames;
 pub mod graph;
@@ -30,6 +31,7 @@ pub mod raw;
 pub mod server;
 pub mod socket;
 pub mod tokens;
+pub mod transit;
 pub mod tx;
 
 pub use client::{Answer, Client};

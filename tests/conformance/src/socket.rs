@@ -95,6 +95,18 @@ impl Socket {
         self.ws.send(Message::binary(bytes.to_vec())).expect("socket takes the message");
     }
 
+    /// Sends a ping of the protocol and waits for its answer; texts that come before it are passed over.
+    pub fn ping(&mut self, payload: &[u8]) {
+        self.ws.send(Message::Ping(payload.to_vec().into())).expect("socket takes the ping");
+        loop {
+            match self.ws.read().expect("an answer arrives") {
+                Message::Pong(answer) if answer.as_ref() == payload => return,
+                Message::Pong(other) => panic!("the answer to another ping: {other:?}"),
+                _ => {}
+            }
+        }
+    }
+
     /// The next message; texts that are not JSON come as a JSON string.
     #[track_caller]
     pub fn receive(&mut self) -> Value {

@@ -1,9 +1,10 @@
 //! `cargo xtask test`: every test there is.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 use lexopt::ValueExt as _;
 
 use super::{build, setup};
@@ -12,8 +13,8 @@ use crate::step::{note, step};
 use crate::{process, project, tools};
 
 const HELP: &str = "\
-Run every test there is: unit, integration and golden tests, the black-box suite, the attacks, the independent reader and
-the recorded conversations against the worker under workerd, the simulations, and mutations of the fuzz corpora. Seeds are
+Run every test there is: unit, integration and golden tests, the black-box suite, the attacks, the independent reader, the
+reports and the recorded conversations against the worker under workerd, the simulations, and mutations of the fuzz corpora. Seeds are
 fixed, so that a run can be repeated.
 
 Usage: cargo xtask test [OPTIONS]
@@ -141,6 +142,11 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
     process::run(node(&server).args(["--test", "tests/reader/snapshot.test.mjs"]))?;
     server.stop()?;
 
+    step("What the launcher says");
+    process::run(Command::new("node").current_dir(&root).args(["--test", "xtask/launcher/settings.test.mjs"]))?;
+
+    reports(&root)?;
+
     step("Recorded conversations");
     let server = serving(&[("DB_SYNC_SNAPSHOT_STREAM_GZIP", "false")])?;
     process::run(node(&server).arg("tests/replay/check.mjs"))?;
@@ -148,6 +154,31 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
 
     step(format!("All tests passed in {} s", start.elapsed().as_secs()));
     Ok(())
+}
+
+/// The token of the `static` driver, as the reports send it.
+const TOKEN: &str = "choose-a-long-secret";
+
+/// What people met with servers of this kind: one script a report.
+fn reports(root: &Path) -> Result<()> {
+    step("Reports");
+    let server = serving(&[
+        ("DB_SYNC_AUTH_DRIVER", "static"),
+        ("DB_SYNC_AUTH_TOKEN", TOKEN),
+        ("DB_SYNC_TRUSTED_PROXIES", "loopback"),
+    ])?;
+    let folder = root.join("tests/reports");
+    let mut scripts = Vec::new();
+    for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        scripts.push(entry?.path());
+    }
+    scripts.retain(|path| path.extension().is_some_and(|extension| extension == "mjs"));
+    scripts.sort();
+    ensure!(!scripts.is_empty(), "no reports in {}", folder.display());
+    for script in scripts {
+        process::run(node(&server).env("TOKEN", TOKEN).arg(script))?;
+    }
+    server.stop()
 }
 
 /// The built worker, trusting the key set that the tools serve.

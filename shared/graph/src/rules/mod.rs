@@ -13,6 +13,7 @@ pub mod diagnostics;
 mod entity;
 mod error;
 mod facts;
+mod initial_data;
 mod item;
 mod names;
 pub mod normalise;
@@ -27,5 +28,7 @@ pub(crate) mod value_set;
 
 pub use error::{Error, Invalid, Result};
 pub use facts::{Facts, Scope, schema_version};
+pub use initial_data::initial_data;
+pub(crate) use initial_data::local_uuid;
 pub use op::{Op, log_name};
 pub use static_schema::static_schema;

@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod checksum;
+mod initial_data;
 mod pipeline;
 mod sanitize;
 mod september;

@@ -171,3 +171,32 @@ fn preflights_of_agents_are_theirs() {
     *world.agents.borrow_mut() = Some(Box::new(|request| Ok(if request.method() == "OPTIONS" { 299 } else { 500 })));
     assert_eq!(world.call(None, "OPTIONS", "/sessions", "").status, 299);
 }
+
+/// Where the snapshot of a graph is said to be.
+fn snapshot_url(settings: &[(&str, &str)], headers: &[(&'static str, &str)]) -> String {
+    let world = World::with(settings);
+    let body = json!({ "graph-name": "g", "graph-e2ee?": false, "schema-version": "65" }).to_string();
+    let id = world.ok("owner", "POST", "/graphs", &body)["graph-id"].as_str().unwrap().to_owned();
+    let mut request = request(Some("owner"), "GET", &format!("/sync/{id}/snapshot/download"), "");
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    let answer = world.send(request);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()["url"].as_str().unwrap().replace(&id, "G")
+}
+
+#[test]
+fn addresses_follow_the_base_or_a_trusted_proxy() {
+    let said = [("x-forwarded-proto", "https"), ("x-forwarded-host", "notes.example")];
+    let trusting = [("DB_SYNC_TRUSTED_PROXIES", "loopback"), ("DB_SYNC_LOCAL_PEERS", "loopback")];
+    let base = [("DB_SYNC_BASE_URL", "https://sync.example:8443")];
+    assert_eq!(snapshot_url(&[], &said), "http://sync.test/sync/G/snapshot/stream");
+    assert_eq!(snapshot_url(&trusting, &said), "https://notes.example/sync/G/snapshot/stream");
+    assert_eq!(snapshot_url(&base, &said), "https://sync.example:8443/sync/G/snapshot/stream");
+    let world = World::with(&trusting);
+    let id = world.create("owner", "g");
+    let mut request = request(Some("owner"), "GET", &format!("/sync/{id}/health"), "");
+    request.headers_mut().insert("x-forwarded-host", "a/b".parse().unwrap());
+    assert_eq!(world.send(request).refusal(), (400, "invalid forwarded header".into()));
+}

@@ -5,6 +5,7 @@
 mod access;
 mod assets;
 mod downloads;
+mod entity_pulls;
 mod forwarding;
 mod graph;
 mod guests;

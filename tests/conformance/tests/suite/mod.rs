@@ -2,6 +2,7 @@
 
 mod agents;
 mod assets;
+mod chat;
 mod door;
 mod download;
 mod e2ee;
@@ -33,6 +34,7 @@ pub(crate) fn all() -> Vec<Case> {
         assets::cases(),
         agents::cases(),
         door::cases(),
+        chat::cases(),
     ]
     .concat()
 }

@@ -81,6 +81,8 @@ pub(crate) struct TestSocket {
     id: u64,
     /// What is kept with it; none: nothing that can be read.
     pub(crate) attachment: RefCell<Option<Holder>>,
+    /// The graph it is at, as it was kept with it.
+    pub(crate) tag: RefCell<Option<String>>,
     pub(crate) received: RefCell<Vec<Value>>,
     pub(crate) closed: RefCell<Option<(u16, String)>>,
 }
@@ -178,10 +180,16 @@ impl GraphHost for TestGraph {
         self.db.clone()
     }
 
-    fn accept(&self, _: Request<TestBody>, holder: &Holder) -> Result<(Rc<TestSocket>, Response<TestBody>), Failure> {
+    fn accept(
+        &self,
+        _: Request<TestBody>,
+        holder: &Holder,
+        graph_id: Option<&str>,
+    ) -> Result<(Rc<TestSocket>, Response<TestBody>), Failure> {
         let socket = Rc::new(TestSocket {
             id: self.sockets.borrow().len() as u64,
             attachment: RefCell::default(),
+            tag: RefCell::new(graph_id.map(str::to_owned)),
             received: RefCell::default(),
             closed: RefCell::default(),
         });
@@ -202,6 +210,10 @@ impl GraphHost for TestGraph {
 
     fn holder(&self, socket: &Rc<TestSocket>) -> Option<Holder> {
         socket.attachment.borrow().clone()
+    }
+
+    fn graph_id(&self, socket: &Rc<TestSocket>) -> Option<String> {
+        socket.tag.borrow().clone()
     }
 
     fn keep(&self, socket: &Rc<TestSocket>, holder: &Holder) -> Result<(), Failure> {
