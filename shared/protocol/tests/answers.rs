@@ -9,7 +9,9 @@ use protocol::bodies::snapshot::{SnapshotDescriptor, SnapshotUploaded};
 use protocol::presence::online_users;
 use protocol::pull::{LoggedTx, PullWriter};
 use protocol::server::MessageError;
-use protocol::{ErrorBody, Holder, InvalidRequest, PresenceUser, Reject, RejectReason, ServerMessage, limits};
+use protocol::{
+    ErrorBody, Holder, InvalidRequest, PresenceUser, Reject, RejectReason, ResetReason, ServerMessage, limits,
+};
 use uuid::Uuid;
 
 fn id(n: u128) -> Uuid {
@@ -68,6 +70,11 @@ fn messages() {
             ServerMessage::Error(MessageError::Invalid(InvalidRequest::Since)),
             r#"{"type":"error","message":"invalid since"}"#,
         ),
+        (
+            ServerMessage::Reset(ResetReason::CursorExpired),
+            r#"{"type":"reset","data":"[\"^ \",\"~:reason\",\"cursor-expired\",\"~:snapshot-required\",true]"}"#,
+        ),
+        (ServerMessage::Error(MessageError::NotReady), r#"{"type":"error","message":"graph not ready"}"#),
         (ServerMessage::Error(MessageError::Server), r#"{"type":"error","message":"server error"}"#),
     ];
     for (message, json) in cases {
@@ -297,4 +304,20 @@ fn two_equal_tabs_are_one_online_user() {
     assert_eq!(tab.editing_block_uuid, None);
     assert!(!tab.set_editing_block(None));
     assert_eq!(online_users([&alice, &bob, &tab]), [&alice, &bob, &tab]);
+}
+
+#[test]
+fn changes_are_one_text_in_json() {
+    use protocol::changes::ChangesWriter;
+    let (mut out, mut sent) = (String::new(), String::new());
+    let writer = ChangesWriter::begin(&mut out);
+    for part in [r#"["^ ","~:a","#, "\"\\\\ \\n\u{1}é😀", "\"", "]"] {
+        writer.data(&mut out, part);
+        sent.push_str(&std::mem::take(&mut out));
+    }
+    writer.end(&mut out);
+    sent.push_str(&out);
+    let message: serde_json::Value = serde_json::from_str(&sent).unwrap();
+    assert_eq!(message["type"], "graph-changes");
+    assert_eq!(message["data"], "[\"^ \",\"~:a\",\"\\\\ \\n\u{1}é😀\"]");
 }

@@ -34,6 +34,9 @@ fn each_type_is_read() {
         (r#"{"type":"pull","since":-0}"#, ClientMessage::Pull { since: 0 }),
         (r#"{"type":"pull","since":9007199254740993}"#, ClientMessage::Pull { since: 1 << 53 }),
         (r#"{"type":"pull","since":100000000000000000000}"#, ClientMessage::Pull { since: 1 << 53 }),
+        (r#"{"type":"entity/pull","since":0}"#, ClientMessage::EntityPull { since: 0 }),
+        (r#"{"since":7.0,"type":"entity/pull","more":[]}"#, ClientMessage::EntityPull { since: 7 }),
+        (r#"{"type":"entity/pull","since":9007199254740993}"#, ClientMessage::EntityPull { since: 1 << 53 }),
     ];
     for (text, expected) in cases {
         assert_eq!(ClientMessage::parse(text), Ok(expected), "{text}");
@@ -72,6 +75,11 @@ fn everything_else_is_malformed() {
         r#"{"type":"pull","since":true}"#,
         r#"{"type":"pull","since":1e21}"#,
         r#"{"type":"pull","since":1e400}"#,
+        r#"{"type":"entity/pull"}"#,
+        r#"{"type":"entity/pull","since":null}"#,
+        r#"{"type":"entity/pull","since":"1"}"#,
+        r#"{"type":"entity/pull","since":1.5}"#,
+        r#"{"type":"entity/pull","since":1e21}"#,
         r#"{"type":"tx/batch"}"#,
         r#"{"type":"tx/batch","t-before":4}"#,
         r#"{"type":"tx/batch","t-before":4,"txs":{}}"#,
@@ -101,7 +109,9 @@ fn everything_else_is_malformed() {
 
 #[test]
 fn a_negative_since_has_an_error_of_its_own() {
-    for text in [r#"{"type":"pull","since":-1}"#, r#"{"type":"pull","since":-1e20}"#] {
+    for text in
+        [r#"{"type":"pull","since":-1}"#, r#"{"type":"pull","since":-1e20}"#, r#"{"type":"entity/pull","since":-1}"#]
+    {
         assert_eq!(ClientMessage::parse(text), Err(InvalidRequest::Since), "{text}");
     }
     assert_eq!(InvalidRequest::Since.to_string(), "invalid since");

@@ -3,10 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets something unexpected is to stop")]
 
 use std::fmt::Write;
+use std::rc::Rc;
 
 use graph::session::{Effect, Frame, Message};
 use graph::sql_rusqlite::Rusqlite;
-use graph::{Graph, Options};
+use graph::{EntityAnswer, Graph, GraphName, Options};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -73,9 +74,29 @@ fn peak(text: String) -> usize {
     ALLOCATOR.peak_usage() - before
 }
 
+/// Bytes at the height of an `entity/pull`, and of its message, whose pieces lie elsewhere, as they do on Workers.
+fn changes_peak(batch: String) -> (usize, usize) {
+    let options = Options { cache_bytes: 12 * MIB, ..Options::default() };
+    let sql = Rc::new(Rusqlite::in_memory().unwrap());
+    let mut graph = Graph::new(Rc::clone(&sql), || 0, options);
+    graph.position().unwrap();
+    let message = Message::parse(Frame::Text(&batch)).into_owned();
+    drop(batch);
+    let effect = graph.react(None, message).effect;
+    assert!(matches!(&effect, Effect::ReplyAndTell { reply, .. } if reply.contains("tx/batch/ok")), "{effect:?}");
+    drop((effect, graph));
+    let mut graph = Graph::new(sql, || 0, options);
+    let before = ALLOCATOR.current_usage();
+    ALLOCATOR.reset_peak_usage();
+    let mut sent = 0;
+    let pulled = graph.entity_pull(0, GraphName("g"), Some("65"), &mut |piece| sent += piece.len()).unwrap();
+    assert_eq!(pulled.answer, EntityAnswer::Changes);
+    (ALLOCATOR.peak_usage() - before, sent)
+}
+
 /// One test: the allocator counts for the whole process.
 #[test]
-fn a_batch_costs_a_few_times_its_text() {
+fn messages_cost_a_few_times_their_length() {
     // Texts of the entries in bytes, and tenths of them that the batch may take. Values of few bytes take many times their
     // text, so that an entry has at most a million of them.
     for (what, text, tenths) in [
@@ -88,5 +109,13 @@ fn a_batch_costs_a_few_times_its_text() {
         let peak = peak(text);
         println!("{what}: {} MiB for a message of {} MiB", peak / MIB, length / MIB);
         assert!(peak < tenths * length / 10, "{what}: {peak} bytes for {length}");
+    }
+    for (what, batch) in [
+        ("long texts that changed", message((0..16).map(|n| long_title(n, 950_000)))),
+        ("many entities that changed", message((0..40).map(|n| adds(100_000 * n, 100_000)))),
+    ] {
+        let (peak, length) = changes_peak(batch);
+        println!("{what}: {} MiB for a message of {} MiB", peak / MIB, length / MIB);
+        assert!(peak < 32 * MIB, "{what}: {peak} bytes for {length}");
     }
 }

@@ -119,6 +119,7 @@ fn close_codes_that_may_be_sent() {
 fn membership_counts_where_something_is_read_or_written() {
     let needs = |text: &str| Message::parse(Frame::Text(text)).needs_membership();
     assert!(needs(r#"{"type":"tx/batch","t-before":0,"txs":[]}"#));
+    assert!(needs(r#"{"type":"entity/pull","since":0}"#));
     assert!(needs(r#"{"type":"pull"}"#) && needs(r#"{"type":"hello","client":"c"}"#));
     for text in [r#"{"type":"ping"}"#, r#"{"type":"presence"}"#, "ping", "nonsense", r#"{"type":"pull","since":-1}"#] {
         assert!(!needs(text), "{text}");

@@ -242,13 +242,17 @@ fn what_was_left_out_is_logged_once_without_values() {
 
 #[test]
 fn while_an_upload_runs_nothing_is_told() {
-    let world = World::new();
-    let id = create(&world, Some("65"));
-    let socket = world.connect("owner", &id);
-    let graph = world.graph(&id);
-    let flag = "INSERT OR REPLACE INTO sync_meta VALUES ('snapshot-uploading?', 'true')";
-    graph.graph.borrow().sql().execute(flag, &[]).unwrap();
-    let graph = graph.restart();
-    graph.frame(&socket, &since(0));
-    assert_eq!(*socket.received.borrow().last().unwrap(), error("graph not ready"));
+    for version in [Some("65"), None] {
+        let world = World::new();
+        let id = create(&world, version);
+        let socket = world.connect("owner", &id);
+        let graph = world.graph(&id);
+        let flag = "INSERT OR REPLACE INTO sync_meta VALUES ('snapshot-uploading?', 'true')";
+        graph.graph.borrow().sql().execute(flag, &[]).unwrap();
+        let graph = graph.restart();
+        for cursor in [0, 7] {
+            graph.frame(&socket, &since(cursor));
+            assert_eq!(*socket.received.borrow().last().unwrap(), error("graph not ready"), "{version:?}");
+        }
+    }
 }
