@@ -11,8 +11,9 @@ changed since it was done last.
 Usage: cargo xtask dev [OPTIONS]
 
 Options:
-  --port N     port on 127.0.0.1 (default 8787)
-  --data DIR   where graphs, assets and the index are kept (default: DATA_DIR, else .wrangler/state)
+  --port N         port (default 8787)
+  --host ADDRESS   this machine's address to serve on (default 127.0.0.1); see `cargo xtask serve --help`
+  --data DIR       where graphs, assets and the index are kept (default: DATA_DIR, else .wrangler/state)
 
 Settings of the worker in the environment (COGNITO_*, DB_SYNC_*, SENTRY_*, ASSET_LINK_SECRET, …) go before wrangler.toml.
 AGENTS_SERVICE_URL names a running agents worker to which /sessions, /auth and /runners are forwarded.";
