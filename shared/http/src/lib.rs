@@ -5,6 +5,7 @@
 //! platform only through the traits of [`platform`]. Statuses and error bodies are decided in [`error`] alone.
 
 pub mod agents;
+pub mod asset_conditions;
 pub mod asset_path;
 pub mod assets;
 pub mod body;
@@ -24,6 +25,7 @@ mod guests;
 mod identity;
 mod index_routes;
 mod respond;
+mod retry;
 mod sync;
 mod url;
 

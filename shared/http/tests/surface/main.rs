@@ -5,6 +5,7 @@
 mod access;
 mod assets;
 mod downloads;
+mod faults;
 mod forwarding;
 mod graph;
 mod guests;
