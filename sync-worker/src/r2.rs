@@ -154,10 +154,8 @@ impl AssetStore<JsBody> for R2Assets {
             (Some(source), Some(length)) => {
                 let stream = streams::fixed_length(&source, length).map_err(failure)?;
                 let Err(failed) = self.store(key, Data::ReadableStream(stream), meta).await else { return Ok(()) };
-                Err(match streams::is_broken(&source).await {
-                    true => PutError::Interrupted(failed),
-                    false => PutError::Failed(failed),
-                })
+                let error = if streams::is_broken(&source).await { PutError::Interrupted } else { PutError::Failed };
+                Err(error(failed))
             }
             (Some(_), None) => self.store_counted(key, body, size.limit, meta).await,
         }

@@ -49,15 +49,13 @@ fn names(tags: &str, etag: &str) -> bool {
 
 /// One range of bytes. Several of them, and what is none, are answered with everything.
 fn parse(range: &str, size: u64) -> Selection {
-    let Some((unit, range)) = range.split_once('=') else { return Selection::Whole };
-    let Some((first, last)) = range.trim().split_once('-') else { return Selection::Whole };
-    let (Some(first), Some(last)) = (position(first), position(last)) else { return Selection::Whole };
-    let (first, end) = match (first, last) {
-        _ if !unit.trim().eq_ignore_ascii_case("bytes") => return Selection::Whole,
-        (None, None) => return Selection::Whole,
+    let Some((first, last)) = bounds(range) else { return Selection::Whole };
+    let (first, end) = match (position(first), position(last)) {
         (Some(first), Some(last)) if last < first => return Selection::Whole,
-        (Some(first), last) => (first, last.map_or(size, |last| last.saturating_add(1).min(size))),
-        (None, Some(length)) => (size.saturating_sub(length), size),
+        (Some(first), Some(last)) => (first, last.saturating_add(1).min(size)),
+        (Some(first), None) if last.is_empty() => (first, size),
+        (None, Some(length)) if first.is_empty() => (size.saturating_sub(length), size),
+        _ => return Selection::Whole,
     };
     if first >= end {
         return Selection::Unsatisfiable;
@@ -65,13 +63,17 @@ fn parse(range: &str, size: u64) -> Selection {
     Selection::Part(ByteRange { first, length: end - first })
 }
 
-/// A number, or none where there is no text; the outer none: neither. What is beyond all files is the greatest number.
-fn position(text: &str) -> Option<Option<u64>> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Some(None);
-    }
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| Some(text.parse().unwrap_or(u64::MAX)))
+/// What stands before and after the dash of a range of bytes.
+fn bounds(range: &str) -> Option<(&str, &str)> {
+    let (unit, range) = range.split_once('=')?;
+    let (first, last) = range.split_once('-')?;
+    unit.trim().eq_ignore_ascii_case("bytes").then(|| (first.trim(), last.trim()))
+}
+
+/// A number, if the text is one. What is beyond all files is the greatest number.
+fn position(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -60,9 +60,10 @@ pub(super) async fn ask<H: GraphHost>(host: &H, state: &GraphState, user_id: &st
     let (id, user, timer) = (graph_id.clone(), user_id.to_owned(), host.sleep_ms(PATIENCE_MS));
     let asked = async move {
         // A copy may not have heard of the removal yet. Of others it is believed when it says yes.
-        match unknown {
-            true => access::has_access(&*db, &id, &user).await,
-            false => access::has_access_now(&*db, &id, &user).await,
+        if unknown {
+            access::has_access(&*db, &id, &user).await
+        } else {
+            access::has_access_now(&*db, &id, &user).await
         }
     };
     let question = async move { within(asked, timer).await };

@@ -159,8 +159,11 @@ impl AssetStore<TestBody> for MemoryAssets {
         let Some(stored) = objects.get(key) else { return Ok(None) };
         let head = stored.head();
         let range = range.unwrap_or(ByteRange { first: 0, length: head.size });
-        let (first, end) = (range.first as usize, (range.first + range.length) as usize);
-        let bytes = stored.bytes.get(first..end).ok_or_else(|| Failure("no such range".into()))?;
+        let at = |position: u64| usize::try_from(position).unwrap();
+        let bytes = stored
+            .bytes
+            .get(at(range.first)..at(range.first + range.length))
+            .ok_or_else(|| Failure("no such range".into()))?;
         Ok(Some(Asset { body: TestBody::full(bytes.to_vec()), head }))
     }
 
