@@ -3,7 +3,7 @@
 use index::{Cell, Database, DbError, Param, Row, Session, Statement};
 use worker::js_sys::Array;
 use worker::wasm_bindgen::{JsCast as _, JsValue};
-use worker::{D1Database, D1PreparedStatement};
+use worker::{D1Database, D1PreparedStatement, D1Result};
 
 /// The binding `DB`.
 pub struct D1Index(D1Database);
@@ -35,23 +35,24 @@ impl Database for D1Index {
     }
 
     async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, DbError> {
-        let result = bind(self.0.prepare(sql), params)?.run().await.map_err(error)?;
-        if !result.success() {
-            return Err(DbError(result.error().unwrap_or_default()));
-        }
-        let meta = result.meta().map_err(error)?.ok_or_else(|| DbError("no row count".into()))?;
-        let changes = meta.changes.or(meta.rows_written).ok_or_else(|| DbError("no row count".into()))?;
-        Ok(changes as u64)
+        changed(&bind(self.0.prepare(sql), params)?.run().await.map_err(error)?)
     }
 
-    async fn batch(&self, statements: &[Statement<'_>]) -> Result<(), DbError> {
+    async fn batch(&self, statements: &[Statement<'_>]) -> Result<Vec<u64>, DbError> {
         let bound = statements.iter().map(|(sql, params)| bind(self.0.prepare(*sql), params));
         let results = self.0.batch(bound.collect::<Result<_, _>>()?).await.map_err(error)?;
-        match results.iter().find(|result| !result.success()) {
-            Some(failed) => Err(DbError(failed.error().unwrap_or_default())),
-            None => Ok(()),
-        }
+        results.iter().map(changed).collect()
     }
+}
+
+/// The number of rows that a statement has changed.
+fn changed(result: &D1Result) -> Result<u64, DbError> {
+    if !result.success() {
+        return Err(DbError(result.error().unwrap_or_default()));
+    }
+    let meta = result.meta().map_err(error)?.ok_or_else(|| DbError("no row count".into()))?;
+    let changes = meta.changes.or(meta.rows_written).ok_or_else(|| DbError("no row count".into()))?;
+    Ok(changes as u64)
 }
 
 fn bind(statement: D1PreparedStatement, params: &[Param<'_>]) -> Result<D1PreparedStatement, DbError> {

@@ -1,11 +1,12 @@
 //! The ports of the front worker.
 
+use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Request, Response};
-use sync_http::platform::{Failure, Platform};
-use sync_http::report::{Event, Trace};
+use sync_http::platform::{Failure, Platform, Undone};
+use sync_http::report::{Event, Level, Trace};
 use uuid::Uuid;
 use worker::{Context, Delay, Env, Fetcher};
 
@@ -22,7 +23,7 @@ pub struct Front {
     env: Env,
     context: Context,
     isolate: Rc<Isolate>,
-    db: Option<D1Index>,
+    db: Option<Rc<D1Index>>,
     assets: Option<R2Assets>,
     agents: Option<Fetcher>,
 }
@@ -30,7 +31,7 @@ pub struct Front {
 impl Front {
     /// The bindings of a request.
     pub fn new(env: Env, context: Context, isolate: Rc<Isolate>) -> Self {
-        let db = env.d1("DB").ok().map(D1Index::new);
+        let db = env.d1("DB").ok().map(|database| Rc::new(D1Index::new(database)));
         let assets = env.bucket("LOGSEQ_SYNC_ASSETS").ok().map(R2Assets::new);
         let agents = env.service("AGENTS_SERVICE").ok();
         Self { env, context, isolate, db, assets, agents }
@@ -39,11 +40,11 @@ impl Front {
 
 impl Platform for Front {
     type Body = JsBody;
-    type Db = D1Index;
+    type Db = Rc<D1Index>;
     type Keys = HttpKeys;
     type Assets = R2Assets;
 
-    fn db(&self) -> Option<&D1Index> {
+    fn db(&self) -> Option<&Rc<D1Index>> {
         self.db.as_ref()
     }
 
@@ -77,6 +78,17 @@ impl Platform for Front {
 
     async fn sleep_ms(&self, ms: u32) {
         Delay::from(Duration::from_millis(ms.into())).await;
+    }
+
+    fn wait_until(&self, work: impl Future<Output = std::result::Result<(), Undone>> + 'static) {
+        let isolate = Rc::clone(&self.isolate);
+        self.context.wait_until(async move {
+            let Err(Undone { event, failure }) = work.await else { return };
+            let event = Event::new(Level::Warning, event).with_error(&failure.0);
+            if let Some(rest) = reporter::report(isolate.sentry.as_ref(), &event) {
+                rest.await;
+            }
+        });
     }
 
     fn random_uuid(&self) -> Uuid {

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use sync_http::platform::{Asset, AssetMeta, AssetStore, Body as _, Failure, PutError, Size};
-use worker::{Bucket, Data, HttpMetadata, ResponseBody, UploadedPart};
+use sync_http::platform::{Asset, AssetHead, AssetMeta, AssetStore, Body as _, ByteRange, Failure, PutError, Size};
+use worker::{Bucket, Data, HttpMetadata, MultipartUpload, Object, Range, ResponseBody, UploadedPart};
 
 use crate::bindings::streams;
 use crate::body::{self, JsBody};
@@ -27,7 +27,7 @@ impl R2Assets {
         put.execute().await.map(drop).map_err(worker_failure)
     }
 
-    /// Stores a body of unknown length part by part, counting.
+    /// Stores a body of unknown length, counting: a short one at once, a longer one part by part.
     async fn store_counted(
         &self,
         key: &str,
@@ -35,47 +35,73 @@ impl R2Assets {
         limit: u64,
         meta: AssetMeta<'_>,
     ) -> Result<(), PutError> {
-        let (mut part, mut total) = (Vec::new(), 0_u64);
-        let mut upload = None;
-        let mut parts: Vec<UploadedPart> = Vec::new();
-        let outcome = loop {
-            let chunk = match body.chunk().await {
-                Ok(Some(chunk)) => chunk,
-                Ok(None) => break Ok(()),
-                Err(failure) => break Err(PutError::Failed(failure)),
-            };
-            total += chunk.len() as u64;
-            if total > limit {
-                break Err(PutError::TooLarge);
-            }
-            part.extend_from_slice(&chunk);
-            while part.len() >= PART_BYTES {
-                let rest = part.split_off(PART_BYTES);
-                let full = std::mem::replace(&mut part, rest);
-                if upload.is_none() {
-                    let begun = self.0.create_multipart_upload(key);
-                    let begun = begun.http_metadata(http_metadata(meta)).custom_metadata(custom_metadata(meta));
-                    upload = Some(begun.execute().await.map_err(worker_failure)?);
-                }
-                if let Some(upload) = &upload {
-                    let number = u16::try_from(parts.len() + 1).unwrap_or(u16::MAX);
-                    parts.push(upload.upload_part(number, full).await.map_err(worker_failure)?);
-                }
+        let mut source = Counted { body, left: limit, part: Vec::new() };
+        let first = source.part().await?;
+        if first.len() < PART_BYTES {
+            return Ok(self.store(key, first, meta).await?);
+        }
+        let begun = self.0.create_multipart_upload(key);
+        let begun = begun.http_metadata(http_metadata(meta)).custom_metadata(custom_metadata(meta));
+        let upload = begun.execute().await.map_err(worker_failure)?;
+        let parts = match store_parts(&upload, first, &mut source).await {
+            Ok(parts) => parts,
+            Err(error) => {
+                // Whatever went wrong: parts that nobody completes stay in the store. That they stay because it does not
+                // answer either is not what the sender is told.
+                let _ = upload.abort().await;
+                return Err(error);
             }
         };
-        let Some(upload) = upload else {
-            outcome?;
-            return Ok(self.store(key, part, meta).await?);
-        };
-        if let Err(error) = outcome {
-            upload.abort().await.map_err(worker_failure)?;
-            return Err(error);
+        // Takes the upload; one that cannot be completed is given up by the number it has.
+        let id = upload.upload_id().await;
+        match upload.complete(parts).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                if let Ok(rest) = self.0.resume_multipart_upload(key, id) {
+                    let _ = rest.abort().await;
+                }
+                Err(worker_failure(error).into())
+            }
         }
-        if !part.is_empty() {
-            let number = u16::try_from(parts.len() + 1).unwrap_or(u16::MAX);
-            parts.push(upload.upload_part(number, part).await.map_err(worker_failure)?);
+    }
+}
+
+/// Stores the parts of an upload, of which the first was read.
+async fn store_parts(
+    upload: &MultipartUpload,
+    first: Vec<u8>,
+    source: &mut Counted<'_>,
+) -> Result<Vec<UploadedPart>, PutError> {
+    let mut parts = Vec::new();
+    let mut part = first;
+    // Bounded by what the source may give.
+    while !part.is_empty() {
+        let number = u16::try_from(parts.len() + 1).unwrap_or(u16::MAX);
+        let is_last = part.len() < PART_BYTES;
+        parts.push(upload.upload_part(number, part).await.map_err(worker_failure)?);
+        part = if is_last { Vec::new() } else { source.part().await? };
+    }
+    Ok(parts)
+}
+
+/// A body in parts, of which no more than so many bytes come.
+struct Counted<'a> {
+    body: &'a mut JsBody,
+    left: u64,
+    /// What was read beyond the last part.
+    part: Vec<u8>,
+}
+
+impl Counted<'_> {
+    /// The next part; one that is shorter than [`PART_BYTES`] is the last.
+    async fn part(&mut self) -> Result<Vec<u8>, PutError> {
+        while self.part.len() < PART_BYTES {
+            let Some(chunk) = self.body.chunk().await.map_err(PutError::Interrupted)? else { break };
+            self.left = self.left.checked_sub(chunk.len() as u64).ok_or(PutError::TooLarge)?;
+            self.part.extend_from_slice(&chunk);
         }
-        upload.complete(parts).await.map(drop).map_err(|error| worker_failure(error).into())
+        let rest = self.part.split_off(self.part.len().min(PART_BYTES));
+        Ok(std::mem::replace(&mut self.part, rest))
     }
 }
 
@@ -88,31 +114,48 @@ fn custom_metadata(meta: AssetMeta<'_>) -> HashMap<String, String> {
     checksum.into_iter().chain([("type".to_owned(), meta.extension.to_owned())]).collect()
 }
 
+fn head_of(object: &Object) -> AssetHead {
+    let meta = object.http_metadata();
+    AssetHead {
+        size: object.size(),
+        etag: object.http_etag(),
+        content_type: meta.content_type,
+        content_encoding: meta.content_encoding,
+        cache_control: meta.cache_control,
+    }
+}
+
 impl AssetStore<JsBody> for R2Assets {
-    async fn get(&self, key: &str) -> Result<Option<Asset<JsBody>>, Failure> {
-        let Some(object) = self.0.get(key).execute().await.map_err(worker_failure)? else { return Ok(None) };
-        let (size, meta) = (object.size(), object.http_metadata());
+    async fn get(&self, key: &str, range: Option<ByteRange>) -> Result<Option<Asset<JsBody>>, Failure> {
+        let mut get = self.0.get(key);
+        if let Some(ByteRange { first, length }) = range {
+            get = get.range(Range::OffsetWithLength { offset: first, length });
+        }
+        let Some(object) = get.execute().await.map_err(worker_failure)? else { return Ok(None) };
+        let head = head_of(&object);
+        let length = range.map_or(head.size, |range| range.length);
         let Some(body) = object.body() else { return Ok(None) };
         let body = match body.response_body().map_err(worker_failure)? {
             // Of known length, or else the answer would carry none.
-            ResponseBody::Stream(stream) => JsBody::Stream(streams::fixed_length(&stream, size).map_err(failure)?),
+            ResponseBody::Stream(stream) => JsBody::Stream(streams::fixed_length(&stream, length).map_err(failure)?),
             _ => return Err(Failure("an object without a stream".into())),
         };
-        Ok(Some(Asset {
-            body,
-            size,
-            content_type: meta.content_type,
-            content_encoding: meta.content_encoding,
-            cache_control: meta.cache_control,
-        }))
+        Ok(Some(Asset { body, head }))
+    }
+
+    async fn head(&self, key: &str) -> Result<Option<AssetHead>, Failure> {
+        let object = self.0.head(key).await.map_err(worker_failure)?;
+        Ok(object.as_ref().map(head_of))
     }
 
     async fn put(&self, key: &str, body: &mut JsBody, size: Size, meta: AssetMeta<'_>) -> Result<(), PutError> {
         match (body::stream_of(body), size.declared) {
             (None, _) => Ok(self.store(key, Data::Empty, meta).await?),
-            (Some(stream), Some(length)) => {
-                let stream = streams::fixed_length(&stream, length).map_err(failure)?;
-                Ok(self.store(key, Data::ReadableStream(stream), meta).await?)
+            (Some(source), Some(length)) => {
+                let stream = streams::fixed_length(&source, length).map_err(failure)?;
+                let Err(failed) = self.store(key, Data::ReadableStream(stream), meta).await else { return Ok(()) };
+                let error = if streams::is_broken(&source).await { PutError::Interrupted } else { PutError::Failed };
+                Err(error(failed))
             }
             (Some(_), None) => self.store_counted(key, body, size.limit, meta).await,
         }

@@ -1,7 +1,7 @@
 //! From a token to claims (sync.md 3.2, 3.3, 3.6).
 
 use crate::jwt::Jwt;
-use crate::key_cache::{KeyCache, Lookup};
+use crate::key_cache::{KeyCache, Lookup, Wanted};
 use crate::key_set::{FetchError, Key, KeySet};
 use crate::token_cache::{TokenCache, seconds};
 use crate::{Claims, Config, Driver, Provider};
@@ -85,7 +85,8 @@ impl<P: Clock + KeySetSource> Authenticator<P> {
         else {
             return Ok(None);
         };
-        match self.key(provider, &jwt.kid, now).await {
+        let wanted = Wanted { kid: &jwt.kid, issued_at_s: jwt.claims.iat() };
+        match self.key(provider, wanted, now).await {
             Ok(Some(key)) if key.verifies(&jwt) => {
                 self.tokens.put(token, &jwt.claims, now);
                 Ok(Some(jwt.claims))
@@ -96,11 +97,11 @@ impl<P: Clock + KeySetSource> Authenticator<P> {
         }
     }
 
-    async fn key(&self, provider: &Provider, kid: &str, now: i64) -> Result<Option<Key>, FetchError> {
+    async fn key(&self, provider: &Provider, wanted: Wanted<'_>, now: i64) -> Result<Option<Key>, FetchError> {
         let mut now = now;
         // A fetch is waited for no longer than it may take, and then is no reason to wait any more.
         loop {
-            match self.keys.lookup(kid, now) {
+            match self.keys.lookup(wanted, now) {
                 Lookup::Found(key) => return Ok(Some(key)),
                 Lookup::Unknown => return Ok(None),
                 Lookup::Failed(error) => return Err(error),
@@ -108,7 +109,7 @@ impl<P: Clock + KeySetSource> Authenticator<P> {
                 Lookup::Fetch(permit) => {
                     let url = provider.jwks_url.as_deref().ok_or(FetchError::NoUrl)?;
                     let set = self.ports.fetch(url).await.and_then(|text| KeySet::parse(&text));
-                    return self.keys.fetched(permit, set, kid, self.ports.now_ms());
+                    return self.keys.fetched(permit, set, wanted.kid, self.ports.now_ms());
                 }
             }
             now = self.ports.now_ms();

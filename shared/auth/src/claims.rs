@@ -63,6 +63,12 @@ impl Claims {
     pub(crate) fn exp(&self) -> Option<f64> {
         self.get("exp")?.as_f64()
     }
+
+    /// When the token was issued, in whole seconds since the epoch, if it says so as a number.
+    #[expect(clippy::cast_possible_truncation, reason = "the cast saturates, and fractions of seconds do not count")]
+    pub(crate) fn iat(&self) -> Option<i64> {
+        self.get("iat")?.as_f64().map(|seconds| seconds.floor() as i64)
+    }
 }
 
 impl fmt::Debug for Claims {

@@ -3,7 +3,7 @@
 //! | the set is | the key is in it | |
 //! |---|---|---|
 //! | younger than 6 h | yes | use it |
-//! | younger than 6 h | no | fetch again, at most once a minute; in between the key is unknown |
+//! | younger than 6 h | no | fetch again, at most once a minute, and once more for a token that was issued since the last fetch; in between the key is unknown |
 //! | older, or missing | | fetch again |
 //! | fetch failed | yes, and the set is younger than 24 h | use it |
 //! | fetch failed | no | the failure; no further fetch for a second |
@@ -19,7 +19,8 @@ const FRESH_MS: i64 = 6 * 60 * 60 * 1000;
 /// withdrawn.
 const USABLE_MS: i64 = 24 * 60 * 60 * 1000;
 /// Between two fetches for the sake of unknown keys: whoever invents key names cannot make this server hammer the
-/// provider, and a new key is known within a minute.
+/// provider, and a new key is known within a minute. Keys may change twice in it, so a token that was issued since the last
+/// fetch may cause one more: one, because anybody can write down any time of issue.
 const UNKNOWN_KEY_INTERVAL_MS: i64 = 60 * 1000;
 /// After a failed fetch.
 const RETRY_AFTER_MS: i64 = 1000;
@@ -35,10 +36,28 @@ pub(crate) struct KeyCache(Mutex<State>);
 struct State {
     set: Option<(KeySet, i64)>,
     failure: Option<(FetchError, i64)>,
-    /// When the set was last fetched although it was fresh.
-    again_at: Option<i64>,
+    /// That the set was fetched although it was fresh.
+    again: Option<Again>,
     flight: Option<Flight>,
     flights: u64,
+}
+
+/// Fetches for the sake of unknown keys.
+#[derive(Clone, Copy)]
+struct Again {
+    /// When the minute began that they are counted in.
+    since: i64,
+    /// Whether there was a second one.
+    twice: bool,
+}
+
+/// A key that is looked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// Its name.
+    pub(crate) kid: &'a str,
+    /// When the token says that it was issued, in whole seconds since the epoch. Not verified.
+    pub(crate) issued_at_s: Option<i64>,
 }
 
 /// A fetch that has begun.
@@ -47,7 +66,7 @@ struct Flight {
     number: u64,
     since: i64,
     /// The throttle as it was before, for the case that the fetch brings nothing.
-    again_before: Option<i64>,
+    again_before: Option<Again>,
 }
 
 /// The right to fetch, held by one caller at a time. Dropped without [`KeyCache::fetched`] it frees the way for the next
@@ -80,7 +99,8 @@ impl KeyCache {
     }
 
     /// Looks a key up at `now` (milliseconds).
-    pub(crate) fn lookup(&self, kid: &str, now: i64) -> Lookup<'_> {
+    pub(crate) fn lookup(&self, wanted: Wanted<'_>, now: i64) -> Lookup<'_> {
+        let kid = wanted.kid;
         let mut state = self.state();
         let fresh = state.set.as_ref().filter(|(_, at)| within(now, *at, FRESH_MS));
         if let Some(key) = fresh.and_then(|(set, _)| set.find(kid)) {
@@ -98,9 +118,15 @@ impl KeyCache {
         if state.flight.is_some_and(|flight| within(now, flight.since, FLIGHT_MS)) {
             return Lookup::Wait;
         }
-        let again = fresh.is_some();
-        if again && state.again_at.is_some_and(|at| within(now, at, UNKNOWN_KEY_INTERVAL_MS)) {
-            return Lookup::Unknown;
+        let mut again = None;
+        if let Some((_, fetched_at)) = fresh {
+            // Times of issue are whole seconds: a token of the second of the fetch may be younger than the fetch.
+            let is_newer = wanted.issued_at_s.is_some_and(|at| at >= fetched_at.div_euclid(1000));
+            again = match state.again.filter(|again| within(now, again.since, UNKNOWN_KEY_INTERVAL_MS)) {
+                None => Some(Again { since: now, twice: false }),
+                Some(Again { since, twice: false }) if is_newer => Some(Again { since, twice: true }),
+                Some(_) => return Lookup::Unknown,
+            };
         }
         let number = state.begin(again, now);
         Lookup::Fetch(FetchPermit { cache: self, number })
@@ -141,12 +167,10 @@ impl KeyCache {
 
 impl State {
     /// The throttle holds from here on, not from the answer: between the two many may ask.
-    fn begin(&mut self, again: bool, now: i64) -> u64 {
+    fn begin(&mut self, again: Option<Again>, now: i64) -> u64 {
         self.flights += 1;
-        self.flight = Some(Flight { number: self.flights, since: now, again_before: self.again_at });
-        if again {
-            self.again_at = Some(now);
-        }
+        self.flight = Some(Flight { number: self.flights, since: now, again_before: self.again });
+        self.again = again.or(self.again);
         self.flights
     }
 
@@ -157,7 +181,7 @@ impl State {
     /// A fetch has ended without keys. A failure has a throttle of its own.
     fn land(&mut self, number: u64) {
         if let Some(flight) = self.flight.take_if(|flight| flight.number == number) {
-            self.again_at = flight.again_before;
+            self.again = flight.again_before;
         }
     }
 

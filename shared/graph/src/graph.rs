@@ -419,7 +419,7 @@ impl<S: Sql + 'static> Graph<S> {
 impl From<datascript::Error> for Error {
     fn from(error: datascript::Error) -> Self {
         match error {
-            datascript::Error::Storage(error) => Self::Sql(SqlError::Other(error.to_string())),
+            datascript::Error::Storage(error) => Self::Sql(SqlError::from_message(error.to_string())),
             other => Self::Corrupt(other.to_string()),
         }
     }

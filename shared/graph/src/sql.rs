@@ -77,17 +77,29 @@ pub enum SqlError {
     /// A value or statement passes a size limit of the database (sync.md 10.4).
     #[error("{0}")]
     TooBig(String),
+    /// The database may not grow any more: its disk or its allowance is used up.
+    #[error("{0}")]
+    Full(String),
     /// Anything else.
     #[error("{0}")]
     Other(String),
 }
 
 impl SqlError {
-    /// Sorts a database's message into the two kinds: the texts of sync.md 10.4 mean "too big".
+    /// Sorts a database's message by what it means: the texts of sync.md 10.4 are "too big"; a full database is told with
+    /// `SQLITE_FULL` by the platform, and in words by SQLite itself.
     pub fn from_message(message: impl Into<String>) -> Self {
         const TOO_BIG: [&str; 3] = ["sqlite_toobig", "string or blob too big", "statement too long"];
+        const FULL: [&str; 2] = ["sqlite_full", "database or disk is full"];
         let message = message.into();
         let lower = message.to_ascii_lowercase();
-        if TOO_BIG.iter().any(|marker| lower.contains(marker)) { Self::TooBig(message) } else { Self::Other(message) }
+        let says = |markers: &[&str]| markers.iter().any(|marker| lower.contains(marker));
+        if says(&TOO_BIG) {
+            Self::TooBig(message)
+        } else if says(&FULL) {
+            Self::Full(message)
+        } else {
+            Self::Other(message)
+        }
     }
 }

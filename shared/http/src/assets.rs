@@ -1,16 +1,21 @@
 //! Assets (sync.md 6): files of graphs, streamed in and out.
 
 use http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderName, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use index::graphs;
 use protocol::bodies::OK;
+use protocol::limits::ASSET_META_CHARS;
 
+use crate::asset_conditions::{self, Selection};
 use crate::asset_path::AssetPath;
 use crate::error::Error;
-use crate::platform::{Asset, AssetMeta, AssetStore, Body, Failure, Platform, PutError, Size};
+use crate::graph_call::{self, Operation};
+use crate::platform::{Asset, AssetHead, AssetMeta, AssetStore, Body, ByteRange, Failure, Platform, PutError, Size};
+use crate::report::{Event, Level};
+use crate::retry::retried;
 use crate::service::{Service, Settings};
 use crate::{body, cors, identity, respond, url};
 
@@ -36,15 +41,18 @@ pub(crate) async fn handle<P: Platform>(
         return Ok(respond::no_content());
     }
     let path = AssetPath::parse(rest).ok_or(Error::BadRequest("invalid asset path"))?;
-    let key = path.key();
-    let signed = request.method() == Method::GET && is_signed(&service.settings, request, &key, platform.now_ms());
+    let reads = request.method() == Method::GET || request.method() == Method::HEAD;
+    let signed = reads && is_signed(&service.settings, request, &path.key, platform.now_ms());
     if !identity::is_admin(&service.settings, request) && !signed {
-        identity::require_access(platform, service, request, path.graph_id).await?;
+        identity::require_access(platform, service, request, &path.graph_id).await?;
     }
     let assets = platform.assets().ok_or(Error::MissingAssets)?;
     match *request.method() {
-        Method::GET => {
-            let mut response = get(assets, &path, &key).await?;
+        Method::GET | Method::HEAD => {
+            let mut response = match *request.method() {
+                Method::HEAD => head(assets, request.headers(), &path).await?,
+                _ => get(assets, request.headers(), &path).await?,
+            };
             if signed {
                 // The link is a key of five minutes; a cache would go on answering for it.
                 response.headers_mut().insert(CACHE_CONTROL, respond::NO_STORE);
@@ -52,11 +60,11 @@ pub(crate) async fn handle<P: Platform>(
             Ok(response)
         }
         Method::PUT => {
-            put(platform, assets, request, &path, &key).await?;
+            put(platform, assets, request, &path).await?;
             Ok(respond::ok(OK))
         }
         Method::DELETE => {
-            assets.delete(&key).await?;
+            assets.delete(&path.key).await?;
             Ok(respond::ok(OK))
         }
         _ => Err(Error::MethodNotAllowed),
@@ -74,56 +82,155 @@ fn is_signed<B>(settings: &Settings, request: &Request<B>, key: &str, now_ms: i6
     }
 }
 
-async fn get<B: Body>(assets: &impl AssetStore<B>, path: &AssetPath<'_>, key: &str) -> Result<Response<B>, Error> {
-    let Asset { body, size, content_type, content_encoding, cache_control } =
-        assets.get(key).await?.ok_or(Error::NotFound)?;
-    let mut response = Response::new(body);
-    let content_type = path.content_type().map_or_else(|| content_type.unwrap_or_default(), str::to_owned);
-    let content_type = if content_type.is_empty() { DEFAULT_TYPE } else { &content_type };
-    let mut set = |name: HeaderName, value: &str| {
-        let value = HeaderValue::from_str(value).map_err(|error| Failure(error.to_string()))?;
-        response.headers_mut().insert(name, value);
-        Ok::<_, Failure>(())
-    };
-    set(CONTENT_TYPE, content_type)?;
-    set(CONTENT_DISPOSITION, &path.disposition())?;
-    set(CONTENT_LENGTH, &size.to_string())?;
-    set(HeaderName::from_static("x-asset-type"), path.extension)?;
-    set(HeaderName::from_static("x-asset-size"), &size.to_string())?;
-    set(X_CONTENT_TYPE_OPTIONS, "nosniff")?;
-    set(CONTENT_SECURITY_POLICY, POLICY)?;
-    if let Some(encoding) = content_encoding.filter(|encoding| !encoding.is_empty() && encoding != "null") {
-        set(CONTENT_ENCODING, &encoding)?;
+/// The file, or what the request asks for of it.
+async fn get<B: Body>(
+    assets: &impl AssetStore<B>,
+    headers: &HeaderMap,
+    path: &AssetPath,
+) -> Result<Response<B>, Error> {
+    if asset_conditions::are_there(headers) {
+        let head = assets.head(&path.key).await?.ok_or(Error::NotFound)?;
+        match asset_conditions::select(headers, head.size, &head.etag, true) {
+            Selection::Whole => {}
+            Selection::NotModified => return Ok(not_modified(&head)?),
+            Selection::Unsatisfiable => return Err(Error::RangeNotSatisfiable { size: head.size }),
+            Selection::Part(range) => {
+                // One that was replaced meanwhile is sent as a whole, and may be too short for the range.
+                let found = assets.get(&path.key, Some(range)).await;
+                if let Ok(Some(Asset { body, head: found })) = found
+                    && found.etag == head.etag
+                {
+                    return Ok(part(body, &found, range, path)?);
+                }
+            }
+        }
     }
-    if let Some(control) = cache_control.filter(|control| !control.is_empty()) {
-        set(CACHE_CONTROL, &control)?;
+    let Asset { body, head } = assets.get(&path.key, None).await?.ok_or(Error::NotFound)?;
+    Ok(described(Response::new(body), &head, head.size, path)?)
+}
+
+async fn head<B: Body>(
+    assets: &impl AssetStore<B>,
+    headers: &HeaderMap,
+    path: &AssetPath,
+) -> Result<Response<B>, Error> {
+    let head = assets.head(&path.key).await?.ok_or(Error::NotFound)?;
+    match asset_conditions::select(headers, head.size, &head.etag, false) {
+        Selection::NotModified => Ok(not_modified(&head)?),
+        _ => Ok(described(Response::new(B::empty()), &head, head.size, path)?),
     }
-    cors::allow(response.headers_mut());
+}
+
+fn not_modified<B: Body>(head: &AssetHead) -> Result<Response<B>, Failure> {
+    let mut response = Response::new(B::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    set_validators(response.headers_mut(), head)?;
     Ok(response)
+}
+
+fn part<B: Body>(body: B, head: &AssetHead, range: ByteRange, path: &AssetPath) -> Result<Response<B>, Failure> {
+    let mut response = described(Response::new(body), head, range.length, path)?;
+    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    let last = range.first + range.length - 1;
+    set(response.headers_mut(), CONTENT_RANGE, &format!("bytes {}-{last}/{}", range.first, head.size))?;
+    Ok(response)
+}
+
+/// The answer with what is known of the file; `length` bytes of it are sent.
+fn described<B>(
+    mut response: Response<B>,
+    head: &AssetHead,
+    length: u64,
+    path: &AssetPath,
+) -> Result<Response<B>, Failure> {
+    let stored_type = head.content_type.as_deref().filter(|stored| !stored.is_empty());
+    let headers = response.headers_mut();
+    set(headers, CONTENT_TYPE, path.content_type().or(stored_type).unwrap_or(DEFAULT_TYPE))?;
+    set(headers, CONTENT_DISPOSITION, &path.disposition())?;
+    set(headers, CONTENT_LENGTH, &length.to_string())?;
+    set(headers, HeaderName::from_static("x-asset-type"), &path.extension)?;
+    set(headers, HeaderName::from_static("x-asset-size"), &head.size.to_string())?;
+    set(headers, X_CONTENT_TYPE_OPTIONS, "nosniff")?;
+    set(headers, CONTENT_SECURITY_POLICY, POLICY)?;
+    if let Some(encoding) =
+        head.content_encoding.as_deref().filter(|encoding| !encoding.is_empty() && *encoding != "null")
+    {
+        set(headers, CONTENT_ENCODING, encoding)?;
+    }
+    set_validators(headers, head)?;
+    Ok(response)
+}
+
+/// What every answer about a file says: how to ask again, and for how long there is no need to.
+fn set_validators(headers: &mut HeaderMap, head: &AssetHead) -> Result<(), Failure> {
+    set(headers, ETAG, &head.etag)?;
+    set(headers, ACCEPT_RANGES, "bytes")?;
+    if let Some(control) = head.cache_control.as_deref().filter(|control| !control.is_empty()) {
+        set(headers, CACHE_CONTROL, control)?;
+    }
+    cors::allow(headers);
+    Ok(())
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), Failure> {
+    headers.insert(name, HeaderValue::from_str(value).map_err(|error| Failure(error.to_string()))?);
+    Ok(())
 }
 
 async fn put<P: Platform>(
     platform: &P,
     assets: &P::Assets,
     request: &mut Request<P::Body>,
-    path: &AssetPath<'_>,
-    key: &str,
+    path: &AssetPath,
 ) -> Result<(), Error> {
     let db = platform.db().ok_or(Error::IndexMissing)?;
-    let limit = if graphs::is_e2ee(db, path.graph_id).await? { ENCRYPTED_BYTES } else { PLAIN_BYTES };
-    let size = Size { declared: body::declared_length(request), limit };
-    if size.declared.is_some_and(|length| length > limit) {
-        return Err(Error::AssetTooLarge);
-    }
     let headers = request.headers().clone();
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let meta = AssetMeta {
         content_type: header("content-type").unwrap_or(DEFAULT_TYPE),
         checksum: header("x-amz-meta-checksum"),
-        extension: path.extension,
+        extension: &path.extension,
     };
-    assets.put(key, request.body_mut(), size, meta).await.map_err(|error| match error {
-        PutError::TooLarge => Error::AssetTooLarge,
-        PutError::Failed(failure) => failure.into(),
-    })
+    if meta.content_type.chars().count() > ASSET_META_CHARS {
+        return Err(Error::BadRequest("invalid content type"));
+    }
+    if meta.checksum.is_some_and(|checksum| checksum.chars().count() > ASSET_META_CHARS) {
+        return Err(Error::BadRequest("invalid checksum"));
+    }
+    let limit = if graphs::is_e2ee(db, &path.graph_id).await? { ENCRYPTED_BYTES } else { PLAIN_BYTES };
+    let size = Size { declared: body::declared_length(request), limit };
+    if size.declared.is_some_and(|length| length > limit) {
+        return Err(Error::AssetTooLarge);
+    }
+    assets.put(&path.key, request.body_mut(), size, meta).await?;
+    require_graph(platform, assets, path).await
+}
+
+/// A graph may be deleted while one of its files arrives. Its object has known that since before the first file was deleted:
+/// if it does not know it now, the deletion will find this file too. If it does, the file goes as it came.
+async fn require_graph<P: Platform>(platform: &P, assets: &P::Assets, path: &AssetPath) -> Result<(), Error> {
+    match graph_call::send(platform, &path.graph_id, &Operation::Exists).await {
+        Ok(StatusCode::NOT_FOUND) => {
+            retried(platform, async || assets.delete(&path.key).await).await?;
+            Err(Error::NotFound)
+        }
+        Ok(StatusCode::OK) => Ok(()),
+        other => {
+            // The file is stored, and graphs are deleted rarely.
+            let text = other.map_or_else(|failure| failure.0, |status| format!("the graph answered {status}"));
+            let event = Event::new(Level::Warning, "db-sync/asset-graph-unknown").about(&path.graph_id);
+            platform.report(&event.with_error(&text));
+            Ok(())
+        }
+    }
+}
+
+impl From<PutError> for Error {
+    fn from(error: PutError) -> Self {
+        match error {
+            PutError::TooLarge => Self::AssetTooLarge,
+            PutError::Interrupted(_) => Self::Interrupted,
+            PutError::Failed(failure) => failure.into(),
+        }
+    }
 }

@@ -2,38 +2,35 @@
 
 use index::{Database, graphs};
 
+use crate::asset_path;
 use crate::error::Error;
 use crate::graph_call::{self, Operation};
 use crate::platform::{AssetStore, Platform};
-use crate::report::{Event, Level};
+use crate::retry::retried;
 
-/// Pages of assets deleted at most: with a thousand objects a page, a hundred thousand assets.
+/// Pages of assets that one request deletes at most: with a thousand objects a page, a hundred thousand assets. What is
+/// beyond them is left to the next request.
 const MAX_ASSET_PAGES: usize = 100;
 
 /// First the mark in the graph's object, so that nothing reaches the graph from here on, whatever caches still say; then
 /// members and keys, assets, the object's rows; the graph's own row last, so that its owner can repeat what broke off
-/// (D-70). Assets are deleted as far as possible (D-03): what is left of them is out of reach and costs space only.
+/// (D-70). A graph is deleted when nothing of it is left: as long as an asset is, signed links would still open it (D-03).
 pub(crate) async fn run<P: Platform>(platform: &P, db: &impl Database, graph_id: &str) -> Result<(), Error> {
     graph_call::ask(platform, graph_id, &Operation::Delete).await?;
     graphs::delete_keys_and_members(db, graph_id).await?;
-    delete_assets(platform, graph_id).await;
+    delete_assets(platform, graph_id).await?;
     graph_call::ask(platform, graph_id, &Operation::Erase).await?;
     graphs::delete(db, graph_id).await?;
     Ok(())
 }
 
-async fn delete_assets<P: Platform>(platform: &P, graph_id: &str) {
-    let Some(assets) = platform.assets() else { return };
-    let prefix = format!("{graph_id}/");
+async fn delete_assets<P: Platform>(platform: &P, graph_id: &str) -> Result<(), Error> {
+    let Some(assets) = platform.assets() else { return Ok(()) };
+    let prefix = asset_path::prefix(graph_id);
     for _ in 0..MAX_ASSET_PAGES {
-        match assets.delete_page(&prefix).await {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(failure) => {
-                let event = Event::new(Level::Warning, "db-sync/asset-deletion-failed");
-                return platform.report(&event.about(graph_id).with_error(&failure.0));
-            }
+        if !retried(platform, async || assets.delete_page(&prefix).await).await? {
+            return Ok(());
         }
     }
-    platform.report(&Event::new(Level::Warning, "db-sync/asset-deletion-unfinished").about(graph_id));
+    Err(Error::Internal("the graph has more assets than one request deletes".into()))
 }

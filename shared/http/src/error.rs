@@ -1,6 +1,6 @@
 //! Refusals and failures, and the one place that maps them to answers.
 
-use http::header::RETRY_AFTER;
+use http::header::{CONTENT_RANGE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use protocol::errors::{
     BodyError, ErrorBody, FORBIDDEN, GRAPH_NOT_READY, NOT_FOUND, REQUEST_TOO_LARGE, SERVER_ERROR, TOO_MANY_GRAPHS,
@@ -55,6 +55,12 @@ pub enum Error {
     /// The asset has more bytes than its graph takes.
     #[error("asset too large")]
     AssetTooLarge,
+    /// The asset has no bytes in the range that is asked for.
+    #[error("range not satisfiable")]
+    RangeNotSatisfiable {
+        /// Bytes of the asset.
+        size: u64,
+    },
     /// A row of a snapshot is larger than a row can be stored.
     #[error("snapshot row too large")]
     RowTooLarge,
@@ -109,6 +115,7 @@ impl Error {
             Self::TooManySockets => (StatusCode::TOO_MANY_REQUESTS, "too many sockets"),
             Self::RequestTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, REQUEST_TOO_LARGE),
             Self::AssetTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "asset too large"),
+            Self::RangeNotSatisfiable { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, "range not satisfiable"),
             Self::RowTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "snapshot row too large"),
             Self::TooManyDownloads => (StatusCode::SERVICE_UNAVAILABLE, "too many downloads"),
             Self::AgentsUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "agents service unavailable"),
@@ -133,6 +140,11 @@ impl Error {
         let mut response = respond::json(status, ErrorBody::new(text).to_json());
         if matches!(self, Self::TooManyDownloads) {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
+        }
+        if let Self::RangeNotSatisfiable { size } = self
+            && let Ok(whole) = HeaderValue::from_str(&format!("bytes */{size}"))
+        {
+            response.headers_mut().insert(CONTENT_RANGE, whole);
         }
         if let Some(id) = correlation_id.and_then(|id| HeaderValue::from_str(id).ok()) {
             response.headers_mut().insert(CORRELATION_ID, id);

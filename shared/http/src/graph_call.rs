@@ -32,6 +32,10 @@ pub(crate) enum Operation {
     Revoke(String),
     /// A user was added: ask the index, and let them in.
     Restore(String),
+    /// A user who is no member asks to be removed: whoever was until a moment ago, or sits at the graph, is one who was.
+    Leave(String),
+    /// Whether the graph is there: not deleted, and not about to be.
+    Exists,
     /// The graph is being deleted: refuse everything from now on.
     Delete,
     /// The last of a deleted graph: remove its rows.
@@ -61,6 +65,8 @@ fn seal_operation(headers: &mut HeaderMap, operation: &Operation) -> Result<(), 
     let text = match operation {
         Operation::Revoke(id) => format!("revoke {}", url::encode(id)),
         Operation::Restore(id) => format!("restore {}", url::encode(id)),
+        Operation::Leave(id) => format!("leave {}", url::encode(id)),
+        Operation::Exists => "exists".to_owned(),
         Operation::Delete => "delete".to_owned(),
         Operation::Erase => "erase".to_owned(),
     };
@@ -87,6 +93,8 @@ pub(crate) fn open(headers: &HeaderMap) -> Result<Call, Error> {
         let operation = match (&*word, id) {
             ("revoke", Some(id)) => Operation::Revoke(id),
             ("restore", Some(id)) => Operation::Restore(id),
+            ("leave", Some(id)) => Operation::Leave(id),
+            ("exists", None) => Operation::Exists,
             ("delete", None) => Operation::Delete,
             ("erase", None) => Operation::Erase,
             _ => return Err(Error::Forbidden),
@@ -100,19 +108,27 @@ pub(crate) fn open(headers: &HeaderMap) -> Result<Call, Error> {
     }
 }
 
-/// Asks something of a graph on the front worker's own account. Objects are named by the id as it stands in a path,
-/// encoded (sync.md 1, D-25).
+/// Asks something of a graph on the front worker's own account; whatever it does not answer with success is a failure.
 pub(crate) async fn ask<P: Platform>(platform: &P, graph_id: &str, operation: &Operation) -> Result<(), Failure> {
+    match send(platform, graph_id, operation).await? {
+        StatusCode::OK => Ok(()),
+        status => Err(Failure(format!("the graph answered {status}"))),
+    }
+}
+
+/// The same; gives the answer's status. Objects are named by the id as it stands in a path, encoded (sync.md 1, D-25).
+pub(crate) async fn send<P: Platform>(
+    platform: &P,
+    graph_id: &str,
+    operation: &Operation,
+) -> Result<StatusCode, Failure> {
     let name = url::encode(graph_id);
     let mut request = Request::new(P::Body::empty());
     *request.method_mut() = Method::POST;
     let uri = format!("http://graph.internal/?{}={name}", crate::sync::GRAPH_ID);
     *request.uri_mut() = uri.parse().map_err(|_| Failure("a graph id that no URL holds".into()))?;
     seal_operation(request.headers_mut(), operation)?;
-    match platform.call_graph(&name, request).await?.status() {
-        StatusCode::OK => Ok(()),
-        status => Err(Failure(format!("the graph answered {status}"))),
-    }
+    Ok(platform.call_graph(&name, request).await?.status())
 }
 
 #[cfg(test)]
@@ -125,13 +141,14 @@ mod tests {
             let mut headers = HeaderMap::new();
             seal(&mut headers, &Caller::User(id.into())).unwrap();
             assert_eq!(open(&headers).unwrap(), Call::Client(Caller::User(id.into())), "{id}");
-            for operation in [Operation::Revoke(id.into()), Operation::Restore(id.into())] {
+            for operation in [Operation::Revoke(id.into()), Operation::Restore(id.into()), Operation::Leave(id.into())]
+            {
                 seal_operation(&mut headers, &operation).unwrap();
                 assert_eq!(open(&headers).unwrap(), Call::Front(operation), "{id}");
             }
         }
         let mut headers = HeaderMap::new();
-        for operation in [Operation::Delete, Operation::Erase] {
+        for operation in [Operation::Delete, Operation::Erase, Operation::Exists] {
             seal_operation(&mut headers, &operation).unwrap();
             assert_eq!(open(&headers).unwrap(), Call::Front(operation));
         }

@@ -45,8 +45,8 @@ pub(crate) fn user(claims: &Claims) -> Option<User<'_>> {
     })
 }
 
-/// The graph access check (sync.md 3.4). The decision is remembered for the token, so that the requests of one page
-/// verify and ask once.
+/// The graph access check (sync.md 3.4). That access was found good is remembered for the token, so that the requests of one
+/// page verify and ask once; a refusal is not, for whoever is invited is let in at once.
 pub(crate) async fn require_access<P: Platform>(
     platform: &P,
     service: &Service<P::Keys>,
@@ -59,16 +59,16 @@ pub(crate) async fn require_access<P: Platform>(
     }
     let db = platform.db().ok_or(Error::IndexMissing)?;
     let now_ms = platform.now_ms();
-    let allowed = if let Some(remembered) = service.access.get(graph_id, &token, now_ms) {
-        remembered
-    } else {
-        let claims = claims::<P>(service, request).await?.ok_or(Error::Unauthorized)?;
-        let user = claims.sub().ok_or(Error::Unauthorized)?;
-        let allowed = access::has_access(db, graph_id, user).await?;
-        service.access.put(graph_id, &token, allowed, now_ms);
-        allowed
-    };
-    allowed.then_some(()).ok_or(Error::Forbidden)
+    if service.access.get(graph_id, &token, now_ms) == Some(true) {
+        return Ok(());
+    }
+    let claims = claims::<P>(service, request).await?.ok_or(Error::Unauthorized)?;
+    let user = claims.sub().ok_or(Error::Unauthorized)?;
+    if !access::has_access(db, graph_id, user).await? {
+        return Err(Error::Forbidden);
+    }
+    service.access.put(graph_id, &token, true, now_ms);
+    Ok(())
 }
 
 /// The claims of a request whose access was checked before, on the way here.

@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod agents;
+pub mod asset_conditions;
 pub mod asset_path;
 pub mod assets;
 pub mod body;
@@ -25,6 +26,7 @@ mod guests;
 mod identity;
 mod index_routes;
 mod respond;
+mod retry;
 mod sync;
 mod url;
 

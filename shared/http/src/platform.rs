@@ -3,6 +3,8 @@
 //! The Cloudflare adapter and the native server implement these traits; no rule lives behind them. Bodies are opaque:
 //! those of assets and of forwarded requests pass through without being read here.
 
+use std::future::Future;
+
 use http::{Request, Response};
 use index::Database;
 use uuid::Uuid;
@@ -13,6 +15,15 @@ use crate::report::{Event, Trace};
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Failure(pub String);
+
+/// Work beside an answer that could not be done.
+#[derive(Clone, Debug)]
+pub struct Undone {
+    /// What happened, by its name in sync.md 17.
+    pub event: &'static str,
+    /// Why. For logs, never for clients.
+    pub failure: Failure,
+}
 
 /// A request's or a response's body.
 #[expect(async_fn_in_trait, reason = "one of the two platforms has futures that cannot cross threads")]
@@ -49,19 +60,37 @@ pub trait Source {
     fn next(&mut self) -> Result<Option<Vec<u8>>, Failure>;
 }
 
-/// A stored object and what was stored with it.
+/// A stored object.
 #[derive(Debug)]
 pub struct Asset<B> {
-    /// The content.
+    /// The content, or the part of it that was asked for.
     pub body: B,
+    /// What is known of the whole.
+    pub head: AssetHead,
+}
+
+/// What is known of a stored object.
+#[derive(Clone, Debug)]
+pub struct AssetHead {
     /// Bytes of content.
     pub size: u64,
+    /// Names this content, in quotes, as it stands in an `ETag` header.
+    pub etag: String,
     /// As given when it was stored.
     pub content_type: Option<String>,
     /// As given when it was stored.
     pub content_encoding: Option<String>,
     /// As given when it was stored.
     pub cache_control: Option<String>,
+}
+
+/// Bytes of an object, of which there is at least one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ByteRange {
+    /// The first of them, counted from 0.
+    pub first: u64,
+    /// How many they are.
+    pub length: u64,
 }
 
 /// What is stored with an object.
@@ -90,7 +119,10 @@ pub enum PutError {
     /// More bytes came than the limit allows.
     #[error("the object is larger than allowed")]
     TooLarge,
-    /// The body broke off or the store failed.
+    /// The body broke off: the sender is gone, and nothing is wrong here.
+    #[error("the body broke off: {0}")]
+    Interrupted(Failure),
+    /// The store failed.
     #[error(transparent)]
     Failed(#[from] Failure),
 }
@@ -98,11 +130,14 @@ pub enum PutError {
 /// A store of objects by key.
 #[expect(async_fn_in_trait, reason = "one of the two platforms has futures that cannot cross threads")]
 pub trait AssetStore<B> {
-    /// The object of a key.
-    async fn get(&self, key: &str) -> Result<Option<Asset<B>>, Failure>;
+    /// The object of a key, or a part of it. A range that the object does not have is a failure.
+    async fn get(&self, key: &str, range: Option<ByteRange>) -> Result<Option<Asset<B>>, Failure>;
 
-    /// Stores a body as it arrives, in place of what was there; all of it or nothing. Where no length is declared the
-    /// bytes are counted, and what comes after too many is left unread.
+    /// What is known of the object of a key.
+    async fn head(&self, key: &str) -> Result<Option<AssetHead>, Failure>;
+
+    /// Stores a body as it arrives, in place of what was there; all of it or nothing, and nothing half done is left in the
+    /// store. Where no length is declared the bytes are counted, and what comes after too many is left unread.
     async fn put(&self, key: &str, body: &mut B, size: Size, meta: AssetMeta<'_>) -> Result<(), PutError>;
 
     /// Deletes an object; there need not be one.
@@ -117,8 +152,8 @@ pub trait AssetStore<B> {
 pub trait Platform {
     /// Bodies of requests and responses.
     type Body: Body;
-    /// The index database.
-    type Db: Database;
+    /// The index database. A clone is another handle to it.
+    type Db: Database + Clone + 'static;
     /// Where key sets come from, and the time.
     type Keys: auth::KeySetSource + auth::Clock;
     /// The store of assets.
@@ -144,6 +179,10 @@ pub trait Platform {
 
     /// Waits.
     async fn sleep_ms(&self, ms: u32);
+
+    /// Lets work go on beside the answer and beyond it, for some seconds. The answer neither waits for it nor fails with it;
+    /// what it could not do is reported as a warning.
+    fn wait_until(&self, work: impl Future<Output = Result<(), Undone>> + 'static);
 
     /// A random UUID (version 4).
     fn random_uuid(&self) -> Uuid;

@@ -65,8 +65,8 @@ pub(crate) async fn forward<P: Platform>(
     if let (Caller::User(user), Some(db), true) = (&caller, platform.db(), response.status() < StatusCode::BAD_REQUEST)
     {
         let now_ms = platform.now_ms();
-        touch(platform, service, db, Entity::Graph(graph_id), now_ms).await;
-        touch(platform, service, db, Entity::User(user), now_ms).await;
+        touch(platform, service, db, Entity::Graph(graph_id), now_ms);
+        touch(platform, service, db, Entity::User(user), now_ms);
     }
     Ok(response)
 }

@@ -1,30 +1,52 @@
 //! Who may do what with a graph (sync.md 8.4): owners and members have access, owners and managers manage.
+//!
+//! Both look at the graph's own row: whoever is left in another table of a graph that is gone, or is written there while it
+//! goes, has access to nothing.
 
 use crate::{Database, Error, Param, Session};
 
-const ACCESS: &str = "SELECT 1 FROM graphs WHERE graph_id = ? AND user_id = ? \
-    UNION ALL SELECT 1 FROM graph_members WHERE graph_id = ? AND user_id = ? LIMIT 1";
+/// A condition: the graph exists, and the user owns it or is a member. Parameters: graph, user, user.
+macro_rules! with_access {
+    () => {
+        "EXISTS (SELECT 1 FROM graphs AS g WHERE g.graph_id = ? AND (g.user_id = ? OR EXISTS \
+         (SELECT 1 FROM graph_members AS m WHERE m.graph_id = g.graph_id AND m.user_id = ?)))"
+    };
+}
 
-const MANAGER: &str = "SELECT 1 FROM graphs WHERE graph_id = ? AND user_id = ? \
-    UNION ALL SELECT 1 FROM graph_members WHERE graph_id = ? AND user_id = ? AND role = 'manager' LIMIT 1";
+/// A condition: the graph exists, and the user owns it or is a manager. Parameters: graph, user, user.
+macro_rules! managing {
+    () => {
+        "EXISTS (SELECT 1 FROM graphs AS g WHERE g.graph_id = ? AND (g.user_id = ? OR EXISTS \
+         (SELECT 1 FROM graph_members AS m WHERE m.graph_id = g.graph_id AND m.user_id = ? AND m.role = 'manager')))"
+    };
+}
+
+pub(crate) use {managing, with_access};
+
+const ACCESS: &str = concat!("SELECT 1 WHERE ", with_access!());
+const MANAGER: &str = concat!("SELECT 1 WHERE ", managing!());
 
 /// Whether the user owns the graph or is a member of it. A graph without a row gives access to nobody.
+///
+/// A copy of the database may not know yet that somebody was added: its "no" is asked again of the primary copy. A "yes"
+/// may be as old as the copy, and stands.
 pub async fn has_access(db: &impl Database, graph_id: &str, user_id: &str) -> Result<bool, Error> {
-    has_access_in(db, Session::Default, graph_id, user_id).await
+    Ok(holds(db, Session::Default, ACCESS, graph_id, user_id).await? || has_access_now(db, graph_id, user_id).await?)
 }
 
-/// The same, asked of the copy of the database that the session names.
-pub async fn has_access_in(db: &impl Database, session: Session, graph_id: &str, user_id: &str) -> Result<bool, Error> {
-    exists(db, session, ACCESS, graph_id, user_id).await
+/// The same, asked of the primary copy alone.
+pub async fn has_access_now(db: &impl Database, graph_id: &str, user_id: &str) -> Result<bool, Error> {
+    holds(db, Session::FirstPrimary, ACCESS, graph_id, user_id).await
 }
 
-/// Whether the user owns the graph or is a member with the role `manager`.
+/// Whether the user owns the graph or is a member with the role `manager`. A "no" is the primary copy's.
 pub async fn is_manager(db: &impl Database, graph_id: &str, user_id: &str) -> Result<bool, Error> {
-    exists(db, Session::Default, MANAGER, graph_id, user_id).await
+    Ok(holds(db, Session::Default, MANAGER, graph_id, user_id).await?
+        || holds(db, Session::FirstPrimary, MANAGER, graph_id, user_id).await?)
 }
 
-async fn exists(db: &impl Database, session: Session, sql: &str, graph_id: &str, user_id: &str) -> Result<bool, Error> {
-    let (graph, user) = (Param::Text(graph_id), Param::Text(user_id));
-    let rows = db.query(session, sql, &[graph, user, graph, user]).await?;
+async fn holds(db: &impl Database, session: Session, sql: &str, graph_id: &str, user_id: &str) -> Result<bool, Error> {
+    let user = Param::Text(user_id);
+    let rows = db.query(session, sql, &[Param::Text(graph_id), user, user]).await?;
     Ok(!rows.is_empty())
 }

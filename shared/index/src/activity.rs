@@ -1,7 +1,7 @@
 //! Which users and graphs were active on a day (sync.md 8.5).
 
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
 
@@ -33,26 +33,64 @@ impl<'a> Entity<'a> {
     }
 }
 
-/// Remembers what was written, one an isolate or process; the oldest is forgotten first.
-pub struct ActivitySeen(Mutex<LruCache<String, (), keyed::Build>>);
+/// Remembers what was written, one an isolate or process; the oldest is forgotten first. Clones share their memory.
+#[derive(Clone)]
+pub struct ActivitySeen(Arc<Mutex<LruCache<String, (), keyed::Build>>>);
 
 impl Default for ActivitySeen {
     fn default() -> Self {
-        Self(Mutex::new(LruCache::with_hasher(CAPACITY, keyed::Build::default())))
+        Self(Arc::new(Mutex::new(LruCache::with_hasher(CAPACITY, keyed::Build::default()))))
     }
 }
 
-/// Writes that the entity was active today, once a day.
-pub async fn touch(db: &impl Database, seen: &ActivitySeen, entity: Entity<'_>, now_ms: i64) -> Result<(), Error> {
-    let (kind, id) = entity.parts();
-    let day = day_utc(now_ms);
-    let key = format!("{day} {kind} {id}");
-    if seen.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&key) {
-        return Ok(());
+impl ActivitySeen {
+    fn seen(&self) -> MutexGuard<'_, LruCache<String, (), keyed::Build>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    db.execute(TOUCH, &[Param::Text(&day), Param::Text(kind), Param::Text(id), Param::millis(now_ms)]).await?;
-    seen.0.lock().unwrap_or_else(PoisonError::into_inner).put(key, ());
-    Ok(())
+
+    /// What is to be written about an entity that is active now; nothing when that was written today, or is about to be:
+    /// while the database is slow one write waits, not one of each request.
+    pub fn note(&self, entity: Entity<'_>, now_ms: i64) -> Option<Note> {
+        let (kind, id) = entity.parts();
+        let day = day_utc(now_ms);
+        let key = format!("{day} {kind} {id}");
+        let mut seen = self.seen();
+        if seen.contains(&key) {
+            return None;
+        }
+        seen.put(key.clone(), ());
+        Some(Note { seen: self.clone(), key, day, kind, id: id.to_owned(), now_ms, written: false })
+    }
+}
+
+/// A note to be written. One that is dropped before it was is made anew with the next request.
+pub struct Note {
+    seen: ActivitySeen,
+    key: String,
+    day: String,
+    kind: &'static str,
+    id: String,
+    now_ms: i64,
+    written: bool,
+}
+
+impl Note {
+    /// Writes it.
+    pub async fn write(mut self, db: &impl Database) -> Result<(), Error> {
+        let params =
+            [Param::Text(&self.day), Param::Text(self.kind), Param::Text(&self.id), Param::millis(self.now_ms)];
+        db.execute(TOUCH, &params).await?;
+        self.written = true;
+        Ok(())
+    }
+}
+
+impl Drop for Note {
+    fn drop(&mut self) {
+        if !self.written {
+            self.seen.seen().pop(&self.key);
+        }
+    }
 }
 
 /// The day in UTC as `YYYY-MM-DD` (days to civil date in the proleptic Gregorian calendar).

@@ -101,7 +101,8 @@ pub enum Session {
 /// One statement of a batch: its text and its parameters.
 pub type Statement<'a> = (&'a str, &'a [Param<'a>]);
 
-/// The database refused a statement or could not be reached. The text is for logs, never for clients.
+/// The database refused a statement, could not be reached, or did not say what became of it: what was to be written may
+/// be written. The text is for logs, never for clients.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("index database: {0}")]
 pub struct DbError(pub String);
@@ -116,6 +117,20 @@ pub trait Database {
     /// Runs a writing statement; gives the number of rows it changed.
     async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, DbError>;
 
-    /// Runs writing statements in order, all or none.
-    async fn batch(&self, statements: &[Statement<'_>]) -> Result<(), DbError>;
+    /// Runs writing statements in order, all or none; gives the number of rows that each has changed.
+    async fn batch(&self, statements: &[Statement<'_>]) -> Result<Vec<u64>, DbError>;
+}
+
+impl<D: Database> Database for std::rc::Rc<D> {
+    async fn query(&self, session: Session, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+        (**self).query(session, sql, params).await
+    }
+
+    async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, DbError> {
+        (**self).execute(sql, params).await
+    }
+
+    async fn batch(&self, statements: &[Statement<'_>]) -> Result<Vec<u64>, DbError> {
+        (**self).batch(statements).await
+    }
 }

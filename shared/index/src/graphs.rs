@@ -4,7 +4,7 @@ use protocol::bodies::graphs::Graph;
 use protocol::bodies::members::Role;
 use protocol::limits::{GRAPH_NAME_CHARS, LISTED_GRAPHS, USER_GRAPHS};
 
-use crate::{Database, Error, Param, Row, Session};
+use crate::{Database, Error, Param, Row, Session, members};
 
 /// What a new graph is made of.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +43,7 @@ const UPSERT: &str = "INSERT INTO graphs (graph_id, graph_name, user_id, schema_
 const SCHEMA_VERSION: &str = "SELECT schema_version FROM graphs WHERE graph_id = ?";
 const NAME_SCHEMA_VERSION: &str =
     "UPDATE graphs SET schema_version = ? WHERE graph_id = ? AND coalesce(schema_version, '') = ''";
+const EXISTS: &str = "SELECT 1 FROM graphs WHERE graph_id = ?";
 const READY: &str = "SELECT graph_ready_for_use FROM graphs WHERE graph_id = ?";
 const SET_READY: &str = "UPDATE graphs SET graph_ready_for_use = ?, updated_at = ? WHERE graph_id = ?";
 const E2EE: &str = "SELECT graph_e2ee FROM graphs WHERE graph_id = ?";
@@ -90,22 +91,31 @@ pub async fn name_exists(db: &impl Database, graph_name: &str, user_id: &str) ->
     Ok(!db.query(Session::Default, NAME_EXISTS, &params).await?.is_empty())
 }
 
+/// Whether the graph has a row, as the primary copy knows it.
+pub async fn exists(db: &impl Database, graph_id: &str) -> Result<bool, Error> {
+    Ok(!db.query(Session::FirstPrimary, EXISTS, &[Param::Text(graph_id)]).await?.is_empty())
+}
+
 /// Creates the graph and makes its owner a manager, in one unit (D-23).
 pub async fn create(db: &impl Database, graph: &NewGraph<'_>, now_ms: i64) -> Result<(), Error> {
-    let (id, owner, now) = (Param::Text(graph.graph_id), Param::Text(graph.user_id), Param::millis(now_ms));
+    let now = Param::millis(now_ms);
     let row = [
-        id,
+        Param::Text(graph.graph_id),
         Param::Text(graph.graph_name),
-        owner,
+        Param::Text(graph.user_id),
         Param::text(graph.schema_version),
         Param::flag(graph.e2ee),
         Param::flag(graph.ready_for_use),
         now,
         now,
     ];
-    let member = [owner, id, Param::Text(Role::Manager.as_str()), owner, now];
-    db.batch(&[(UPSERT, &row), (crate::members::UPSERT, &member)]).await?;
-    Ok(())
+    let member = members::upsert_params(graph.graph_id, graph.user_id, Role::Manager, graph.user_id, now_ms);
+    match db.batch(&[(UPSERT, &row), (members::UPSERT, &member)]).await {
+        Ok(_) => Ok(()),
+        // The answer may have got lost on its way, and a client that tried again would find its name taken.
+        Err(_) if matches!(exists(db, graph.graph_id).await, Ok(true)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Whether the graph may be used. A graph without a row, or with NULL in the column, counts as ready (sync.md 5).
@@ -161,6 +171,10 @@ pub async fn delete_keys_and_members(db: &impl Database, graph_id: &str) -> Resu
 /// and members that were added while the deletion ran go with it.
 pub async fn delete(db: &impl Database, graph_id: &str) -> Result<(), Error> {
     let id = [Param::Text(graph_id)];
-    db.batch(&[(DELETE_KEYS, &id), (DELETE_MEMBERS, &id), (DELETE_GRAPH, &id)]).await?;
-    Ok(())
+    match db.batch(&[(DELETE_KEYS, &id), (DELETE_MEMBERS, &id), (DELETE_GRAPH, &id)]).await {
+        Ok(_) => Ok(()),
+        // The answer may have got lost on its way; whoever tried again would own nothing any more.
+        Err(_) if matches!(exists(db, graph_id).await, Ok(false)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }

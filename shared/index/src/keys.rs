@@ -1,5 +1,6 @@
 //! Key material of end-to-end encryption (sync.md 4.7). All of it is opaque text made by clients.
 
+use crate::access::{managing, with_access};
 use crate::{Database, Error, Param, Session, users};
 
 /// A user's RSA pair; the private key is encrypted by the client.
@@ -19,9 +20,22 @@ const UPSERT_RSA_PAIR: &str = "INSERT INTO user_rsa_keys (user_id, public_key, e
 
 const GRAPH_KEY: &str = "SELECT encrypted_aes_key FROM graph_aes_keys WHERE graph_id = ? AND user_id = ?";
 
-const UPSERT_GRAPH_KEY: &str = "INSERT INTO graph_aes_keys (graph_id, user_id, encrypted_aes_key, created_at, \
-    updated_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT(graph_id, user_id) DO UPDATE SET \
-    encrypted_aes_key = excluded.encrypted_aes_key, updated_at = excluded.updated_at";
+/// The copy of a graph's key for a user, on whatever condition follows and the user's access.
+macro_rules! upsert_graph_key {
+    ($($condition:tt)+) => {
+        concat!(
+            "INSERT INTO graph_aes_keys (graph_id, user_id, encrypted_aes_key, created_at, updated_at) \
+             SELECT ?, ?, ?, ?, ? WHERE ",
+            with_access!(),
+            $($condition)+,
+            " ON CONFLICT(graph_id, user_id) DO UPDATE SET encrypted_aes_key = excluded.encrypted_aes_key, \
+             updated_at = excluded.updated_at"
+        )
+    };
+}
+
+const SET_GRAPH_KEY: &str = upsert_graph_key!("");
+const GRANT_GRAPH_KEY: &str = upsert_graph_key!(" AND ", managing!());
 
 /// The user's RSA pair, if a row exists.
 pub async fn rsa_pair(db: &impl Database, user_id: &str) -> Result<Option<RsaPair>, Error> {
@@ -58,22 +72,41 @@ pub async fn public_key_of(db: &impl Database, email: &str) -> Result<Option<Str
     }
 }
 
-/// The user's own copy of the graph key.
+/// The user's own copy of the graph key. That there is none is the primary copy's word: clients would make a new key.
 pub async fn graph_key(db: &impl Database, graph_id: &str, user_id: &str) -> Result<Option<String>, Error> {
-    let rows = db.query(Session::Default, GRAPH_KEY, &[Param::Text(graph_id), Param::Text(user_id)]).await?;
+    let params = [Param::Text(graph_id), Param::Text(user_id)];
+    let mut rows = db.query(Session::Default, GRAPH_KEY, &params).await?;
+    if rows.is_empty() {
+        rows = db.query(Session::FirstPrimary, GRAPH_KEY, &params).await?;
+    }
     Ok(rows.first().and_then(|row| row.string(0)))
 }
 
-/// Stores the user's copy of the graph key over what was there.
-pub async fn upsert_graph_key(
-    db: &impl Database,
-    graph_id: &str,
-    user_id: &str,
-    encrypted_aes_key: &str,
-    now_ms: i64,
-) -> Result<(), Error> {
-    let now = Param::millis(now_ms);
-    let params = [Param::Text(graph_id), Param::Text(user_id), Param::Text(encrypted_aes_key), now, now];
-    db.execute(UPSERT_GRAPH_KEY, &params).await?;
-    Ok(())
+/// A copy of a graph's key, as it comes from a client.
+#[derive(Clone, Copy, Debug)]
+pub struct GraphKey<'a> {
+    /// The graph.
+    pub graph_id: &'a str,
+    /// Whose copy it is.
+    pub user_id: &'a str,
+    /// The key, encrypted for that user.
+    pub encrypted_aes_key: &'a str,
+}
+
+/// Stores the user's copy of the graph key over what was there, if the user has access in the moment of writing; false,
+/// and nothing stored, otherwise.
+pub async fn set_graph_key(db: &impl Database, key: GraphKey<'_>, now_ms: i64) -> Result<bool, Error> {
+    let (graph, user, now) = (Param::Text(key.graph_id), Param::Text(key.user_id), Param::millis(now_ms));
+    let params = [graph, user, Param::Text(key.encrypted_aes_key), now, now, graph, user, user];
+    Ok(db.execute(SET_GRAPH_KEY, &params).await? > 0)
+}
+
+/// Stores a user's copy of the graph key on behalf of `granter`, if in the moment of writing the user has access and the
+/// granter manages the graph; false, and nothing stored, otherwise.
+pub async fn grant_graph_key(db: &impl Database, key: GraphKey<'_>, granter: &str, now_ms: i64) -> Result<bool, Error> {
+    let (graph, user, now) = (Param::Text(key.graph_id), Param::Text(key.user_id), Param::millis(now_ms));
+    let granter = Param::Text(granter);
+    let params =
+        [graph, user, Param::Text(key.encrypted_aes_key), now, now, graph, user, user, graph, granter, granter];
+    Ok(db.execute(GRANT_GRAPH_KEY, &params).await? > 0)
 }

@@ -2,13 +2,17 @@
 
 use protocol::bodies::members::{Member, Role};
 
-use crate::{Database, Error, Param, Row, Session, access};
+use crate::access::{managing, with_access};
+use crate::{Database, Error, Param, Row, Session};
 
-/// What became of a request to remove a member.
+/// Whether somebody may remove a member.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Removal {
-    /// The member and its copy of the graph key are gone; its open sockets are to be closed (D-04).
-    Removed,
+    /// The caller may, or may have done so already.
+    Allowed,
+    /// The caller is no member any more, or never was, and asks to be removed: the graph itself knows whether an earlier
+    /// removal was left half done.
+    Gone,
     /// The caller may not remove that member.
     Forbidden,
 }
@@ -17,14 +21,33 @@ const LIST: &str = "SELECT m.user_id, m.graph_id, m.role, m.invited_by, m.create
     FROM graph_members m LEFT JOIN users u ON m.user_id = u.id WHERE m.graph_id = ? \
     ORDER BY m.created_at ASC, m.rowid ASC";
 
-pub(crate) const UPSERT: &str = "INSERT INTO graph_members (user_id, graph_id, role, invited_by, created_at) \
-    VALUES (?, ?, ?, ?, ?) \
-    ON CONFLICT(user_id, graph_id) DO UPDATE SET role = excluded.role, invited_by = excluded.invited_by";
+// Each change looks for the rights of whoever asks in the moment in which it happens.
+pub(crate) const UPSERT: &str = concat!(
+    "INSERT INTO graph_members (user_id, graph_id, role, invited_by, created_at) SELECT ?, ?, ?, ?, ? WHERE ",
+    managing!(),
+    " ON CONFLICT(user_id, graph_id) DO UPDATE SET role = excluded.role, invited_by = excluded.invited_by"
+);
 
-const ROLE: &str = "SELECT role FROM graph_members WHERE graph_id = ? AND user_id = ?";
-const SET_ROLE: &str = "UPDATE graph_members SET role = ? WHERE graph_id = ? AND user_id = ?";
-const DELETE: &str = "DELETE FROM graph_members WHERE graph_id = ? AND user_id = ?";
-const DELETE_KEY: &str = "DELETE FROM graph_aes_keys WHERE graph_id = ? AND user_id = ?";
+const SET_ROLE: &str =
+    concat!("UPDATE graph_members SET role = ? WHERE graph_id = ? AND user_id = ? AND ", managing!());
+
+const DELETE: &str = concat!(
+    "DELETE FROM graph_members WHERE graph_id = ? AND user_id = ? AND role IS NOT 'manager' \
+     AND ((user_id = ? AND role = 'member') OR ",
+    managing!(),
+    ")"
+);
+
+/// The key of whoever has no access any more: an owner without a member's row keeps it.
+const DELETE_KEY: &str =
+    concat!("DELETE FROM graph_aes_keys WHERE graph_id = ? AND user_id = ? AND NOT ", with_access!());
+
+/// Whether the graph exists, the target's role, and whether the caller manages.
+const STANDING: &str = concat!(
+    "SELECT (SELECT 1 FROM graphs WHERE graph_id = ?), \
+     (SELECT COALESCE(role, '') FROM graph_members WHERE graph_id = ? AND user_id = ?), ",
+    managing!()
+);
 
 /// The graph's members in the order of their joining.
 pub async fn list(db: &impl Database, graph_id: &str) -> Result<Vec<Member>, Error> {
@@ -44,7 +67,8 @@ fn member_of(row: &Row) -> Member {
     }
 }
 
-/// Adds a member, or overwrites role and inviter of one who is there.
+/// Adds a member on behalf of `invited_by`, or overwrites role and inviter of one who is there. False, and nothing
+/// written, when whoever invites manages no such graph.
 pub async fn upsert(
     db: &impl Database,
     graph_id: &str,
@@ -52,44 +76,62 @@ pub async fn upsert(
     role: Role,
     invited_by: &str,
     now_ms: i64,
-) -> Result<(), Error> {
-    let params = [
-        Param::Text(user_id),
-        Param::Text(graph_id),
-        Param::Text(role.as_str()),
-        Param::Text(invited_by),
-        Param::millis(now_ms),
-    ];
-    db.execute(UPSERT, &params).await?;
-    Ok(())
+) -> Result<bool, Error> {
+    let params = upsert_params(graph_id, user_id, role, invited_by, now_ms);
+    Ok(db.execute(UPSERT, &params).await? > 0)
 }
 
-/// Changes a member's role; nothing happens when there is no such member.
-pub async fn set_role(db: &impl Database, graph_id: &str, user_id: &str, role: Role) -> Result<(), Error> {
-    let params = [Param::Text(role.as_str()), Param::Text(graph_id), Param::Text(user_id)];
-    db.execute(SET_ROLE, &params).await?;
-    Ok(())
+/// The parameters of [`UPSERT`].
+pub(crate) fn upsert_params<'a>(
+    graph_id: &'a str,
+    user_id: &'a str,
+    role: Role,
+    invited_by: &'a str,
+    now_ms: i64,
+) -> [Param<'a>; 8] {
+    let (graph, inviter) = (Param::Text(graph_id), Param::Text(invited_by));
+    let role = Param::Text(role.as_str());
+    [Param::Text(user_id), graph, role, inviter, Param::millis(now_ms), graph, inviter, inviter]
 }
 
-/// The role in a member's row, if there is one.
-pub async fn role(db: &impl Database, graph_id: &str, user_id: &str) -> Result<Option<Role>, Error> {
-    let rows = db.query(Session::Default, ROLE, &[Param::Text(graph_id), Param::Text(user_id)]).await?;
-    Ok(rows.first().and_then(|row| row.text(0)).and_then(Role::from_text))
+/// Changes a member's role on behalf of `caller`; nothing happens when there is no such member. False, and nothing
+/// written, when the caller does not manage the graph.
+pub async fn set_role(
+    db: &impl Database,
+    graph_id: &str,
+    user_id: &str,
+    role: Role,
+    caller: &str,
+) -> Result<bool, Error> {
+    let (graph, caller_param) = (Param::Text(graph_id), Param::Text(caller));
+    let params = [Param::Text(role.as_str()), graph, Param::Text(user_id), graph, caller_param, caller_param];
+    Ok(db.execute(SET_ROLE, &params).await? > 0 || crate::access::is_manager(db, graph_id, caller).await?)
 }
 
-/// Removes a member on behalf of `caller`: a manager removes anyone who is no manager, a plain member leaves. The
-/// member's copy of the graph key goes with it (D-04).
-pub async fn remove(db: &impl Database, graph_id: &str, member_id: &str, caller: &str) -> Result<Removal, Error> {
-    let target = role(db, graph_id, member_id).await?;
-    let allowed = match target {
-        Some(Role::Manager) => false,
-        Some(Role::Member) if caller == member_id => true,
-        _ => access::is_manager(db, graph_id, caller).await?,
-    };
-    if !allowed {
-        return Ok(Removal::Forbidden);
-    }
-    let params = [Param::Text(graph_id), Param::Text(member_id)];
-    db.batch(&[(DELETE_KEY, &params), (DELETE, &params)]).await?;
-    Ok(Removal::Removed)
+/// Whether `caller` may remove a member: a manager removes anyone who is no manager, a plain member leaves. Asked of the
+/// primary copy; [`remove`] looks again when it acts.
+pub async fn removal(db: &impl Database, graph_id: &str, member_id: &str, caller: &str) -> Result<Removal, Error> {
+    let (graph, caller_param) = (Param::Text(graph_id), Param::Text(caller));
+    let params = [graph, graph, Param::Text(member_id), graph, caller_param, caller_param];
+    let rows = db.query(Session::FirstPrimary, STANDING, &params).await?;
+    let row = rows.first();
+    let exists = row.and_then(|row| row.int(0)).is_some();
+    let (role, manages) = (row.and_then(|row| row.text(1)), row.and_then(|row| row.int(2)) == Some(1));
+    Ok(match role.map(Role::from_text) {
+        Some(Some(Role::Manager)) => Removal::Forbidden,
+        Some(Some(Role::Member)) if caller == member_id => Removal::Allowed,
+        _ if manages => Removal::Allowed,
+        None if caller == member_id && exists => Removal::Gone,
+        _ => Removal::Forbidden,
+    })
+}
+
+/// Removes a member on behalf of `caller`, as [`removal`] says, and the member's copy of the graph key (D-04). False when
+/// there was nobody whom the caller may remove.
+pub async fn remove(db: &impl Database, graph_id: &str, member_id: &str, caller: &str) -> Result<bool, Error> {
+    let (graph, member, caller) = (Param::Text(graph_id), Param::Text(member_id), Param::Text(caller));
+    let delete = [graph, member, caller, graph, caller, caller];
+    let delete_key = [graph, member, graph, member, member];
+    let changed = db.batch(&[(DELETE, &delete), (DELETE_KEY, &delete_key)]).await?;
+    Ok(changed.first().is_some_and(|rows| *rows > 0))
 }

@@ -72,13 +72,13 @@ impl Database for SqliteIndex {
         run(&self.connection(), sql, params)
     }
 
-    async fn batch(&self, statements: &[Statement<'_>]) -> Result<(), DbError> {
+    async fn batch(&self, statements: &[Statement<'_>]) -> Result<Vec<u64>, DbError> {
         let connection = self.connection();
         let transaction = connection.unchecked_transaction().map_err(db_error)?;
-        for (sql, params) in statements {
-            run(&transaction, sql, params)?;
-        }
-        transaction.commit().map_err(db_error)
+        let changed =
+            statements.iter().map(|(sql, params)| run(&transaction, sql, params)).collect::<Result<_, _>>()?;
+        transaction.commit().map_err(db_error)?;
+        Ok(changed)
     }
 }
 

@@ -124,3 +124,7 @@ pub const NAME_CHARS: usize = 256;
 /// What the platform keeps with a sleeping socket, in bytes. Text counts two for each UTF-16 unit as soon as one
 /// character needs it; the bounds above keep every user below this.
 pub const ATTACHMENT_BYTES: usize = 16 << 10;
+
+/// Content type and checksum of an asset, in characters: they are stored beside it, where stores hold some kilobytes. Beyond
+/// it: 400.
+pub const ASSET_META_CHARS: usize = 256;

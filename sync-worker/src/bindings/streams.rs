@@ -68,6 +68,17 @@ pub fn fixed_length(stream: &ReadableStream, length: u64) -> Result<ReadableStre
     stream.unchecked_ref::<Source>().pipe_through(&transform)
 }
 
+/// Whether a stream that was piped elsewhere, and whose pipe has broken, was what broke. One whose reader gave up was
+/// cancelled: it has ended well.
+pub async fn is_broken(stream: &ReadableStream) -> bool {
+    // The pipe lets go of the stream in a turn of its own.
+    Delay::from(Duration::ZERO).await;
+    match Reader::new(stream) {
+        Ok(reader) => reader.next().await.is_err(),
+        Err(_) => false,
+    }
+}
+
 /// The stream compressed by the runtime.
 pub fn gzip(stream: &ReadableStream) -> Result<ReadableStream, JsValue> {
     let transform = CompressionStream::new("gzip")?;

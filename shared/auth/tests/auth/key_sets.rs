@@ -9,10 +9,15 @@ use std::task::{Context, Poll, Waker};
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 
-/// A token of key `a` or `b` that no cache has seen before, valid for days.
+/// A token of key `a` or `b` that no cache has seen before, valid for days, and issued before any fetch.
 fn fresh(kid: &str, n: i64) -> String {
+    issued(kid, n, NOW - 1)
+}
+
+/// The same, issued at that second.
+fn issued(kid: &str, n: i64, iat: i64) -> String {
     let key = if kid == "b" { &*KEY_B } else { &*KEY_A };
-    key.sign(&header(kid), &claims_with(&serde_json::json!({"exp": NOW + 1_000_000, "n": n})))
+    key.sign(&header(kid), &claims_with(&serde_json::json!({"exp": NOW + 1_000_000, "iat": iat, "n": n})))
 }
 
 #[test]
@@ -57,6 +62,51 @@ fn unknown_keys_cause_one_fetch_a_minute() {
     world.publish(&[KEY_A.jwk("a"), KEY_B.jwk("b")]);
     assert_eq!(verdict(&authenticator, &fresh("b", 1)), Ok(true));
     assert_eq!(world.fetches.get(), 3);
+}
+
+#[test]
+fn keys_may_change_twice_in_a_minute() {
+    for pause in [0, 999, 1_000, 30_000] {
+        let world = World::new(&[KEY_A.jwk("a")]);
+        let authenticator = authenticator(&world, &[]);
+        let now = || world.now_ms.get() / 1000;
+        assert_eq!(verdict(&authenticator, &issued("a", 1, now())), Ok(true));
+        world.publish(&[KEY_B.jwk("b")]);
+        assert_eq!(verdict(&authenticator, &issued("b", 1, now())), Ok(true));
+        world.pass_ms(pause);
+        world.publish(&[KEY_A.jwk("c")]);
+        assert_eq!(verdict(&authenticator, &fresh("c", 2)), Ok(false), "issued before the last fetch");
+        assert_eq!(verdict(&authenticator, &issued("c", 3, now())), Ok(true), "after {pause} ms");
+        assert_eq!(world.fetches.get(), 3);
+    }
+}
+
+#[test]
+fn times_of_issue_that_are_made_up_cause_one_fetch_more_a_minute() {
+    let world = World::new(&[KEY_A.jwk("a")]);
+    let authenticator = authenticator(&world, &[]);
+    assert_eq!(verdict(&authenticator, &fresh("a", 1)), Ok(true));
+    for second in 0..120 {
+        for (n, iat) in [NOW, NOW + second, NOW + 1_000_000, i64::MAX].into_iter().enumerate() {
+            let kid = format!("unknown-{second}-{n}");
+            assert_eq!(verdict(&authenticator, &issued(&kid, 1, iat)), Ok(false));
+        }
+        world.pass_ms(1_000);
+    }
+    assert_eq!(world.fetches.get(), 1 + 2 * 2);
+}
+
+#[test]
+fn a_second_fetch_that_fails_can_be_made_again() {
+    let world = World::new(&[KEY_A.jwk("a")]);
+    let authenticator = authenticator(&world, &[]);
+    assert_eq!(verdict(&authenticator, &fresh("a", 1)), Ok(true));
+    assert_eq!(verdict(&authenticator, &fresh("unknown", 1)), Ok(false));
+    world.go_down();
+    verdict(&authenticator, &issued("b", 1, NOW)).unwrap_err();
+    world.publish(&[KEY_B.jwk("b")]);
+    world.pass_ms(1_000);
+    assert_eq!(verdict(&authenticator, &issued("b", 1, NOW)), Ok(true));
 }
 
 #[test]

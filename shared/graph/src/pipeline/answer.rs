@@ -3,6 +3,7 @@
 use protocol::{Reject, RejectReason, ServerMessage};
 
 use crate::error::Error;
+use crate::sql::SqlError;
 use crate::store::meta::Meta;
 
 /// The answer to the sender of a batch.
@@ -46,10 +47,15 @@ impl Outcome {
         Self { answer, changed: None, failure: None }
     }
 
-    /// Nothing of the batch is stored (datascript.md 13.4): the client learns the state that stands.
+    /// Nothing of the batch is stored (datascript.md 13.4), through no fault of its entries: the client learns the state that
+    /// stands, and that it may send them again.
     pub(super) fn unstored(meta: &Meta, error: Error) -> Self {
+        let detail = match error {
+            Error::Sql(SqlError::Full(_)) => "storage full",
+            _ => "storage unavailable",
+        };
         let reject = Reject {
-            error_detail: Some("the transactions could not be stored".into()),
+            error_detail: Some(detail.into()),
             checksum: meta.checksum.clone(),
             ..Reject::new(RejectReason::DbTransactFailed, Some(meta.t))
         };

@@ -32,16 +32,21 @@ impl<S: Sql + 'static> Graph<S> {
     /// Whatever a client can do wrong is an [`Answer::Reject`].
     ///
     /// # Errors
-    /// The graph cannot be read. Nothing of the batch is stored then.
+    /// The graph cannot be read at all, or is damaged. Nothing of the batch is stored then.
     pub fn tx_batch(&mut self, batch: TxBatch<'_>) -> Result<Outcome> {
         if let Some(reject) = gate::check(self.meta()?, &batch) {
             return Ok(Outcome::unchanged(Answer::Reject(reject)));
         }
-        let outcome = self.apply(batch);
-        if outcome.is_err() {
-            self.forget();
+        let error = match self.apply(batch) {
+            Err(error) => error,
+            outcome => return outcome,
+        };
+        self.forget();
+        match (error, self.meta()) {
+            // Where no more than a row of the graph could not be read, the sender hears what became of the batch.
+            (error @ crate::Error::Sql(_), Ok(meta)) => Ok(Outcome::unstored(meta, error)),
+            (error, _) => Err(error),
         }
-        outcome
     }
 
     fn apply(&mut self, batch: TxBatch<'_>) -> Result<Outcome> {

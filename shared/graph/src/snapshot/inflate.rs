@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use flate2::write::GzDecoder;
+use flate2::write::MultiGzDecoder;
 
 /// Compressed bytes taken at once: deflate grows at most about a thousandfold, so that at most 256 KiB come out.
 const PACKED_STEP: usize = 256;
@@ -13,7 +13,7 @@ const PLAIN_STEP: usize = 64 << 10;
 /// Why a body cannot be read.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum InflateError {
-    /// Not gzip, cut short, or followed by something.
+    /// Not gzip, cut short, or followed by something else.
     Invalid,
     /// More bytes than allowed come out.
     TooLarge,
@@ -22,7 +22,8 @@ pub(super) enum InflateError {
 /// A body, plain or compressed. Counts what comes out.
 #[derive(Debug)]
 pub(super) struct Inflate {
-    gzip: Option<GzDecoder<Vec<u8>>>,
+    /// One member after another, as senders may write them (RFC 1952, 2.2).
+    gzip: Option<MultiGzDecoder<Vec<u8>>>,
     /// Bytes that may still come out.
     left: u64,
     /// Whether any byte came in.
@@ -31,7 +32,7 @@ pub(super) struct Inflate {
 
 impl Inflate {
     pub(super) fn new(gzip: bool, limit: u64) -> Self {
-        Self { gzip: gzip.then(|| GzDecoder::new(Vec::new())), left: limit, started: false }
+        Self { gzip: gzip.then(|| MultiGzDecoder::new(Vec::new())), left: limit, started: false }
     }
 
     /// Takes the next bytes of the input and appends what comes out of them, a few hundred kilobytes at most, to `out`.

@@ -20,6 +20,7 @@ mod names;
 mod nesting;
 mod repairs;
 mod sessions;
+mod storage;
 mod support;
 mod upload_parts;
 mod uploads;

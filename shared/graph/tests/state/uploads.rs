@@ -387,3 +387,25 @@ fn a_part_that_fails_late_leaves_an_opened_graph_alone() {
     assert!(!graph.is_uploading().unwrap());
     assert_eq!(rows_of(&sql), rows);
 }
+
+#[test]
+fn a_body_may_be_several_gzip_members() {
+    let rows = [empty_tree(), filler(1_000_004, 1_000_100)].concat();
+    let bytes = frame(&rows);
+    // Split within a row.
+    let (first, second) = bytes.split_at(bytes.len() / 2);
+    let packed = [gzip(first), gzip(&[]), gzip(second)].concat();
+    for size in [1, 100, packed.len()] {
+        let (mut graph, sql) = new_graph();
+        let pieces: Vec<&[u8]> = packed.chunks(size).collect();
+        let done = upload(&mut graph, ("true", "true", SUM), true, &pieces).unwrap();
+        assert_eq!((done.count, done.opened), (rows.len() as u64, true), "in pieces of {size}");
+        assert_eq!(rows_of(&sql), rows);
+    }
+    for end in [&b"\0"[..], b"rest", &gzip(second)[..20], &packed[..5]] {
+        let (mut graph, _) = new_graph();
+        let body = [&packed, end].concat();
+        let refused = upload(&mut graph, ("true", "true", SUM), true, &[&body]);
+        assert!(matches!(refused, Err(UploadError::Invalid)), "{end:?}");
+    }
+}

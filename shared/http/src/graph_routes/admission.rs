@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use graph::Revocation;
-use index::{Session, access};
+use index::access;
 
 use super::{GraphHost, GraphState};
 use crate::error::Error;
@@ -57,9 +57,16 @@ pub(super) async fn ask<H: GraphHost>(host: &H, state: &GraphState, user_id: &st
     if before.is_some() && state.access.get(&graph_id, user_id, now_ms) == Some(false) {
         return false;
     }
-    let session = if before.is_some() { Session::FirstPrimary } else { Session::Default };
     let (id, user, timer) = (graph_id.clone(), user_id.to_owned(), host.sleep_ms(PATIENCE_MS));
-    let question = async move { within(async { access::has_access_in(&*db, session, &id, &user).await }, timer).await };
+    let asked = async move {
+        // A copy may not have heard of the removal yet. Of others it is believed when it says yes.
+        if unknown {
+            access::has_access(&*db, &id, &user).await
+        } else {
+            access::has_access_now(&*db, &id, &user).await
+        }
+    };
+    let question = async move { within(asked, timer).await };
     let answer = match host.exclusively(question).await {
         Ok(Some(answer)) => answer.map_err(|error| error.to_string()),
         Ok(None) => Err("no answer in time".to_owned()),
@@ -80,8 +87,11 @@ pub(super) async fn ask<H: GraphHost>(host: &H, state: &GraphState, user_id: &st
     {
         return false;
     }
-    // Also what an outage leaves: each message would wait for it anew.
-    state.access.put(&graph_id, user_id, allowed, now_ms);
+    // Also what an outage leaves: each message would wait for it anew. A "no" is kept for those alone whose removal is
+    // remembered; to anybody else it is said once, and the socket closed.
+    if allowed || !unknown {
+        state.access.put(&graph_id, user_id, allowed, now_ms);
+    }
     allowed
 }
 

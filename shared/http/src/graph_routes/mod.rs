@@ -92,14 +92,15 @@ async fn operate<H: GraphHost>(
     operation: &Operation,
 ) -> Result<Response<H::Body>, Error> {
     match operation {
-        Operation::Revoke(user) => {
-            // A deleted graph lets nobody in, and remembers nothing more.
-            if !host.graph().borrow_mut().is_deleted()? {
-                host.graph().borrow_mut().revoke(user)?;
+        Operation::Revoke(user) => revoke(host, state, user)?,
+        Operation::Leave(user) => {
+            admission::require_undeleted(host)?;
+            if host.graph().borrow_mut().revocation(user)?.is_none() && !sockets::is_there(host, state, user) {
+                return Err(Error::Forbidden);
             }
-            state.forget_access();
-            sockets::close_user(host, state, user, Close::ACCESS_REVOKED);
+            revoke(host, state, user)?;
         }
+        Operation::Exists => admission::require_undeleted(host)?,
         Operation::Restore(user) => {
             state.forget_access();
             // Of two managers who remove and add at once the index knows who was last.
@@ -115,6 +116,17 @@ async fn operate<H: GraphHost>(
         Operation::Erase => host.graph().borrow_mut().erase()?,
     }
     Ok(respond::ok(OK))
+}
+
+/// Remembers that a user was removed, and closes the user's sockets.
+fn revoke<H: GraphHost>(host: &H, state: &GraphState, user: &str) -> Result<(), Error> {
+    // A deleted graph lets nobody in, and remembers nothing more.
+    if !host.graph().borrow_mut().is_deleted()? {
+        host.graph().borrow_mut().revoke(user)?;
+    }
+    state.forget_access();
+    sockets::close_user(host, state, user, Close::ACCESS_REVOKED);
+    Ok(())
 }
 
 async fn pull<H: GraphHost>(

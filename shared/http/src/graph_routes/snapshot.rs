@@ -90,7 +90,8 @@ pub(super) async fn upload<H: GraphHost>(
     let (reset, finished, checksum) = (parameter("reset"), parameter("finished"), parameter("checksum"));
     let checksum = checksum.map(std::borrow::Cow::into_owned);
     let query = UploadQuery::new(reset.as_deref(), finished.as_deref(), checksum.as_deref());
-    let gzip = request.headers().get(CONTENT_ENCODING).is_some_and(|value| value == "gzip");
+    let gzip =
+        request.headers().get(CONTENT_ENCODING).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"gzip"));
     let body = request.body_mut();
     let mut chunk = next_chunk(body).await?;
     admission::require(host, state, caller).await?;

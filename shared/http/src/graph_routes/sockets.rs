@@ -332,6 +332,12 @@ fn close<H: GraphHost>(host: &H, socket: &H::Socket, close: Close) {
     host.close(socket, close.code, close.reason);
 }
 
+/// Whether the user has a socket open.
+pub(super) fn is_there<H: GraphHost>(host: &H, state: &GraphState, user_id: &str) -> bool {
+    let open = open_sockets(host, state);
+    open.iter().any(|(_, holder)| holder.user().is_some_and(|user| user.user_id == user_id))
+}
+
 pub(super) fn close_user<H: GraphHost>(host: &H, state: &GraphState, user_id: &str, reason: Close) {
     for (socket, holder) in open_sockets(host, state) {
         if holder.user().is_some_and(|user| user.user_id == user_id) {

@@ -1,6 +1,6 @@
 //! Key material of end-to-end encryption (sync.md 4.7).
 
-use index::{access, keys, users};
+use index::{keys, users};
 use protocol::bodies::Body as _;
 use protocol::bodies::keys::{AccessGranted, GrantAccess, GraphKey, NO_KEYS, PublicKey, SetGraphKey, UserKeys};
 use protocol::limits::EMAIL_CHARS;
@@ -40,8 +40,11 @@ pub(super) async fn graph_key<P: Platform>(call: &Call<'_, P>) -> Result<String,
 
 pub(super) async fn set_graph_key<P: Platform>(call: &Call<'_, P>, body: &str) -> Result<String, Error> {
     let key = SetGraphKey::parse(body)?;
-    call.require_access().await?;
-    keys::upsert_graph_key(call.db, call.graph_id()?, &call.user, &key.encrypted_aes_key, call.now_ms).await?;
+    let copy =
+        keys::GraphKey { graph_id: call.graph_id()?, user_id: &call.user, encrypted_aes_key: &key.encrypted_aes_key };
+    if !keys::set_graph_key(call.db, copy, call.now_ms).await? {
+        return Err(Error::Forbidden);
+    }
     Ok(key.to_json())
 }
 
@@ -52,13 +55,21 @@ pub(super) async fn grant_access<P: Platform>(call: &Call<'_, P>, body: &str) ->
     let graph_id = call.graph_id()?;
     let mut missing = Vec::new();
     for grant in &wanted.grants {
-        let user = users::id_by_email(call.db, &grant.email).await?;
-        match user {
-            Some(user) if access::has_access(call.db, graph_id, &user).await? => {
-                keys::upsert_graph_key(call.db, graph_id, &user, &grant.encrypted_aes_key, call.now_ms).await?;
+        let stored = match users::id_by_email(call.db, &grant.email).await? {
+            Some(user) => {
+                let key = &grant.encrypted_aes_key;
+                let copy = keys::GraphKey { graph_id, user_id: &user, encrypted_aes_key: key };
+                keys::grant_graph_key(call.db, copy, &call.user, call.now_ms).await?
             }
-            _ => missing.push(grant.email.clone().into_owned()),
+            None => false,
+        };
+        if !stored {
+            missing.push(grant.email.clone().into_owned());
         }
+    }
+    // Who was removed meanwhile has stored nothing since.
+    if !missing.is_empty() {
+        call.require_manager().await?;
     }
     Ok(AccessGranted::new(missing).to_json())
 }

@@ -5,16 +5,15 @@ mod keys;
 mod members;
 
 use http::{Method, Request, Response};
-use index::activity::{self, Entity};
-use index::{Database, access, users};
+use index::activity::Entity;
+use index::{access, users};
 use protocol::bodies::Body as _;
 use protocol::bodies::graphs::GraphDeleted;
 use protocol::body_text;
 use protocol::limits::{ID_CHARS, INDEX_BODY_BYTES};
 
 use crate::error::Error;
-use crate::platform::Platform;
-use crate::report::{Event, Level};
+use crate::platform::{Failure, Platform, Undone};
 use crate::route::{IndexMatch, IndexRoute, index_route};
 use crate::service::Service;
 use crate::{body, delete_graph, identity, respond, url};
@@ -68,7 +67,7 @@ pub(crate) async fn handle<P: Platform>(
     }
     let now_ms = platform.now_ms();
     let user = identify::<P>(service, db, request, now_ms).await?;
-    touch(platform, service, db, Entity::User(&user), now_ms).await;
+    touch(platform, service, db, Entity::User(&user), now_ms);
     let call = Call {
         platform,
         db,
@@ -80,7 +79,7 @@ pub(crate) async fn handle<P: Platform>(
     let body = answer(&call, service, found.route, request).await?;
     // A graph that has just been deleted was active today all the same.
     if let Some(graph_id) = call.graph_id.as_deref() {
-        touch(platform, service, db, Entity::Graph(graph_id), now_ms).await;
+        touch(platform, service, db, Entity::Graph(graph_id), now_ms);
     }
     Ok(respond::ok(body))
 }
@@ -108,8 +107,9 @@ async fn admin_delete<P: Platform>(
         return Err(Error::Unauthorized);
     }
     let graph_id = found.graph_id.map(graph_id).transpose()?.ok_or(Error::BadRequest("missing graph id"))?;
-    delete_graph::run(platform, db, &graph_id).await?;
+    let deleted = delete_graph::run(platform, db, &graph_id).await;
     service.forget_access(&graph_id);
+    deleted?;
     Ok(respond::ok(GraphDeleted::new(graph_id).to_json()))
 }
 
@@ -126,21 +126,23 @@ async fn identify<P: Platform>(
     Ok(user.id.to_owned())
 }
 
-/// Notes activity; that it could not be noted fails nothing.
-pub(crate) async fn touch<P: Platform>(
+/// Notes activity, beside the answer: nobody waits for the note, and that it could not be written fails nothing.
+pub(crate) fn touch<P: Platform>(
     platform: &P,
     service: &Service<P::Keys>,
-    db: &impl Database,
+    db: &P::Db,
     entity: Entity<'_>,
     now_ms: i64,
 ) {
-    if let Err(error) = activity::touch(db, &service.activity, entity, now_ms).await {
-        let name = match entity {
-            Entity::User(_) => "db-sync/activity-touch-failed-user-failed",
-            Entity::Graph(_) => "db-sync/activity-touch-failed-graph-failed",
-        };
-        platform.report(&Event::new(Level::Warning, name).with_error(&error.to_string()));
-    }
+    let Some(note) = service.activity.note(entity, now_ms) else { return };
+    let event = match entity {
+        Entity::User(_) => "db-sync/activity-touch-failed-user-failed",
+        Entity::Graph(_) => "db-sync/activity-touch-failed-graph-failed",
+    };
+    let db = db.clone();
+    platform.wait_until(async move {
+        note.write(&db).await.map_err(|error| Undone { event, failure: Failure(error.to_string()) })
+    });
 }
 
 async fn answer<P: Platform>(
@@ -153,15 +155,16 @@ async fn answer<P: Platform>(
         IndexRoute::ListGraphs => graphs::list(call).await,
         IndexRoute::GraphAccess => graphs::access(call).await,
         IndexRoute::DeleteGraph => {
-            let answer = graphs::delete(call).await?;
+            let answer = graphs::delete(call).await;
+            // Also of what broke off a part was done.
             service.forget_access(call.graph_id()?);
-            Ok(answer)
+            answer
         }
         IndexRoute::ListMembers => members::list(call).await,
         IndexRoute::RemoveMember => {
-            let answer = members::remove(call).await?;
+            let answer = members::remove(call).await;
             service.forget_access(call.graph_id()?);
-            Ok(answer)
+            answer
         }
         IndexRoute::UserKeys => keys::user_keys(call).await,
         IndexRoute::PublicKey => keys::public_key(call, url::query(request.uri(), "email").as_deref()).await,
@@ -169,9 +172,9 @@ async fn answer<P: Platform>(
         IndexRoute::AdminDeleteGraph => Err(Error::NotFound),
         IndexRoute::CreateGraph => graphs::create(call, &text(request).await?).await,
         IndexRoute::AddMember => {
-            let answer = members::add(call, &text(request).await?).await?;
+            let answer = members::add(call, &text(request).await?).await;
             service.forget_access(call.graph_id()?);
-            Ok(answer)
+            answer
         }
         IndexRoute::ChangeRole => members::change_role(call, &text(request).await?).await,
         IndexRoute::SetUserKeys => keys::set_user_keys(call, &text(request).await?).await,

@@ -1,6 +1,6 @@
 //! Assets: headers, limits, links.
 
-use crate::world::{LINK_SECRET, Stored, TestBody, World, request};
+use crate::world::{Answer, LINK_SECRET, Stored, TestBody, World, request};
 
 const MIB: usize = 1 << 20;
 
@@ -104,8 +104,8 @@ fn links_open_one_object_for_reading() {
     let link = auth::asset_link::sign(&secret, &format!("{graph}/a.png"), world.time.now() / 1000);
     let call =
         |method: &str, name: &str| world.call(None, method, &format!("/assets/{graph}/{name}?{link}"), "").status;
-    assert_eq!(call("GET", "a.png"), 200);
-    assert_eq!(call("GET", "b.png"), 401);
+    assert_eq!((call("GET", "a.png"), call("HEAD", "a.png")), (200, 200));
+    assert_eq!((call("GET", "b.png"), call("HEAD", "b.png")), (401, 401));
     assert_eq!(call("PUT", "a.png"), 401);
     assert_eq!(call("DELETE", "a.png"), 401);
     world.time.advance(300_000);
@@ -127,4 +127,146 @@ fn paths_and_missing_stores() {
     world.assets = None;
     let answer = world.call(Some("owner"), "GET", &format!("/assets/{graph}/x.png"), "");
     assert_eq!(answer.refusal(), (500, "missing assets bucket".into()));
+}
+
+/// A reading request with headers.
+fn read(world: &World, method: &str, path: &str, headers: &[(&'static str, &str)]) -> Answer {
+    let mut read = request(Some("owner"), method, path, "");
+    for (name, value) in headers {
+        read.headers_mut().append(*name, value.parse().unwrap());
+    }
+    world.send(read)
+}
+
+#[test]
+fn a_part_of_a_file_is_sent_on_its_own() {
+    let (world, graph) = world();
+    let path = format!("/assets/{graph}/a.mp4");
+    assert_eq!(put(&world, &path, None, [(0..10).collect()]), 200);
+    let whole = read(&world, "GET", &path, &[]);
+    assert_eq!((whole.status, whole.bytes.len(), whole.header("accept-ranges")), (200, 10, Some("bytes")));
+    let etag = whole.header("etag").unwrap().to_owned();
+    assert!(etag.starts_with('"') && etag.ends_with('"'), "{etag}");
+    for (range, bytes, content_range) in [
+        ("bytes=0-1", &[0, 1][..], "bytes 0-1/10"),
+        ("bytes=8-", &[8, 9], "bytes 8-9/10"),
+        ("bytes=-1", &[9], "bytes 9-9/10"),
+        ("bytes=0-99", &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], "bytes 0-9/10"),
+    ] {
+        for more in [&[][..], &[("if-range", &*etag)], &[("if-none-match", "\"other\"")]] {
+            let headers: Vec<_> = [("range", range)].iter().chain(more).copied().collect();
+            let part = read(&world, "GET", &path, &headers);
+            assert_eq!((part.status, &*part.bytes), (206, bytes), "{range} {more:?}");
+            assert_eq!(part.header("content-range"), Some(content_range));
+            assert_eq!(part.header("content-length"), Some(&*bytes.len().to_string()));
+            for name in ["etag", "x-asset-size", "content-type", "content-disposition", "content-security-policy"] {
+                assert_eq!(part.header(name), whole.header(name), "{name}");
+            }
+        }
+    }
+    for headers in [
+        &[("range", "bytes=0-1,4-5")][..],
+        &[("range", "bytes=5-1")],
+        &[("range", "rows=0-1")],
+        &[("range", "bytes=0-1"), ("if-range", "\"other\"")],
+    ] {
+        let answer = read(&world, "GET", &path, headers);
+        assert_eq!((answer.status, answer.bytes.len()), (200, 10), "{headers:?}");
+        assert_eq!(answer.header("content-range"), None);
+    }
+    let beyond = read(&world, "GET", &path, &[("range", "bytes=10-")]);
+    assert_eq!(beyond.refusal(), (416, "range not satisfiable".into()));
+    assert_eq!(beyond.header("content-range"), Some("bytes */10"));
+    assert_eq!(read(&world, "GET", &format!("/assets/{graph}/b.mp4"), &[("range", "bytes=0-")]).status, 404);
+}
+
+#[test]
+fn a_file_that_the_client_has_is_not_sent_again() {
+    let (world, graph) = world();
+    let path = format!("/assets/{graph}/a.png");
+    assert_eq!(put(&world, &path, None, [vec![1, 2, 3]]), 200);
+    let etag = read(&world, "HEAD", &path, &[]).header("etag").unwrap().to_owned();
+    for (method, tags) in [("GET", &*etag), ("HEAD", &etag), ("GET", "*"), ("GET", &format!("\"x\", W/{etag}"))] {
+        let answer = read(&world, method, &path, &[("if-none-match", tags), ("range", "bytes=0-0")]);
+        assert_eq!((answer.status, answer.bytes.len(), answer.header("etag")), (304, 0, Some(&*etag)), "{tags}");
+        assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+        assert_eq!((answer.header("content-type"), answer.header("content-length")), (None, None));
+    }
+    assert_eq!(put(&world, &path, None, [vec![3, 2, 1]]), 200);
+    let changed = read(&world, "GET", &path, &[("if-none-match", &etag)]);
+    assert_eq!((changed.status, &*changed.bytes), (200, &[3, 2, 1][..]));
+}
+
+#[test]
+fn a_look_at_a_file_says_what_reading_it_says() {
+    let (world, graph) = world();
+    let path = format!("/assets/{graph}/a.png");
+    assert_eq!(put(&world, &path, None, [vec![1, 2, 3]]), 200);
+    let get = read(&world, "GET", &path, &[]);
+    for headers in [&[][..], &[("range", "bytes=0-0")]] {
+        let head = read(&world, "HEAD", &path, headers);
+        assert_eq!((head.status, head.bytes.len()), (200, 0));
+        assert_eq!(head.headers, get.headers);
+    }
+    assert_eq!(read(&world, "HEAD", &format!("/assets/{graph}/b.png"), &[]).status, 404);
+    assert_eq!(world.call(Some("eve"), "HEAD", &path, "").status, 403);
+}
+
+#[test]
+fn a_file_that_is_replaced_while_it_is_looked_at_is_sent_whole() {
+    for bytes in [vec![9; 5], vec![9; 20]] {
+        let (world, graph) = world();
+        let (path, key) = (format!("/assets/{graph}/a.bin"), format!("{graph}/a.bin"));
+        assert_eq!(put(&world, &path, None, [(0..10).collect()]), 200);
+        let replaced = bytes.clone();
+        *world.store().meanwhile.borrow_mut() =
+            Some(Box::new(move |objects| objects.get_mut(&key).unwrap().bytes = replaced));
+        let answer = read(&world, "GET", &path, &[("range", "bytes=6-8")]);
+        assert_eq!((answer.status, answer.bytes), (200, bytes));
+    }
+}
+
+#[test]
+fn one_file_has_one_key_however_its_path_is_written() {
+    let (world, graph) = world();
+    let paths =
+        ["日 1.txt", "%E6%97%A5%201.txt", "%e6%97%a5%20%31%2Etxt"].map(|name| format!("/assets/{graph}/{name}"));
+    for path in &paths[1..] {
+        assert_eq!(put(&world, path, None, [path.clone().into_bytes()]), 200);
+        for other in &paths[1..] {
+            assert_eq!(read(&world, "GET", other, &[]).text(), *path);
+        }
+    }
+    assert_eq!(world.store().keys(), [format!("{graph}/%E6%97%A5%201.txt")]);
+    let raw = paths[0].replace(' ', "%20");
+    assert_eq!(read(&world, "GET", &raw, &[]).text(), paths[2]);
+    assert_eq!(read(&world, "DELETE", &raw, &[]).status, 200);
+    assert!(world.store().keys().is_empty());
+    for path in [
+        format!("/assets/{graph}/%zz.txt"),
+        format!("/assets/{graph}/%ff.txt"),
+        format!("/assets/{graph}/%2e%2e/x.txt"),
+    ] {
+        assert_eq!(read(&world, "GET", &path, &[]).refusal(), (400, "invalid asset path".into()), "{path}");
+    }
+    // The graph in a path is the one whose members may.
+    let other = world.create("eve", "h");
+    let escaped = |graph: &str| graph.replacen('0', "%30", 1);
+    assert_eq!(put(&world, &format!("/assets/{}/x.txt", escaped(&other)), None, [vec![1]]), 403);
+    assert_eq!(put(&world, &format!("/assets/{}/x.txt", escaped(&graph)), None, [vec![1]]), 200);
+    assert_eq!(world.store().keys(), [format!("{graph}/x.txt")]);
+}
+
+#[test]
+fn what_is_stored_beside_a_file_is_short() {
+    let (world, graph) = world();
+    for (name, refused) in [("x-amz-meta-checksum", "invalid checksum"), ("content-type", "invalid content type")] {
+        for length in [256, 257] {
+            let path = format!("/assets/{graph}/{name}-{length}.bin");
+            let answer = read(&world, "PUT", &path, &[(name, &"a".repeat(length))]);
+            let expected = if length == 256 { (200, String::new()) } else { (400, refused.into()) };
+            assert_eq!(answer.refusal(), expected, "{name} {length}");
+        }
+    }
+    assert_eq!(world.store().keys().len(), 2);
 }

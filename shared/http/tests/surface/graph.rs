@@ -282,3 +282,16 @@ fn an_operators_socket_has_no_presence() {
     graph.frame(&operator, &json!({ "type": "tx/batch", "t-before": 0, "txs": [add_page(PAGE, "p")] }).to_string());
     assert_eq!(operator.received.borrow().last().unwrap()["type"], "tx/batch/ok");
 }
+
+#[test]
+fn names_of_codings_have_no_case() {
+    let world = World::new();
+    let graph = world.create("owner", "g");
+    for coding in ["gzip", "GZIP", "GZip"] {
+        // What says to be packed and is not cannot be read.
+        let path = format!("/sync/{graph}/snapshot/upload?reset=true&finished=false");
+        let mut upload = request(Some("owner"), "POST", &path, "\0\0\0\u{2}[]");
+        upload.headers_mut().insert("content-encoding", coding.parse().unwrap());
+        assert_eq!(world.send(upload).refusal(), (400, "invalid snapshot".into()), "{coding}");
+    }
+}

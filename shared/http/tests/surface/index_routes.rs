@@ -182,15 +182,6 @@ fn deletion_goes_in_an_order_that_can_be_retried() {
 }
 
 #[test]
-fn assets_that_cannot_be_deleted_do_not_keep_the_graph() {
-    let world = World::new();
-    let graph = world.create("owner", "g");
-    world.assets.as_ref().unwrap().broken.set(true);
-    world.ok("owner", "DELETE", &format!("/graphs/{graph}"), "");
-    assert!(world.event_names().contains(&"db-sync/asset-deletion-failed".into()));
-}
-
-#[test]
 fn the_operator_deletes_without_looking() {
     let world = World::new();
     let unknown = world.call(Some(ADMIN), "DELETE", "/admin/graphs/unknown", "");

@@ -6,6 +6,7 @@ mod access;
 mod assets;
 mod downloads;
 mod entity_pulls;
+mod faults;
 mod forwarding;
 mod graph;
 mod guests;

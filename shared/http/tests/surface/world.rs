@@ -2,27 +2,30 @@
 
 mod bodies;
 mod graph;
+mod index;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
 use ::graph::sql_rusqlite::Rusqlite;
+use ::index::Database as _;
 use auth::{Clock, FetchError, KeySetSource};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use index::Database as _;
-use index::sqlite::SqliteIndex;
 use pollster::block_on;
 use serde_json::Value;
 use sync_http::graph_routes::{self, GraphState};
-use sync_http::platform::{Body as _, Failure, Platform};
-use sync_http::report::{Event, Trace};
+use sync_http::platform::{Body as _, Failure, Platform, Undone};
+use sync_http::report::{Event, Level, Trace};
 use sync_http::service::{Service, Settings};
 use uuid::Uuid;
 
 pub(crate) use bodies::{Fate, MemoryAssets, Stored, TestBody};
 use graph::GraphIndex;
 pub(crate) use graph::{PULL_MESSAGE_BYTES, TestGraph, TestSocket, Write};
+pub(crate) use index::{Fault, TestIndex};
 
 pub(crate) const ADMIN: &str = "admin-secret";
 pub(crate) const LINK_SECRET: &str = "test-asset-link-secret";
@@ -62,9 +65,12 @@ impl KeySetSource for NoKeys {
 /// Answers agents requests.
 type Agents = Box<dyn FnMut(&Request<TestBody>) -> Result<u16, Failure>>;
 
+/// Work beside an answer.
+type Late = Pin<Box<dyn Future<Output = Result<(), Undone>>>>;
+
 /// One server with everything it stands on.
 pub(crate) struct World {
-    pub(crate) db: Option<Rc<SqliteIndex>>,
+    pub(crate) db: Option<Rc<TestIndex>>,
     pub(crate) assets: Option<MemoryAssets>,
     pub(crate) graphs: RefCell<HashMap<String, Rc<TestGraph>>>,
     /// Method and address of everything that was sent to a graph.
@@ -76,6 +82,8 @@ pub(crate) struct World {
     pub(crate) time: Time,
     pub(crate) events: Rc<RefCell<Vec<Value>>>,
     pub(crate) service: Service<NoKeys>,
+    /// What goes on beside the answers and beyond them.
+    late: RefCell<Vec<Late>>,
     traces: Cell<usize>,
     uuids: Cell<u128>,
 }
@@ -103,7 +111,7 @@ impl World {
     pub(crate) fn with(extra: &[(&str, &str)]) -> Self {
         let time = Time(Rc::new(Cell::new(START_MS)));
         Self {
-            db: Some(Rc::new(SqliteIndex::in_memory().unwrap())),
+            db: Some(Rc::new(TestIndex::new())),
             assets: Some(MemoryAssets::default()),
             graphs: RefCell::default(),
             calls: RefCell::default(),
@@ -113,6 +121,7 @@ impl World {
             events: Rc::default(),
             service: Service::new(settings(extra), NoKeys(time.clone())),
             time,
+            late: RefCell::default(),
             traces: Cell::default(),
             uuids: Cell::new(1),
         }
@@ -156,7 +165,9 @@ impl World {
         let line = format!("{} {}", request.method(), request.uri());
         let traces = self.traces.get();
         let response = block_on(sync_http::handle(self, service, request));
-        assert_eq!(self.traces.get(), traces + 1, "{line}");
+        // More, where other requests came while this one was answered.
+        assert!(self.traces.get() > traces, "{line}");
+        self.go_on();
         let (parts, body) = response.into_parts();
         let bytes = body.bytes().unwrap_or_else(|failure| panic!("{line}: {failure}"));
         let answer = Answer { status: parts.status.as_u16(), headers: parts.headers, bytes };
@@ -172,6 +183,33 @@ impl World {
         }
         assert_eq!(answer.status >= 500, answer.header("x-correlation-id").is_some() || answer.status == 503, "{line}");
         answer
+    }
+
+    /// Goes on with what no answer waits for; how much of it is left.
+    pub(crate) fn go_on(&self) -> usize {
+        let mut late = self.late.take();
+        late.retain_mut(|work| match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => true,
+            Poll::Ready(outcome) => {
+                if let Err(Undone { event, failure }) = outcome {
+                    self.report(&Event::new(Level::Warning, event).with_error(&failure.0));
+                }
+                false
+            }
+        });
+        let left = late.len();
+        self.late.borrow_mut().extend(late);
+        left
+    }
+
+    /// The index, which can be made to fail.
+    pub(crate) fn index(&self) -> &TestIndex {
+        self.db.as_ref().unwrap()
+    }
+
+    /// The assets, which can be made to fail.
+    pub(crate) fn store(&self) -> &MemoryAssets {
+        self.assets.as_ref().unwrap()
     }
 
     /// A request of a user, or of nobody.
@@ -282,12 +320,12 @@ impl Answer {
 
 impl Platform for World {
     type Body = TestBody;
-    type Db = SqliteIndex;
+    type Db = Rc<TestIndex>;
     type Keys = NoKeys;
     type Assets = MemoryAssets;
 
-    fn db(&self) -> Option<&SqliteIndex> {
-        self.db.as_deref()
+    fn db(&self) -> Option<&Rc<TestIndex>> {
+        self.db.as_ref()
     }
 
     fn assets(&self) -> Option<&MemoryAssets> {
@@ -329,6 +367,10 @@ impl Platform for World {
         if self.sleeps_forever.get() {
             std::future::pending::<()>().await;
         }
+    }
+
+    fn wait_until(&self, work: impl Future<Output = Result<(), Undone>> + 'static) {
+        self.late.borrow_mut().push(Box::pin(work));
     }
 
     fn trace(&self, trace: &Trace<'_>) {

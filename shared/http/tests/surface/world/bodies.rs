@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use sync_http::platform::{Asset, AssetMeta, AssetStore, Body, Failure, PutError, Size, Source};
+use sync_http::platform::{Asset, AssetHead, AssetMeta, AssetStore, Body, ByteRange, Failure, PutError, Size, Source};
 
 /// What a sender learns of a body.
 #[derive(Default)]
@@ -119,30 +119,67 @@ pub(crate) struct Stored {
 pub(crate) struct MemoryAssets {
     pub(crate) objects: RefCell<BTreeMap<String, Stored>>,
     pub(crate) broken: Cell<bool>,
+    /// So many calls fail.
+    pub(crate) failures: Cell<usize>,
+    /// Done once, between a look at an object and reading it.
+    pub(crate) meanwhile: RefCell<Option<Box<dyn FnOnce(&mut BTreeMap<String, Stored>)>>>,
 }
 
 impl MemoryAssets {
     fn check(&self) -> Result<(), Failure> {
-        if self.broken.get() { Err(Failure("the store is away".into())) } else { Ok(()) }
+        let failures = self.failures.get();
+        self.failures.set(failures.saturating_sub(1));
+        if self.broken.get() || failures > 0 { Err(Failure("the store is away".into())) } else { Ok(()) }
+    }
+
+    /// The keys of what is stored.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.objects.borrow().keys().cloned().collect()
+    }
+}
+
+impl Stored {
+    fn head(&self) -> AssetHead {
+        let digest =
+            self.bytes.iter().fold(self.bytes.len() as u64, |sum, byte| sum.wrapping_mul(31) + u64::from(*byte));
+        AssetHead {
+            size: self.bytes.len() as u64,
+            etag: format!("\"{digest:x}\""),
+            content_type: Some(self.content_type.clone()),
+            content_encoding: self.content_encoding.clone(),
+            cache_control: self.cache_control.clone(),
+        }
     }
 }
 
 impl AssetStore<TestBody> for MemoryAssets {
-    async fn get(&self, key: &str) -> Result<Option<Asset<TestBody>>, Failure> {
+    async fn get(&self, key: &str, range: Option<ByteRange>) -> Result<Option<Asset<TestBody>>, Failure> {
         self.check()?;
-        Ok(self.objects.borrow().get(key).cloned().map(|stored| Asset {
-            size: stored.bytes.len() as u64,
-            body: TestBody::full(stored.bytes),
-            content_type: Some(stored.content_type),
-            content_encoding: stored.content_encoding,
-            cache_control: stored.cache_control,
-        }))
+        let objects = self.objects.borrow();
+        let Some(stored) = objects.get(key) else { return Ok(None) };
+        let head = stored.head();
+        let range = range.unwrap_or(ByteRange { first: 0, length: head.size });
+        let at = |position: u64| usize::try_from(position).unwrap();
+        let bytes = stored
+            .bytes
+            .get(at(range.first)..at(range.first + range.length))
+            .ok_or_else(|| Failure("no such range".into()))?;
+        Ok(Some(Asset { body: TestBody::full(bytes.to_vec()), head }))
+    }
+
+    async fn head(&self, key: &str) -> Result<Option<AssetHead>, Failure> {
+        self.check()?;
+        let head = self.objects.borrow().get(key).map(Stored::head);
+        if let Some(meanwhile) = self.meanwhile.take() {
+            meanwhile(&mut self.objects.borrow_mut());
+        }
+        Ok(head)
     }
 
     async fn put(&self, key: &str, body: &mut TestBody, size: Size, meta: AssetMeta<'_>) -> Result<(), PutError> {
         self.check()?;
         let mut bytes = Vec::new();
-        while let Some(chunk) = body.chunk().await? {
+        while let Some(chunk) = body.chunk().await.map_err(PutError::Interrupted)? {
             bytes.extend(chunk);
             if bytes.len() as u64 > size.declared.unwrap_or(size.limit) {
                 return Err(PutError::TooLarge);

@@ -9,7 +9,6 @@ use std::task::Poll;
 use ::graph::sql_rusqlite::Rusqlite;
 use ::graph::{Graph, Options};
 use http::{Request, Response, StatusCode};
-use index::sqlite::SqliteIndex;
 use index::{Database, DbError, Param, Row, Session, Statement};
 use pollster::block_on;
 use protocol::Holder;
@@ -21,10 +20,11 @@ use uuid::Uuid;
 
 use super::Time;
 use super::bodies::TestBody;
+use super::index::TestIndex;
 
 /// The index as a graph reaches it.
 pub(crate) struct GraphIndex {
-    db: Rc<SqliteIndex>,
+    db: Rc<TestIndex>,
     /// Answers never.
     pub(crate) hangs: Cell<bool>,
     /// How often it was asked.
@@ -45,7 +45,7 @@ pub(crate) enum Write {
 
 impl GraphIndex {
     /// The world's index, asked by one graph.
-    pub(crate) fn new(db: Rc<SqliteIndex>) -> Self {
+    pub(crate) fn new(db: Rc<TestIndex>) -> Self {
         Self { db, hangs: Cell::default(), asked: Cell::default(), writes: RefCell::default() }
     }
 }
@@ -71,7 +71,7 @@ impl Database for GraphIndex {
         self.db.execute(sql, params).await
     }
 
-    async fn batch(&self, statements: &[Statement<'_>]) -> Result<(), DbError> {
+    async fn batch(&self, statements: &[Statement<'_>]) -> Result<Vec<u64>, DbError> {
         self.db.batch(statements).await
     }
 }
