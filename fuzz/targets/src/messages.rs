@@ -30,6 +30,7 @@ pub(crate) const DICTIONARY: &[&str] = &[
     "\"type\":\"hello\"",
     "\"type\":\"ping\"",
     "\"type\":\"pull\"",
+    "\"type\":\"entity/pull\"",
     "\"type\":\"presence\"",
     "\"type\":\"tx/batch\"",
     "\"client\":\"c\"",
@@ -82,6 +83,7 @@ pub fn protocol(data: &[u8]) -> Trace {
         Some(ClientMessage::Presence { .. }) => 3,
         Some(ClientMessage::Pull { .. }) => 4,
         Some(ClientMessage::TxBatch(_)) => 5,
+        Some(ClientMessage::EntityPull { .. }) => 6,
     });
     let batch = body(&TxBatch::parse(&text), &tree, expected_batch(&tree));
     let bodies = [
@@ -150,6 +152,10 @@ fn expected_message(tree: &Json) -> Option<ClientMessage<'_>> {
         "pull" => {
             let since = optional(tree, "since", integer).ok()?.unwrap_or(0);
             (since >= 0).then_some(ClientMessage::Pull { since })
+        }
+        "entity/pull" => {
+            let since = integer(tree.get("since")?)?;
+            (since >= 0).then_some(ClientMessage::EntityPull { since })
         }
         "tx/batch" => expected_batch(tree).map(ClientMessage::TxBatch),
         _ => None,

@@ -70,17 +70,14 @@ impl Named {
     /// Keeps what only the whole range can tell the identity of. The last identity counts.
     fn keep(&mut self, entity: OwnedKey, identity: Option<Identity>) -> Result<(), Stop> {
         let mut bytes = identity.as_ref().map_or(0, Identity::weight);
-        match self.others.get_mut(&entity) {
-            Some(known) => {
-                if let Some(identity) = identity {
-                    self.bytes = self.bytes.saturating_sub(known.as_ref().map_or(0, Identity::weight));
-                    *known = Some(identity);
-                }
+        if let Some(known) = self.others.get_mut(&entity) {
+            if let Some(identity) = identity {
+                self.bytes = self.bytes.saturating_sub(known.as_ref().map_or(0, Identity::weight));
+                *known = Some(identity);
             }
-            None => {
-                bytes += NAME_BYTES + weight(&entity.0);
-                self.others.insert(entity, identity);
-            }
+        } else {
+            bytes += NAME_BYTES + weight(&entity.0);
+            self.others.insert(entity, identity);
         }
         self.take(bytes)
     }

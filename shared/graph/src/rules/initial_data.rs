@@ -26,7 +26,7 @@ pub fn initial_data(now_ms: i64, local_uuid: Uuid) -> Result<Vec<Value>> {
 
 fn personal(item: &Value, now_ms: i64, local_uuid: Uuid) -> Value {
     let Some(pairs) = item.as_map() else { return item.clone() };
-    let own = match item.get("db/ident").and_then(Value::as_keyword).map(|ident| ident.as_str()) {
+    let own = match item.get("db/ident").and_then(Value::as_keyword).map(datascript::Keyword::as_str) {
         Some("logseq.kv/graph-created-at") => Some(Value::Int(now_ms)),
         Some("logseq.kv/local-graph-uuid") => Some(Value::Uuid(local_uuid)),
         _ => None,

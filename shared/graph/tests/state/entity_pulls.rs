@@ -127,7 +127,7 @@ fn values_go_out_as_they_are_stored() {
         r#"["~#set",[1,"~:a",["~#set",["x"]]]]"#,
         r#"["^ "]"#,
         r#"["^ ","~:major",65,"~:deep",["^ ","x",[1]]]"#,
-        r##"["~#cmap",[["^ ","~:a",1],2,[3],4]]"##,
+        r#"["~#cmap",[["^ ","~:a",1],2,[3],4]]"#,
         r#"["~#unknown/tag",["^ ","~:a",1]]"#,
         // A number is no reference where the attribute is none.
         "2",

@@ -114,6 +114,9 @@ pub(crate) struct Stored {
     pub(crate) extension: String,
 }
 
+/// Done once to the objects of a store.
+type Meanwhile = Box<dyn FnOnce(&mut BTreeMap<String, Stored>)>;
+
 /// Assets by key; a page of deletions is two objects.
 #[derive(Default)]
 pub(crate) struct MemoryAssets {
@@ -122,7 +125,7 @@ pub(crate) struct MemoryAssets {
     /// So many calls fail.
     pub(crate) failures: Cell<usize>,
     /// Done once, between a look at an object and reading it.
-    pub(crate) meanwhile: RefCell<Option<Box<dyn FnOnce(&mut BTreeMap<String, Stored>)>>>,
+    pub(crate) meanwhile: RefCell<Option<Meanwhile>>,
 }
 
 impl MemoryAssets {

@@ -18,12 +18,15 @@ pub(crate) enum Fault {
     Stale,
 }
 
+/// Done once.
+type Work = Box<dyn FnOnce()>;
+
 /// The index, and what goes wrong next.
 pub(crate) struct TestIndex {
     inner: SqliteIndex,
     faults: RefCell<Vec<Planned>>,
     /// Done once, before a statement with that part in it.
-    before: RefCell<Option<(&'static str, Box<dyn FnOnce()>)>>,
+    before: RefCell<Option<(&'static str, Work)>>,
 }
 
 /// What is going to go wrong.
@@ -53,7 +56,7 @@ impl TestIndex {
     }
 
     /// Does something before the next statement with that part in it.
-    pub(crate) fn before(&self, part: &'static str, work: Box<dyn FnOnce()>) {
+    pub(crate) fn before(&self, part: &'static str, work: Work) {
         *self.before.borrow_mut() = Some((part, work));
     }
 
