@@ -48,6 +48,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Command, String> {
         seeds: 0..0,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         reader: true,
+        told: false,
         trace: false,
         without: Vec::new(),
         keep: 3,
@@ -65,6 +66,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Command, String> {
             "--threads" => options.threads = usize::try_from(number(value()?)?.max(1)).unwrap_or(1),
             "--keep" => options.keep = number(value()?)?,
             "--failures" => options.failures = PathBuf::from(value()?),
+            "--told" => options.told = true,
             "--no-reader" => options.reader = false,
             "--without" => {
                 options.without = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?;

@@ -16,6 +16,7 @@ mod facts;
 mod item;
 mod names;
 pub mod normalise;
+pub mod numbers;
 mod op;
 pub mod order_key;
 pub mod prepare;

@@ -17,6 +17,8 @@ struct Sum {
     attrs: FxHashSet<String>,
     /// Anything may have happened.
     anything: bool,
+    /// Entities may have had no name for a while, in which nothing of them was kept.
+    renames: bool,
 }
 
 /// Facts acknowledged are there.
@@ -47,6 +49,7 @@ impl Sum {
                 flags(db, a).contains(Flags::COMPONENT)
             }
         };
+        self.renames |= said.renames;
         if said.mentions.iter().any(wild) {
             self.anything = true;
             self.added.clear();
@@ -76,6 +79,11 @@ impl Sum {
     }
 
     fn check_added(&self, after: &Facts, db: &Db) -> Outcome {
+        if self.renames {
+            return Ok(());
+        }
+        let names = after.eavt.iter().filter(|fact| fact.a == "block/uuid" || fact.a == "db/ident");
+        let named: FxHashSet<u32> = names.map(|fact| fact.e).collect();
         let mut there: FxHashMap<u64, Vec<&Value>> = FxHashMap::default();
         for fact in &after.eavt {
             if self.added.contains_key(&fact.ea) {
@@ -83,6 +91,10 @@ impl Sum {
             }
         }
         for (ea, (e, a, v)) in &self.added {
+            // What nobody can name is not kept (D-66).
+            if !named.contains(e) {
+                continue;
+            }
             // What a reference refers to was resolved.
             if flags(db, a).is_ref() && v.as_int().is_none_or(|number| number <= 0) {
                 continue;
