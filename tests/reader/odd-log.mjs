@@ -14,7 +14,7 @@ function schemaOf(flags) {
   const attribute = ([ref, many, component, identity, unique]) => ({
     ...(ref ? { ':db/valueType': ':db.type/ref' } : {}),
     ...(many ? { ':db/cardinality': ':db.cardinality/many' } : {}),
-    ...(component ? { ':db/isComponent': true } : {}),
+    ...(component && ref ? { ':db/isComponent': true } : {}),
     ...(identity ? { ':db/unique': ':db.unique/identity' } : unique ? { ':db/unique': ':db.unique/value' } : {}),
   });
   const names = { [UUID]: [false, false, false, true, true], [IDENT]: [false, false, false, true, true], ...flags };

@@ -22,8 +22,8 @@ struct Sum {
 }
 
 /// Facts acknowledged are there.
-pub(crate) fn added(after: &Facts, said: &[Said], db: &Db) -> Outcome {
-    Sum::by(said, db).check_added(after, db)
+pub(crate) fn added(before: &Facts, after: &Facts, said: &[Said], db: &Db) -> Outcome {
+    Sum::by(said, db).check_added(before, after, db)
 }
 
 /// What nobody spoke of is as it was.
@@ -78,12 +78,11 @@ impl Sum {
         }
     }
 
-    fn check_added(&self, after: &Facts, db: &Db) -> Outcome {
+    fn check_added(&self, before: &Facts, after: &Facts, db: &Db) -> Outcome {
         if self.renames {
             return Ok(());
         }
-        let names = after.eavt.iter().filter(|fact| fact.a == "block/uuid" || fact.a == "db/ident");
-        let named: FxHashSet<u32> = names.map(|fact| fact.e).collect();
+        let (had, have) = (named(before), named(after));
         let mut there: FxHashMap<u64, Vec<&Value>> = FxHashMap::default();
         for fact in &after.eavt {
             if self.added.contains_key(&fact.ea) {
@@ -92,7 +91,7 @@ impl Sum {
         }
         for (ea, (e, a, v)) in &self.added {
             // What nobody can name is not kept (D-66).
-            if !named.contains(e) {
+            if !had.contains(e) || !have.contains(e) {
                 continue;
             }
             // What a reference refers to was resolved.
@@ -118,6 +117,12 @@ impl Sum {
         }
         Ok(())
     }
+}
+
+/// Entities that have a name.
+fn named(facts: &Facts) -> FxHashSet<u32> {
+    let names = facts.eavt.iter().filter(|fact| fact.a == "block/uuid" || fact.a == "db/ident");
+    names.map(|fact| fact.e).collect()
 }
 
 fn flags(db: &Db, attr: &str) -> Flags {

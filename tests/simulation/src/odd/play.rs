@@ -164,7 +164,7 @@ impl<'k> World<'k> {
         }
         let db = self.graph.db().or_fail(Kind::Server)?.clone();
         let said = Said::all(accepted, &before);
-        self.counted(model::added(&self.facts, &said, &db))?;
+        self.counted(model::added(&before, &self.facts, &said, &db))?;
         self.counted(model::rest(&before, &self.facts, &said, &db))?;
         self.membership.follow(&before, &self.facts, &said, &db);
         self.check_membership()?;

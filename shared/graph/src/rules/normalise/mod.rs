@@ -60,6 +60,8 @@ const AFTER_DEFINITIONS: Rank = 11;
 const LAST_IDENT: Rank = 12;
 const LAST_UUID: Rank = 13;
 const RETRACTION: Rank = 14;
+/// Facts that come under attributes whose entities were retracted.
+const AFTER_RETRACTIONS: Rank = 15;
 
 /// Turns the datoms of a transaction into items with portable references: `[:db/add e a v tx]`, `[:db/retract e a v tx]`
 /// and `[:db/retractEntity e]`, where an entity is a lookup ref or ident that a copy knows, or, if it is new, a string
@@ -158,8 +160,13 @@ impl Teller<'_, '_, '_> {
                 if matches!(told, Told::Item(_)) {
                     self.redefined.check_added(self.before, self.after, datom)?;
                 }
-                let late = self.redefined.is_late();
-                let rank = if late { AFTER_DEFINITIONS } else { self.rank(datom, false)? };
+                let rank = if self.redefined.is_unmade(datom.a) {
+                    AFTER_RETRACTIONS
+                } else if self.redefined.is_late() {
+                    AFTER_DEFINITIONS
+                } else {
+                    self.rank(datom, false)?
+                };
                 self.tell(datom, told, rank);
             }
         } else if self.before.first(Index::Eavt, &fact)?.is_some() {

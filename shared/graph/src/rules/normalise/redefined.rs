@@ -13,6 +13,8 @@ use crate::rules::{Error, Result, attrs};
 #[derive(Default)]
 pub(super) struct Redefined {
     attrs: keyed::Set<Attr>,
+    /// Those whose entities are retracted in the end.
+    unmade: keyed::Set<Attr>,
     /// Some of what it says of them is told among the other facts.
     late: bool,
     /// Values that were added under attributes that became unique.
@@ -47,7 +49,14 @@ impl Redefined {
             if datom.a == attrs::DB_IDENT {
                 noted.extend(note(Some(datom.v.clone())));
             }
-            noted.extend(note(before.value(datom.e, attrs::DB_IDENT)?));
+            let ident = before.value(datom.e, attrs::DB_IDENT)?;
+            if fates.get(datom.e) == Some(Fate::Retracted { early: false })
+                && let Some(attr) =
+                    ident.as_ref().and_then(Value::as_keyword).and_then(|ident| after.attr(ident.as_str()))
+            {
+                redefined.unmade.insert(attr);
+            }
+            noted.extend(note(ident));
             noted.extend(note(after.value(datom.e, attrs::DB_IDENT)?));
         }
         for attr in noted {
@@ -67,6 +76,11 @@ impl Redefined {
     /// Whether facts that come have to wait for the end.
     pub(super) fn is_late(&self) -> bool {
         self.late
+    }
+
+    /// Whether what the attribute was ends with the retraction of its entity, which is told last.
+    pub(super) fn is_unmade(&self, attr: Attr) -> bool {
+        self.unmade.contains(&attr)
     }
 
     /// Judges a fact that comes, whose attribute is in the transaction.
