@@ -29,7 +29,9 @@ function told(datoms, isRef) {
   return new Set(datoms.map(({ e, a, v }) => `${named(e)} ${a} ${isRef(a) ? named(v) : v}`));
 }
 
-export function replay({ schema: flags, before, after, log }, { read, canonical }) {
+export function replay({ schema: flags, before, after, log }, { read, canonical: exact }) {
+  // Lists and vectors of equal elements are one value.
+  const canonical = (v) => exact(v).replaceAll('(', '[').replaceAll(')', ']');
   const schema = schemaOf(flags);
   const isRef = (a) => schema[a]?.[':db/valueType'] === ':db.type/ref';
   const datom = ([e, a, v, tx]) => ({ e, a: name(a), v: isRef(name(a)) ? v : canonical(v), tx });

@@ -308,3 +308,17 @@ fn unpaired_surrogates_are_replaced_everywhere() {
     assert!(count > 0);
     assert_consistent(&mut graph, &sql);
 }
+
+/// A small entry may ask for much: all that is below a page goes with it.
+#[test]
+fn the_largest_pages_are_purged_by_one_item() {
+    let (mut graph, sql) = new_graph();
+    apply(&mut graph, &[entry("create-page", None, &page(1))]);
+    for part in (10..50_010).collect::<Vec<_>>().chunks(10_000) {
+        let items: Vec<Json> = part.iter().flat_map(|n| block(*n, &lookup(1), &lookup(1))).collect();
+        apply(&mut graph, &[entry("insert-blocks", None, &items)]);
+    }
+    apply(&mut graph, &[entry("recycle-delete-permanently", None, &[retract(1)])]);
+    assert_eq!(facts(graph.db().unwrap()), Vec::<String>::new());
+    assert_consistent(&mut graph, &sql);
+}

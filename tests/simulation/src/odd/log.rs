@@ -49,6 +49,16 @@ fn is_ref(db: &Db, fact: &Fact) -> bool {
     db.attr(fact.a.as_str()).is_some_and(|attr| db.flags(attr).is_ref())
 }
 
+/// A value without the difference between lists and vectors: equal ones are one value (datascript.md 3.1).
+fn plain(value: &Value) -> Value {
+    match value {
+        Value::Vector(items) | Value::List(items) => Value::vector(items.iter().map(plain)),
+        Value::Set(items) => Value::Set(items.iter().map(plain).collect()),
+        Value::Map(entries) => Value::Map(entries.iter().map(|(key, value)| (plain(key), plain(value))).collect()),
+        other => other.clone(),
+    }
+}
+
 /// Facts by names instead of numbers; entities without names have been there before, under the same number.
 fn named(facts: &Facts, db: &Db) -> FxHashSet<String> {
     let names = names(facts);
@@ -56,7 +66,7 @@ fn named(facts: &Facts, db: &Db) -> FxHashSet<String> {
     let tell = |fact: &Fact| {
         let value = match as_eid(&fact.v) {
             Some(target) if is_ref(db, fact) => name(target),
-            _ => transit::write_string(&fact.v),
+            _ => transit::write_string(&plain(&fact.v)),
         };
         format!("{} {} {value}", name(fact.e), fact.a)
     };

@@ -87,6 +87,11 @@ impl Fates {
         !self.parts.is_empty() && self.parts.contains(&eid)
     }
 
+    /// Whether nothing is left of the entity.
+    pub(super) fn is_gone(&self, eid: Eid) -> bool {
+        matches!(self.get(eid), Some(Fate::Retracted { .. } | Fate::TakenApart)) || self.is_part(eid)
+    }
+
     /// Whether any entity went.
     pub(super) fn any_gone(&self) -> bool {
         self.by_eid.values().any(|fate| matches!(fate, Fate::Retracted { .. } | Fate::TakenApart))

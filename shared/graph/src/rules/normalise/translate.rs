@@ -53,6 +53,12 @@ impl<'a, 's, 'f> Translator<'a, 's, 'f> {
         {
             return Ok(Told::Nothing);
         }
+        if let Some(target) = target
+            && datom.added
+            && self.fates.is_gone(target)
+        {
+            return self.to_nobody(datom, target);
+        }
         let e = match self.reference(datom.e, datom.added)? {
             Some(e) => e,
             None => return self.without_name(datom),
