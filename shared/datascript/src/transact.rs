@@ -54,6 +54,7 @@ pub fn with(db: &Db, items: &[Value]) -> Result<Report> {
 /// The same, but that nothing is done that the items say of some entities: their facts stay as they are, as if no item
 /// were about them. New entities get the ids that they get without the exception, so that one transaction can tell which to
 /// leave out of the next.
+#[expect(clippy::implicit_hasher, reason = "sets over what clients choose are hashed with the secret")]
 pub fn with_except(db: &Db, items: &[Value], except: &keyed::Set<Eid>) -> Result<Report> {
     // Each new start settles one tempid, or takes back all guesses, once; see the bound on them.
     let maps = prepare::maps(db, items);
