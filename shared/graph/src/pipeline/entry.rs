@@ -192,12 +192,11 @@ fn judge(
     let Some(last) = reports.last() else { return Ok(Effect::None) };
     let after = &last.db_after;
     let all: Vec<Datom>;
-    let datoms = match reports {
-        [only] => &only.tx_data,
-        _ => {
-            all = reports.iter().flat_map(|report| report.tx_data.iter().cloned()).collect();
-            &all
-        }
+    let datoms = if let [only] = reports {
+        &only.tx_data
+    } else {
+        all = reports.iter().flat_map(|report| report.tx_data.iter().cloned()).collect();
+        &all
     };
     if datoms.is_empty() {
         return Ok(Effect::None);

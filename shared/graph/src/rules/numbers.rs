@@ -15,15 +15,13 @@ const AHEAD: Eid = 1_000_000;
 ///
 /// [`Error::IdOutOfRange`]
 pub fn check_entities(db: &Db, items: &[Value]) -> Result<()> {
-    let greatest = i64::from(db.max_eid().saturating_add(AHEAD).min(TX0 - 1));
-    let is_out = |value: &Value| value.as_f64().is_some_and(|number| number > greatest as f64);
+    let greatest = f64::from(db.max_eid().saturating_add(AHEAD).min(TX0 - 1));
+    let is_out = |value: &Value| value.as_f64().is_some_and(|number| number > greatest);
     let mut pending: Vec<&Value> = Vec::new();
     for item in items {
         match item {
-            Value::Vector(parts) | Value::List(parts) => {
-                if parts.get(1).is_some_and(is_out) {
-                    return Err(Error::IdOutOfRange);
-                }
+            Value::Vector(parts) | Value::List(parts) if parts.get(1).is_some_and(is_out) => {
+                return Err(Error::IdOutOfRange);
             }
             Value::Map(_) => pending.push(item),
             _ => {}
@@ -84,7 +82,7 @@ fn vector_does(db: &Db, parts: &[Value]) -> Result<bool> {
     if is_name(attr) {
         let is_tempid = e.as_str().is_some() || e.as_int().is_some_and(|number| number < 0);
         let says_nothing = matches!(e.as_seq(), Some([by, name]) if by == attr && values.first() == Some(name));
-        return Ok(!is_tempid && !(says_nothing && op.as_str() == "db/add"));
+        return Ok(!(is_tempid || says_nothing && op.as_str() == "db/add"));
     }
     match values.first() {
         Some(value) if is_ref(db, attr) => is_new(db, value),

@@ -61,7 +61,7 @@ pub(crate) fn entry(maker: &mut Maker) -> Entry {
 fn large(rng: &mut Rng, count: usize) -> Vec<String> {
     let fill = |n: usize| format!(r#"["~:db/add","~:odd/many","~:odd/many",{n}]"#);
     let mut items: Vec<String> = (0..count).map(fill).collect();
-    for _ in 0..1 + rng.below(4) {
+    for _ in 0..=rng.below(4) {
         let place = rng.below(items.len());
         items.insert(place, item(rng));
     }
@@ -130,15 +130,19 @@ fn item(rng: &mut Rng) -> String {
         22 => format!(r#"["~:db.fn/cas",{e},"~:{a}",{},{v}]"#, value(rng)),
         23 => format!(r#"["^ ","~:{a}",{v},"~:block/_{}",{e}]"#, pick(rng, &["parent", "refs"])),
         24 => {
-            let (b, w) = fact(rng);
-            let name = if b == a { String::new() } else { format!(r#","~:{b}",{w}"#) };
-            format!(r#"["^ ","~:block/title","x","~:block/refs",[["^ ","~:{a}",{v}{name}]],"~:db/id",{e}]"#)
+            let more = another(rng, a);
+            format!(r#"["^ ","~:block/title","x","~:block/refs",[["^ ","~:{a}",{v}{more}]],"~:db/id",{e}]"#)
         }
         _ => {
-            let (b, w) = fact(rng);
-            let more = if b == a { String::new() } else { format!(r#","~:{b}",{w}"#) };
+            let more = another(rng, a);
             let id = if rng.percent(60) { format!(r#","~:db/id",{e}"#) } else { String::new() };
             format!(r#"["^ ","~:{a}",{v}{more}{id}]"#)
         }
     }
+}
+
+/// A second key of a map item and its value, unless it would be the first one again.
+fn another(rng: &mut Rng, first: &str) -> String {
+    let (a, v) = fact(rng);
+    if a == first { String::new() } else { format!(r#","~:{a}",{v}"#) }
 }

@@ -74,15 +74,11 @@ fn changes(before: &Db, after: &Db, datoms: &[&Datom], fates: &Fates) -> Result<
         if !seen.insert((datom.e, datom.a)) {
             continue;
         }
-        let entity = match places.get(&datom.e) {
-            Some(place) => *place,
-            None => {
-                let uuid = before.value(datom.e, attrs::BLOCK_UUID)?;
-                entities.push(Current { eid: datom.e, uuid, ident: before.value(datom.e, attrs::DB_IDENT)? });
-                places.insert(datom.e, entities.len() - 1);
-                entities.len() - 1
-            }
-        };
+        let entity = *places.entry(datom.e).or_insert(entities.len());
+        if entity == entities.len() {
+            let uuid = before.value(datom.e, attrs::BLOCK_UUID)?;
+            entities.push(Current { eid: datom.e, uuid, ident: before.value(datom.e, attrs::DB_IDENT)? });
+        }
         let (old, new) = (before.value(datom.e, datom.a)?, after.value(datom.e, datom.a)?);
         if old != new {
             changes.push(Change { entity, attr: datom.a, old, new, tx: datom.tx });

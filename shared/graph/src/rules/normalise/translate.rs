@@ -57,17 +57,16 @@ impl<'a, 's, 'f> Translator<'a, 's, 'f> {
             && datom.added
             && self.fates.is_gone(target)
         {
-            return self.to_nobody(datom, target);
+            return self.refers_to_nobody(datom, target);
         }
-        let e = match self.reference(datom.e, datom.added)? {
-            Some(e) => e,
-            None => return self.without_name(datom),
+        let Some(e) = self.reference(datom.e, datom.added)? else {
+            return self.without_name(datom);
         };
         let v = match target {
             None => datom.v.clone(),
             Some(target) => match self.reference(target, datom.added)? {
                 Some(v) => v,
-                None => return self.to_nobody(datom, target),
+                None => return self.refers_to_nobody(datom, target),
             },
         };
         let verb = if datom.added { &*ADD } else { &*RETRACT };
@@ -99,7 +98,7 @@ impl<'a, 's, 'f> Translator<'a, 's, 'f> {
     fn without_name(&mut self, datom: &Datom) -> Result<Told> {
         let was_there = self.was_there(datom.e)?;
         if datom.added {
-            if !self.is_fact(self.after, datom)? {
+            if !is_fact(self.after, datom)? {
                 return Ok(Told::Nothing);
             }
             if was_there && Name::of(self.after, datom.e)?.is_some() {
@@ -112,21 +111,17 @@ impl<'a, 's, 'f> Translator<'a, 's, 'f> {
     }
 
     /// A datom that refers to an entity that cannot be named.
-    fn to_nobody(&mut self, datom: &Datom, target: Eid) -> Result<Told> {
+    fn refers_to_nobody(&mut self, datom: &Datom, target: Eid) -> Result<Told> {
         if datom.added {
-            return if self.is_fact(self.after, datom)? { Err(Error::NothingFound(target)) } else { Ok(Told::Nothing) };
+            return if is_fact(self.after, datom)? { Err(Error::NothingFound(target)) } else { Ok(Told::Nothing) };
         }
         // An addition tells by itself what it replaces.
         let is_replaced = !self.after.flags(datom.a).is_many()
             && self.after.first(Index::Eavt, &Pattern::ea(datom.e, datom.a))?.is_some();
-        if is_replaced || !self.is_fact(self.before, datom)? {
+        if is_replaced || !is_fact(self.before, datom)? {
             return Ok(Told::Nothing);
         }
         Err(Error::NothingFound(target))
-    }
-
-    fn is_fact(&self, db: &Db, datom: &Datom) -> Result<bool> {
-        Ok(db.first(Index::Eavt, &Pattern::eav(datom.e, datom.a, &datom.v))?.is_some())
     }
 
     /// Whether there was an entity of that number, which is no question for those given out since.
@@ -171,4 +166,8 @@ impl<'a, 's, 'f> Translator<'a, 's, 'f> {
             || self.scope.after().attribute(self.after, attr)?.is_ref
             || self.scope.before().attribute(self.before, attr)?.is_ref)
     }
+}
+
+fn is_fact(db: &Db, datom: &Datom) -> Result<bool> {
+    Ok(db.first(Index::Eavt, &Pattern::eav(datom.e, datom.a, &datom.v))?.is_some())
 }
