@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use simulation::odd::{self, Options, Summary};
 
 const USAGE: &str = "\
-usage: simulation odd [--graphs N] [--from N] [--graph N] [--random] [--threads N] [--no-reader] [--trace]
+usage: simulation odd [--graphs N] [--from N] [--graph N] [--random] [--threads N] [--told] [--no-reader] [--trace]
                       [--without CHECK[,CHECK…]] [--keep N] [--failures FOLDER] | --replay FILE…";
 
 /// Plays the graphs, or the plans, that the arguments name.

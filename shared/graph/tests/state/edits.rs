@@ -179,7 +179,7 @@ fn numbers_that_were_never_given_out_are_refused() {
             json!({ "~:block/uuid": format!("~u{}", uuid(8)), "~:block/_refs": [number] }),
         ] {
             for op in ["save-block", "db-migrate", "rebase"] {
-                assert_eq!(refused(&mut graph, op, &[item.clone()]), "entity id out of range", "{item}");
+                assert_eq!(refused(&mut graph, op, std::slice::from_ref(&item)), "entity id out of range", "{item}");
             }
         }
         for item in [add(lookup(1), "block/refs", number), json!({ "~:db/id": lookup(1), "~:block/refs": [number] })] {
@@ -213,7 +213,7 @@ fn what_nobody_can_name_is_neither_stored_nor_told() {
     ];
     for item in &nameless {
         let t = graph.position().unwrap().t;
-        let heard = batch(&mut graph, t, &[entry("save-block", None, &[item.clone()])]);
+        let heard = batch(&mut graph, t, &[entry("save-block", None, std::slice::from_ref(item))]);
         assert_eq!((&heard.reply["type"], &heard.others), (&json!("tx/batch/ok"), &None), "{item}");
         assert_eq!(everything(&sql), before, "{item}");
     }
