@@ -111,7 +111,7 @@ fn cases() -> Vec<(&'static str, Case)> {
             (vec![flat(n), refs], vec![save(&[json!(["~:db.fn/retractAttribute", lookup(1), "~:block/refs"])])])
         }),
         ("unique values that others hold", |n| {
-            let mut items = each(n, |i| add(format!("t{i}"), "block/title", "x"));
+            let mut items = each(n, |i| add(format!("t{i}"), "block/uuid", format!("~u{}", uuid(100_000 + i))));
             items.extend(each(n, |i| json!(["~:db/retract", i, "~:block/uuid", format!("~u{}", uuid(i + 1))])));
             (vec![flat(n)], vec![save(&items)])
         }),
