@@ -1,9 +1,11 @@
 // Reads the rows of graphs with transit-js alone and tells what they hold.
 //
 // One JSON line in, `{"rows": [[address, content, addresses], …]}`, one out: `{"eavt", "aevt", "avet"}`, digests of the
-// facts with the tail replayed (of AVET without), or `{"error"}`. Driven by `simulation odd`.
+// facts with the tail replayed (of AVET without), or `{"error"}`. A line `{"log", "before", "after", "schema"}` is answered by
+// `odd-log.mjs`. Driven by `simulation odd`.
 import readline from 'node:readline';
 import transit from 'transit-js';
+import { replay } from './odd-log.mjs';
 
 // Clients keep whatever text a uuid has; transit-js by itself makes another one of a malformed text.
 const reader = transit.reader('json', { handlers: { u: (text) => transit.tagged('u', text.toLowerCase()) } });
@@ -180,6 +182,9 @@ function look(rows) {
 
 for await (const line of readline.createInterface({ input: process.stdin, crlfDelay: Infinity })) {
   let answer;
-  try { answer = look(JSON.parse(line).rows); } catch (error) { answer = { error: error.message }; }
+  try {
+    const question = JSON.parse(line);
+    answer = question.log ? replay(question, { read: (text) => reader.read(text), canonical }) : look(question.rows);
+  } catch (error) { answer = { error: error.message ?? String(error) }; }
   process.stdout.write(`${JSON.stringify(answer)}\n`);
 }

@@ -38,7 +38,7 @@ pub use nodes::Nodes;
 pub use replay::replay;
 pub use schema::{Flags, Schema};
 pub use storage::{ADDR_BASE, Addr, ROOT_ADDR, Row, Storage, StorageError, TAIL_ADDR, Writes};
-pub use transact::{Report, with, with_value};
+pub use transact::{Report, with, with_except, with_value};
 pub use transit::{Keyword, Value};
 pub use tree::{Slice, Tree};
 pub use work::Work;

@@ -34,6 +34,8 @@ pub struct Report {
     pub tx_data: Vec<Datom>,
     /// What each tempid became, the name `:db/current-tx` included.
     pub tempids: Vec<(Value, Eid)>,
+    /// Entities that were retracted as a whole, with every reference to them, in the order in which it happened.
+    pub retracted: Vec<Eid>,
 }
 
 /// After so many new starts the tempids that are left are looked up in one go.
@@ -46,13 +48,21 @@ const MAX_REPEATED_ITEMS: usize = 1_000_000;
 /// Applies transaction items to a database value, which stays as it is. Whatever is refused is an
 /// [`Error::Transact`](crate::Error::Transact), and then nothing happened at all.
 pub fn with(db: &Db, items: &[Value]) -> Result<Report> {
+    with_except(db, items, &keyed::Set::default())
+}
+
+/// The same, but that nothing is done that the items say of some entities: their facts stay as they are, as if no item
+/// were about them. New entities get the ids that they get without the exception, so that one transaction can tell which to
+/// leave out of the next.
+#[expect(clippy::implicit_hasher, reason = "sets over what clients choose are hashed with the secret")]
+pub fn with_except(db: &Db, items: &[Value], except: &keyed::Set<Eid>) -> Result<Report> {
     // Each new start settles one tempid, or takes back all guesses, once; see the bound on them.
     let maps = prepare::maps(db, items);
     let mut tempids = Tempids::default();
     let mut certain = None;
     let mut starts = 0;
     loop {
-        let mut run = Run::new(db, &maps, tempids);
+        let mut run = Run::new(db, &maps, tempids, except);
         let stop = match run.items(items) {
             Ok(()) => return run.finish(db),
             Err(stop) => stop,

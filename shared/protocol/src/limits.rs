@@ -61,9 +61,10 @@ pub const ATTRIBUTE_NAMES_BYTES: usize = 8 << 20;
 pub const ATTRIBUTE_NAME_BYTES: usize = 4096;
 
 /// Steps that the entries of a batch may take beyond those of their length ([`WORK_STEPS_PER_BYTE`]): looks at stored facts,
-/// at about 50 ns each, for what a few bytes ask for, such as the deletion of a page with 15,000 blocks. A batch is applied
-/// in one turn, during which nobody else is served. Beyond it the entry fails as `entry needs too much work`.
-pub const WORK_STEPS: u64 = 8_000_000;
+/// at about 50 ns each, for what a few bytes ask for, such as the deletion of a page with 50,000 blocks, which takes 450 for
+/// each of them. A batch is applied in one turn, during which nobody else is served. Beyond it the entry fails as
+/// `entry needs too much work`.
+pub const WORK_STEPS: u64 = 24_000_000;
 
 /// Steps that an entry may take for each byte of its text before they count as [`WORK_STEPS`]: new blocks take half a step,
 /// deletions of blocks one by one seven.

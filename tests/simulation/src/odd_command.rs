@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use simulation::odd::{self, Options, Summary};
 
 const USAGE: &str = "\
-usage: simulation odd [--graphs N] [--from N] [--graph N] [--random] [--threads N] [--no-reader] [--trace]
+usage: simulation odd [--graphs N] [--from N] [--graph N] [--random] [--threads N] [--told] [--no-reader] [--trace]
                       [--without CHECK[,CHECK…]] [--keep N] [--failures FOLDER] | --replay FILE…";
 
 /// Plays the graphs, or the plans, that the arguments name.
@@ -48,6 +48,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Command, String> {
         seeds: 0..0,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         reader: true,
+        told: false,
         trace: false,
         without: Vec::new(),
         keep: 3,
@@ -65,6 +66,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Command, String> {
             "--threads" => options.threads = usize::try_from(number(value()?)?.max(1)).unwrap_or(1),
             "--keep" => options.keep = number(value()?)?,
             "--failures" => options.failures = PathBuf::from(value()?),
+            "--told" => options.told = true,
             "--no-reader" => options.reader = false,
             "--without" => {
                 options.without = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?;

@@ -10,6 +10,7 @@ fn options(graphs: u64) -> Options {
         seeds: 0..graphs,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         reader: false,
+        told: false,
         trace: false,
         without: Vec::new(),
         keep: 1,
@@ -30,5 +31,11 @@ fn kept_plans_pass() {
 #[test]
 fn some_seeds_pass() {
     let summary = odd::run_all(&options(25)).unwrap();
+    assert_eq!((summary.stats.graphs, summary.failed), (25, 0));
+}
+
+#[test]
+fn some_seeds_are_told() {
+    let summary = odd::run_all(&Options { told: true, ..options(25) }).unwrap();
     assert_eq!((summary.stats.graphs, summary.failed), (25, 0));
 }

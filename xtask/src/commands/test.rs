@@ -23,7 +23,7 @@ Options:
   --long             full numbers: 20000 seeds, 100000 graphs, 500000 mutations
   --random           other seeds each time; they are printed
   --seeds N          seeds of the simulation (default 1000)
-  --graphs N         odd graphs (default 2000)
+  --graphs N         odd graphs (default 2000), and a fifth as many whose log is replayed entry by entry
   --mutations N      mutations of each fuzz target (default 20000)
   --fuzz-seconds N   seconds of mutations instead, shared by the targets
 
@@ -37,6 +37,9 @@ struct Amounts {
     fuzz_seconds: Option<u64>,
     random: bool,
 }
+
+/// Entries that a graph of `simulation odd --told` is sent (`simulation::odd`): 10,000 in all by default.
+const TOLD_ENTRIES: u64 = 25;
 
 impl Amounts {
     const DEFAULT: Self = Self { seeds: 1000, graphs: 2000, mutations: 20_000, fuzz_seconds: None, random: false };
@@ -110,6 +113,9 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
     tools::npm::ensure_node()?;
     tools::npm::ensure_packages()?;
     play("simulation", &["odd", "--graphs", &amounts.graphs.to_string()])?;
+    let told = amounts.graphs.div_ceil(5);
+    step(format!("What the log tells is what the server holds: {told} graphs of {TOLD_ENTRIES} entries"));
+    play("simulation", &["odd", "--told", "--graphs", &told.to_string()])?;
 
     match amounts.fuzz_seconds {
         None => {

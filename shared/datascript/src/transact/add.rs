@@ -108,6 +108,10 @@ impl<'a> Run<'a> {
 
     /// Asserts a fact whose parts are resolved (datascript.md 9.4).
     pub(super) fn assert_fact(&mut self, e: Eid, a: Attr, v: Value, tx: Option<TxId>, holder: Holder) -> Step<'a> {
+        if self.is_excepted(e) {
+            self.redundant.push(e);
+            return Ok(());
+        }
         let flags = self.db.flags(a);
         let tx = tx.unwrap_or(self.tx);
         if !self.fresh.is_first(e, a) {

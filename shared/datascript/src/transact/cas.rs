@@ -22,6 +22,9 @@ impl<'a> Run<'a> {
         if new.is_nil() {
             return Err(nil_value(keyword));
         }
+        if self.is_excepted(e) {
+            return Ok(());
+        }
         let holds = if self.db.flags(a).is_many() {
             self.db.first(Index::Eavt, &Pattern::eav(e, a, &old))?.is_some()
         } else {

@@ -39,7 +39,7 @@ impl<'a> Run<'a> {
                 self.check_reached(e, holder)?;
             }
         }
-        let Some(e) = self.lenient(e)? else { return Ok(()) };
+        let Some(e) = self.lenient(e)?.filter(|e| !self.is_excepted(*e)) else { return Ok(()) };
         if scope == Scope::Attribute || v.is_nil() {
             let attr = attr.ok_or_else(|| bad_attribute(a))?;
             let datoms = self.collect(Index::Eavt, &Pattern::ea(e, attr))?;
@@ -58,6 +58,10 @@ impl<'a> Run<'a> {
 
     /// Retracts everything about an entity and every reference to it, then its components likewise.
     pub(super) fn retract_entity(&mut self, e: Eid) -> Step<'a> {
+        if self.is_excepted(e) {
+            return Ok(());
+        }
+        self.retracted.push(e);
         let own = self.collect(Index::Eavt, &Pattern::e(e))?;
         let referrers = self.referrers(e)?;
         self.erase_all(&own)?;

@@ -72,11 +72,15 @@ pub(super) struct Run<'a> {
     pub(super) before: &'a Db,
     pub(super) db: Db,
     pub(super) maps: &'a Maps<'a>,
+    /// Entities about which nothing is done.
+    pub(super) except: &'a keyed::Set<Eid>,
     /// The current transaction id.
     pub(super) tx: TxId,
     pub(super) tx_data: Vec<Datom>,
     /// Entities of redundant assertions and of upserting map items.
     pub(super) redundant: Vec<Eid>,
+    /// Entities retracted as a whole.
+    pub(super) retracted: Vec<Eid>,
     pub(super) tempids: Tempids<'a>,
     pub(super) fresh: Fresh,
     /// Last in, first out.
@@ -84,15 +88,17 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(before: &'a Db, maps: &'a Maps<'a>, tempids: Tempids<'a>) -> Self {
+    pub(super) fn new(before: &'a Db, maps: &'a Maps<'a>, tempids: Tempids<'a>, except: &'a keyed::Set<Eid>) -> Self {
         before.nodes.referrers().borrow_mut().begin(before.line, before.attrs().forgotten());
         Self {
             before,
             db: before.clone(),
             maps,
+            except,
             tx: before.max_tx.saturating_add(1).min(TX_MAX),
             tx_data: Vec::with_capacity(8),
             redundant: Vec::new(),
+            retracted: Vec::new(),
             tempids,
             fresh: Fresh::default(),
             queue: Vec::new(),
@@ -140,6 +146,12 @@ impl<'a> Run<'a> {
         self.db.advance_max_eid(eid);
         self.fresh.begin(eid);
         Ok(eid)
+    }
+
+    /// Whether nothing is done about an entity.
+    #[inline]
+    pub(super) fn is_excepted(&self, e: Eid) -> bool {
+        !self.except.is_empty() && self.except.contains(&e)
     }
 
     /// The attribute of a keyword, known to the interner from now on.
@@ -212,7 +224,13 @@ impl<'a> Run<'a> {
             db_after.line = db_after.nodes.next_value();
             db_after.nodes.referrers().borrow_mut().advance(db_after.line);
         }
-        Ok(Report { db_before: before.clone(), db_after, tx_data: self.tx_data, tempids: self.tempids.report(self.tx) })
+        Ok(Report {
+            db_before: before.clone(),
+            db_after,
+            tx_data: self.tx_data,
+            tempids: self.tempids.report(self.tx),
+            retracted: self.retracted,
+        })
     }
 
     fn check_value_tempids(&self) -> Result<()> {

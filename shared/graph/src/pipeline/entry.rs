@@ -8,7 +8,9 @@ use super::decode::decode;
 use super::failure::Failure;
 use super::names;
 use crate::graph::Open;
-use crate::rules::{self, Facts, Op, checksum, chunk, deletion, normalise, prepare, sanitise, schema_guard, validate};
+use crate::rules::{
+    self, Facts, Op, checksum, chunk, deletion, normalise, numbers, prepare, sanitise, schema_guard, validate,
+};
 use crate::store::log::LogRow;
 
 /// Room that the text of a log row may have left over.
@@ -105,12 +107,6 @@ enum Effect {
     None,
 }
 
-impl Effect {
-    fn of(datoms: &[Datom]) -> Self {
-        if datoms.is_empty() { Self::None } else { Self::Facts }
-    }
-}
-
 /// Applies an entry to the open graph. The outer error is the graph's, the inner one the entry's; after the latter
 /// nothing of the entry remains.
 pub(super) fn apply(
@@ -123,7 +119,7 @@ pub(super) fn apply(
     if !matches!(outcome, Ok(Effect::Facts)) && open.names.roll_back(open.conn.db().attrs(), &names) {
         open.facts = Facts::default();
     }
-    if matches!(outcome, Err(Stop::Entry(_))) {
+    if outcome.is_err() {
         // It may have stopped anywhere: what was learnt from it does not hold.
         open.facts = Facts::default();
     }
@@ -152,72 +148,21 @@ fn try_apply(
             _ => Ok(Effect::None),
         };
     }
-    if chunk::is_large(op, &items) {
-        large(open, pending, entry, op, &db, items, names)
-    } else {
-        small(open, pending, entry, op, &db, items, names)
-    }
-}
-
-/// An entry that is one transaction.
-fn small(
-    open: &mut Open,
-    pending: &mut Pending,
-    entry: &TxEntry<'_>,
-    op: Option<Op>,
-    db: &Db,
-    items: Vec<Value>,
-    names: &names::Before,
-) -> Result<Effect, Stop> {
-    let Some(step) = transact(&mut open.facts, db, op, items)? else { return Ok(Effect::None) };
-    let effect = Effect::of(&step.report.tx_data);
-    open.names.admit(names, db, &step.report.tx_data)??;
-    if let Some(tx) = step.logged {
-        pending.update_checksum(&mut open.facts, db, &step.report.db_after, &step.report.tx_data)?;
-        pending.push(tx, entry);
-    }
-    open.conn.install(step.report);
-    Ok(effect)
-}
-
-/// An entry that is split: all of its transactions or none (sync.md 11.10).
-fn large(
-    open: &mut Open,
-    pending: &mut Pending,
-    entry: &TxEntry<'_>,
-    op: Option<Op>,
-    db: &Db,
-    items: Vec<Value>,
-    names: &names::Before,
-) -> Result<Effect, Stop> {
+    numbers::check_entities(&db, &items)?;
+    let pieces = pieces(&db, op, &items)?;
     let mut reports: Vec<Report> = Vec::new();
     let mut texts = Vec::new();
-    let sizes: Vec<usize> = chunk::chunks(db, &items)?.into_iter().map(|range| range.len()).collect();
-    // Items go with their chunk: those of a long entry take several times its text.
+    // Items go with their piece: those of a long entry take several times its text.
     let mut items = items.into_iter();
-    for size in sizes {
-        let chunk = items.by_ref().take(size).collect();
-        let current = reports.last().map_or(db, |report| &report.db_after);
-        match transact(&mut open.facts, current, op, chunk) {
-            Ok(Some(step)) => {
-                texts.extend(step.logged);
-                reports.push(step.report);
-            }
-            Ok(None) => {}
-            Err(stop) => {
-                // What was learnt from the dropped chunks does not hold.
-                open.facts = Facts::default();
-                return Err(stop);
-            }
+    for size in pieces {
+        let piece = items.by_ref().take(size).collect();
+        let current = reports.last().map_or(&db, |report| &report.db_after);
+        if let Some(step) = transact(&mut open.facts, current, op, piece)? {
+            texts.extend(step.logged);
+            reports.push(step.report);
         }
     }
-    let mut effect = Effect::None;
-    if let Some(last) = reports.last() {
-        let datoms: Vec<Datom> = reports.iter().flat_map(|report| report.tx_data.iter().cloned()).collect();
-        effect = Effect::of(&datoms);
-        open.names.admit(names, db, &datoms)??;
-        pending.update_checksum(&mut open.facts, db, &last.db_after, &datoms)?;
-    }
+    let effect = judge(open, pending, op, &db, &reports, names)?;
     for tx in texts {
         pending.push(tx, entry);
     }
@@ -227,6 +172,44 @@ fn large(
     Ok(effect)
 }
 
+/// How many items each transaction of an entry has: all of them, but for large entries (sync.md 11.10).
+fn pieces(db: &Db, op: Option<Op>, items: &[Value]) -> Result<Vec<usize>, Stop> {
+    if !chunk::is_large(op, items) || numbers::belong_together(db, items)? {
+        return Ok(vec![items.len()]);
+    }
+    Ok(chunk::chunks(db, items)?.into_iter().map(|range| range.len()).collect())
+}
+
+/// Judges an entry as a whole, however many transactions it is, and moves the checksum on (D-62).
+fn judge(
+    open: &mut Open,
+    pending: &mut Pending,
+    op: Option<Op>,
+    db: &Db,
+    reports: &[Report],
+    names: &names::Before,
+) -> Result<Effect, Stop> {
+    let Some(last) = reports.last() else { return Ok(Effect::None) };
+    let after = &last.db_after;
+    let all: Vec<Datom>;
+    let datoms = if let [only] = reports {
+        &only.tx_data
+    } else {
+        all = reports.iter().flat_map(|report| report.tx_data.iter().cloned()).collect();
+        &all
+    };
+    if datoms.is_empty() {
+        return Ok(Effect::None);
+    }
+    schema_guard::check(db, after, datoms)?;
+    if op != Some(Op::DbMigrate) {
+        validate::validate(db, after, datoms, &mut open.facts.scope(datoms))?;
+    }
+    open.names.admit(names, db, datoms)??;
+    pending.update_checksum(&mut open.facts, db, after, datoms)?;
+    Ok(Effect::Facts)
+}
+
 /// One transaction, not installed yet.
 struct Step {
     report: Report,
@@ -234,7 +217,7 @@ struct Step {
     logged: Option<String>,
 }
 
-/// Sync.md 11.5–11.8. `None`: nothing happens, not even to the transaction counter of the database.
+/// Sync.md 11.5 and 11.8. `None`: nothing happens, not even to the transaction counter of the database.
 fn transact(facts: &mut Facts, db: &Db, op: Option<Op>, items: Vec<Value>) -> Result<Option<Step>, Stop> {
     let mut items = prepare::prepare(db, op, items)?;
     let cleanup = deletion::deletion_cleanup(db, &items)?;
@@ -243,34 +226,52 @@ fn transact(facts: &mut Facts, db: &Db, op: Option<Op>, items: Vec<Value>) -> Re
         return Ok(None);
     }
     schema_guard::check_names(&items)?;
-    let report = match datascript::with(db, &items) {
-        Ok(report) => report,
-        Err(error) if op.is_some_and(Op::tolerates_missing_entities) && is_missing_entity(&error) => {
-            return Err(Stop::Tolerated);
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let mut scope = facts.scope(&report.tx_data);
-    let (before, after) = (&report.db_before, &report.db_after);
-    let migrates = op == Some(Op::DbMigrate);
+    let Some((report, log)) = transact_told(facts, db, op, &items)? else { return Ok(None) };
     if report.tx_data.is_empty() {
         // What is not validated counts even when it changes nothing (datascript.md 10.2).
-        let counts = migrates || !scope.before().is_db_graph(before)?;
+        let counts = op == Some(Op::DbMigrate) || !facts.scope(&[]).before().is_db_graph(db)?;
         return Ok(counts.then_some(Step { report, logged: None }));
     }
-    schema_guard::check(before, after, &report.tx_data)?;
-    if !migrates {
-        validate::validate(before, after, &report.tx_data, &mut scope)?;
-    }
-    if report.tx_data.iter().any(|datom| datascript::datom_too_large(datom, after.attrs())) {
+    if report.tx_data.iter().any(|datom| datascript::datom_too_large(datom, db.attrs())) {
         return Err(Failure::too_large().into());
     }
-    let items = normalise::normalise(before, after, &report.tx_data, &mut scope)?;
-    let tx = transit::write_string(&Value::vector(items));
+    let tx = transit::write_string(&Value::vector(log));
     if tx.len() > limits::ROW_CONTENT_BYTES {
         return Err(Failure::too_large().into());
     }
     Ok(Some(Step { report, logged: Some(tx) }))
+}
+
+/// How often what cannot be told is left out, before an entry is refused. What is left out can make others nameless, which
+/// takes an entry made for that.
+const MAX_OMISSIONS: usize = 4;
+
+/// Applies items, without those about entities that have no name in the end: the log could not tell them, so that the server
+/// alone would have them (D-66). `None`: nothing else was among them.
+fn transact_told(
+    facts: &mut Facts,
+    db: &Db,
+    op: Option<Op>,
+    items: &[Value],
+) -> Result<Option<(Report, Vec<Value>)>, Stop> {
+    let mut untold = keyed::Set::default();
+    for _ in 0..MAX_OMISSIONS {
+        let report = match datascript::with_except(db, items, &untold) {
+            Ok(report) => report,
+            Err(error) if op.is_some_and(Op::tolerates_missing_entities) && is_missing_entity(&error) => {
+                return Err(Stop::Tolerated);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        schema_guard::check_facts(&report.db_after, &report.tx_data)?;
+        let log = normalise::normalise(&report, &mut facts.scope(&report.tx_data))?;
+        if log.untold.is_empty() {
+            let is_all_left_out = report.tx_data.is_empty() && !untold.is_empty();
+            return Ok((!is_all_left_out).then_some((report, log.items)));
+        }
+        untold.extend(log.untold);
+    }
+    Err(rules::Error::Untold("entities without names").into())
 }
 
 fn is_missing_entity(error: &datascript::Error) -> bool {

@@ -25,6 +25,18 @@ pub enum Error {
     /// The schema would become something that a graph cannot do with.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    /// An item names an entity by a number far beyond all that were given out (D-65).
+    #[error("entity id out of range")]
+    IdOutOfRange,
+    /// There is no entity to which a fact would refer, or none that others know (D-65).
+    #[error("nothing found for entity id {0}")]
+    NothingFound(Eid),
+    /// An entity that others cannot name would get a name: they do not know its facts (D-66).
+    #[error("entity {0} is not known to others")]
+    Nameless(Eid),
+    /// What the entry does cannot be told by the log (D-66).
+    #[error("the change cannot be told to others: {0}")]
+    Untold(&'static str),
     /// A value would become too big to be stored (D-34).
     #[error("entry too large to store")]
     TooLarge,

@@ -17,6 +17,7 @@ mod initial_data;
 mod item;
 mod names;
 pub mod normalise;
+pub mod numbers;
 mod op;
 pub mod order_key;
 pub mod prepare;

@@ -6,12 +6,19 @@ use super::item::{Fact, Item, Resolver, Verb, get, resolve, try_retain};
 use super::value_set::{Key, OwnedKey, OwnedSet};
 use super::{Op, Result, attrs};
 
-/// Attributes that migrations removed (rule 1).
-const REMOVED_ATTRS: [&str; 4] = [
+/// Attributes that migrations removed, and properties of a view that each device keeps for itself (rule 1).
+const DROPPED_ATTRS: [&str; 11] = [
     "block/path-refs",
     "block/pre-block?",
     "logseq.property.embedding/hnsw-label",
     "logseq.property.embedding/hnsw-label-updated-at",
+    "logseq.property.view/gallery-card-size",
+    "logseq.property.view/gallery-card-width",
+    "logseq.property.view/gallery-card-height",
+    "logseq.property.view/sort-groups-by-property",
+    "logseq.property.view/sort-groups-desc?",
+    "logseq.property.table/sorting",
+    "logseq.property.asset/last-visit-page",
 ];
 
 /// Key-value entities that each copy of a graph keeps for itself (rule 2).
@@ -25,8 +32,8 @@ const IGNORED_IDENTS: [&str; 7] = [
     "logseq.kv/graph-last-gc-at",
 ];
 
-/// Applies the rules of sync.md 11.4 in their order. Items that stay are neither copied nor moved; what is appended are
-/// retractions of descendants, in ascending order.
+/// Applies the rules of sync.md 11.4 in their order. Items that stay are neither copied nor moved, but for maps that lose
+/// keys; what is appended are retractions of descendants, in ascending order.
 ///
 /// Each rule takes one pass over the items, with a look-up or two for each; descendants are looked at once.
 ///
@@ -34,12 +41,13 @@ const IGNORED_IDENTS: [&str; 7] = [
 ///
 /// Only when the database cannot be read: malformed items pass, for the transactor to refuse.
 pub fn sanitise(db: &Db, op: Option<Op>, mut items: Vec<Value>) -> Result<Vec<Value>> {
+    items.iter_mut().for_each(drop_keys);
     let survey = Survey::of(&items);
     let mut resolver = Resolver::new(db);
     let mut ignored = Ignored { refs: survey.ignored_refs, last: None };
     try_retain(&mut items, |item| {
         Ok(match Item::of(item) {
-            Item::Fact(fact) => !is_removed_attr(fact.a) && !ignored.contains(db, &mut resolver, fact.e)?,
+            Item::Fact(fact) => !is_dropped_attr(fact.a) && !ignored.contains(db, &mut resolver, fact.e)?,
             Item::RetractEntity(e) => !ignored.contains(db, &mut resolver, e)?,
             Item::Map(entries) => match get(entries, "db/id") {
                 Some(id) => !ignored.contains(db, &mut resolver, id)?,
@@ -142,8 +150,17 @@ fn is_ignored_ident(value: &Value) -> bool {
     matches!(value, Value::Keyword(ident) if IGNORED_IDENTS.contains(&ident.as_str()))
 }
 
-fn is_removed_attr(attr: &Value) -> bool {
-    matches!(attr, Value::Keyword(attr) if REMOVED_ATTRS.contains(&attr.as_str()))
+fn is_dropped_attr(attr: &Value) -> bool {
+    matches!(attr, Value::Keyword(attr) if DROPPED_ATTRS.contains(&attr.as_str()))
+}
+
+/// Takes the keys of rule 1 out of a map item, which stays even if nothing is left of it. Maps inside values are left alone.
+fn drop_keys(item: &mut Value) {
+    if let Value::Map(entries) = item
+        && entries.iter().any(|(key, _)| is_dropped_attr(key))
+    {
+        *item = Value::Map(entries.iter().filter(|(key, _)| !is_dropped_attr(key)).cloned().collect());
+    }
 }
 
 /// Attributes that end-to-end encrypted graphs hold as ciphertext.

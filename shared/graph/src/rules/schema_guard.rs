@@ -78,7 +78,20 @@ pub fn check_names(items: &[Value]) -> Result<()> {
     Ok(())
 }
 
-/// Judges a transaction by its facts about attributes and by what they made of the schema, whatever the operation.
+/// Judges the facts about attributes, each by itself, whatever the operation.
+///
+/// # Errors
+///
+/// [`SchemaError`]
+pub fn check_facts(after: &Db, tx_data: &[Datom]) -> Result<()> {
+    for datom in tx_data.iter().filter(|datom| datom.added && attrs::is_live(datom.a)) {
+        check_type(datom, after)?;
+    }
+    Ok(check_idents(after, tx_data)?)
+}
+
+/// Judges what all facts of an entry about attributes made of the schema, whatever the operation. The facts themselves were
+/// judged before ([`check_facts`]).
 ///
 /// # Errors
 ///
@@ -88,10 +101,6 @@ pub fn check(before: &Db, after: &Db, tx_data: &[Datom]) -> Result<()> {
     if !tx_data.iter().any(|datom| attrs::is_live(datom.a)) {
         return Ok(());
     }
-    for datom in tx_data.iter().filter(|datom| datom.added && attrs::is_live(datom.a)) {
-        check_type(datom, after)?;
-    }
-    check_idents(after, tx_data)?;
     check_flags(before, after, tx_data)?;
     after.nodes().work().step(after.schema().steps_to_measure())?;
     // A schema that an earlier version let grow too long may only shrink.

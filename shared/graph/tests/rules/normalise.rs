@@ -1,11 +1,11 @@
 //! sync.md 11.8, 22 (`normalize_test`).
 
-use datascript::{Datom, Value};
-use graph::rules::attrs::BLOCK_PARENT;
+use datascript::{Datom, Db, Index, Pattern, Value};
+use graph::rules::attrs::{BLOCK_PARENT, DB_IDENT};
 
 use crate::world::{
     Random, add, after, apply, at, block, eid, empty, kw, map, normalised, page, retract, retract_entity, sample,
-    state, uuid, uuid_text, with,
+    state, try_normalised, uuid, uuid_text, with,
 };
 
 /// Items without their transaction numbers.
@@ -177,4 +177,117 @@ fn replaying_gives_the_same_blocks() {
             assert_eq!(state(&copy), state(&db), "seed {seed}: {items:?}");
         }
     }
+}
+
+/// What the log tells leads from the one database to the other (D-66).
+fn tells(db: &Db, items: &[Value]) -> Vec<Value> {
+    let report = with(db, items);
+    let log = try_normalised(&report).expect("a transaction that can be told");
+    assert!(log.untold.is_empty(), "{:?}", log.untold);
+    let copy = datascript::with(db, &log.items).unwrap_or_else(|error| panic!("{error}: {:?}", log.items)).db_after;
+    assert_eq!(state(&copy), state(&report.db_after), "{:?}", log.items);
+    assert_eq!(idents(&copy), idents(&report.db_after), "{:?}", log.items);
+    log.items
+}
+
+/// What is said of entities with idents.
+fn idents(db: &Db) -> Vec<String> {
+    let holders = db.datoms(Index::Avet, &Pattern::a(DB_IDENT)).map(|holder| holder.expect("a datom"));
+    let fact = |ident: &Value, datom: &Datom| format!("{ident:?} {} {:?}", db.attrs().keyword(datom.a), datom.v);
+    holders
+        .flat_map(|holder| {
+            let facts = db.datoms(Index::Eavt, &Pattern::e(holder.e)).map(|datom| datom.expect("a datom"));
+            facts
+                .filter(|datom| !db.flags(datom.a).is_ref())
+                .map(move |datom| fact(&holder.v, &datom))
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// D-63: nothing but a new uuid is one add of it under the old one.
+#[test]
+fn entities_live_on_under_other_uuids() {
+    let db = sample();
+    assert_eq!(bare(&tells(&db, &[add(at(3), "block/uuid", uuid(9))])), [add(at(3), "block/uuid", uuid(9))]);
+    // Whatever else is said of it, of its children, and by others.
+    let mut items = vec![
+        add(at(3), "block/title", "moved"),
+        add(at(3), "block/uuid", uuid(9)),
+        add(at(4), "block/title", "child"),
+        add(at(5), "block/parent", at(9)),
+        add(at(9), "block/refs", at(5)),
+        block(7, 9, 1, "new"),
+    ];
+    tells(&db, &items);
+    items.push(retract_entity(at(5)));
+    tells(&db, &items);
+}
+
+#[test]
+fn names_are_handed_on() {
+    let db = sample();
+    let (two, three, five) = (eid(&db, 2).unwrap(), eid(&db, 3).unwrap(), eid(&db, 5).unwrap());
+    // From one to the next; the last one gets a new one.
+    let chain = [add(two, "block/uuid", uuid(9)), add(three, "block/uuid", uuid(2)), add(five, "block/uuid", uuid(3))];
+    tells(&db, &chain);
+    // To one whose own is nobody's now, while its holder goes; and to a new entity.
+    tells(&db, &[retract_entity(three), add(five, "block/uuid", uuid(3)), add(five, "block/title", "heir")]);
+    tells(&db, &[add(three, "block/uuid", uuid(9)), block(3, 2, 1, "another"), add(at(4), "block/parent", at(3))]);
+    // In a circle there is no first one.
+    let circle = [add(two, "block/uuid", uuid(9)), add(three, "block/uuid", uuid(2)), add(two, "block/uuid", uuid(3))];
+    let refusal = try_normalised(&with(&db, &circle)).expect_err("a circle");
+    assert_eq!(refusal.to_string(), "the change cannot be told to others: names go around in a circle");
+}
+
+#[test]
+fn idents_come_and_go() {
+    let ident = |name: &str| map(&[("db/ident", kw(name)), ("kv/value", 1.into())]);
+    let both = map(&[("db/ident", kw("odd/c")), ("block/uuid", uuid(8)), ("block/title", "c".into())]);
+    let db = after(&sample(), &[&[ident("odd/a"), ident("odd/b"), both]]);
+    let a = db.ident("odd/a").unwrap().unwrap();
+    // Another ident, with more said about it under either.
+    tells(&db, &[add(kw("odd/a"), "db/ident", kw("odd/z")), add(a, "kv/value", 2), add(at(2), "block/refs", a)]);
+    // A uuid in place of the ident, and the other way round.
+    tells(
+        &db,
+        &[
+            add(a, "block/uuid", uuid(9)),
+            retract(a, "db/ident", kw("odd/a")),
+            add(at(2), "block/refs", a),
+            add(a, "kv/value", 3),
+        ],
+    );
+    tells(&db, &[retract(at(8), "block/uuid", uuid(8)), add(kw("odd/c"), "block/title", "by its ident")]);
+    tells(&db, &[retract(at(8), "db/ident", kw("odd/c")), add(at(8), "block/title", "by its uuid")]);
+    // An ident that another entity gets, whose own one a third gets.
+    tells(
+        &db,
+        &[
+            add(a, "db/ident", kw("odd/z")),
+            add(kw("odd/b"), "db/ident", kw("odd/a")),
+            add(at(8), "db/ident", kw("odd/b")),
+        ],
+    );
+    // Retracted as a whole: by its ident, where it has no uuid.
+    assert_eq!(tells(&db, &[retract_entity(a)]), [retract_entity(kw("odd/a"))]);
+}
+
+#[test]
+fn what_cannot_be_told_is_named() {
+    let db = sample();
+    let untold = |items: &[Value]| try_normalised(&with(&db, items)).expect("a log").untold.len();
+    assert!(untold(&[add("t", "kv/value", 1)]) > 0);
+    assert!(untold(&[retract(at(2), "block/uuid", uuid(2))]) > 0);
+    assert_eq!(untold(&[add(at(2), "block/title", "x")]), 0);
+    let refusal = |items: &[Value]| try_normalised(&with(&db, items)).expect_err("a refusal").to_string();
+    assert_eq!(refusal(&[add(at(2), "block/refs", 77)]), "nothing found for entity id 77");
+    let three = eid(&db, 3).unwrap();
+    let nothing = format!("nothing found for entity id {three}");
+    assert_eq!(refusal(&[retract_entity(three), add(at(2), "block/refs", three)]), nothing);
+    // Fact by fact, while block 4 stays below it.
+    let gone = ["uuid", "title", "parent", "page", "order", "created-at", "updated-at"];
+    let retract_attribute =
+        |a: &str| Value::vector([kw("db.fn/retractAttribute"), three.into(), kw(&format!("block/{a}"))]);
+    assert_eq!(refusal(&gone.map(retract_attribute)), nothing);
 }

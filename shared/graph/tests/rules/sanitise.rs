@@ -11,23 +11,42 @@ fn clean(db: &Db, op: Option<&str>, items: &[Value]) -> Vec<Value> {
 }
 
 #[test]
-fn attributes_that_migrations_removed_go() {
+fn attributes_that_are_not_synchronised_go() {
     let db = sample();
-    let kept = [
-        add(at(2), "block/title", "x"),
-        // Only vectors of four and more elements are looked at.
-        map(&[("block/uuid", uuid(2)), ("block/path-refs", 1.into())]),
-        Value::vector([kw("db/retract"), at(2), kw("block/path-refs")]),
-    ];
-    let mut items = kept.to_vec();
-    for attr in [
+    let attrs = [
         "block/path-refs",
         "block/pre-block?",
         "logseq.property.embedding/hnsw-label",
         "logseq.property.embedding/hnsw-label-updated-at",
-    ] {
+        "logseq.property.view/gallery-card-size",
+        "logseq.property.view/gallery-card-width",
+        "logseq.property.view/gallery-card-height",
+        "logseq.property.view/sort-groups-by-property",
+        "logseq.property.view/sort-groups-desc?",
+        "logseq.property.table/sorting",
+        "logseq.property.asset/last-visit-page",
+    ];
+    let kept = [
+        add(at(2), "block/title", "x"),
+        map(&[("block/uuid", uuid(2)), ("block/title", "y".into())]),
+        // An item stays, even if nothing is left of it.
+        map(&[("db/id", at(2))]),
+        map(&[]),
+        // Only vectors of four and more elements are looked at, and no maps inside values.
+        Value::vector([kw("db/retract"), at(2), kw("block/path-refs")]),
+        Value::vector([kw("db.fn/retractAttribute"), at(2), kw("logseq.property.table/sorting")]),
+        map(&[("block/refs", map(&[("block/uuid", uuid(3)), ("block/path-refs", 1.into())]))]),
+        add(at(2), "logseq.property.view/group-by-property", "g"),
+    ];
+    let mut items = kept.to_vec();
+    items[1] = map(&[("block/uuid", uuid(2)), ("block/path-refs", 1.into()), ("block/title", "y".into())]);
+    items[2] = map(&[("logseq.property.table/sorting", 1.into()), ("db/id", at(2))]);
+    items[3] = map(&attrs.map(|attr| (attr, 1.into())));
+    for attr in attrs {
         items.push(add(at(2), attr, 1));
         items.push(retract(at(2), attr, 1));
+        items.push(Value::vector([kw("db.fn/cas"), at(2), kw(attr), 1.into(), 2.into()]));
+        items.push(Value::vector([kw("db/add"), at(2), kw(attr), 1.into(), 536_870_913.into()]));
     }
     assert_eq!(clean(&db, None, &items), kept);
 }

@@ -11,6 +11,7 @@ mod batches;
 mod client;
 mod crashes;
 mod diagnostics;
+mod edits;
 mod entity_pulls;
 mod exports;
 mod frames;

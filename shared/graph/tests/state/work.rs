@@ -72,8 +72,8 @@ fn cases() -> Vec<(&'static str, Case)> {
         }),
         ("one tempid in all items", |n| {
             let mut items = vec![add("x", "block/uuid", format!("~u{}", uuid(1)))];
-            items.extend(each(n, |i| add("x", "block/refs", i)));
-            (vec![], vec![save(&items)])
+            items.extend(each(n, |i| add("x", "block/refs", lookup(i))));
+            (vec![flat(n)], vec![save(&items)])
         }),
         ("a tempid in the first and last item", |n| {
             let mut items = vec![add("x", "block/uuid", format!("~u{}", uuid(0)))];
@@ -90,7 +90,7 @@ fn cases() -> Vec<(&'static str, Case)> {
             (vec![], vec![save(&[json!({ "~:block/uuid": format!("~u{}", uuid(1)), "~:block/refs": parts })])])
         }),
         ("maps in maps", |n| {
-            let mut map = json!({ "~:block/title": "x" });
+            let mut map = json!({ "~:block/uuid": format!("~u{}", uuid(1)), "~:block/title": "x" });
             for i in 2..2 + n / 12 {
                 map = json!({ "~:block/uuid": format!("~u{}", uuid(i)), "~:block/parent": map });
             }
@@ -111,7 +111,7 @@ fn cases() -> Vec<(&'static str, Case)> {
             (vec![flat(n), refs], vec![save(&[json!(["~:db.fn/retractAttribute", lookup(1), "~:block/refs"])])])
         }),
         ("unique values that others hold", |n| {
-            let mut items = each(n, |i| add(format!("t{i}"), "block/title", "x"));
+            let mut items = each(n, |i| add(format!("t{i}"), "block/uuid", format!("~u{}", uuid(100_000 + i))));
             items.extend(each(n, |i| json!(["~:db/retract", i, "~:block/uuid", format!("~u{}", uuid(i + 1))])));
             (vec![flat(n)], vec![save(&items)])
         }),
@@ -163,10 +163,12 @@ fn cases() -> Vec<(&'static str, Case)> {
             (vec![flat(n), tag, tagged], each(8, flip))
         }),
         ("sets and maps as values", |n| {
-            let items = each(n, |i| add(1, "kv/value", json!(["~#set", [i, { "~:a": i }]])));
-            (vec![], vec![save(&items)])
+            let items = each(n, |i| add(lookup(1), "kv/value", json!(["~#set", [i, { "~:a": i }]])));
+            (vec![page(1)], vec![save(&items)])
         }),
-        ("values that are no numbers", |n| (vec![], vec![save(&each(n, |i| add(i, "kv/value", "~zNaN")))])),
+        ("values that are no numbers", |n| {
+            (vec![flat(n)], vec![save(&each(n, |i| add(lookup(i), "kv/value", "~zNaN")))])
+        }),
     ]
 }
 
@@ -218,8 +220,10 @@ fn work_that_comes_to_nothing_ends() {
 #[test]
 fn small_entries_about_a_large_entity_are_bounded() {
     let (mut graph, sql) = new_graph();
-    apply(&mut graph, &[save(&flat(1))]);
-    apply(&mut graph, &[save(&(0..20_000).map(|i| add(lookup(2), "block/refs", 1000 + i)).collect::<Vec<_>>())]);
+    apply(&mut graph, &[save(&page(1))]);
+    let blocks: Vec<Json> = (2..20_002).flat_map(|i| block(i, &lookup(1), &lookup(1))).collect();
+    apply(&mut graph, &[save(&blocks)]);
+    apply(&mut graph, &[save(&(0..20_000).map(|i| add(lookup(2), "block/refs", lookup(2 + i))).collect::<Vec<_>>())]);
     let touches: Vec<Json> = (0..5000).map(|i| entry("save-block", Some(i), &[title(2, &format!("{i}"))])).collect();
     let t = graph.position().unwrap().t;
     let begun = steps_done(&mut graph);

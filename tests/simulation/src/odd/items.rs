@@ -2,7 +2,7 @@
 
 use super::make::Flavour;
 use super::plan::Entry;
-use super::{names, schema, valid, values};
+use super::{names, schema, told, valid, values};
 use crate::rng::Rng;
 
 /// Makes items; remembers what it made, so that later ones meet earlier ones.
@@ -31,6 +31,9 @@ impl Maker {
     pub(crate) fn entry(&mut self) -> Entry {
         if self.flavour == Flavour::Valid && self.rng.percent(85) {
             return valid::entry(self);
+        }
+        if self.flavour == Flavour::Told {
+            return told::entry(self);
         }
         let many = self.flavour == Flavour::Names && self.rng.percent(30);
         let count = match self.rng.below(100) {
@@ -83,7 +86,7 @@ impl Maker {
             Flavour::Blocks => (4, 70),
             Flavour::Values => (6, 2),
             Flavour::Names | Flavour::Long | Flavour::Flood => (3, 3),
-            Flavour::Mixed | Flavour::Valid => (14, 18),
+            Flavour::Mixed | Flavour::Valid | Flavour::Told => (14, 18),
         };
         let choice = self.rng.below(100);
         if choice < schema {

@@ -2,7 +2,7 @@
 
 use super::items::Maker;
 use super::plan::{Entry, Plan, Step};
-use super::valid;
+use super::{names, told, valid};
 use crate::base::Base;
 use crate::rng::Rng;
 
@@ -25,10 +25,15 @@ pub(crate) enum Flavour {
     Valid,
     /// More names than a graph keeps in memory.
     Flood,
+    /// Entities that lose and get names, in entries of all forms.
+    Told,
 }
 
 /// Bytes of a batch, with room for a last entry: a message of 32 MiB is refused.
 const BATCH_BYTES: usize = 4 << 20;
+
+/// Entries of a graph about names.
+const ENTRIES: usize = 25;
 
 const CACHES: [usize; 3] = [4 << 10, 64 << 10, 24 << 20];
 
@@ -51,6 +56,7 @@ impl Flavour {
         match self {
             Self::Long | Self::Flood => (3, 8),
             Self::Names => (6, 20),
+            Self::Told => (ENTRIES, ENTRIES),
             _ => (8, 60),
         }
     }
@@ -65,6 +71,23 @@ pub(crate) fn flavour(seed: u64) -> Flavour {
 pub(crate) fn plan(seed: u64) -> Plan {
     let mut rng = Rng::new(seed);
     let flavour = Flavour::random(&mut rng);
+    plan_of(flavour, rng)
+}
+
+/// The plan of a seed about entities that lose and get names: so many entries, each a batch.
+pub(crate) fn told(seed: u64) -> Plan {
+    plan_of(Flavour::Told, Rng::new(seed))
+}
+
+/// Numbers of entities that have names from the start: of what has none, nothing is kept.
+const NAMED: usize = 40;
+
+fn named() -> Entry {
+    let name = |e: usize| format!(r#"["~:db/add",{e},"~:block/uuid","~u{}"]"#, names::uuid(0xe000 + e));
+    Entry::new((1..=NAMED).map(name).chain([name(900)]).collect())
+}
+
+fn plan_of(flavour: Flavour, mut rng: Rng) -> Plan {
     // The whole of Logseq's own entities is dear to check, so most validated graphs make the few that they need.
     let base = if flavour == Flavour::Valid && rng.percent(4) { Base::Logseq } else { Base::Empty };
     let cache = rng.pick(&CACHES).copied().unwrap_or(64 << 10);
@@ -72,10 +95,14 @@ pub(crate) fn plan(seed: u64) -> Plan {
     let mut steps = Vec::new();
     if flavour == Flavour::Valid && base == Base::Empty {
         steps.push(Step::Batch(vec![valid::initial()]));
+    } else if flavour == Flavour::Told {
+        steps.push(Step::Batch(vec![told::initial()]));
+    } else if base == Base::Empty {
+        steps.push(Step::Batch(vec![named()]));
     }
     let (least, most) = flavour.batches();
     // Short ones are the rule.
-    let most = 1 + maker.rng.below(most - least);
+    let most = 1 + maker.rng.below((most - least).max(1));
     let room = 1 + maker.rng.below(most);
     for _ in 0..least + maker.rng.below(room) {
         steps.push(Step::Batch(batch(&mut maker)));
@@ -97,7 +124,7 @@ pub(crate) fn plan(seed: u64) -> Plan {
 
 /// One to six entries, mostly few.
 fn batch(maker: &mut Maker) -> Vec<Entry> {
-    let count = 1 + maker.rng.below(6) * maker.rng.below(2);
+    let count = if maker.flavour == Flavour::Told { 1 } else { 1 + maker.rng.below(6) * maker.rng.below(2) };
     let mut entries = Vec::new();
     let mut bytes = 0;
     for _ in 0..count {

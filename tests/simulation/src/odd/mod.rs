@@ -23,6 +23,7 @@ mod run;
 mod schema;
 mod shrink;
 mod stats;
+mod told;
 mod valid;
 mod values;
 

@@ -17,11 +17,13 @@ struct Sum {
     attrs: FxHashSet<String>,
     /// Anything may have happened.
     anything: bool,
+    /// Entities may have had no name for a while, in which nothing of them was kept.
+    renames: bool,
 }
 
 /// Facts acknowledged are there.
-pub(crate) fn added(after: &Facts, said: &[Said], db: &Db) -> Outcome {
-    Sum::by(said, db).check_added(after, db)
+pub(crate) fn added(before: &Facts, after: &Facts, said: &[Said], db: &Db) -> Outcome {
+    Sum::by(said, db).check_added(before, after, db)
 }
 
 /// What nobody spoke of is as it was.
@@ -47,6 +49,7 @@ impl Sum {
                 flags(db, a).contains(Flags::COMPONENT)
             }
         };
+        self.renames |= said.renames;
         if said.mentions.iter().any(wild) {
             self.anything = true;
             self.added.clear();
@@ -75,7 +78,11 @@ impl Sum {
         }
     }
 
-    fn check_added(&self, after: &Facts, db: &Db) -> Outcome {
+    fn check_added(&self, before: &Facts, after: &Facts, db: &Db) -> Outcome {
+        if self.renames {
+            return Ok(());
+        }
+        let (had, have) = (named(before), named(after));
         let mut there: FxHashMap<u64, Vec<&Value>> = FxHashMap::default();
         for fact in &after.eavt {
             if self.added.contains_key(&fact.ea) {
@@ -83,6 +90,10 @@ impl Sum {
             }
         }
         for (ea, (e, a, v)) in &self.added {
+            // What nobody can name is not kept (D-66).
+            if !had.contains(e) || !have.contains(e) {
+                continue;
+            }
             // What a reference refers to was resolved.
             if flags(db, a).is_ref() && v.as_int().is_none_or(|number| number <= 0) {
                 continue;
@@ -106,6 +117,12 @@ impl Sum {
         }
         Ok(())
     }
+}
+
+/// Entities that have a name.
+fn named(facts: &Facts) -> FxHashSet<u32> {
+    let names = facts.eavt.iter().filter(|fact| fact.a == "block/uuid" || fact.a == "db/ident");
+    names.map(|fact| fact.e).collect()
 }
 
 fn flags(db: &Db, attr: &str) -> Flags {

@@ -62,7 +62,7 @@ impl Player<'_> {
                 eprintln!("step {at}: {}", described(step));
             }
             let outcome = match step {
-                Step::Batch(entries) => world.batch(entries),
+                Step::Batch(entries) => world.batch(entries, self.reader.as_deref_mut()),
                 Step::Reopen(cache) => world.reopen(*cache),
                 Step::Upload => world.upload(),
                 Step::Read => match &mut self.reader {
@@ -124,7 +124,7 @@ impl<'k> World<'k> {
     }
 
     /// A client sends entries.
-    fn batch(&mut self, entries: &[Entry]) -> Outcome {
+    fn batch(&mut self, entries: &[Entry], reader: Option<&mut Reader>) -> Outcome {
         if entries.is_empty() {
             // Nothing but what the shrinker left.
             return Ok(());
@@ -164,19 +164,26 @@ impl<'k> World<'k> {
         }
         let db = self.graph.db().or_fail(Kind::Server)?.clone();
         let said = Said::all(accepted, &before);
-        self.counted(model::added(&self.facts, &said, &db))?;
+        self.counted(model::added(&before, &self.facts, &said, &db))?;
         self.counted(model::rest(&before, &self.facts, &said, &db))?;
         self.membership.follow(&before, &self.facts, &said, &db);
         self.check_membership()?;
         let logged = self.logged_since(t)?;
-        if logged.is_empty() || said.iter().any(|said| said.renames) {
+        if logged.is_empty() {
             return Ok(());
         }
         let has_odd_ident = said.iter().any(|said| said.odd_ident) || before.has_odd_ident();
-        self.counted(log::replays(rows, &logged, &before, &self.facts, &db).map_err(|failure| {
+        self.counted(log::replays(rows.clone(), &logged, &self.facts, &db).map_err(|failure| {
             let kind = if has_odd_ident { Kind::Ident } else { failure.kind };
             Failure { kind, ..failure }
-        }))
+        }))?;
+        if let Some(reader) = reader
+            && let Some(question) = log::question(rows, &before, &self.facts, &db, &logged)?
+        {
+            self.stats.told += logged.len() as u64;
+            self.counted(reader.replays(&question))?;
+        }
+        Ok(())
     }
 
     fn reopen(&mut self, cache: usize) -> Outcome {

@@ -33,7 +33,8 @@ impl Reader {
 
     /// The reader finds the facts of the graph in its rows. `is_flushed`: the trees alone hold them all.
     pub(crate) fn check(&mut self, rows: &[Row], facts: &Facts, is_flushed: bool) -> Outcome {
-        let answer = self.ask(rows).or_fail(Kind::Reader)?;
+        let rows: Vec<Json> = rows.iter().map(|row| json!([row.addr, row.content, row.addresses])).collect();
+        let answer = self.ask(&json!({ "rows": rows })).or_fail(Kind::Reader)?;
         if let Some(error) = answer.get("error").and_then(Json::as_str) {
             return Err(Failure::new(Kind::Reader, error));
         }
@@ -47,9 +48,17 @@ impl Reader {
         Ok(())
     }
 
-    fn ask(&mut self, rows: &[Row]) -> Result<Json> {
-        let rows: Vec<Json> = rows.iter().map(|row| json!([row.addr, row.content, row.addresses])).collect();
-        let question = format!("{}\n", json!({ "rows": rows }));
+    /// npm datascript gets from the facts before to those after by what was logged.
+    pub(crate) fn replays(&mut self, question: &Json) -> Outcome {
+        let answer = self.ask(question).or_fail(Kind::Log)?;
+        match answer.get("error").and_then(Json::as_str) {
+            Some(error) => Err(Failure::new(Kind::Log, format!("npm datascript: {error}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn ask(&mut self, question: &Json) -> Result<Json> {
+        let question = format!("{question}\n");
         self.input.write_all(question.as_bytes()).and_then(|()| self.input.flush()).map_err(fail)?;
         let mut line = String::new();
         self.output.read_line(&mut line).map_err(fail)?;

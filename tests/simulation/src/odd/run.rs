@@ -25,6 +25,8 @@ pub struct Options {
     pub threads: usize,
     /// Whether the independent reader takes part.
     pub reader: bool,
+    /// Whether all graphs are about entities that lose and get names.
+    pub told: bool,
     /// Whether every step is printed.
     pub trace: bool,
     /// Checks that do not count, while a defect is known that would hide others.
@@ -111,7 +113,7 @@ impl Shared<'_> {
             if seed >= self.options.seeds.end {
                 return Ok(());
             }
-            let plan = make::plan(seed);
+            let plan = if self.options.told { make::told(seed) } else { make::plan(seed) };
             match play(&plan, &mut reader, self.options, self.options.trace) {
                 Ok(stats) => self.summary.lock().unwrap_or_else(PoisonError::into_inner).stats += stats,
                 Err(failed) => self.failed(seed, plan, failed, &mut reader)?,
@@ -139,9 +141,9 @@ impl Shared<'_> {
         let file = self.options.failures.join(format!("{seed}-{kind:?}.jsonl").to_lowercase());
         keep(&file, &small)?;
         println!(
-            "graph {seed} ({:?}) failed at step {step}: {failure}\n  made smaller: {now}\n  \
+            "graph {seed} ({}) failed at step {step}: {failure}\n  made smaller: {now}\n  \
              again: simulation odd --graph {seed} --trace, or --replay {}",
-            make::flavour(seed),
+            if self.options.told { "told".to_owned() } else { format!("{:?}", make::flavour(seed)) },
             file.display()
         );
         Ok(())

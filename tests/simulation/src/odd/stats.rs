@@ -20,6 +20,8 @@ pub struct Stats {
     pub uploads: u64,
     /// Looks of the independent reader.
     pub read: u64,
+    /// Rows of the log that npm datascript replayed.
+    pub told: u64,
     /// Facts at the end.
     pub datoms: u64,
 }
@@ -33,17 +35,18 @@ impl AddAssign for Stats {
         self.reopened += other.reopened;
         self.uploads += other.uploads;
         self.read += other.read;
+        self.told += other.told;
         self.datoms += other.datoms;
     }
 }
 
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { graphs, batches, accepted, refused, reopened, uploads, read, datoms } = self;
+        let Self { graphs, batches, accepted, refused, reopened, uploads, read, told, datoms } = self;
         write!(
             f,
             "{graphs} graphs: {batches} batches, {accepted} entries accepted, {refused} refused, {reopened} reopenings, \
-             {uploads} uploads, {read} looks of the reader, {datoms} datoms"
+             {uploads} uploads, {read} looks of the reader, {told} rows of the log replayed, {datoms} datoms"
         )
     }
 }
