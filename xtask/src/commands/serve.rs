@@ -21,6 +21,7 @@ Usage: cargo xtask serve [OPTIONS]
 Options:
   --port N     port on 127.0.0.1 (default 8787)
   --data DIR   where graphs, assets and the index are kept (default: DATA_DIR, else .wrangler/state)
+  --wrapper FILE  ES module that takes the worker's place and imports it as ./index.js (tests/faults)
 
 Settings of the worker in the environment (COGNITO_*, DB_SYNC_*, SENTRY_*, ASSET_LINK_SECRET, …) go before wrangler.toml.
 AGENTS_SERVICE_URL names a running agents worker to which /sessions, /auth and /runners are forwarded.";
@@ -31,17 +32,19 @@ const DEFAULT_PORT: u16 = 8787;
 pub(crate) struct Options {
     port: u16,
     data: PathBuf,
+    wrapper: Option<PathBuf>,
 }
 
 impl Options {
     /// Reads the arguments; `None`: `help` was printed.
     pub(crate) fn parse(mut args: lexopt::Parser, help: &str) -> Result<Option<Self>> {
         let mut port = DEFAULT_PORT;
-        let mut data = None;
+        let (mut data, mut wrapper) = (None, None);
         while let Some(arg) = args.next()? {
             match arg {
                 lexopt::Arg::Long("port") => port = args.value()?.parse()?,
                 lexopt::Arg::Long("data") => data = Some(PathBuf::from(args.value()?)),
+                lexopt::Arg::Long("wrapper") => wrapper = Some(std::path::absolute(args.value()?)?),
                 lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => {
                     println!("{help}");
                     return Ok(None);
@@ -52,7 +55,7 @@ impl Options {
         let data = data
             .or_else(|| std::env::var_os("DATA_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from))
             .unwrap_or_else(|| project::root().join(".wrangler/state"));
-        Ok(Some(Self { port, data: std::path::absolute(data)? }))
+        Ok(Some(Self { port, data: std::path::absolute(data)?, wrapper }))
     }
 }
 
@@ -117,6 +120,7 @@ pub(crate) fn serve(options: &Options) -> Result<()> {
             .arg(&options.data)
             .arg("--port")
             .arg(options.port.to_string())
+            .args(options.wrapper.iter().flat_map(|wrapper| ["--wrapper".as_ref(), wrapper.as_os_str()]))
             .envs(crate::tools::npm::QUIET)
             // The launcher and its guard hold the lock from here on.
             .stdin(lock),
