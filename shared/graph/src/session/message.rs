@@ -52,6 +52,8 @@ impl Close {
     pub const UNKNOWN_SOCKET: Self = Self { code: 1011, reason: "unknown socket" };
     /// An upload replaces the graph (D-50).
     pub const SNAPSHOT_REPLACED: Self = Self { code: 1012, reason: "snapshot replaced" };
+    /// More was sent than may wait for an answer of the index.
+    pub const OVERLOADED: Self = Self { code: 1013, reason: "too many messages at once" };
     /// The graph was removed (sync.md 5.5).
     pub const GRAPH_DELETED: Self = Self { code: 1000, reason: "graph deleted" };
 }

@@ -8,6 +8,7 @@ use http::{Request, Response};
 use protocol::server::MessageError;
 use protocol::{ClientMessage, Holder, PresenceUser};
 
+use super::line::NoRoom;
 use super::roster::{About, Due, Editing, SENDS_A_TURN, WINDOW_MS};
 use super::{GraphHost, GraphState, admission};
 use crate::error::Error;
@@ -66,13 +67,31 @@ enum Standing {
     Ask(Rc<Holder>),
 }
 
-/// Handles a frame from a socket.
+/// Handles a frame from a socket, and those that come from it meanwhile.
 pub async fn on_frame<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, frame: OwnedFrame) {
     let Err(frame) = on_frame_at_once(host, state, socket, frame) else { return };
+    let line = state.lines.begin(host.id(socket));
+    let mut next = Some(frame);
+    // Ends: the frames that wait are bounded, and after an answer none waits for the next five seconds.
+    while let Some(frame) = next {
+        if let Err(reason) = answer(host, state, socket, frame).await {
+            return close(host, socket, reason);
+        }
+        next = line.next();
+    }
+}
+
+/// Handles a frame whose sender may have to be asked about; an error is why the socket is to be closed.
+async fn answer<H: GraphHost>(
+    host: &H,
+    state: &GraphState,
+    socket: &H::Socket,
+    frame: OwnedFrame,
+) -> Result<(), Close> {
     let message = Message::parse(frame.as_frame());
     let holder = match standing(host, state, socket, &message) {
         Standing::In(holder) => holder,
-        Standing::Out(reason) => return close(host, socket, reason),
+        Standing::Out(reason) => return Err(reason),
         Standing::Ask(holder) => {
             let allowed = match holder.user() {
                 Some(user) => admission::ask(host, state, &user.user_id).await,
@@ -80,8 +99,8 @@ pub async fn on_frame<H: GraphHost>(host: &H, state: &GraphState, socket: &H::So
             };
             // The graph may have been deleted meanwhile.
             match standing(host, state, socket, &message) {
-                Standing::Out(reason) => return close(host, socket, reason),
-                _ if !allowed => return close(host, socket, Close::ACCESS_REVOKED),
+                Standing::Out(reason) => return Err(reason),
+                _ if !allowed => return Err(Close::ACCESS_REVOKED),
                 _ => holder,
             }
         }
@@ -89,16 +108,26 @@ pub async fn on_frame<H: GraphHost>(host: &H, state: &GraphState, socket: &H::So
     let message = message.into_owned();
     drop(frame);
     react(host, state, socket, &holder, message);
+    Ok(())
 }
 
 /// Handles a frame where nothing has to be awaited, which is nearly always. If not, nothing was done and the frame is given
-/// back for [`on_frame`], because the sender's membership must be asked first (D-18).
+/// back for [`on_frame`], because the sender's membership must be asked first (D-18). While that is done for an earlier
+/// frame of the socket, this one waits behind it.
 pub fn on_frame_at_once<H: GraphHost>(
     host: &H,
     state: &GraphState,
     socket: &H::Socket,
     frame: OwnedFrame,
 ) -> Result<(), OwnedFrame> {
+    let frame = match state.lines.join(host.id(socket), frame) {
+        Ok(Some(frame)) => frame,
+        Ok(None) => return Ok(()),
+        Err(NoRoom) => {
+            close(host, socket, Close::OVERLOADED);
+            return Ok(());
+        }
+    };
     let message = Message::parse(frame.as_frame());
     match standing(host, state, socket, &message) {
         Standing::In(holder) => {
