@@ -3,7 +3,7 @@
 use index::{Cell, Database, DbError, Param, Row, Session, Statement};
 use worker::D1Database;
 use worker::js_sys::Array;
-use worker::wasm_bindgen::{JsCast as _, JsValue};
+use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::wasm_bindgen_futures::JsFuture;
 
 use crate::bindings::d1::{self, Outcome, Prepared};
@@ -53,7 +53,8 @@ impl Database for D1Index {
     async fn batch(&self, statements: &[Statement<'_>]) -> Result<(), DbError> {
         let bound = Array::new();
         for (sql, params) in statements {
-            bound.push(&bind(self.prepare(Session::None, sql)?, params)?);
+            let statement = bind(self.prepare(Session::None, sql)?, params)?;
+            bound.push(statement.as_ref());
         }
         let outcomes = JsFuture::from(self.0.batch(&bound).map_err(error)?).await;
         let outcomes: Array = outcomes.and_then(JsCast::dyn_into).map_err(error)?;
