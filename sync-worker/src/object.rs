@@ -21,8 +21,8 @@ use worker::js_sys::{JsString, Object, Uint8Array, WeakMap};
 use worker::wasm_bindgen::prelude::*;
 use worker::wasm_bindgen_futures::future_to_promise;
 use worker::{
-    DurableObject, Env, Error, Result, State, WebSocket, WebSocketPair, WebSocketRequestResponsePair,
-    durable_object, web_sys,
+    DurableObject, Env, Error, Result, State, WebSocket, WebSocketPair, WebSocketRequestResponsePair, durable_object,
+    web_sys,
 };
 
 use crate::background::background;

@@ -37,7 +37,6 @@ function call(at, text, graph, effect) {
   const order = ordered(at, text, graph);
   if (!order) return effect();
   if (order.after) effect();
-  if (order.does === 'trap') trap();
   throw new Error(order.message);
 }
 
@@ -215,9 +214,11 @@ export class SyncDO {
   }
 }
 
-/** Ends the WebAssembly instance: a read far beyond its memory. */
+/** Ends the WebAssembly instance: an export of the bundle reads far beyond its memory. */
 function trap() {
-  throw new Error('no trap yet');
+  const range = new bundle.R2Range();
+  range.__wbg_ptr = 0xfffffff0;
+  throw new Error(`read ${range.offset} beyond the memory`);
 }
 
 // ---- The front worker

@@ -1,7 +1,7 @@
 //! Batches whose statements fail.
 
 use conformance::Server;
-use faults::{Ledger, Order, Platform, places};
+use faults::{Ledger, Order, Platform};
 
 super::cases![
     every_statement_of_a_batch_may_fail,
@@ -21,7 +21,8 @@ fn every_statement_of_a_batch_may_fail(server: &Server) {
     ledger.write(BLOCKS);
     for after in [false, true] {
         let mut tried = 0;
-        for place in places(if after { 7 } else { 3 }) {
+        // All of them, always: they are few.
+        for place in 0.. {
             assert!(place < MAX_STATEMENTS, "a batch without an end");
             let draft = ledger.draft(BLOCKS);
             let t = ledger.graph.t();
@@ -43,7 +44,7 @@ fn every_statement_of_a_batch_may_fail(server: &Server) {
             tried += 1;
             ledger.prove();
         }
-        assert!(tried > 1, "only {tried} statements were found");
+        assert!(tried > 2, "only {tried} statements were found");
     }
 }
 

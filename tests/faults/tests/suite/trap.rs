@@ -7,10 +7,7 @@ use conformance::{Server, Socket};
 use faults::{Ledger, Order, Platform};
 use serde_json::json;
 
-super::cases![
-    what_the_platform_throws_at_a_graph_is_no_panic,
-    after_a_trap_bystanders_are_answered_within_seconds,
-];
+super::cases![what_the_platform_throws_at_a_graph_is_no_panic, after_a_trap_bystanders_are_answered_within_seconds,];
 
 /// What a bystander may wait for an answer after a trap: the time that a question to the index may take, and a new start.
 const PATIENCE: Duration = Duration::from_secs(6);

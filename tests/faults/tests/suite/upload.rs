@@ -134,7 +134,8 @@ fn a_failed_upload_locks_nobody_out(server: &Server) {
 fn a_part_that_breaks_off_leaves_nothing_behind(server: &Server) {
     let platform = Platform::of(server);
     let mut ledger = Ledger::begin(&server.person("owner"));
-    let body: Vec<u8> = frames::frame(&[(7_000_000, format!("[\"^ \",\"{}\"]", "x".repeat(100_000)), None)]).repeat(3);
+    let row = |i: i64| (7_000_000 + i, format!("[\"^ \",\"{}\"]", "x".repeat(100_000)), None);
+    let body: Vec<u8> = (0..40).flat_map(|i| frames::frame(&[row(i)])).collect();
     let mut stream = raw::connect(&ledger.graph.owner);
     let path = ledger.graph.path("/snapshot/upload?reset=false&finished=true");
     let length = format!("content-length: {}", 2 * body.len());
