@@ -45,12 +45,6 @@ impl Platform {
         orders.as_array().expect("a list").iter().all(|order| order["times"] == 0)
     }
 
-    /// The same of those orders that are for a number of calls.
-    pub fn is_done_but_hanging(&self) -> bool {
-        let orders = self.control.get("/faults/orders").status(200).json();
-        orders.as_array().expect("a list").iter().all(|order| order["times"].as_i64().is_some_and(|times| times <= 0))
-    }
-
     /// Calls since the orders were cleared.
     pub fn calls(&self) -> Vec<Call> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
