@@ -11,7 +11,7 @@ use sync_http::platform::{Body, Failure, Source};
 use worker::js_sys::{Array, JsString, Reflect, Uint8Array};
 use worker::wasm_bindgen::{JsCast as _, JsValue};
 use worker::web_sys::{self, ReadableStream};
-use worker::{EncodeBody, ResponseBuilder};
+use worker::{EncodeBody, ResponseBuilder, WebSocket};
 
 use crate::bindings::streams::Reader;
 use crate::failure::failure;
@@ -213,6 +213,12 @@ pub fn passed(response: web_sys::Response) -> Result<Response<JsBody>, Failure> 
     let mut passed = Response::new(JsBody::Passed(response));
     *passed.status_mut() = status;
     Ok(passed)
+}
+
+/// The answer that switches protocols, with the client's end of a socket.
+pub fn switching(client: WebSocket) -> Result<web_sys::Response, Failure> {
+    let init: web_sys::ResponseInit = ResponseBuilder::new().with_status(101).with_websocket(client).into();
+    web_sys::Response::new_with_opt_str_and_init(None, &init).map_err(failure)
 }
 
 /// The answer for the runtime.

@@ -8,8 +8,10 @@ use http::{Request, Response};
 use sync_http::platform::{Failure, Platform, Undone};
 use sync_http::report::{Event, Level, Trace};
 use uuid::Uuid;
-use worker::{Context, Delay, Env, Fetcher};
+use worker::worker_sys::Context as JsContext;
+use worker::{Context, Env, Fetcher};
 
+use crate::background::background;
 use crate::body::{self, JsBody};
 use crate::d1::D1Index;
 use crate::environment::Isolate;
@@ -17,6 +19,7 @@ use crate::failure::worker_failure;
 use crate::keys::{self, HttpKeys};
 use crate::r2::R2Assets;
 use crate::reporter;
+use crate::sleep::Sleep;
 
 /// What one request has of its platform.
 pub struct Front {
@@ -31,10 +34,17 @@ pub struct Front {
 impl Front {
     /// The bindings of a request.
     pub fn new(env: Env, context: Context, isolate: Rc<Isolate>) -> Self {
-        let db = env.d1("DB").ok().map(|database| Rc::new(D1Index::new(database)));
+        let db = env.d1("DB").ok().map(|database| Rc::new(D1Index::new(&database)));
         let assets = env.bucket("LOGSEQ_SYNC_ASSETS").ok().map(R2Assets::new);
         let agents = env.service("AGENTS_SERVICE").ok();
         Self { env, context, isolate, db, assets, agents }
+    }
+
+    /// Lets something outlast the request.
+    fn outlast(&self, rest: impl Future<Output = ()> + 'static) {
+        let context: &JsContext = self.context.as_ref();
+        // Fails when the request is over; what was begun goes on as long as the runtime lets it.
+        let _ = context.wait_until(&background(rest));
     }
 }
 
@@ -77,12 +87,12 @@ impl Platform for Front {
     }
 
     async fn sleep_ms(&self, ms: u32) {
-        Delay::from(Duration::from_millis(ms.into())).await;
+        Sleep::new(Duration::from_millis(ms.into())).await;
     }
 
     fn wait_until(&self, work: impl Future<Output = std::result::Result<(), Undone>> + 'static) {
         let isolate = Rc::clone(&self.isolate);
-        self.context.wait_until(async move {
+        self.outlast(async move {
             let Err(Undone { event, failure }) = work.await else { return };
             let event = Event::new(Level::Warning, event).with_error(&failure.0);
             if let Some(rest) = reporter::report(isolate.sentry.as_ref(), &event) {
@@ -97,13 +107,13 @@ impl Platform for Front {
 
     fn report(&self, event: &Event<'_>) {
         if let Some(rest) = reporter::report(self.isolate.sentry.as_ref(), event) {
-            self.context.wait_until(rest);
+            self.outlast(rest);
         }
     }
 
     fn trace(&self, trace: &Trace<'_>) {
         if let Some(rest) = reporter::trace(self.isolate.sentry.as_ref(), trace) {
-            self.context.wait_until(rest);
+            self.outlast(rest);
         }
     }
 }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use auth::{Clock, FetchError, KEY_SET_BYTES, KeySetSource};
-use worker::Delay;
 use worker::wasm_bindgen::{JsCast as _, JsValue};
 use worker::wasm_bindgen_futures::JsFuture;
 use worker::web_sys::{AbortSignal, RequestInit, RequestRedirect, Response, WorkerGlobalScope};
 
 use crate::bindings::streams::Reader;
 use crate::failure;
+use crate::sleep::Sleep;
 
 /// How long an answer is waited for.
 const TIMEOUT_MS: u32 = 5_000;
@@ -58,7 +58,7 @@ impl KeySetSource for HttpKeys {
     }
 
     async fn pause(&self) {
-        Delay::from(PAUSE).await;
+        Sleep::new(PAUSE).await;
     }
 }
 

@@ -3,6 +3,7 @@
 //! Nothing is decided here. Each module implements one port of `sync-http`, `index`, `auth` or `graph` with what the
 //! runtime offers; bodies that nobody reads stay JavaScript streams.
 
+pub mod background;
 pub mod bindings;
 pub mod body;
 pub mod d1;
@@ -13,6 +14,7 @@ pub mod keys;
 pub mod object;
 pub mod r2;
 pub mod reporter;
+pub mod sleep;
 pub mod sql;
 
 use worker::{Context, Env, Result, event, web_sys};

@@ -21,10 +21,11 @@ use worker::js_sys::{JsString, Object, Uint8Array, WeakMap};
 use worker::wasm_bindgen::prelude::*;
 use worker::wasm_bindgen_futures::future_to_promise;
 use worker::{
-    Delay, DurableObject, Env, Error, Result, State, WebSocket, WebSocketPair, WebSocketRequestResponsePair,
-    durable_object, web_sys,
+    DurableObject, Env, Error, Result, State, WebSocket, WebSocketPair, WebSocketRequestResponsePair, durable_object,
+    web_sys,
 };
 
+use crate::background::background;
 use crate::bindings::text::{self, JsText};
 use crate::body::{self, JsBody};
 use crate::d1::D1Index;
@@ -32,6 +33,7 @@ use crate::environment::{Isolate, isolate};
 use crate::failure::{self, worker_failure};
 use crate::keys::now_ms;
 use crate::reporter;
+use crate::sleep::Sleep;
 use crate::sql::DurableSql;
 
 /// Memory for clean tree nodes of one graph. Objects of one class may share an isolate of 128 MB, and its wasm memory
@@ -83,28 +85,46 @@ struct Host {
     me: Weak<Self>,
 }
 
+impl Host {
+    fn new(state: State, env: Env, isolate: Rc<Isolate>) -> std::result::Result<Rc<Self>, Failure> {
+        let sql = DurableSql::new(&state).map_err(|error| Failure(error.to_string()))?;
+        let name = state.as_raw().id().map_err(failure::failure)?.name();
+        let settings = isolate.service.settings.clone();
+        let options = Options { initial_data: settings.initial_data, ..OPTIONS };
+        let graph = Rc::new(RefCell::new(Graph::new(sql, now_ms, options)));
+        let memory = GraphState::new(settings, name);
+        Ok(Rc::new_cyclic(|me| Self {
+            state,
+            env,
+            isolate,
+            graph,
+            memory,
+            numbers: WeakMap::new(),
+            next_number: Cell::new(0),
+            me: Weak::clone(me),
+        }))
+    }
+
+    /// Lets something outlast the event.
+    fn wait_until(&self, rest: impl Future<Output = ()> + 'static) {
+        // Fails when the graph is going; what was begun goes on as long as the runtime lets it.
+        let _ = self.state.as_raw().wait_until(&background(rest));
+    }
+}
+
 impl DurableObject for SyncDO {
     fn new(state: State, env: Env) -> Self {
         // Answered by the runtime: a heartbeat wakes nobody.
         if let Ok(pair) = WebSocketRequestResponsePair::new("ping", "pong") {
-            state.set_websocket_auto_response(&pair);
+            // Without it each heartbeat wakes the graph, and is answered all the same.
+            let _ = state.as_raw().set_websocket_auto_response(&pair);
         }
-        let host = isolate(&env).map(|isolate| {
-            let settings = isolate.service.settings.clone();
-            let options = Options { initial_data: settings.initial_data, ..OPTIONS };
-            let graph = Graph::new(DurableSql::new(&state), now_ms, options);
-            let memory = GraphState::new(settings, state.id().name());
-            let graph = Rc::new(RefCell::new(graph));
-            Rc::new_cyclic(|me| Host {
-                state,
-                env,
-                isolate,
-                graph,
-                memory,
-                numbers: WeakMap::new(),
-                next_number: Cell::new(0),
-                me: Weak::clone(me),
-            })
+        let host = isolate(&env).and_then(|isolate| match Host::new(state, env, isolate) {
+            Ok(host) => Some(host),
+            Err(failure) => {
+                worker::console_error!("a graph without storage: {}", failure.0);
+                None
+            }
         });
         Self { host }
     }
@@ -183,7 +203,7 @@ impl GraphHost for Host {
     }
 
     fn db(&self) -> Option<Rc<D1Index>> {
-        self.env.d1("DB").ok().map(|database| Rc::new(D1Index::new(database)))
+        self.env.d1("DB").ok().map(|database| Rc::new(D1Index::new(&database)))
     }
 
     fn accept(
@@ -195,18 +215,22 @@ impl GraphHost for Host {
         let WebSocketPair { client, server } = WebSocketPair::new().map_err(worker_failure)?;
         // Before it is accepted: a socket of nobody never comes to be.
         self.keep(&server, holder)?;
+        // The answer first: what cannot be answered is not accepted.
+        let response = body::switching(client)?;
+        let state = self.state.as_raw();
         match graph_id.filter(|id| !id.is_empty() && id.len() <= TAG_BYTES) {
-            Some(id) => self.state.accept_websocket_with_tags(&server, &[id]),
-            None => self.state.accept_web_socket(&server),
+            Some(id) => state.accept_websocket_with_tags(server.as_ref(), vec![id.into()]),
+            None => state.accept_websocket(server.as_ref()),
         }
-        let response = worker::Response::from_websocket(client).map_err(worker_failure)?;
-        Ok((server, body::passed(response.into())?))
+        .map_err(failure::failure)?;
+        Ok((server, body::passed(response)?))
     }
 
     fn sockets(&self) -> Vec<WebSocket> {
-        let mut sockets = self.state.get_websockets();
-        sockets.retain(|socket| socket.as_ref().ready_state() == web_sys::WebSocket::OPEN);
-        sockets
+        // A graph that cannot be told who is there goes on without them: clients catch up by `t`.
+        let sockets = self.state.as_raw().get_websockets().unwrap_or_default();
+        let open = sockets.into_iter().filter(|socket| socket.ready_state() == web_sys::WebSocket::OPEN);
+        open.map(WebSocket::from).collect()
     }
 
     fn id(&self, socket: &WebSocket) -> u64 {
@@ -226,7 +250,7 @@ impl GraphHost for Host {
     }
 
     fn graph_id(&self, socket: &WebSocket) -> Option<String> {
-        self.state.get_tags(socket).into_iter().next()
+        self.state.as_raw().get_tags(socket.as_ref()).ok()?.into_iter().next()
     }
 
     fn keep(&self, socket: &WebSocket, holder: &Holder) -> std::result::Result<(), Failure> {
@@ -250,25 +274,18 @@ impl GraphHost for Host {
         let _ = socket.close(Some(code), Some(reason));
     }
 
-    async fn exclusively<T: 'static>(
-        &self,
-        work: impl Future<Output = T> + 'static,
-    ) -> std::result::Result<T, Failure> {
-        self.state.block_concurrency_while(async { Ok(work.await) }).await.map_err(worker_failure)
-    }
-
     async fn turn(&self) {
-        Delay::from(Duration::ZERO).await;
+        Sleep::new(Duration::ZERO).await;
     }
 
     fn sleep_ms(&self, ms: u32) -> impl Future<Output = ()> + 'static {
-        Delay::from(Duration::from_millis(ms.into()))
+        Sleep::new(Duration::from_millis(ms.into()))
     }
 
     fn wake_after(&self, ms: u32) {
         let me = Weak::clone(&self.me);
-        self.state.wait_until(async move {
-            Delay::from(Duration::from_millis(ms.into())).await;
+        self.wait_until(async move {
+            Sleep::new(Duration::from_millis(ms.into())).await;
             if let Some(host) = me.upgrade() {
                 sockets::on_wake(&*host, &host.memory);
             }
@@ -285,7 +302,7 @@ impl GraphHost for Host {
 
     fn report(&self, event: &Event<'_>) {
         if let Some(rest) = reporter::report(self.isolate.sentry.as_ref(), event) {
-            self.state.wait_until(rest);
+            self.wait_until(rest);
         }
     }
 }

@@ -29,11 +29,10 @@ pub struct DurableSql {
 
 impl DurableSql {
     /// The database of the object that `state` belongs to.
-    pub fn new(state: &State) -> Self {
-        let storage = state.storage();
-        let storage: Storage = AsRef::<JsValue>::as_ref(storage.as_raw()).clone().unchecked_into();
-        let sql = storage.sql();
-        Self { storage, sql, statements: RefCell::default(), in_transaction: Cell::new(false) }
+    pub fn new(state: &State) -> Result<Self, SqlError> {
+        let storage: Storage = state.as_raw().storage().map_err(error)?.unchecked_into();
+        let sql = storage.sql().map_err(error)?;
+        Ok(Self { storage, sql, statements: RefCell::default(), in_transaction: Cell::new(false) })
     }
 
     /// Size of the database in bytes.

@@ -1,10 +1,12 @@
 // Serves a built worker under workerd, with the bindings of wrangler.toml and local storage below one folder:
-//   node serve.mjs --config wrangler.toml --bundle DIR --data DIR --host ADDRESS --port N
+//   node serve.mjs --config wrangler.toml --bundle DIR --data DIR --host ADDRESS --port N [--wrapper FILE]
 // The folder has wrangler's layout, so `wrangler d1 execute DB --local --persist-to DIR` works on it.
 //
 // Miniflare, which is what `wrangler dev` drives, is driven directly: `wrangler dev` puts a second workerd as a proxy
 // before the worker and bundles what is a bundle already. SIGTERM and SIGINT end workerd, then this process. However this
 // process ends, workerd does not outlive it (guard.mjs); when workerd ends by itself, so does this process.
+//
+// A wrapper is an ES module that takes the worker's place and imports it as `./index.js`: tests let bindings fail with it.
 //
 // Standard input is the lock on the data folder, held by whoever has the file open: `cargo xtask serve` passes it on.
 import childProcess from 'node:child_process';
@@ -34,7 +36,14 @@ const STORED_WORKER = 'logseq-sync';
 const STORED_BUCKET = 'logseq-sync-assets-prod';
 
 const { values: args } = parseArgs({
-  options: { config: { type: 'string' }, bundle: { type: 'string' }, data: { type: 'string' }, host: { type: 'string', default: HOST }, port: { type: 'string' } },
+  options: {
+    config: { type: 'string' },
+    bundle: { type: 'string' },
+    data: { type: 'string' },
+    host: { type: 'string', default: HOST },
+    port: { type: 'string' },
+    wrapper: { type: 'string' },
+  },
 });
 const port = Number(args.port);
 const persistRoot = path.join(args.data, 'v3');
@@ -134,9 +143,13 @@ async function migrate({ binding, database_id: id, migrations_dir: folder, migra
   console.log(`==> Index database: applied ${wanted.length ? wanted.map(({ name }) => name).join(', ') : 'nothing new'}`);
 }
 
-/** The modules of the bundle, the entry point first. */
-function modulesOf(bundle, main) {
+/** The modules of the bundle, the entry point first; a wrapper before it counts as lying beside it. */
+function modulesOf(bundle, main, wrapper) {
   const modules = [{ type: 'ESModule', path: path.join(bundle, path.basename(main)) }];
+  if (wrapper) {
+    const contents = fs.readFileSync(wrapper, 'utf8');
+    modules.unshift({ type: 'ESModule', path: path.join(bundle, path.basename(wrapper)), contents });
+  }
   for (const name of fs.readdirSync(bundle)) {
     if (name.endsWith('.wasm')) modules.push({ type: 'CompiledWasm', path: path.join(bundle, name) });
   }
@@ -162,7 +175,7 @@ async function serve() {
         name: STORED_WORKER,
         r2Buckets: Object.fromEntries(config.r2_buckets.map(({ binding }) => [binding, STORED_BUCKET])),
         modulesRoot: args.bundle,
-        modules: modulesOf(args.bundle, config.main),
+        modules: modulesOf(args.bundle, config.main, args.wrapper),
         bindings: settings,
         serviceBindings,
         // Straight to the worker: Miniflare's own entry worker would handle every request a second time.

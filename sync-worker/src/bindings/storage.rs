@@ -12,8 +12,8 @@ extern "C" {
     pub type Storage;
 
     /// `ctx.storage.sql`.
-    #[wasm_bindgen(method, getter)]
-    pub fn sql(this: &Storage) -> SqlStorage;
+    #[wasm_bindgen(method, catch, getter)]
+    pub fn sql(this: &Storage) -> Result<SqlStorage, JsValue>;
 
     /// Runs `body` in a transaction that commits when it returns and rolls back when it throws. What it throws is the
     /// error.

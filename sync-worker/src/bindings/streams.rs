@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use worker::Delay;
 use worker::js_sys::{Object, Promise, Reflect, Uint8Array};
 use worker::wasm_bindgen::prelude::*;
 use worker::wasm_bindgen_futures::JsFuture;
 use worker::web_sys::ReadableStream;
+
+use crate::sleep::Sleep;
 
 #[wasm_bindgen]
 extern "C" {
@@ -72,7 +73,7 @@ pub fn fixed_length(stream: &ReadableStream, length: u64) -> Result<ReadableStre
 /// cancelled: it has ended well.
 pub async fn is_broken(stream: &ReadableStream) -> bool {
     // The pipe lets go of the stream in a turn of its own.
-    Delay::from(Duration::ZERO).await;
+    Sleep::new(Duration::ZERO).await;
     match Reader::new(stream) {
         Ok(reader) => reader.next().await.is_err(),
         Err(_) => false,
@@ -120,7 +121,7 @@ impl Reader {
             let read: Uint8Array = chunk.value().unchecked_into();
             left = left.saturating_sub(read.length().into());
             view = Uint8Array::new(&read.buffer());
-            Delay::from(PAUSE).await;
+            Sleep::new(PAUSE).await;
         }
         JsFuture::from(reader.cancel_rest()).await.map(drop)
     }

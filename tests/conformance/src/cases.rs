@@ -21,11 +21,16 @@ macro_rules! cases {
 
 /// Runs the cases, or lists them, and ends the process with what came of it.
 pub fn run(arguments: &Arguments, cases: Vec<Case>) -> ! {
+    run_on(Server::start, arguments, cases)
+}
+
+/// The same, on a server that is started in another way.
+pub fn run_on(start: impl FnOnce() -> Server, arguments: &Arguments, cases: Vec<Case>) -> ! {
     if arguments.list {
         let names = cases.into_iter().map(|(name, _)| Trial::test(name, || Ok(()))).collect();
         libtest_mimic::run(arguments, names).exit();
     }
-    let server = Arc::new(Server::start());
+    let server = Arc::new(start());
     let trials = cases
         .into_iter()
         .map(|(name, case)| {

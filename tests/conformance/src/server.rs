@@ -1,7 +1,8 @@
 //! The server under test: named by `BASE_URL`, or the worker started under workerd.
 
-use std::net::TcpListener;
-use std::path::PathBuf;
+use std::fs::File;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -20,11 +21,33 @@ pub struct Server {
     pub asset_link_secret: String,
     /// The agents worker that the server forwards to, if it does.
     pub agents: Option<Agents>,
-    child: Option<(Child, tempfile::TempDir)>,
+    own: Option<Own>,
+}
+
+/// A server that the suite has started.
+struct Own {
+    child: Child,
+    port: u16,
+    jwks_port: u16,
+    data: tempfile::TempDir,
+    wrapping: Option<Wrapping>,
+}
+
+/// A module between the worker and its platform.
+#[derive(Clone)]
+pub struct Wrapping {
+    /// An ES module that takes the worker's place and imports it as `./index.js`.
+    pub module: PathBuf,
+    /// What the server says is added to this file: faults make it say much.
+    pub log: PathBuf,
 }
 
 fn setting(name: &str, default: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| default.to_owned())
+}
+
+fn agents_port() -> Option<u16> {
+    std::env::var("AGENTS_PORT").ok().map(|port| port.parse().expect("AGENTS_PORT is a port"))
 }
 
 /// A port nobody listens on.
@@ -35,46 +58,67 @@ pub fn free_port() -> u16 {
 impl Server {
     /// Takes `BASE_URL`, or starts the built worker with settings of its own.
     pub fn start() -> Self {
-        let given = std::env::var("BASE_URL").ok();
+        Self::start_behind(None)
+    }
+
+    /// The same, with the worker behind a module. A server named by `BASE_URL` stands behind it already.
+    pub fn start_behind(wrapping: Option<Wrapping>) -> Self {
+        match std::env::var("BASE_URL") {
+            Ok(base) => Self::given(base.trim_end_matches('/').to_owned()),
+            Err(_) => Self::own(wrapping),
+        }
+    }
+
+    fn given(base: String) -> Self {
+        let jwks_port = std::env::var("JWKS_PORT").map_or(8799, |port| port.parse().expect("JWKS_PORT is a port"));
+        let mut server = Self::at(base, jwks_port);
+        server.agents = agents_port().map(Agents::serve);
+        server.await_health();
+        server
+    }
+
+    /// A server of the caller's own, whatever `BASE_URL` says: it can be killed.
+    pub fn own(wrapping: Option<Wrapping>) -> Self {
+        let jwks_port = std::env::var("JWKS_PORT").ok().filter(|_| std::env::var_os("BASE_URL").is_none());
+        let jwks_port = jwks_port.map_or_else(free_port, |port| port.parse().expect("JWKS_PORT is a port"));
+        let port = free_port();
+        let mut server = Self::at(format!("http://127.0.0.1:{port}"), jwks_port);
+        server.agents = Some(Agents::serve(agents_port().unwrap_or_else(free_port)));
+        let data = tempfile::tempdir().expect("temporary folder");
+        let child = server.spawn(port, jwks_port, data.path(), wrapping.as_ref());
+        server.own = Some(Own { child, port, jwks_port, data, wrapping });
+        server.await_health();
+        server
+    }
+
+    fn at(base: String, jwks_port: u16) -> Self {
         let key_file = std::env::var_os("SIGNING_KEY").map(PathBuf::from);
         let issuer = Issuer::new(
             key_file.as_deref(),
             setting("ISSUER", "https://issuer.test/pool"),
             setting("CLIENT_ID", "client-under-test"),
         );
-        let jwks_port = match std::env::var("JWKS_PORT") {
-            Ok(port) => port.parse().expect("JWKS_PORT is a port"),
-            Err(_) if given.is_some() => 8799,
-            Err(_) => free_port(),
-        };
         issuer.serve(jwks_port);
-        let mut server = Self {
-            base: String::new(),
+        Self {
+            base,
             issuer,
             admin_token: setting("ADMIN_TOKEN", "admin-secret"),
             asset_link_secret: setting("ASSET_LINK_SECRET", "asset-link-secret"),
             agents: None,
-            child: None,
-        };
-        let agents_port = std::env::var("AGENTS_PORT").ok().map(|port| port.parse().expect("AGENTS_PORT is a port"));
-        if let Some(port) = agents_port.or_else(|| given.is_none().then(free_port)) {
-            server.agents = Some(Agents::serve(port));
+            own: None,
         }
-        if let Some(base) = given {
-            base.trim_end_matches('/').clone_into(&mut server.base);
-        } else {
-            server.spawn(jwks_port);
-        }
-        server.await_health();
-        server
     }
 
-    fn spawn(&mut self, jwks_port: u16) {
-        let port = free_port();
-        let data = tempfile::tempdir().expect("temporary folder");
-        let child = Command::new(env!("CARGO"))
+    fn spawn(&self, port: u16, jwks_port: u16, data: &Path, wrapping: Option<&Wrapping>) -> Child {
+        let mut command = Command::new(env!("CARGO"));
+        command
             .args(["run", "--quiet", "--package", "xtask", "--", "serve", "--port", &port.to_string(), "--data"])
-            .arg(data.path())
+            .arg(data);
+        if let Some(Wrapping { module, log }) = wrapping {
+            let log = File::options().create(true).append(true).open(log).expect("the log can be written");
+            command.arg("--wrapper").arg(module).stderr(log);
+        }
+        command
             .env("COGNITO_ISSUER", &self.issuer.issuer)
             .env("COGNITO_CLIENT_ID", &self.issuer.client_id)
             .env("COGNITO_CLIENT_IDS", "second-client, third-client")
@@ -85,9 +129,26 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
-            .expect("cargo runs");
-        self.base = format!("http://127.0.0.1:{port}");
-        self.child = Some((child, data));
+            .expect("cargo runs")
+    }
+
+    /// Kills the server, as a power cut would, and waits until nobody listens any more. Only one of the caller's own.
+    pub fn kill(&mut self) {
+        let own = self.own.as_mut().expect("a server of the caller's own");
+        // `cargo run` has become the launcher; workerd is killed the moment that it is gone.
+        own.child.kill().expect("the server is killed");
+        own.child.wait().expect("the server has ended");
+        while TcpStream::connect(("127.0.0.1", own.port)).is_ok() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Starts a killed server again, over the same data.
+    pub fn restart(&mut self) {
+        let own = self.own.take().expect("a server of the caller's own");
+        let child = self.spawn(own.port, own.jwks_port, own.data.path(), own.wrapping.as_ref());
+        self.own = Some(Own { child, ..own });
+        self.await_health();
     }
 
     fn await_health(&mut self) {
@@ -95,11 +156,11 @@ impl Server {
         let address = self.base.trim_start_matches("http://").to_owned();
         loop {
             // A plain connection first: the client below treats a refused one as a failed case.
-            if std::net::TcpStream::connect(&address).is_ok() && self.anonymous().get("/health").status == 200 {
+            if TcpStream::connect(&address).is_ok() && self.anonymous().get("/health").status == 200 {
                 return;
             }
-            if let Some((child, _)) = &mut self.child
-                && let Ok(Some(status)) = child.try_wait()
+            if let Some(own) = &mut self.own
+                && let Ok(Some(status)) = own.child.try_wait()
             {
                 panic!("the server ended with {status}; was it built (cargo xtask build)?");
             }
@@ -121,9 +182,9 @@ impl Server {
 
     /// Ends what `start` started.
     pub fn stop(mut self) {
-        if let Some((mut child, _data)) = self.child.take() {
-            let _already_gone = Command::new("kill").arg(child.id().to_string()).status();
-            let _reaped = child.wait();
+        if let Some(mut own) = self.own.take() {
+            let _already_gone = Command::new("kill").arg(own.child.id().to_string()).status();
+            let _reaped = own.child.wait();
         }
     }
 }

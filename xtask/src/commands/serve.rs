@@ -24,6 +24,7 @@ Options:
   --host ADDRESS   this machine's address to serve on (default 127.0.0.1): with another one, or with 0.0.0.0, other
                    devices of the network reach the server, and it says what is open to whom
   --data DIR       where graphs, assets and the index are kept (default: DATA_DIR, else .wrangler/state)
+  --wrapper FILE   ES module that takes the worker's place and imports it as ./index.js (tests/faults)
 
 Settings of the worker in the environment (COGNITO_*, DB_SYNC_*, SENTRY_*, ASSET_LINK_SECRET, …) go before wrangler.toml.
 AGENTS_SERVICE_URL names a running agents worker to which /sessions, /auth and /runners are forwarded.";
@@ -36,6 +37,7 @@ pub(crate) struct Options {
     host: IpAddr,
     port: u16,
     data: PathBuf,
+    wrapper: Option<PathBuf>,
 }
 
 impl Options {
@@ -43,7 +45,7 @@ impl Options {
     pub(crate) fn parse(mut args: lexopt::Parser, help: &str) -> Result<Option<Self>> {
         let mut host = IpAddr::from(Ipv4Addr::LOCALHOST);
         let mut port = DEFAULT_PORT;
-        let mut data = None;
+        let (mut data, mut wrapper) = (None, None);
         while let Some(arg) = args.next()? {
             match arg {
                 lexopt::Arg::Long("port") => port = args.value()?.parse()?,
@@ -52,6 +54,7 @@ impl Options {
                     host = text.parse().with_context(|| format!("--host needs an IP address, not {text:?}"))?;
                 }
                 lexopt::Arg::Long("data") => data = Some(PathBuf::from(args.value()?)),
+                lexopt::Arg::Long("wrapper") => wrapper = Some(std::path::absolute(args.value()?)?),
                 lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => {
                     println!("{help}");
                     return Ok(None);
@@ -62,7 +65,7 @@ impl Options {
         let data = data
             .or_else(|| std::env::var_os("DATA_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from))
             .unwrap_or_else(|| project::root().join(".wrangler/state"));
-        Ok(Some(Self { host, port, data: std::path::absolute(data)? }))
+        Ok(Some(Self { host, port, data: std::path::absolute(data)?, wrapper }))
     }
 }
 
@@ -129,6 +132,7 @@ pub(crate) fn serve(options: &Options) -> Result<()> {
             .arg(options.host.to_string())
             .arg("--port")
             .arg(options.port.to_string())
+            .args(options.wrapper.iter().flat_map(|wrapper| ["--wrapper".as_ref(), wrapper.as_os_str()]))
             .envs(crate::tools::npm::QUIET)
             // The launcher and its guard hold the lock from here on.
             .stdin(lock),

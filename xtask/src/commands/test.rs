@@ -13,14 +13,14 @@ use crate::step::{note, step};
 use crate::{process, project, tools};
 
 const HELP: &str = "\
-Run every test there is: unit, integration and golden tests, the black-box suite, the attacks, the independent reader, the
-reports and the recorded conversations against the worker under workerd, the simulations, and mutations of the fuzz corpora. Seeds are
-fixed, so that a run can be repeated.
+Run every test there is: unit, integration and golden tests, the black-box suite, the attacks, the faults, the independent
+reader, the reports and the recorded conversations against the worker under workerd, the simulations, and mutations of the
+fuzz corpora. Seeds are fixed, so that a run can be repeated.
 
 Usage: cargo xtask test [OPTIONS]
 
 Options:
-  --long             full numbers: 20000 seeds, 100000 graphs, 500000 mutations
+  --long             full numbers: 20000 seeds, 100000 graphs, 500000 mutations, every place where something can fail
   --random           other seeds each time; they are printed
   --seeds N          seeds of the simulation (default 1000)
   --graphs N         odd graphs (default 2000), and a fifth as many whose log is replayed entry by entry
@@ -35,6 +35,8 @@ struct Amounts {
     graphs: u64,
     mutations: u64,
     fuzz_seconds: Option<u64>,
+    /// Every place where something can fail, or a tenth of them.
+    all_faults: bool,
     random: bool,
 }
 
@@ -42,8 +44,9 @@ struct Amounts {
 const TOLD_ENTRIES: u64 = 25;
 
 impl Amounts {
-    const DEFAULT: Self = Self { seeds: 1000, graphs: 2000, mutations: 20_000, fuzz_seconds: None, random: false };
-    const LONG: Self = Self { seeds: 20_000, graphs: 100_000, mutations: 500_000, ..Self::DEFAULT };
+    const DEFAULT: Self =
+        Self { seeds: 1000, graphs: 2000, mutations: 20_000, fuzz_seconds: None, all_faults: false, random: false };
+    const LONG: Self = Self { seeds: 20_000, graphs: 100_000, mutations: 500_000, all_faults: true, ..Self::DEFAULT };
 
     /// Of the arguments; `None` after the help was shown.
     fn parse(mut args: lexopt::Parser) -> Result<Option<Self>> {
@@ -70,6 +73,7 @@ impl Amounts {
             graphs: graphs.unwrap_or(base.graphs),
             mutations: mutations.unwrap_or(base.mutations),
             fuzz_seconds,
+            all_faults: base.all_faults,
             random,
         }))
     }
@@ -97,7 +101,7 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
     };
 
     step("Unit, integration and golden tests");
-    let later = ["sync-worker", "attacks", "conformance", "durability"].map(|package| ["--exclude", package]);
+    let later = ["sync-worker", "attacks", "conformance", "durability", "faults"].map(|package| ["--exclude", package]);
     process::run(cargo().args(["test", "--quiet", "--workspace"]).args(later.concat()))?;
     note(format!("{} s so far", start.elapsed().as_secs()));
 
@@ -139,6 +143,14 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
 
     step("Attacks on the worker under workerd");
     process::run(cargo().args(["test", "--quiet", "-p", "attacks"]))?;
+
+    step(if amounts.all_faults {
+        "Faults of the platform, every place"
+    } else {
+        "Faults of the platform, a tenth of the places"
+    });
+    let all_faults = if amounts.all_faults { "1" } else { "0" };
+    process::run(cargo().args(["test", "--quiet", "-p", "faults"]).env("FAULTS_LONG", all_faults))?;
 
     step("Kills between acknowledged writes");
     process::run(cargo().args(["test", "--quiet", "-p", "durability"]))?;

@@ -54,6 +54,8 @@ impl Close {
     pub const SNAPSHOT_REPLACED: Self = Self { code: 1012, reason: "snapshot replaced" };
     /// Nobody knows any more which graph the socket is at (D-57): the client opens another one.
     pub const RECONNECT_REQUIRED: Self = Self { code: 1012, reason: "reconnect required" };
+    /// More was sent than may wait for an answer of the index.
+    pub const OVERLOADED: Self = Self { code: 1013, reason: "too many messages at once" };
     /// The graph was removed (sync.md 5.5).
     pub const GRAPH_DELETED: Self = Self { code: 1000, reason: "graph deleted" };
 }

@@ -8,13 +8,14 @@ use std::task::Poll;
 use graph::Revocation;
 use index::access;
 
+use super::question::{Asking, Turn};
 use super::{GraphHost, GraphState};
 use crate::error::Error;
 use crate::graph_call::Caller;
 use crate::report::{Event, Level};
 
-/// How long an answer of the index that a socket needs is waited for, in milliseconds. Nothing else reaches the graph
-/// meanwhile. After it the index counts as out of reach.
+/// How long an answer of the index that a socket needs is waited for, in milliseconds. After it the index counts as out of
+/// reach.
 pub(super) const PATIENCE_MS: u32 = 3_000;
 
 /// Refuses callers who were removed, and everyone once the graph is deleted. Nothing may be awaited between this and what
@@ -44,12 +45,24 @@ pub(super) fn require_undeleted<H: GraphHost>(host: &H) -> Result<(), Error> {
     if host.graph().borrow_mut().is_deleted()? { Err(Error::NotFound) } else { Ok(()) }
 }
 
-/// Membership, asked of the index; nothing else reaches the graph meanwhile, so that messages keep their order.
+/// Membership, asked of the index, about one user once at a time. Everything else goes on meanwhile: who waits for an
+/// answer that never comes, because the instance has died or the index hangs, keeps nobody but himself.
 ///
 /// About somebody whose removal is remembered the index's primary copy is asked, at most every five seconds: it has
 /// known the removal before the graph did, so when it says yes the user was added again, and the removal is forgotten.
 /// When the index cannot be asked a user stays what was known before: an outage is no revocation, and no pardon either.
 pub(super) async fn ask<H: GraphHost>(host: &H, state: &GraphState, user_id: &str) -> bool {
+    match state.questions.enter(user_id).await {
+        Turn::Ask(asking) => {
+            let answer = ask_index(host, state, user_id, &asking).await;
+            asking.answer(answer)
+        }
+        // A removal that came since is newer than the answer.
+        Turn::Answered(answer) => answer && revocation(host, user_id) == Ok(None),
+    }
+}
+
+async fn ask_index<H: GraphHost>(host: &H, state: &GraphState, user_id: &str, asking: &Asking<'_>) -> bool {
     let Ok(before) = revocation(host, user_id) else { return false };
     let unknown = before.is_none();
     let (Some(graph_id), Some(db)) = (state.graph_id(), host.db()) else { return unknown };
@@ -57,20 +70,17 @@ pub(super) async fn ask<H: GraphHost>(host: &H, state: &GraphState, user_id: &st
     if before.is_some() && state.access.get(&graph_id, user_id, now_ms) == Some(false) {
         return false;
     }
-    let (id, user, timer) = (graph_id.clone(), user_id.to_owned(), host.sleep_ms(PATIENCE_MS));
-    let asked = async move {
+    let asked = async {
         // A copy may not have heard of the removal yet. Of others it is believed when it says yes.
         if unknown {
-            access::has_access(&*db, &id, &user).await
+            access::has_access(&*db, &graph_id, user_id).await
         } else {
-            access::has_access_now(&*db, &id, &user).await
+            access::has_access_now(&*db, &graph_id, user_id).await
         }
     };
-    let question = async move { within(asked, timer).await };
-    let answer = match host.exclusively(question).await {
-        Ok(Some(answer)) => answer.map_err(|error| error.to_string()),
-        Ok(None) => Err("no answer in time".to_owned()),
-        Err(failure) => Err(failure.to_string()),
+    let answer = match within(asked, host.sleep_ms(PATIENCE_MS)).await {
+        Some(answer) => answer.map_err(|error| error.to_string()),
+        None => Err("no answer in time".to_owned()),
     };
     let allowed = answer.unwrap_or_else(|error| {
         let event = Event::new(Level::Warning, "db-sync/access-recheck-failed");
@@ -78,18 +88,19 @@ pub(super) async fn ask<H: GraphHost>(host: &H, state: &GraphState, user_id: &st
         unknown
     });
     // A removal that came with the answer is newer than the answer.
-    if revocation(host, user_id) != Ok(before) {
+    let Ok(after) = revocation(host, user_id) else { return false };
+    if after.is_some() && after != before {
         return false;
     }
     if allowed
-        && let Some(revocation) = before
+        && let Some(revocation) = after
         && host.graph().borrow_mut().lift(user_id, revocation).is_err()
     {
         return false;
     }
     // Also what an outage leaves: each message would wait for it anew. A "no" is kept for those alone whose removal is
     // remembered; to anybody else it is said once, and the socket closed.
-    if allowed || !unknown {
+    if asking.is_current() && (allowed || !unknown) {
         state.access.put(&graph_id, user_id, allowed, now_ms);
     }
     allowed

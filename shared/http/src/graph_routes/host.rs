@@ -12,6 +12,8 @@ use index::Database;
 use protocol::Holder;
 use uuid::Uuid;
 
+use super::line::Lines;
+use super::question::Questions;
 use super::ready::ReadyFlag;
 use super::roster::Roster;
 use crate::body::HEARD_OUT_REQUESTS;
@@ -79,9 +81,6 @@ pub trait GraphHost {
     /// Closes a socket.
     fn close(&self, socket: &Self::Socket, code: u16, reason: &str);
 
-    /// Runs something to its end before anything else reaches the graph.
-    async fn exclusively<T: 'static>(&self, work: impl Future<Output = T> + 'static) -> Result<T, Failure>;
-
     /// Lets whatever else waits have its turn: long work is cut into pieces with this between them.
     async fn turn(&self);
 
@@ -107,6 +106,10 @@ pub struct GraphState {
     pub settings: Settings,
     /// Which users had access lately (D-18).
     pub(crate) access: AccessCache,
+    /// Who is being asked about.
+    pub(crate) questions: Questions,
+    /// Frames that wait for an answer.
+    pub(crate) lines: Lines,
     /// Who sits at the graph, and what they are to be told.
     pub(crate) roster: RefCell<Roster>,
     /// Requests whose refused bodies are taken in.
@@ -124,6 +127,8 @@ impl GraphState {
         Self {
             settings,
             access: AccessCache::default(),
+            questions: Questions::default(),
+            lines: Lines::default(),
             roster: RefCell::default(),
             heard_out: Gate::new(HEARD_OUT_REQUESTS),
             ready: ReadyFlag::default(),
@@ -139,6 +144,7 @@ impl GraphState {
 
     /// After a removal everyone's access is asked again.
     pub(crate) fn forget_access(&self) {
+        self.questions.forget();
         if let Some(graph_id) = self.graph_id() {
             self.access.forget_graph(&graph_id);
         }

@@ -5,6 +5,8 @@
 
 mod admission;
 mod host;
+mod line;
+mod question;
 mod ready;
 mod roster;
 mod snapshot;

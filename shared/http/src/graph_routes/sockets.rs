@@ -8,6 +8,7 @@ use http::{Request, Response};
 use protocol::server::MessageError;
 use protocol::{ClientMessage, Holder, PresenceUser, ServerMessage};
 
+use super::line::NoRoom;
 use super::roster::{About, Due, Editing, SENDS_A_TURN, WINDOW_MS};
 use super::{GraphHost, GraphState, admission, version};
 use crate::error::Error;
@@ -66,13 +67,31 @@ enum Standing {
     Ask(Rc<Holder>),
 }
 
-/// Handles a frame from a socket.
+/// Handles a frame from a socket, and those that come from it meanwhile.
 pub async fn on_frame<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, frame: OwnedFrame) {
     let Err(frame) = on_frame_at_once(host, state, socket, frame) else { return };
+    let line = state.lines.begin(host.id(socket));
+    let mut next = Some(frame);
+    // Ends: the frames that wait are bounded, and after an answer none waits for the next five seconds.
+    while let Some(frame) = next {
+        if let Err(reason) = answer(host, state, socket, frame).await {
+            return close(host, socket, reason);
+        }
+        next = line.next();
+    }
+}
+
+/// Handles a frame whose sender may have to be asked about; an error is why the socket is to be closed.
+async fn answer<H: GraphHost>(
+    host: &H,
+    state: &GraphState,
+    socket: &H::Socket,
+    frame: OwnedFrame,
+) -> Result<(), Close> {
     let message = Message::parse(frame.as_frame());
     let holder = match standing(host, state, socket, &message) {
         Standing::In(holder) => holder,
-        Standing::Out(reason) => return close(host, socket, reason),
+        Standing::Out(reason) => return Err(reason),
         Standing::Ask(holder) => {
             let allowed = match holder.user() {
                 Some(user) => admission::ask(host, state, &user.user_id).await,
@@ -80,8 +99,8 @@ pub async fn on_frame<H: GraphHost>(host: &H, state: &GraphState, socket: &H::So
             };
             // The graph may have been deleted meanwhile.
             match standing(host, state, socket, &message) {
-                Standing::Out(reason) => return close(host, socket, reason),
-                _ if !allowed => return close(host, socket, Close::ACCESS_REVOKED),
+                Standing::Out(reason) => return Err(reason),
+                _ if !allowed => return Err(Close::ACCESS_REVOKED),
                 _ => holder,
             }
         }
@@ -89,16 +108,18 @@ pub async fn on_frame<H: GraphHost>(host: &H, state: &GraphState, socket: &H::So
     if lacks_version(state, &message) {
         let failure = version::find(host, state).await.err();
         if let Standing::Out(reason) = standing(host, state, socket, &message) {
-            return close(host, socket, reason);
+            return Err(reason);
         }
         if let Some(failure) = failure {
             report(host, state, "db-sync/schema-version-failed", &failure.to_string());
-            return send(host, state, socket, &Message::error(MessageError::Server));
+            send(host, state, socket, &Message::error(MessageError::Server));
+            return Ok(());
         }
     }
     let message = message.into_owned();
     drop(frame);
     react(host, state, socket, &holder, message);
+    Ok(())
 }
 
 /// Whether the answer tells the schema version, and it has to be asked for.
@@ -107,13 +128,22 @@ fn lacks_version(state: &GraphState, message: &Message<'_>) -> bool {
 }
 
 /// Handles a frame where nothing has to be awaited, which is nearly always. If not, nothing was done and the frame is given
-/// back for [`on_frame`], because the sender's membership (D-18) or the schema version (D-44) must be asked first.
+/// back for [`on_frame`], because the sender's membership (D-18) or the schema version (D-44) must be asked first. While that
+/// is done for an earlier frame of the socket, this one waits behind it.
 pub fn on_frame_at_once<H: GraphHost>(
     host: &H,
     state: &GraphState,
     socket: &H::Socket,
     frame: OwnedFrame,
 ) -> Result<(), OwnedFrame> {
+    let frame = match state.lines.join(host.id(socket), frame) {
+        Ok(Some(frame)) => frame,
+        Ok(None) => return Ok(()),
+        Err(NoRoom) => {
+            close(host, socket, Close::OVERLOADED);
+            return Ok(());
+        }
+    };
     let message = Message::parse(frame.as_frame());
     match standing(host, state, socket, &message) {
         Standing::In(holder) if !lacks_version(state, &message) => {

@@ -10,8 +10,6 @@ use crate::platform::Failure;
 
 /// What the index says, else what the graph itself says, which the index then learns, so that it does not change under the
 /// clients when the graph is migrated. None where neither knows. Kept for as long as the graph is in memory.
-///
-/// Nothing else reaches the graph meanwhile, so that messages keep their order.
 pub(super) async fn find<H: GraphHost>(host: &H, state: &GraphState) -> Result<Option<Rc<str>>, Error> {
     if let Some(version) = known(state) {
         return Ok(Some(version));
@@ -48,8 +46,7 @@ async fn ask<H: GraphHost, T: 'static>(
     host: &H,
     question: impl Future<Output = Result<T, index::Error>> + 'static,
 ) -> Result<T, Error> {
-    let timer = host.sleep_ms(PATIENCE_MS);
-    match host.exclusively(async move { within(question, timer).await }).await? {
+    match within(question, host.sleep_ms(PATIENCE_MS)).await {
         Some(answer) => Ok(answer?),
         None => Err(Failure("the index gave no answer in time".into()).into()),
     }

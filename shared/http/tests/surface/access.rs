@@ -2,8 +2,10 @@
 
 use std::rc::Rc;
 
+use graph::session::OwnedFrame;
 use protocol::Holder;
 use serde_json::json;
+use sync_http::graph_routes::sockets::{on_frame, on_frame_at_once};
 
 use crate::world::{ADMIN, TestBody, TestGraph, TestSocket, World, request};
 
@@ -161,7 +163,7 @@ fn while_a_removal_is_remembered_the_index_is_asked_every_five_seconds() {
     for _ in 0..20 {
         assert_eq!(world.upgrade(&other, "bob", &graph), 403);
     }
-    assert_eq!(object.exclusive.get(), 1);
+    assert_eq!(object.questions(), 1);
 }
 
 #[test]
@@ -171,7 +173,7 @@ fn a_removal_while_the_index_is_asked_wins() {
     let object = world.graph(&graph);
     world.time.advance(5_000);
     let (told, user) = (Rc::clone(&object), "bob".to_owned());
-    *object.meanwhile.borrow_mut() = Some(Box::new(move || told.graph.borrow_mut().revoke(&user).unwrap()));
+    object.meanwhile(move || told.graph.borrow_mut().revoke(&user).unwrap());
     object.frame(&bob, WRITE);
     assert_eq!(closed(&bob), Some(1008));
     assert_eq!(bob.received.borrow().last().unwrap()["type"], "online-users", "and it was told nothing");
@@ -184,7 +186,7 @@ fn a_deletion_while_the_index_is_asked_wins() {
     let object = world.graph(&graph);
     world.time.advance(5_000);
     let told = Rc::clone(&object);
-    *object.meanwhile.borrow_mut() = Some(Box::new(move || told.graph.borrow_mut().delete().unwrap()));
+    object.meanwhile(move || told.graph.borrow_mut().delete().unwrap());
     object.frame(&bob, WRITE);
     assert_eq!(closed(&bob), Some(1000));
 }
@@ -197,10 +199,10 @@ fn reading_asks_for_membership_again() {
         let object = world.graph(&graph);
         world.sql("DELETE FROM graph_members WHERE user_id = 'bob'");
         object.frame(&bob, message);
-        assert_eq!((closed(&bob), object.exclusive.get()), (None, 0), "known for five seconds");
+        assert_eq!((closed(&bob), object.questions()), (None, 0), "known for five seconds");
         world.time.advance(5_000);
         object.frame(&bob, message);
-        assert_eq!((closed(&bob), object.exclusive.get()), (Some(1008), 1), "{message}");
+        assert_eq!((closed(&bob), object.questions()), (Some(1008), 1), "{message}");
     }
 }
 
@@ -215,7 +217,7 @@ fn an_index_that_never_answers_is_an_outage() {
         object.frame(&bob, HELLO);
         assert_eq!(bob.received.borrow().last().unwrap()["type"], "hello", "an outage is no revocation");
     }
-    assert_eq!(object.exclusive.get(), 1, "nobody waits again for the next five seconds");
+    assert_eq!(object.questions(), 1, "nobody waits again for the next five seconds");
     assert_eq!(world.event_names(), ["db-sync/access-recheck-failed"]);
     object.graph.borrow_mut().revoke("bob").unwrap();
     world.time.advance(5_000);
@@ -360,4 +362,79 @@ fn sockets_are_counted() {
     let mut upgrade = request(Some("bob"), "GET", &format!("/sync/{graph}"), "");
     upgrade.headers_mut().insert("upgrade", "websocket".parse().unwrap());
     assert_eq!(world.send(upgrade).refusal(), (429, "too many sockets".into()));
+}
+
+/// Polls once.
+fn poll(future: std::pin::Pin<&mut impl Future<Output = ()>>) -> bool {
+    future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_ready()
+}
+
+#[test]
+fn while_one_is_asked_about_everyone_else_goes_on() {
+    let (world, graph) = shared();
+    let (alice, bob) = (world.connect("owner", &graph), world.connect("bob", &graph));
+    let object = world.graph(&graph);
+    let index = object.db.clone().unwrap();
+    world.time.advance(5_000);
+    object.frame(&alice, HELLO);
+    index.late.set(true);
+    let asked = object.questions();
+    let frame = |text: &str| OwnedFrame::Text(text.to_owned());
+    let mut waiting = std::pin::pin!(on_frame(&*object, &object.memory, &bob, frame(WRITE)));
+    assert!(!poll(waiting.as_mut()));
+    alice.received.borrow_mut().clear();
+    bob.received.borrow_mut().clear();
+    object.frame(&alice, HELLO);
+    assert_eq!(alice.received.borrow()[0]["type"], "hello", "another user's socket is answered");
+    for text in [r#"{"type":"ping"}"#, HELLO] {
+        assert!(on_frame_at_once(&*object, &object.memory, &bob, frame(text)).is_ok());
+    }
+    assert!(bob.received.borrow().is_empty(), "the socket's own frames wait");
+    index.late.set(false);
+    assert!(poll(waiting.as_mut()));
+    let types: Vec<_> = bob.received.borrow().iter().map(|message| message["type"].clone()).collect();
+    assert_eq!(types, ["tx/reject", "pong", "hello"], "in their order");
+    object.frame(&bob, HELLO);
+    assert_eq!((bob.received.borrow().len(), object.questions()), (4, asked + 1), "and were asked about once");
+}
+
+#[test]
+fn sockets_of_one_user_are_asked_about_once() {
+    let (world, graph) = shared();
+    let sockets = [world.connect("bob", &graph), world.connect("bob", &graph)];
+    let object = world.graph(&graph);
+    let index = object.db.clone().unwrap();
+    let asked = object.questions();
+    world.time.advance(5_000);
+    index.late.set(true);
+    let frame = || OwnedFrame::Text(HELLO.to_owned());
+    let mut first = std::pin::pin!(on_frame(&*object, &object.memory, &sockets[0], frame()));
+    let mut second = std::pin::pin!(on_frame(&*object, &object.memory, &sockets[1], frame()));
+    assert!(!poll(first.as_mut()) && !poll(second.as_mut()));
+    index.late.set(false);
+    assert!(poll(first.as_mut()) && poll(second.as_mut()));
+    for socket in &sockets {
+        assert_eq!(socket.received.borrow().last().unwrap()["type"], "hello");
+    }
+    assert_eq!(object.questions(), asked + 1);
+}
+
+#[test]
+fn whoever_gives_up_asking_leaves_it_to_the_next() {
+    let (world, graph) = shared();
+    let sockets = [world.connect("bob", &graph), world.connect("bob", &graph)];
+    let object = world.graph(&graph);
+    let index = object.db.clone().unwrap();
+    world.time.advance(5_000);
+    index.late.set(true);
+    let frame = || OwnedFrame::Text(HELLO.to_owned());
+    let mut first = Box::pin(on_frame(&*object, &object.memory, &sockets[0], frame()));
+    let mut second = std::pin::pin!(on_frame(&*object, &object.memory, &sockets[1], frame()));
+    assert!(!poll(first.as_mut()) && !poll(second.as_mut()));
+    drop(first);
+    index.late.set(false);
+    assert!(poll(second.as_mut()));
+    assert_eq!(sockets[1].received.borrow().last().unwrap()["type"], "hello");
+    object.frame(&sockets[0], HELLO);
+    assert_eq!(sockets[0].received.borrow().last().unwrap()["type"], "hello", "its line has ended with it");
 }

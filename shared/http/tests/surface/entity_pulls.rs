@@ -168,7 +168,8 @@ fn a_removal_while_the_version_is_asked_counts() {
     let socket = world.connect("owner", &id);
     let graph = world.graph(&id);
     let doomed = graph.graph.clone();
-    *graph.meanwhile.borrow_mut() = Some(Box::new(move || doomed.borrow_mut().delete().unwrap()));
+    let delete = move || doomed.borrow_mut().delete().unwrap();
+    world.db.as_ref().unwrap().before("schema_version", Box::new(delete));
     let heard = socket.received.borrow().len();
     graph.frame(&socket, &since(0));
     assert_eq!(*socket.closed.borrow(), Some((1000, "graph deleted".into())));

@@ -245,7 +245,7 @@ fn membership_is_asked_again_before_a_write() {
     let message =
         |t: i64, uuid: &str| json!({ "type": "tx/batch", "t-before": t, "txs": [add_page(uuid, uuid)] }).to_string();
     graph.frame(&bob, &message(0, PAGE));
-    assert_eq!(graph.exclusive.get(), 0, "asked when the socket was opened");
+    assert_eq!(graph.questions(), 0, "asked when the socket was opened");
     let db = world.db.clone().unwrap();
     pollster::block_on(index::Database::execute(&*db, "DELETE FROM graph_members WHERE user_id = 'bob'", &[])).unwrap();
     world.time.advance(5_000);

@@ -27,8 +27,14 @@ pub(crate) struct GraphIndex {
     db: Rc<TestIndex>,
     /// Answers never.
     pub(crate) hangs: Cell<bool>,
+    /// Answers once this is over.
+    pub(crate) late: Cell<bool>,
     /// How often it was asked.
     pub(crate) asked: Cell<usize>,
+    /// How often it was asked for membership.
+    questions: Cell<usize>,
+    /// Done once, while membership is asked.
+    meanwhile: RefCell<Option<Box<dyn FnOnce()>>>,
     /// What becomes of the writes to come, one after the other; after them all are well.
     pub(crate) writes: RefCell<VecDeque<Write>>,
 }
@@ -46,17 +52,33 @@ pub(crate) enum Write {
 impl GraphIndex {
     /// The world's index, asked by one graph.
     pub(crate) fn new(db: Rc<TestIndex>) -> Self {
-        Self { db, hangs: Cell::default(), asked: Cell::default(), writes: RefCell::default() }
+        Self {
+            db,
+            hangs: Cell::default(),
+            late: Cell::default(),
+            asked: Cell::default(),
+            questions: Cell::default(),
+            meanwhile: RefCell::default(),
+            writes: RefCell::default(),
+        }
     }
 }
 
 impl Database for GraphIndex {
     async fn query(&self, session: Session, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
         self.asked.set(self.asked.get() + 1);
+        if sql.contains("graph_members") {
+            self.questions.set(self.questions.get() + 1);
+        }
         if self.hangs.get() {
             std::future::pending::<()>().await;
         }
-        self.db.query(session, sql, params).await
+        std::future::poll_fn(|_| if self.late.get() { Poll::Pending } else { Poll::Ready(()) }).await;
+        let rows = self.db.query(session, sql, params).await;
+        if let Some(meanwhile) = sql.contains("graph_members").then(|| self.meanwhile.take()).flatten() {
+            meanwhile();
+        }
+        rows
     }
 
     async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, DbError> {
@@ -96,8 +118,6 @@ pub(crate) struct TestGraph {
     pub(crate) db: Option<Rc<GraphIndex>>,
     time: Time,
     pub(crate) events: Rc<RefCell<Vec<Value>>>,
-    /// How often work was done exclusively.
-    pub(crate) exclusive: Cell<usize>,
     /// Answers nothing but an error.
     pub(crate) broken: Cell<bool>,
     /// After so many answers it breaks.
@@ -106,8 +126,6 @@ pub(crate) struct TestGraph {
     pub(crate) full: Cell<bool>,
     /// Whether a wake-up was asked for.
     pub(crate) to_wake: Cell<bool>,
-    /// Done once, while membership is asked.
-    pub(crate) meanwhile: RefCell<Option<Box<dyn FnOnce()>>>,
 }
 
 /// One pull over a socket in a world, in bytes.
@@ -116,6 +134,16 @@ pub(crate) const PULL_MESSAGE_BYTES: usize = 2 << 20;
 impl TestGraph {
     pub(crate) fn frame(&self, socket: &Rc<TestSocket>, text: &str) {
         block_on(sockets::on_frame(self, &self.memory, socket, ::graph::session::OwnedFrame::Text(text.to_owned())));
+    }
+
+    /// How often the index was asked for membership.
+    pub(crate) fn questions(&self) -> usize {
+        self.db.as_ref().unwrap().questions.get()
+    }
+
+    /// Has this done once, while membership is asked.
+    pub(crate) fn meanwhile(&self, work: impl FnOnce() + 'static) {
+        *self.db.as_ref().unwrap().meanwhile.borrow_mut() = Some(Box::new(work));
     }
 
     /// An object over what is stored, with nothing in memory.
@@ -136,12 +164,10 @@ impl TestGraph {
             db,
             time,
             events,
-            exclusive: Cell::default(),
             broken: Cell::default(),
             answers_left: Cell::default(),
             full: Cell::default(),
             to_wake: Cell::default(),
-            meanwhile: RefCell::default(),
         }
     }
 
@@ -241,15 +267,6 @@ impl GraphHost for TestGraph {
     }
 
     async fn turn(&self) {}
-
-    async fn exclusively<T: 'static>(&self, work: impl Future<Output = T> + 'static) -> Result<T, Failure> {
-        self.exclusive.set(self.exclusive.get() + 1);
-        let answer = work.await;
-        if let Some(meanwhile) = self.meanwhile.take() {
-            meanwhile();
-        }
-        Ok(answer)
-    }
 
     fn sleep_ms(&self, ms: u32) -> impl Future<Output = ()> + 'static {
         assert!(ms <= 5_000, "nobody waits longer for an answer of the index");
