@@ -270,6 +270,12 @@ fn transact_told(
             return Ok((!is_all_left_out).then_some((report, log.items)));
         }
         untold.extend(log.untold);
+        if op != Some(Op::DbMigrate) {
+            // Left out is what the rules let pass: an entity that must have a name and has none fails its entry.
+            let left_out: Vec<Datom> =
+                report.tx_data.iter().filter(|datom| untold.contains(&datom.e)).cloned().collect();
+            validate::validate(db, &report.db_after, &left_out, &mut facts.scope(&report.tx_data))?;
+        }
     }
     Err(rules::Error::Untold("entities without names").into())
 }
