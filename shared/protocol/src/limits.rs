@@ -4,7 +4,7 @@
 //! parsers of this crate.
 
 /// JSON body of an index route, in bytes: key material and names are a few kilobytes; a megabyte leaves room for
-/// granting a key to thousands of members at once. Beyond it: 413 [`REQUEST_TOO_LARGE`](crate::errors::REQUEST_TOO_LARGE).
+/// granting a key to hundreds of members at once. Beyond it: 413 [`REQUEST_TOO_LARGE`](crate::errors::REQUEST_TOO_LARGE).
 pub const INDEX_BODY_BYTES: usize = 1 << 20;
 
 /// Name of a graph, in characters: people see it in lists. Beyond it the body is invalid.
@@ -31,6 +31,10 @@ pub const USERNAME_CHARS: usize = 512;
 /// A public, private or wrapped key as its clients write it, in bytes: those of RSA with 4,096 bits take some 5 KiB.
 /// Beyond it the body is invalid.
 pub const KEY_BYTES: usize = 64 << 10;
+
+/// Members to whom one request grants a graph's key: each is up to three statements of the index, one after the other.
+/// Beyond it the body is invalid.
+pub const GRANTS: usize = 500;
 
 /// Graphs made by one user: people have dozens. Beyond it: 429 [`TOO_MANY_GRAPHS`](crate::errors::TOO_MANY_GRAPHS).
 pub const USER_GRAPHS: usize = 1_000;
@@ -86,6 +90,11 @@ pub const CHANGES_MESSAGE_BYTES: usize = 16 << 20;
 /// Steps of looking at stored facts for one `graph-changes`, as [`WORK_STEPS`] counts them: values that are left out cost
 /// work and no bytes.
 pub const CHANGES_STEPS: u64 = 16_000_000;
+
+/// Log rows that one batch makes, in bytes of their texts: they wait in memory for its end, and the name of an entity, which
+/// stands in every item about it, may make them hundreds of times as long as the batch. Blocks make them four times as long
+/// at most. Beyond it the entry fails as `batch too large to store`; those before it stand.
+pub const BATCH_LOG_BYTES: usize = 128 << 20;
 
 /// One snapshot frame, in bytes: clients' frames are near one megabyte, older servers' frames reached 30 MB. Beyond
 /// it: 400 `invalid snapshot`.

@@ -42,6 +42,20 @@ fn body(rest: &str, name: &str, value: &str) -> String {
 }
 
 #[test]
+fn grants_have_a_limit() {
+    let grants = |count: usize| {
+        let one = r#"{"email":"a@b.c","encrypted-aes-key":"k"}"#;
+        GrantAccess::parse(&format!(
+            r#"{{"target-user-email+encrypted-aes-key-coll":[{}]}}"#,
+            vec![one; count].join(",")
+        ))
+        .map(|body| body.grants.len())
+    };
+    assert_eq!(grants(500), Ok(500));
+    assert_eq!(grants(501), Err(BodyError::Schema("invalid body")));
+}
+
+#[test]
 fn texts_have_limits() {
     type Route = fn(&str) -> Result<(), BodyError>;
     let create: Route = |text| CreateGraph::parse(text).map(drop);

@@ -22,6 +22,8 @@ pub(super) struct Pending {
     pub(super) t: i64,
     pub(super) checksum: Option<String>,
     pub(super) log: Vec<LogRow>,
+    /// Bytes of the texts of the log.
+    log_bytes: usize,
     now: i64,
     /// The checksum is to be made anew when all entries were applied.
     is_stale: bool,
@@ -31,7 +33,7 @@ pub(super) struct Pending {
 
 impl Pending {
     pub(super) fn new(t: i64, checksum: Option<String>, now: i64) -> Self {
-        Self { t, checksum, log: Vec::new(), now, is_stale: false, references: checksum::MAX_REFERENCES }
+        Self { t, checksum, log: Vec::new(), log_bytes: 0, now, is_stale: false, references: checksum::MAX_REFERENCES }
     }
 
     /// Moves the checksum on by what happened between two values. Datoms and normalised items give the same sum
@@ -61,6 +63,11 @@ impl Pending {
         Ok(())
     }
 
+    /// Whether rows of so many bytes in all may be appended.
+    fn make_room(&self, bytes: usize) -> Result<(), Failure> {
+        if self.log_bytes + bytes > limits::BATCH_LOG_BYTES { Err(Failure::batch_too_large()) } else { Ok(()) }
+    }
+
     /// Appends the row of a transaction.
     fn push(&mut self, mut tx: String, entry: &TxEntry<'_>) {
         // A text that grew has up to as much room again, and all of a batch wait for its end.
@@ -68,6 +75,7 @@ impl Pending {
             tx.shrink_to_fit();
         }
         self.t += 1;
+        self.log_bytes += tx.len();
         let outliner_op = entry.op_name().map(str::to_owned);
         self.log.push(LogRow { t: self.t, tx, created_at: self.now, outliner_op });
     }
@@ -152,12 +160,15 @@ fn try_apply(
     let pieces = pieces(&db, op, &items)?;
     let mut reports: Vec<Report> = Vec::new();
     let mut texts = Vec::new();
+    let mut bytes = 0;
     // Items go with their piece: those of a long entry take several times its text.
     let mut items = items.into_iter();
     for size in pieces {
         let piece = items.by_ref().take(size).collect();
         let current = reports.last().map_or(&db, |report| &report.db_after);
         if let Some(step) = transact(&mut open.facts, current, op, piece)? {
+            bytes += step.logged.as_ref().map_or(0, String::len);
+            pending.make_room(bytes)?;
             texts.extend(step.logged);
             reports.push(step.report);
         }
@@ -235,11 +246,23 @@ fn transact(facts: &mut Facts, db: &Db, op: Option<Op>, items: Vec<Value>) -> Re
     if report.tx_data.iter().any(|datom| datascript::datom_too_large(datom, db.attrs())) {
         return Err(Failure::too_large().into());
     }
-    let tx = transit::write_string(&Value::vector(log));
-    if tx.len() > limits::ROW_CONTENT_BYTES {
-        return Err(Failure::too_large().into());
+    Ok(Some(Step { report, logged: Some(log_text(&log)?) }))
+}
+
+/// The text of a log row. It is measured while it is written, which ends with the item that passes the limit: the name of
+/// an entity is written out in every item about it, so that the text may be hundreds of times as long as the entry's.
+fn log_text(items: &[Value]) -> Result<String, Failure> {
+    let mut text = String::new();
+    let mut writer = transit::Writer::new(&mut text);
+    writer.begin_vector();
+    for item in items {
+        writer.value(item);
+        if writer.text().len() > limits::ROW_CONTENT_BYTES {
+            return Err(Failure::too_large());
+        }
     }
-    Ok(Some(Step { report, logged: Some(tx) }))
+    writer.end_vector();
+    if text.len() > limits::ROW_CONTENT_BYTES { Err(Failure::too_large()) } else { Ok(text) }
 }
 
 /// How often what cannot be told is left out, before an entry is refused. What is left out can make others nameless, which

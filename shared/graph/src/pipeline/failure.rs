@@ -22,6 +22,11 @@ impl Failure {
         Self::new("entry too large to store")
     }
 
+    /// The log rows of the batch would pass [`limits::BATCH_LOG_BYTES`](protocol::limits::BATCH_LOG_BYTES).
+    pub(super) fn batch_too_large() -> Self {
+        Self::new("batch too large to store")
+    }
+
     /// The graph would have more attribute names than [`limits::ATTRIBUTE_NAMES`](protocol::limits::ATTRIBUTE_NAMES).
     pub(super) fn too_many_names() -> Self {
         Self::new("too many attribute names")

@@ -1,6 +1,6 @@
 //! What large messages cost in memory at their height (sync.md 7.5). `SQLite` allocates elsewhere, as it does on Workers.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets something unexpected is to stop")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that meets something unexpected is to stop")]
 
 use std::fmt::Write;
 use std::rc::Rc;
@@ -59,8 +59,15 @@ fn message(entries: impl Iterator<Item = String>) -> String {
     text
 }
 
-/// Bytes at the height of handling a message, its own text counted.
-fn peak(text: String) -> usize {
+/// A new entity with a long name and so many facts, every one of which names it in the log.
+fn long_name(facts: usize) -> String {
+    let values: Vec<String> = (0..facts).map(|value| value.to_string()).collect();
+    let (name, values) = ("n".repeat(4_090), values.join(","));
+    format!(r#"[["~:db/add","x","~:db/ident","~:{name}"],["^ ","~:db/id","x","~:a/many",[{values}]]]"#)
+}
+
+/// Bytes at the height of handling a message, its own text counted, and the reply.
+fn peak(text: String) -> (usize, String) {
     let options = Options { cache_bytes: 12 * MIB, ..Options::default() };
     let mut graph = Graph::new(Rusqlite::in_memory().unwrap(), || 0, options);
     graph.position().unwrap();
@@ -70,8 +77,11 @@ fn peak(text: String) -> usize {
     let message = Message::parse(Frame::Text(&text)).into_owned();
     drop(text);
     let effect = graph.react(None, message).effect;
-    assert!(matches!(&effect, Effect::ReplyAndTell { reply, .. } if reply.contains("tx/batch/ok")), "{effect:?}");
-    ALLOCATOR.peak_usage() - before
+    let peak = ALLOCATOR.peak_usage() - before;
+    match effect {
+        Effect::ReplyAndTell { reply, .. } => (peak, reply),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Bytes at the height of an `entity/pull`, and of its message, whose pieces lie elsewhere, as they do on Workers.
@@ -106,10 +116,18 @@ fn messages_cost_a_few_times_their_length() {
         ("long texts", message((0..32).map(|n| long_title(n, 950_000))), 26),
     ] {
         let length = text.len();
-        let peak = peak(text);
+        let (peak, reply) = peak(text);
+        assert!(reply.contains("tx/batch/ok"), "{what}: {reply}");
         println!("{what}: {} MiB for a message of {} MiB", peak / MIB, length / MIB);
         assert!(peak < tenths * length / 10, "{what}: {peak} bytes for {length}");
     }
+    // Its log row would be 160 MB long.
+    let many =
+        r#"[["~:db/add","m","~:db/ident","~:a/many"],["~:db/add","m","~:db/cardinality","~:db.cardinality/many"]]"#;
+    let (peak, reply) = peak(message([many.to_owned(), long_name(40_000)].into_iter()));
+    println!("a log row that is too long: {} MiB", peak / MIB);
+    assert!(reply.contains("entry too large to store"), "{reply}");
+    assert!(peak < 64 * MIB, "{peak} bytes");
     for (what, batch) in [
         ("long texts that changed", message((0..16).map(|n| long_title(n, 950_000)))),
         ("many entities that changed", message((0..40).map(|n| adds(100_000 * n, 100_000)))),

@@ -1,6 +1,7 @@
 //! How far a graph can go, and that it goes on afterwards.
 
 use graph::rules::attrs::BLOCK_TITLE;
+use protocol::limits::BATCH_LOG_BYTES;
 use serde_json::{Value as Json, json};
 
 use super::client::{apply, assert_consistent, batch, entry, everything, facts, lookup, page, title};
@@ -69,6 +70,25 @@ fn what_an_entry_does_to_the_schema_is_judged_before_anything_is_stored() {
     }
     apply(&mut graph, &[entry("save-block", None, &[title(1, "goes on")])]);
     assert_consistent(&mut graph, &sql);
+}
+
+/// Each of the entries is short, and its log row long: the name of the entity stands there in full.
+#[test]
+fn the_log_of_a_batch_has_a_limit() {
+    let (mut graph, sql) = new_graph();
+    let name = "u".repeat(650_000);
+    apply(&mut graph, &[entry("save-block", None, &[json!(["~:db/add", "p", "~:block/uuid", name])])]);
+    let facts: Vec<Json> =
+        (0..300).map(|n| entry("save-block", Some(n), &[json!(["~:db/add", 1, format!("~:user/n{n}"), n])])).collect();
+    let heard = batch(&mut graph, 1, &facts);
+    assert_eq!(heard.reply["error-detail"], "batch too large to store");
+    let taken = heard.reply["success-tx-ids"].as_array().unwrap().len();
+    assert_eq!(taken, BATCH_LOG_BYTES / 650_070, "those before it stand");
+    assert_eq!(heard.reply["t"], 1 + taken);
+    assert_consistent(&mut graph, &sql);
+    let t = graph.position().unwrap().t;
+    let heard = batch(&mut graph, t, facts.get(taken..).unwrap());
+    assert_eq!(heard.reply["type"], "tx/batch/ok", "and the rest can be sent again: {heard:?}");
 }
 
 #[test]

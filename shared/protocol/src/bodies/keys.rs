@@ -3,7 +3,7 @@
 use super::Body;
 use crate::errors::{BodyError, INVALID_BODY};
 use crate::json::{self, Fields, Item, Json, Mismatch, Skipped};
-use crate::limits::{EMAIL_CHARS, KEY_BYTES};
+use crate::limits::{EMAIL_CHARS, GRANTS, KEY_BYTES};
 use serde::Serialize;
 use serde::de::MapAccess;
 use std::borrow::Cow;
@@ -168,8 +168,7 @@ impl<'a> Fields<'a> for GrantFields<'a> {
 }
 
 impl<'a> Item<'a> for Json<'a, GrantFields<'a>> {
-    /// The body's size bounds the list.
-    const MAX: usize = usize::MAX;
+    const MAX: usize = GRANTS;
 }
 
 /// Answer of `POST /e2ee/graphs/:id/grant-access`.
