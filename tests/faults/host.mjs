@@ -121,6 +121,7 @@ function r2(bucket) {
     list: (options) => asked('r2', `list ${options?.prefix}`, null, () => bucket.list(options)),
     createMultipartUpload: async (key, ...rest) =>
       multipart(await asked('r2', `begin ${key}`, null, () => bucket.createMultipartUpload(key, ...rest))),
+    resumeMultipartUpload: (key, id) => multipart(bucket.resumeMultipartUpload(key, id)),
   });
 }
 

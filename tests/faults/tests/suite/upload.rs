@@ -112,10 +112,13 @@ fn uploads_do_not_mix(server: &Server) {
     let (a, b) = (rows(), frames::rows(&frames::initial_graph(true)));
     let ((a1, a2), (b1, b2)) = (a.split_at(200), b.split_at(150));
     graph.upload("reset=true", &frames::frame(a1)).status(200);
-    theirs.upload("reset=true", &frames::frame(b1)).status(200);
-    graph.upload("reset=false&finished=true", &frames::frame(a2)).status(409);
-    theirs.upload("reset=false&finished=true", &frames::frame(b2)).status(200);
-    assert_eq!(graph.rows(), b, "what the one who was not refused has sent");
+    theirs.upload("reset=true", &frames::frame(b1)).status(409);
+    theirs.upload("reset=false", &frames::frame(b2)).status(409);
+    graph.upload("reset=false&finished=true", &frames::frame(a2)).status(200);
+    theirs.upload("reset=false&finished=true", &frames::frame(b2)).status(409);
+    assert_eq!(graph.rows(), a, "what the one who was not refused has sent");
+    theirs.upload("reset=true&finished=true", &frames::frame(&b)).status(200);
+    assert_eq!(graph.rows(), b, "nobody's upload is under way any more");
     repeats(graph);
 }
 
@@ -136,6 +139,8 @@ fn a_part_that_breaks_off_leaves_nothing_behind(server: &Server) {
     let mut ledger = Ledger::begin(&server.person("owner"));
     let row = |i: i64| (7_000_000 + i, format!("[\"^ \",\"{}\"]", "x".repeat(100_000)), None);
     let body: Vec<u8> = (0..40).flat_map(|i| frames::frame(&[row(i)])).collect();
+    // Forgets the calls of the first upload.
+    platform.clear();
     let mut stream = raw::connect(&ledger.graph.owner);
     let path = ledger.graph.path("/snapshot/upload?reset=false&finished=true");
     let length = format!("content-length: {}", 2 * body.len());
