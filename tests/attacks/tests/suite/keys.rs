@@ -4,11 +4,11 @@ use attacks::Bystander;
 use conformance::Server;
 use serde_json::json;
 
-super::cases![unknown_keys_cost_one_fetch];
+super::cases![unknown_keys_cost_two_fetches_at_most];
 
 const TOKENS: usize = 400;
 
-fn unknown_keys_cost_one_fetch(server: &Server) {
+fn unknown_keys_cost_two_fetches_at_most(server: &Server) {
     let bystander = Bystander::watch(server);
     let person = server.person("forger");
     let before = server.issuer.fetches();
@@ -22,7 +22,8 @@ fn unknown_keys_cost_one_fetch(server: &Server) {
             });
         }
     });
-    assert!(server.issuer.fetches() - before <= 1, "{} fetches", server.issuer.fetches() - before);
+    // One for unknown keys, and one more for tokens that say they were issued since (D-89).
+    assert!(server.issuer.fetches() - before <= 2, "{} fetches", server.issuer.fetches() - before);
     person.get("/graphs").status(200);
     bystander.is_content();
 }
