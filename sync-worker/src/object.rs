@@ -159,12 +159,12 @@ impl SyncDO {
             Some(text) => OwnedFrame::Text(text::to_string(text)),
             None => OwnedFrame::Binary(Uint8Array::new(message).to_vec()),
         };
-        let Err(frame) = sockets::on_frame_at_once(&**host, &host.memory, &socket, frame) else {
+        let Err(later) = sockets::on_frame_at_once(&**host, &host.memory, &socket, frame) else {
             return JsValue::UNDEFINED;
         };
         let host = Rc::clone(host);
         let handled = async move {
-            sockets::on_frame(&*host, &host.memory, &socket, frame).await;
+            sockets::finish(&*host, &host.memory, &socket, later).await;
             Ok(JsValue::UNDEFINED)
         };
         future_to_promise(AssertUnwindSafe(handled)).into()

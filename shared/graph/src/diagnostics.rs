@@ -31,6 +31,13 @@ enum State {
     Ended,
 }
 
+impl Diagnostics {
+    /// Whether all of them were written.
+    pub fn has_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+}
+
 impl<S: Sql + 'static> Graph<S> {
     /// Starts diagnostics: a full recompute of the checksum.
     pub fn diagnostics(&mut self) -> Result<Diagnostics> {

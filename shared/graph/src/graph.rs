@@ -104,6 +104,18 @@ pub struct Pull {
     left: usize,
 }
 
+impl Pull {
+    /// The counter after which it goes on.
+    pub fn since(&self) -> i64 {
+        self.last
+    }
+
+    /// Whether all of it was written.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+}
+
 impl<S: Sql + 'static> Graph<S> {
     /// A graph over a database that may be empty. Nothing is read yet.
     pub fn new(sql: S, clock: impl Clock + 'static, options: Options) -> Self {
@@ -162,6 +174,16 @@ impl<S: Sql + 'static> Graph<S> {
     /// Starts a pull that is to be one message, of at most [`Options::pull_message_bytes`].
     pub fn pull_message(&mut self, since: i64) -> Result<Pull> {
         self.begin_pull(since, self.options.pull_message_bytes)
+    }
+
+    /// The longest pull that is one message, in bytes.
+    pub fn pull_message_bytes(&self) -> usize {
+        self.options.pull_message_bytes
+    }
+
+    /// Milliseconds since the epoch.
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
     }
 
     fn begin_pull(&mut self, since: i64, left: usize) -> Result<Pull> {

@@ -96,6 +96,30 @@ pub const CHANGES_STEPS: u64 = 16_000_000;
 /// at most. Beyond it the entry fails as `batch too large to store`; those before it stand.
 pub const BATCH_LOG_BYTES: usize = 128 << 20;
 
+/// Pulls of the greatest length (as long as one message may be) that one user may ask for at once over the sockets of one
+/// graph; each minute brings back one of them. What is sent to a socket that does not read waits outside of the server's
+/// memory, and nothing tells how much it is. Counted are the bytes of all answers to `pull` and `entity/pull`, and the work of
+/// the latter. A client pulls everything once, and from then on what is new. Beyond it the socket is closed with 1013.
+pub const PULLS_AT_ONCE: u64 = 4;
+
+/// The time in which one of [`PULLS_AT_ONCE`] comes back, in milliseconds.
+pub const PULL_RETURN_MS: u64 = 60_000;
+
+/// Users whose pulls of one graph are counted at the same time: twice as many as sockets by default. Beyond it those are
+/// forgotten who have asked for least.
+pub const COUNTED_PULLERS: usize = 1_000;
+
+/// Streams of long pulls and diagnostics of one graph over HTTP at a time: each holds some megabytes, here and in the platform.
+/// What fits into one piece does not count. Beyond it: 503, to be tried again.
+pub const PULL_STREAMS: usize = 16;
+
+/// Milliseconds after which such a stream ends that nobody reads, as exports do ([`EXPORT_IDLE_MS`]).
+pub const PULL_IDLE_MS: i64 = EXPORT_IDLE_MS;
+
+/// News sent in one turn, in bytes: who is online takes a megabyte where five hundred users have the longest names, and is
+/// told to all of them. The rest waits for the next turn.
+pub const NEWS_TURN_BYTES: usize = 4 << 20;
+
 /// One snapshot frame, in bytes: clients' frames are near one megabyte, older servers' frames reached 30 MB. Beyond
 /// it: 400 `invalid snapshot`.
 pub const SNAPSHOT_FRAME_BYTES: usize = 64 << 20;
@@ -124,9 +148,9 @@ pub const UPLOAD_INFLATED_BYTES: u64 = 1 << 30;
 /// the caller is unauthenticated.
 pub const TOKEN_BYTES: usize = 16 << 10;
 
-/// `editing-block-uuid` of a presence message, in bytes: it goes to every peer and into the socket's attachment
-/// ([`ATTACHMENT_BYTES`]). Beyond it the message is invalid.
-pub const EDITING_BLOCK_BYTES: usize = 1 << 10;
+/// `editing-block-uuid` of a presence message, in bytes: a UUID takes 36. It goes to every peer, where a control character
+/// takes six bytes, and into the socket's attachment ([`ATTACHMENT_BYTES`]). Beyond it the message is invalid.
+pub const EDITING_BLOCK_BYTES: usize = 64;
 
 /// A name as peers see it, in characters. A longer one in a token is cut.
 pub const NAME_CHARS: usize = 256;

@@ -18,7 +18,7 @@ use transit::ReadError;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::sql::Sql;
-use crate::store::log;
+use crate::store::log::{self, LogRange};
 use identity::Identity;
 use named::Named;
 use write::Head;
@@ -36,6 +36,9 @@ pub struct EntityPull {
     pub left_out: Option<Keyword>,
     /// What went wrong inside, for the log. The answer takes it into account.
     pub failure: Option<Error>,
+    /// What it took beside its message: bytes of log rows that were read, and steps of looking at stored facts. One of either
+    /// costs about as much as a byte of the message.
+    pub work: u64,
 }
 
 /// The answer to an `entity/pull`.
@@ -73,45 +76,49 @@ impl<S: Sql + 'static> Graph<S> {
         schema_version: Option<&str>,
         piece: &mut dyn FnMut(&str),
     ) -> Result<EntityPull> {
-        let answer = |answer| EntityPull { answer, left_out: None, failure: None };
+        let answer = |answer| EntityPull { answer, left_out: None, failure: None, work: 0 };
         if self.meta()?.uploading {
             return Ok(answer(EntityAnswer::NotReady));
         }
         let reset = |reason| answer(EntityAnswer::Reset(reason));
         let t = self.meta()?.t;
-        if let Some(reason) = self.refuse_range(since, t)? {
-            return Ok(reset(reason));
-        }
+        let range = match self.judge_range(since, t)? {
+            Ok(range) => range,
+            Err(reason) => return Ok(reset(reason)),
+        };
         let Some(schema_version) = schema_version else { return Ok(reset(ResetReason::SnapshotRequired)) };
         let head = Head { graph, schema_version, t_before: since, t };
+        let mut steps = 0;
         let written = match self.names_since(since, t) {
-            Ok(identities) => self.write_entities(&head, &identities, piece),
+            Ok(identities) => self.write_entities(&head, &identities, piece, &mut steps),
             Err(stop) => Err(stop),
         };
-        match written {
+        let work = range.bytes.unsigned_abs().saturating_add(steps);
+        let pulled = match written {
             Ok(left_out) => Ok(EntityPull { left_out, ..answer(EntityAnswer::Changes) }),
             Err(Stop::TooMuch) => Ok(reset(ResetReason::SnapshotRequired)),
             Err(Stop::Unreadable(failure)) => {
                 Ok(EntityPull { failure: Some(failure), ..reset(ResetReason::SnapshotRequired) })
             }
             Err(Stop::Failed(error)) => Err(error),
-        }
+        };
+        pulled.map(|pulled| EntityPull { work, ..pulled })
     }
 
     /// Judges a range by its size, before anything of it is read.
-    fn refuse_range(&self, since: i64, t: i64) -> Result<Option<ResetReason>> {
+    fn judge_range(&self, since: i64, t: i64) -> Result<std::result::Result<LogRange, ResetReason>> {
         if since > t {
-            return Ok(Some(ResetReason::CursorAhead));
+            return Ok(Err(ResetReason::CursorAhead));
         }
         let range = log::range(&*self.sql, since)?;
         // Counters are distinct, so that this tells every gap.
         let complete = range.rows == t - since && (range.rows == 0 || range.last == t);
         Ok(if !complete {
-            Some(ResetReason::CursorExpired)
+            Err(ResetReason::CursorExpired)
         } else if range.rows > ENTITY_PULL_ROWS || range.bytes > ENTITY_PULL_TX_BYTES {
-            Some(ResetReason::SnapshotRequired)
+            Err(ResetReason::SnapshotRequired)
         } else {
-            None
+            Ok(range)
         })
     }
 
@@ -137,6 +144,7 @@ impl<S: Sql + 'static> Graph<S> {
         head: &Head<'_>,
         identities: &BTreeSet<Identity>,
         piece: &mut dyn FnMut(&str),
+        steps: &mut u64,
     ) -> Result<Option<Keyword>, Stop> {
         if identities.is_empty() {
             return write::write(None, head, identities, piece);
@@ -144,9 +152,11 @@ impl<S: Sql + 'static> Graph<S> {
         let open = self.open()?;
         let db = open.conn.db().clone();
         let mut scope = open.facts.scope(&[]);
+        let before = db.nodes().work().done();
         db.nodes().work().allow(CHANGES_STEPS);
         let written = write::write(Some((&db, &mut scope)), head, identities, piece);
         db.nodes().work().allow_all();
+        *steps = db.nodes().work().done().saturating_sub(before);
         written
     }
 }

@@ -56,6 +56,9 @@ impl Close {
     pub const RECONNECT_REQUIRED: Self = Self { code: 1012, reason: "reconnect required" };
     /// More was sent than may wait for an answer of the index.
     pub const OVERLOADED: Self = Self { code: 1013, reason: "too many messages at once" };
+    /// More was asked for than anybody reads ([`limits::PULLS_AT_ONCE`]).
+    pub const PULLS_TOO_FAST: Self =
+        Self { code: 1013, reason: "too many pulls: read what was sent, or download the snapshot" };
     /// The graph was removed (sync.md 5.5).
     pub const GRAPH_DELETED: Self = Self { code: 1000, reason: "graph deleted" };
 }

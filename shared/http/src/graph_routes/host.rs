@@ -12,10 +12,13 @@ use index::Database;
 use protocol::Holder;
 use uuid::Uuid;
 
+use super::allowance::Allowances;
 use super::line::Lines;
 use super::question::Questions;
 use super::ready::ReadyFlag;
 use super::roster::Roster;
+use super::single::Single;
+use super::stream::Streams;
 use crate::body::HEARD_OUT_REQUESTS;
 use crate::gate::Gate;
 use crate::platform::{Body, Failure};
@@ -109,7 +112,13 @@ pub struct GraphState {
     /// Who is being asked about.
     pub(crate) questions: Questions,
     /// Frames that wait for an answer.
-    pub(crate) lines: Lines,
+    pub(crate) lines: Rc<Lines>,
+    /// What was sent lately in answer to pulls.
+    pub(crate) allowances: Allowances,
+    /// The long pull over a socket that is made.
+    pub(crate) long_pull: Single,
+    /// Pulls that are sent while they are made.
+    pub(crate) streams: Streams,
     /// Who sits at the graph, and what they are to be told.
     pub(crate) roster: RefCell<Roster>,
     /// Requests whose refused bodies are taken in.
@@ -128,7 +137,10 @@ impl GraphState {
             settings,
             access: AccessCache::default(),
             questions: Questions::default(),
-            lines: Lines::default(),
+            lines: Rc::default(),
+            allowances: Allowances::default(),
+            long_pull: Single::default(),
+            streams: Streams::default(),
             roster: RefCell::default(),
             heard_out: Gate::new(HEARD_OUT_REQUESTS),
             ready: ReadyFlag::default(),

@@ -1,17 +1,20 @@
-//! Frames of sockets that wait behind one whose sender's membership is being asked.
+//! Frames of sockets that wait behind one whose sender's membership is being asked, or whose long answer is being made.
 //!
-//! The index is asked over the network, so nothing else may wait for it: not other sockets, not requests. Frames of one
-//! socket keep their order all the same.
+//! Nothing else may wait for either: not other sockets, not requests. Frames of one socket keep their order all the same.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
 
 use graph::session::OwnedFrame;
 use protocol::limits::MESSAGE_BYTES;
 
-/// Bytes that frames of all sockets together may wait with: as one message at its longest. A question takes seconds at
-/// most, and clients send one batch at a time.
+/// Bytes that frames of all sockets together may wait with: as one message at its longest. A question or a
+/// long answer takes seconds, and clients send one batch at a time.
 const WAITING_BYTES: usize = MESSAGE_BYTES;
+
+/// Bytes that are answered of a line before others have their turn.
+const TURN_BYTES: usize = 64 << 10;
 
 /// What a frame counts beside its bytes, so that this bounds the number of frames as well.
 const FRAME_BYTES: usize = 1 << 10;
@@ -27,9 +30,11 @@ struct Waiting {
 }
 
 /// The line of a socket, which ends with this.
-pub(super) struct Line<'a> {
-    lines: &'a Lines,
+pub(super) struct Line {
+    lines: Rc<Lines>,
     socket: u64,
+    /// Bytes of frames that were taken since the last turn of others.
+    taken: usize,
 }
 
 /// A frame that comes while there is no room.
@@ -37,9 +42,9 @@ pub(super) struct NoRoom;
 
 impl Lines {
     /// Begins a line. None is there for this socket: whoever finds one joins it.
-    pub(super) fn begin(&self, socket: u64) -> Line<'_> {
+    pub(super) fn begin(self: &Rc<Self>, socket: u64) -> Line {
         self.0.borrow_mut().lines.insert(socket, VecDeque::new());
-        Line { lines: self, socket }
+        Line { lines: Rc::clone(self), socket, taken: 0 }
     }
 
     /// Puts a frame behind those of its socket that wait, or gives it back where none does.
@@ -56,21 +61,31 @@ impl Lines {
     }
 }
 
-impl Line<'_> {
+impl Line {
     /// The next frame. The line ends when there is none, before anything else can happen.
-    pub(super) fn next(&self) -> Option<OwnedFrame> {
+    pub(super) fn next(&mut self) -> Option<OwnedFrame> {
         let waiting = &mut *self.lines.0.borrow_mut();
         if let Some(frame) = waiting.lines.get_mut(&self.socket)?.pop_front() {
             waiting.bytes -= weight(&frame);
+            self.taken += weight(&frame);
             Some(frame)
         } else {
             waiting.lines.remove(&self.socket);
             None
         }
     }
+
+    /// Whether so much was taken that others are to have their turn, which counts as given.
+    pub(super) fn wants_turn(&mut self) -> bool {
+        let wants = self.taken >= TURN_BYTES;
+        if wants {
+            self.taken = 0;
+        }
+        wants
+    }
 }
 
-impl Drop for Line<'_> {
+impl Drop for Line {
     fn drop(&mut self) {
         let waiting = &mut *self.lines.0.borrow_mut();
         if let Some(line) = waiting.lines.remove(&self.socket) {
@@ -97,8 +112,8 @@ mod tests {
 
     #[test]
     fn frames_wait_in_their_order_and_only_behind_their_own() {
-        let lines = Lines::default();
-        let line = lines.begin(1);
+        let lines = Rc::<Lines>::default();
+        let mut line = lines.begin(1);
         for bytes in [1, 2, 3] {
             assert!(matches!(lines.join(1, text(bytes)), Ok(None)));
         }
@@ -114,7 +129,7 @@ mod tests {
 
     #[test]
     fn waiting_frames_are_bounded_together() {
-        let lines = Lines::default();
+        let lines = Rc::<Lines>::default();
         let (first, _second) = (lines.begin(1), lines.begin(2));
         assert!(matches!(lines.join(1, text(WAITING_BYTES - FRAME_BYTES)), Ok(None)));
         assert!(matches!(lines.join(2, text(0)), Err(NoRoom)));
@@ -124,7 +139,7 @@ mod tests {
 
     #[test]
     fn empty_frames_count() {
-        let lines = Lines::default();
+        let lines = Rc::<Lines>::default();
         let _line = lines.begin(1);
         let taken = (0..WAITING_BYTES).take_while(|_| lines.join(1, text(0)).is_ok()).count();
         assert_eq!(taken, WAITING_BYTES / FRAME_BYTES);

@@ -4,11 +4,14 @@
 //! ([`graph_call`](crate::graph_call)). A header that claims another graph is ignored (D-01).
 
 mod admission;
+mod allowance;
 mod host;
 mod line;
+mod pulls;
 mod question;
 mod ready;
 mod roster;
+mod single;
 mod snapshot;
 pub mod sockets;
 mod stream;
@@ -28,7 +31,6 @@ pub use host::{GraphHost, GraphState, SharedGraph};
 
 use crate::error::Error;
 use crate::graph_call::{self, Call, Caller, Operation};
-use crate::platform::Body;
 use crate::route::{self, GraphRoute};
 use crate::sync::{GRAPH_ID, is_upgrade};
 use crate::{body, guests, refuse, respond, url};
@@ -142,22 +144,27 @@ async fn pull<H: GraphHost>(
     ready::require(host, state).await?;
     admission::require(host, state, caller).await?;
     let pull = host.graph().borrow_mut().pull(since)?;
-    respond_pieces(stream::PullPieces::new(Rc::clone(host.graph()), pull))
+    respond_pieces(host, state, stream::PullPieces::new(Rc::clone(host.graph()), pull))
 }
 
 async fn diagnostics<H: GraphHost>(host: &H, state: &GraphState, caller: &Caller) -> Result<Response<H::Body>, Error> {
     ready::require(host, state).await?;
     admission::require(host, state, caller).await?;
     let diagnostics = host.graph().borrow_mut().diagnostics()?;
-    respond_pieces(stream::DiagnosticsPieces::new(Rc::clone(host.graph()), diagnostics))
+    respond_pieces(host, state, stream::DiagnosticsPieces::new(Rc::clone(host.graph()), diagnostics))
 }
 
 /// A short answer is sent as a whole, a long one while it is made.
-fn respond_pieces<B: Body>(source: impl crate::platform::Source + 'static) -> Result<Response<B>, Error> {
-    let mut source = stream::Ahead::new(source)?;
-    Ok(match source.take_whole() {
-        Some(bytes) => respond::ok(bytes),
-        None => respond::json_stream(Box::new(source)),
+fn respond_pieces<H: GraphHost>(
+    host: &H,
+    state: &GraphState,
+    source: impl stream::Pieces + 'static,
+) -> Result<Response<H::Body>, Error> {
+    let graph = Rc::clone(host.graph());
+    let now_ms = move || graph.borrow().now_ms();
+    Ok(match stream::Ahead::begin(source, &state.streams, now_ms)? {
+        stream::Begun::Whole(bytes) => respond::ok(bytes),
+        stream::Begun::Stream(source) => respond::json_stream(Box::new(source)),
     })
 }
 
@@ -175,7 +182,7 @@ async fn tx_batch<H: GraphHost>(
     admission::require(host, state, caller).await?;
     let outcome = host.graph().borrow_mut().tx_batch(batch)?;
     if let Some(changed) = outcome.broadcast() {
-        sockets::tell_all(host, state, &changed);
+        sockets::tell_all_of_change(host, state, &changed);
     }
     sockets::report_failure(host, state, outcome.failure);
     Ok(respond::ok(outcome.answer.to_json()))

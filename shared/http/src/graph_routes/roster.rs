@@ -33,6 +33,10 @@ struct Seat {
     presence_whole_ms: i64,
     /// The presence that came too fast.
     held: Option<Editing>,
+    /// Whether a long answer to it is being made.
+    pulling: bool,
+    /// The latest change of the graph, to be told after that answer.
+    change: Option<Rc<str>>,
 }
 
 /// The block that a presence message names, if it names one.
@@ -90,7 +94,15 @@ pub(crate) struct Roster {
 impl Roster {
     /// Gives a new socket its seat.
     pub(crate) fn sit(&mut self, socket: u64, holder: Rc<Holder>) {
-        let seat = Seat { holder, seen: self.next, gone: false, presence_whole_ms: i64::MIN, held: None };
+        let seat = Seat {
+            holder,
+            seen: self.next,
+            gone: false,
+            presence_whole_ms: i64::MIN,
+            held: None,
+            pulling: false,
+            change: None,
+        };
         self.seats.insert(socket, seat);
     }
 
@@ -116,6 +128,27 @@ impl Roster {
     /// Whether the socket is going.
     pub(crate) fn is_gone(&self, socket: u64) -> bool {
         self.seats.get(&socket).is_some_and(|seat| seat.gone)
+    }
+
+    /// From here on changes of the graph are held back from this socket.
+    pub(crate) fn begin_pull(&mut self, socket: u64) {
+        if let Some(seat) = self.seats.get_mut(&socket) {
+            seat.pulling = true;
+        }
+    }
+
+    /// They are not any more. The latest of them, if there was one.
+    pub(crate) fn end_pull(&mut self, socket: u64) -> Option<Rc<str>> {
+        let seat = self.seats.get_mut(&socket)?;
+        seat.pulling = false;
+        seat.change.take()
+    }
+
+    /// Holds a change of the graph back, in place of one before. False: it is to be told.
+    pub(crate) fn hold_change(&mut self, socket: u64, change: &Rc<str>) -> bool {
+        let Some(seat) = self.seats.get_mut(&socket).filter(|seat| seat.pulling) else { return false };
+        seat.change = Some(Rc::clone(change));
+        true
     }
 
     /// Forgets all seats but those of these sockets.

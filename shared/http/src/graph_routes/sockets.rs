@@ -3,14 +3,15 @@
 use std::rc::Rc;
 
 use graph::session::{self, Close, Effect, Message, OwnedFrame};
-use graph::{EntityAnswer, GraphName, Pull};
 use http::{Request, Response};
+use protocol::limits::NEWS_TURN_BYTES;
 use protocol::server::MessageError;
-use protocol::{ClientMessage, Holder, PresenceUser, ServerMessage};
+use protocol::{ClientMessage, Holder, PresenceUser};
 
-use super::line::NoRoom;
+use super::line::{Line, NoRoom};
+use super::pulls::LongPull;
 use super::roster::{About, Due, Editing, SENDS_A_TURN, WINDOW_MS};
-use super::{GraphHost, GraphState, admission, version};
+use super::{GraphHost, GraphState, admission, pulls, version};
 use crate::error::Error;
 use crate::graph_call::Caller;
 use crate::identity;
@@ -67,17 +68,44 @@ enum Standing {
     Ask(Rc<Holder>),
 }
 
+/// What is left to do about a frame, and about those of its socket that wait behind it.
+pub struct Later<H: GraphHost> {
+    line: Line,
+    work: Work<H>,
+}
+
+enum Work<H: GraphHost> {
+    /// Nothing was done about this frame.
+    Frame(OwnedFrame),
+    /// A long answer.
+    Pull(Box<LongPull<H>>),
+}
+
 /// Handles a frame from a socket, and those that come from it meanwhile.
 pub async fn on_frame<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, frame: OwnedFrame) {
-    let Err(frame) = on_frame_at_once(host, state, socket, frame) else { return };
-    let line = state.lines.begin(host.id(socket));
-    let mut next = Some(frame);
-    // Ends: the frames that wait are bounded, and after an answer none waits for the next five seconds.
-    while let Some(frame) = next {
-        if let Err(reason) = answer(host, state, socket, frame).await {
+    if let Err(later) = on_frame_at_once(host, state, socket, frame) {
+        finish(host, state, socket, later).await;
+    }
+}
+
+/// Does what [`on_frame_at_once`] has left.
+pub async fn finish<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, later: Later<H>) {
+    let Later { mut line, work } = later;
+    let mut next = Some(work);
+    // Ends when nothing waits. The frames that wait are bounded, and so is what their sender may ask for; others have their
+    // turn in between.
+    while let Some(work) = next {
+        let done = match work {
+            Work::Frame(frame) => answer(host, state, socket, frame).await,
+            Work::Pull(long) => pulls::finish(host, state, socket, long).await,
+        };
+        if let Err(reason) = done {
             return close(host, socket, reason);
         }
-        next = line.next();
+        if line.wants_turn() {
+            host.turn().await;
+        }
+        next = line.next().map(Work::Frame);
     }
 }
 
@@ -116,9 +144,15 @@ async fn answer<H: GraphHost>(
             return Ok(());
         }
     }
+    let much = pulls::asks_for_much(&message);
     let message = message.into_owned();
     drop(frame);
-    react(host, state, socket, &holder, message);
+    if let Some(long) = react(host, state, socket, &holder, message) {
+        pulls::finish(host, state, socket, long).await?;
+    }
+    if much {
+        host.turn().await;
+    }
     Ok(())
 }
 
@@ -127,15 +161,15 @@ fn lacks_version(state: &GraphState, message: &Message<'_>) -> bool {
     matches!(message, Message::Client(ClientMessage::EntityPull { .. })) && version::known(state).is_none()
 }
 
-/// Handles a frame where nothing has to be awaited, which is nearly always. If not, nothing was done and the frame is given
-/// back for [`on_frame`], because the sender's membership (D-18) or the schema version (D-44) must be asked first. While that
-/// is done for an earlier frame of the socket, this one waits behind it.
+/// Handles a frame where nothing has to be awaited, which is nearly always. If not, what is left is given back for
+/// [`finish`]: the sender's membership (D-18) or the schema version (D-44) must be asked first, or the answer is long. While
+/// that is there, other frames of the socket wait behind it.
 pub fn on_frame_at_once<H: GraphHost>(
     host: &H,
     state: &GraphState,
     socket: &H::Socket,
     frame: OwnedFrame,
-) -> Result<(), OwnedFrame> {
+) -> Result<(), Later<H>> {
     let frame = match state.lines.join(host.id(socket), frame) {
         Ok(Some(frame)) => frame,
         Ok(None) => return Ok(()),
@@ -144,21 +178,27 @@ pub fn on_frame_at_once<H: GraphHost>(
             return Ok(());
         }
     };
+    let later = |work| Later { line: state.lines.begin(host.id(socket)), work };
     let message = Message::parse(frame.as_frame());
     match standing(host, state, socket, &message) {
         Standing::In(holder) if !lacks_version(state, &message) => {
             let message = message.into_owned();
             // A batch takes several times its text while it is applied.
             drop(frame);
-            react(host, state, socket, &holder, message);
+            match react(host, state, socket, &holder, message) {
+                Some(long) => Err(later(Work::Pull(long))),
+                None => Ok(()),
+            }
         }
-        Standing::Out(reason) => close(host, socket, reason),
+        Standing::Out(reason) => {
+            close(host, socket, reason);
+            Ok(())
+        }
         Standing::In(_) | Standing::Ask(_) => {
             drop(message);
-            return Err(frame);
+            Err(later(Work::Frame(frame)))
         }
     }
-    Ok(())
 }
 
 fn standing<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, message: &Message<'_>) -> Standing {
@@ -192,38 +232,43 @@ fn standing<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, mess
     }
 }
 
-fn react<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, holder: &Holder, message: Message<'_>) {
+/// Does what a message asks for. A long pull is given back, begun.
+fn react<H: GraphHost>(
+    host: &H,
+    state: &GraphState,
+    socket: &H::Socket,
+    holder: &Rc<Holder>,
+    message: Message<'_>,
+) -> Option<Box<LongPull<H>>> {
     if let Message::Client(ClientMessage::Presence { editing_block_uuid }) = &message {
         let editing = editing_block_uuid.as_deref();
         let id = host.id(socket);
         if !state.roster.borrow_mut().admit_presence(id, editing, host.now_ms()) {
-            return wake_later(host, state);
+            wake_later(host, state);
+            return None;
         }
     }
+    if pulls::asks_for_much(&message) && !pulls::admits(host, state, holder) {
+        close(host, socket, Close::PULLS_TOO_FAST);
+        return None;
+    }
+    let mut long = None;
     let reaction = host.graph().borrow_mut().react(holder.user(), message);
     match reaction.effect {
         Effect::None => {}
         Effect::Reply(reply) => send(host, state, socket, &reply),
         Effect::ReplyAndTell { reply, others } => {
             send(host, state, socket, &reply);
-            tell_others(host, state, socket, &others);
+            tell_others_of_change(host, state, socket, &others);
         }
         Effect::KeepAndTell { user, others } => keep_and_tell(host, state, socket, user, &others),
-        Effect::Pull(pull) => {
-            let failure = send_pull(host, state, socket, pull).err();
-            report_failure(host, state, failure);
-        }
-        Effect::EntityPull { since } => {
-            let failure = send_entities(host, state, socket, since).unwrap_or_else(|failure| {
-                send(host, state, socket, &Message::error(MessageError::Server));
-                Some(failure)
-            });
-            report_failure(host, state, failure);
-        }
+        Effect::Pull(pull) => long = pulls::send_pull(host, state, socket, holder, pull),
+        Effect::EntityPull { since } => pulls::send_entities(host, state, socket, holder, since),
         Effect::Close(reason) => close(host, socket, reason),
     }
     report_failure(host, state, reaction.failure);
     report_notice(host, state);
+    long
 }
 
 fn keep_and_tell<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, user: PresenceUser, others: &str) {
@@ -236,60 +281,6 @@ fn keep_and_tell<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket,
     }
     state.roster.borrow_mut().change(host.id(socket), Rc::new(holder));
     post(host, state, about, Some(others.into()));
-}
-
-/// Sends a pull as the one message that clients expect (D-41). The graph bounds how many bytes that are.
-fn send_pull<H: GraphHost>(
-    host: &H,
-    state: &GraphState,
-    socket: &H::Socket,
-    mut pull: Pull,
-) -> Result<(), graph::Error> {
-    let mut text = H::LongText::default();
-    let mut piece = String::new();
-    loop {
-        match host.graph().borrow_mut().pull_piece(&mut pull, &mut piece) {
-            Ok(true) => host.append(&mut text, &piece),
-            Ok(false) => break,
-            Err(graph::Error::PullTooLong) => {
-                close(host, socket, Close::PULL_TOO_LONG);
-                return Ok(());
-            }
-            Err(failure) => {
-                send(host, state, socket, &Message::error(MessageError::Server));
-                return Err(failure);
-            }
-        }
-        piece.clear();
-    }
-    send_long(host, state, socket, text);
-    Ok(())
-}
-
-/// Answers `entity/pull` (sync.md 7.6). What failed and was answered all the same is given back.
-fn send_entities<H: GraphHost>(
-    host: &H,
-    state: &GraphState,
-    socket: &H::Socket,
-    since: i64,
-) -> Result<Option<graph::Error>, graph::Error> {
-    let mut text = H::LongText::default();
-    let graph_id = state.graph_id().unwrap_or_default();
-    let version = version::known(state);
-    let pulled =
-        host.graph().borrow_mut().entity_pull(since, GraphName(&graph_id), version.as_deref(), &mut |piece| {
-            host.append(&mut text, piece);
-        })?;
-    match pulled.answer {
-        EntityAnswer::Changes => send_long(host, state, socket, text),
-        EntityAnswer::Reset(reason) => send(host, state, socket, &ServerMessage::Reset(reason).to_json()),
-        EntityAnswer::NotReady => send(host, state, socket, &Message::error(MessageError::NotReady)),
-    }
-    if let Some(attribute) = pulled.left_out {
-        let event = Event { graph_id: Some(&graph_id), ..Event::new(Level::Warning, "db-sync/reference-left-out") };
-        host.report(&event.with_error(attribute.as_str()));
-    }
-    Ok(pulled.failure)
 }
 
 /// A socket goes: its close is answered, the others learn who is left.
@@ -358,7 +349,7 @@ fn open_sockets<H: GraphHost>(host: &H, state: &GraphState) -> Vec<(H::Socket, R
     open
 }
 
-fn close<H: GraphHost>(host: &H, socket: &H::Socket, close: Close) {
+pub(super) fn close<H: GraphHost>(host: &H, socket: &H::Socket, close: Close) {
     host.close(socket, close.code, close.reason);
 }
 
@@ -383,26 +374,31 @@ pub(super) fn close_all<H: GraphHost>(host: &H, reason: Close) {
 }
 
 /// Tells one socket something, after the news that are due.
-fn send<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, text: &str) {
+pub(super) fn send<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, text: &str) {
     catch_up(host, state, socket);
     host.send(socket, text);
 }
 
-fn send_long<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, text: H::LongText) {
+pub(super) fn send_long<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, text: H::LongText) {
     catch_up(host, state, socket);
     host.send_long(socket, text);
 }
 
-pub(super) fn tell_all<H: GraphHost>(host: &H, state: &GraphState, text: &str) {
-    for (socket, _) in open_sockets(host, state) {
-        send(host, state, &socket, text);
-    }
+/// Tells everyone that the graph has changed.
+pub(super) fn tell_all_of_change<H: GraphHost>(host: &H, state: &GraphState, text: &str) {
+    tell_of_change(host, state, None, text);
 }
 
-fn tell_others<H: GraphHost>(host: &H, state: &GraphState, sender: &H::Socket, text: &str) {
+fn tell_others_of_change<H: GraphHost>(host: &H, state: &GraphState, sender: &H::Socket, text: &str) {
+    tell_of_change(host, state, Some(host.id(sender)), text);
+}
+
+fn tell_of_change<H: GraphHost>(host: &H, state: &GraphState, sender: Option<u64>, text: &str) {
+    let text: Rc<str> = text.into();
     for (socket, _) in open_sockets(host, state) {
-        if host.id(&socket) != host.id(sender) {
-            send(host, state, &socket, text);
+        let id = host.id(&socket);
+        if sender != Some(id) && !state.roster.borrow_mut().hold_change(id, &text) {
+            send(host, state, &socket, &text);
         }
     }
 }
@@ -416,15 +412,17 @@ fn post<H: GraphHost>(host: &H, state: &GraphState, about: About, text: Option<R
 }
 
 /// Tells the open sockets the news that are due, those first that have waited longest, and a bounded number of messages
-/// in one turn. What comes from now on is gathered until the wake-up.
+/// and bytes in one turn. What comes from now on is gathered until the wake-up.
 fn tell_news<H: GraphHost>(host: &H, state: &GraphState) {
     let mut open = open_sockets(host, state);
     open.sort_by_cached_key(|(socket, _)| state.roster.borrow().seen(host.id(socket)));
-    let mut sent = 0;
+    let mut sent = Sent::default();
     let told = open.iter().take_while(|(socket, _)| {
-        let more = sent < SENDS_A_TURN;
+        let more = sent.messages < SENDS_A_TURN && sent.bytes < NEWS_TURN_BYTES;
         if more {
-            sent += catch_up(host, state, socket);
+            let told = catch_up(host, state, socket);
+            sent.messages += told.messages;
+            sent.bytes += told.bytes;
         }
         more
     });
@@ -434,16 +432,28 @@ fn tell_news<H: GraphHost>(host: &H, state: &GraphState) {
     wake_later(host, state);
 }
 
-/// Tells a socket the news that are due; how many messages that took.
-fn catch_up<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket) -> usize {
+/// What was sent.
+#[derive(Default)]
+struct Sent {
+    messages: usize,
+    bytes: usize,
+}
+
+/// Tells a socket the news that are due.
+fn catch_up<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket) -> Sent {
     let due = state.roster.borrow_mut().take_due(host.id(socket));
-    for news in &due {
-        match news {
-            Due::Text(text) => host.send(socket, text),
-            Due::Online => host.send(socket, &online(host, state)),
-        }
+    let mut sent = Sent::default();
+    // At most one for each user with a socket, and one more.
+    for news in due {
+        let text = match news {
+            Due::Text(text) => text,
+            Due::Online => online(host, state),
+        };
+        host.send(socket, &text);
+        sent.messages += 1;
+        sent.bytes += text.len();
     }
-    due.len()
+    sent
 }
 
 /// Who is online; made once after each change.

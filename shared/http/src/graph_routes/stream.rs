@@ -1,13 +1,23 @@
 //! Answers that are made while they are sent. Each piece borrows the graph for one step.
 
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use graph::snapshot::Export;
 use graph::sql::Sql;
 use graph::{Diagnostics, Pull};
+use protocol::limits::{PULL_IDLE_MS, PULL_STREAMS};
 
 use super::SharedGraph;
+use crate::error::Error;
 use crate::platform::{Failure, Source};
+
+/// A source that knows its end before it is asked for more.
+pub(super) trait Pieces: Source {
+    /// Whether all of it was given.
+    fn has_ended(&self) -> bool;
+}
 
 /// A pull, piece by piece.
 pub(super) struct PullPieces<S> {
@@ -29,6 +39,12 @@ impl<S: Sql + 'static> Source for PullPieces<S> {
     }
 }
 
+impl<S: Sql + 'static> Pieces for PullPieces<S> {
+    fn has_ended(&self) -> bool {
+        self.pull.has_ended()
+    }
+}
+
 /// Diagnostics, piece by piece.
 pub(super) struct DiagnosticsPieces<S> {
     graph: SharedGraph<S>,
@@ -46,6 +62,12 @@ impl<S: Sql + 'static> Source for DiagnosticsPieces<S> {
         let mut out = String::new();
         let more = self.graph.borrow_mut().diagnostics_piece(&mut self.diagnostics, &mut out).map_err(failure)?;
         Ok(more.then(|| out.into_bytes()))
+    }
+}
+
+impl<S: Sql + 'static> Pieces for DiagnosticsPieces<S> {
+    fn has_ended(&self) -> bool {
+        self.diagnostics.has_ended()
     }
 }
 
@@ -106,36 +128,82 @@ impl<S: Sql + 'static> Drop for ExportChunks<S> {
     }
 }
 
-/// A source that has looked one piece ahead, so that what fails at once is still answered with a status, and what is
-/// short is sent as a whole.
-pub(super) struct Ahead<T> {
+/// A source that has looked one piece ahead, so that what fails at once is still answered with a status.
+pub(super) struct Ahead<T, C> {
     source: T,
-    ready: VecDeque<Vec<u8>>,
+    place: Rc<Place>,
     ended: bool,
+    now_ms: C,
 }
 
-impl<T: Source> Ahead<T> {
-    pub(super) fn new(mut source: T) -> Result<Self, Failure> {
-        let mut ready = VecDeque::new();
-        let mut ended = false;
-        while ready.len() < 2 && !ended {
-            match source.next()? {
-                Some(piece) => ready.push_back(piece),
-                None => ended = true,
+/// How an answer is sent.
+pub(super) enum Begun<T, C> {
+    /// All of it.
+    Whole(Vec<u8>),
+    /// While it is made.
+    Stream(Ahead<T, C>),
+}
+
+/// The streams that run over a graph, at most [`PULL_STREAMS`].
+#[derive(Debug, Default)]
+pub(crate) struct Streams(RefCell<Vec<Rc<Place>>>);
+
+/// One of them.
+#[derive(Debug)]
+struct Place {
+    /// Pieces that were made before they were asked for.
+    ready: RefCell<VecDeque<Vec<u8>>>,
+    /// When it was last read, in milliseconds.
+    read_at: Cell<i64>,
+    /// Nobody has read it for too long.
+    over: Cell<bool>,
+}
+
+impl Streams {
+    /// A place for another stream, once those were ended that nobody reads.
+    fn enter(&self, now_ms: i64) -> Result<Rc<Place>, Error> {
+        let mut running = self.0.borrow_mut();
+        running.retain(|place| {
+            let idle = now_ms.saturating_sub(place.read_at.get()) > PULL_IDLE_MS;
+            if idle {
+                place.over.set(true);
+                place.ready.take();
             }
+            // Otherwise its stream was dropped.
+            !idle && Rc::strong_count(place) > 1
+        });
+        if running.len() >= PULL_STREAMS {
+            return Err(Error::TooManyDownloads);
         }
-        Ok(Self { source, ready, ended })
-    }
-
-    /// The whole body, when it is a single piece.
-    pub(super) fn take_whole(&mut self) -> Option<Vec<u8>> {
-        if self.ended && self.ready.len() < 2 { Some(self.ready.pop_front().unwrap_or_default()) } else { None }
+        let place = Rc::new(Place { ready: RefCell::default(), read_at: Cell::new(now_ms), over: Cell::new(false) });
+        running.push(Rc::clone(&place));
+        Ok(place)
     }
 }
 
-impl<T: Source> Source for Ahead<T> {
+impl<T: Pieces, C: Fn() -> i64> Ahead<T, C> {
+    /// Begins an answer. What fits into one piece takes no place among the streams.
+    pub(super) fn begin(mut source: T, streams: &Streams, now_ms: C) -> Result<Begun<T, C>, Error> {
+        let first = source.next()?;
+        if source.has_ended() {
+            return Ok(Begun::Whole(first.unwrap_or_default()));
+        }
+        let place = streams.enter(now_ms())?;
+        let second = source.next()?;
+        let ended = second.is_none();
+        place.ready.borrow_mut().extend(first.into_iter().chain(second));
+        Ok(Begun::Stream(Self { source, place, ended, now_ms }))
+    }
+}
+
+impl<T: Source, C: Fn() -> i64> Source for Ahead<T, C> {
     fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
-        match self.ready.pop_front() {
+        if self.place.over.get() {
+            return Err(failure(graph::Error::Stalled));
+        }
+        self.place.read_at.set((self.now_ms)());
+        let ready = self.place.ready.borrow_mut().pop_front();
+        match ready {
             Some(piece) => Ok(Some(piece)),
             None if self.ended => Ok(None),
             None => self.source.next(),

@@ -13,6 +13,7 @@ mod guests;
 mod index_routes;
 mod matrix;
 mod news;
+mod pulls;
 mod refused;
 mod uploads;
 mod world;

@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
+use protocol::limits::NEWS_TURN_BYTES;
 use serde_json::{Value, json};
 
-use crate::world::{TestGraph, TestSocket, World};
+use crate::world::{TestGraph, TestSocket, World, request, token_with};
 
 fn online(world: &World, users: usize) -> (Rc<TestGraph>, Vec<Rc<TestSocket>>) {
     let graph = world.create("owner", "g");
@@ -130,4 +131,40 @@ fn comings_and_goings_are_gathered() {
     let received = sockets[19].received.borrow();
     assert_eq!(received.len(), 2, "the first at once, the other nine together");
     assert_eq!(received[1]["online-users"].as_array().unwrap().len(), 10);
+}
+
+#[test]
+fn a_turn_sends_a_bounded_number_of_bytes() {
+    const USERS: usize = 60;
+    let world = World::new();
+    let id = world.create("owner", "g");
+    let object = world.graph(&id);
+    for n in 0..USERS {
+        let user = format!("u{n}");
+        world.ok("owner", "POST", &format!("/graphs/{id}/members"), &json!({ "user-id": user }).to_string());
+        let mut upgrade = request(None, "GET", &format!("/sync/{id}"), "");
+        upgrade.headers_mut().insert("upgrade", "websocket".parse().unwrap());
+        // What takes most bytes on its way.
+        let token = token_with(&user, &json!({ "name": "\u{1}".repeat(256) }));
+        upgrade.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        assert_eq!(world.send(upgrade).status, 101);
+    }
+    while object.wake() {}
+    let sockets = object.sockets.borrow().clone();
+    clear(&sockets);
+    let sent = || {
+        let of = |socket: &Rc<TestSocket>| socket.received.borrow().iter().map(|m| m.to_string().len()).sum::<usize>();
+        sockets.iter().map(of).sum::<usize>()
+    };
+    sync_http::graph_routes::sockets::on_close(&*object, &object.memory, &sockets[0], 1000, "");
+    let one = sockets.iter().map(|s| s.received.borrow().iter().map(|m| m.to_string().len()).sum::<usize>()).max();
+    let (first, one) = (sent(), one.unwrap());
+    assert!(one * USERS > NEWS_TURN_BYTES + one, "there is more than a turn sends: {one}");
+    assert!(first <= NEWS_TURN_BYTES + one, "{first}");
+    while object.wake() {}
+    for socket in &sockets[1..] {
+        let received = socket.received.borrow();
+        assert_eq!(received.len(), 1, "told once");
+        assert_eq!(received[0]["online-users"].as_array().unwrap().len(), USERS - 1);
+    }
 }

@@ -126,6 +126,10 @@ pub(crate) struct TestGraph {
     pub(crate) full: Cell<bool>,
     /// Whether a wake-up was asked for.
     pub(crate) to_wake: Cell<bool>,
+    /// How often others had their turn.
+    pub(crate) turns: Cell<usize>,
+    /// No turn ends.
+    pub(crate) busy: Cell<bool>,
 }
 
 /// One pull over a socket in a world, in bytes.
@@ -168,6 +172,8 @@ impl TestGraph {
             answers_left: Cell::default(),
             full: Cell::default(),
             to_wake: Cell::default(),
+            turns: Cell::default(),
+            busy: Cell::default(),
         }
     }
 
@@ -266,7 +272,10 @@ impl GraphHost for TestGraph {
         socket.closed.borrow_mut().get_or_insert_with(|| (code, reason.to_owned()));
     }
 
-    async fn turn(&self) {}
+    async fn turn(&self) {
+        self.turns.set(self.turns.get() + 1);
+        std::future::poll_fn(|_| if self.busy.get() { Poll::Pending } else { Poll::Ready(()) }).await;
+    }
 
     fn sleep_ms(&self, ms: u32) -> impl Future<Output = ()> + 'static {
         assert!(ms <= 5_000, "nobody waits longer for an answer of the index");
