@@ -100,7 +100,6 @@ async fn make<H: GraphHost>(
         None => {
             let LongPull { holder, since, .. } = long;
             let turn = state.long_pull.enter().await;
-            require_still(host, state, socket, &holder)?;
             if !admits(host, state, &holder) {
                 return Err(Close::PULLS_TOO_FAST);
             }
@@ -118,13 +117,13 @@ async fn make<H: GraphHost>(
     };
     // Ends: the graph bounds the bytes of a pull that is one message.
     loop {
+        host.turn().await;
+        require_still(host, state, socket, &long.holder)?;
         match long.step(host, state, socket) {
             Step::More => {}
             Step::Complete => break,
             Step::Over => return Ok(()),
         }
-        host.turn().await;
-        require_still(host, state, socket, &long.holder)?;
     }
     send_long(host, state, socket, long.text);
     Ok(())
