@@ -100,6 +100,7 @@ async fn make<H: GraphHost>(
         None => {
             let LongPull { holder, since, .. } = long;
             let turn = state.long_pull.enter().await;
+            require_still(host, state, socket, &holder)?;
             if !admits(host, state, &holder) {
                 return Err(Close::PULLS_TOO_FAST);
             }
