@@ -95,26 +95,25 @@ async fn make<H: GraphHost>(
     socket: &H::Socket,
     mut long: LongPull<H>,
 ) -> Result<(), Close> {
-    let _turn = match state.long_pull.enter_at_once() {
-        Some(turn) => turn,
-        None => {
-            let LongPull { holder, since, .. } = long;
-            let turn = state.long_pull.enter().await;
-            require_still(host, state, socket, &holder)?;
-            if !admits(host, state, &holder) {
-                return Err(Close::PULLS_TOO_FAST);
-            }
-            let begun = host.graph().borrow_mut().pull_message(since);
-            let pull = match begun {
-                Ok(pull) => pull,
-                Err(failure) => {
-                    fail(host, state, socket, failure);
-                    return Ok(());
-                }
-            };
-            long = LongPull { holder, since, pull, text: H::LongText::default() };
-            turn
+    let _turn = if let Some(turn) = state.long_pull.enter_at_once() {
+        turn
+    } else {
+        let LongPull { holder, since, .. } = long;
+        let turn = state.long_pull.enter().await;
+        require_still(host, state, socket, &holder)?;
+        if !admits(host, state, &holder) {
+            return Err(Close::PULLS_TOO_FAST);
         }
+        let begun = host.graph().borrow_mut().pull_message(since);
+        let pull = match begun {
+            Ok(pull) => pull,
+            Err(failure) => {
+                fail(host, state, socket, failure);
+                return Ok(());
+            }
+        };
+        long = LongPull { holder, since, pull, text: H::LongText::default() };
+        turn
     };
     // Ends: the graph bounds the bytes of a pull that is one message.
     loop {
