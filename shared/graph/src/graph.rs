@@ -7,6 +7,7 @@ use datascript::{Attrs, Conn, Db, Nodes};
 use protocol::pull::{LoggedTx, PullWriter};
 
 use crate::Clock;
+use crate::diagnostics::RunningDiagnostics;
 use crate::error::{Error, Result};
 use crate::gate::Gate;
 use crate::pipeline::Names;
@@ -63,6 +64,8 @@ pub struct Graph<S> {
     pub(crate) gate: Option<Gate>,
     open: Option<Open>,
     pub(crate) exports: RunningExports,
+    /// The diagnostics that run.
+    pub(crate) diagnosing: Option<RunningDiagnostics>,
     /// Grows when an upload or a reset takes the graph over.
     pub(crate) upload_epoch: u64,
     /// The request of an upload that brings rows.
@@ -129,6 +132,7 @@ impl<S: Sql + 'static> Graph<S> {
             gate: None,
             open: None,
             exports: RunningExports::default(),
+            diagnosing: None,
             upload_epoch: 0,
             running: None,
             generation: 0,

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
-use datascript::verify::{Damage, Repaired, Verify, rebuild};
-use datascript::{Attrs, StorageError, Writes};
+use datascript::verify::{Damage, Rebuild, Repaired, Verify, rebuild};
+use datascript::{Addr, Attrs, StorageError, Writes};
 use transit::Limits;
 
 use crate::error::{Error, Result};
@@ -16,6 +16,9 @@ use crate::store::{kvs, meta};
 
 /// Leaves that are looked at in one go: some milliseconds.
 pub(crate) const PIECE_LEAVES: usize = 256;
+
+/// Leaves from which indexes are built again in one go: some milliseconds, some tens where the leaves are in no order.
+const REBUILT_LEAVES: usize = 16;
 
 /// What was found wrong with a graph's rows, for the log. It names no content.
 #[derive(Debug)]
@@ -113,17 +116,67 @@ impl<S: Sql + 'static> Graph<S> {
 
 /// Builds damaged indexes again; to be called within a transaction.
 pub(crate) fn rebuild_indexes<S: Sql + 'static>(sql: &Rc<S>, damage: Damage) -> Result<Repaired, SqlError> {
-    let greatest = kvs::greatest_addr(&**sql)?.and_then(|addr| u32::try_from(addr).ok()).unwrap_or(0);
     let rows = Rc::new(kvs::Kvs(Rc::clone(sql)));
+    let greatest = as_addr(kvs::greatest_addr(&**sql)?);
+    writing(&mut |writes| replace(&**sql, writes), |write| {
+        rebuild(rows, Attrs::new(rules::attrs::PRESET), greatest, damage, write)
+    })
+}
+
+/// Writes rows over what their addresses held, and deletes others.
+pub(crate) fn replace(sql: &impl Sql, writes: &Writes) -> Result<(), SqlError> {
+    kvs::put(sql, &writes.rows)?;
+    kvs::delete(sql, &writes.deleted)
+}
+
+/// Damaged indexes of an upload that are built again before it ends, while others have their turn. What is built is kept with
+/// the rows of the upload, beyond their addresses.
+pub(crate) struct Repair(Rebuild);
+
+impl Repair {
+    pub(crate) fn new<S: Sql + 'static>(rows: kvs::Uploaded<S>, damage: Damage) -> Result<Self, SqlError> {
+        let greatest = as_addr(rows.greatest_addr()?);
+        Rebuild::new(Rc::new(rows), Attrs::new(rules::attrs::PRESET), greatest, damage).map(Self).map_err(failed)
+    }
+
+    /// Builds some more. False: all was built.
+    pub(crate) fn step(&mut self, sql: &impl Sql) -> Result<bool, SqlError> {
+        let mut stage = |writes: &Writes| {
+            sql.transaction(&mut || {
+                kvs::stage(sql, &writes.rows)?;
+                kvs::unstage(sql, &writes.deleted)
+            })
+        };
+        writing(&mut stage, |write| self.0.step(REBUILT_LEAVES, write))
+    }
+
+    /// What is to be written over the rows of the upload, once all was built.
+    pub(crate) fn finish(self) -> (Writes, Repaired) {
+        self.0.finish()
+    }
+}
+
+fn as_addr(addr: Option<i64>) -> Addr {
+    addr.and_then(|addr| Addr::try_from(addr).ok()).unwrap_or(0)
+}
+
+/// Does something that writes rows on its way, and tells what the database said where that failed.
+fn writing<T>(
+    put: &mut dyn FnMut(&Writes) -> Result<(), SqlError>,
+    body: impl FnOnce(&mut dyn FnMut(Writes) -> datascript::Result<()>) -> datascript::Result<T>,
+) -> Result<T, SqlError> {
     let refused = RefCell::new(None);
     let mut write = |writes: Writes| {
-        let written = kvs::put(&**sql, &writes.rows).and_then(|()| kvs::delete(&**sql, &writes.deleted));
-        written.map_err(|error| {
+        put(&writes).map_err(|error| {
             let text = error.to_string();
             refused.replace(Some(error));
             StorageError(text).into()
         })
     };
-    rebuild(rows, Attrs::new(rules::attrs::PRESET), greatest, damage, &mut write)
-        .map_err(|error| refused.take().unwrap_or_else(|| SqlError::Other(error.to_string())))
+    body(&mut write).map_err(|error| refused.take().unwrap_or_else(|| failed(error)))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "used as a function for map_err")]
+fn failed(error: datascript::Error) -> SqlError {
+    SqlError::Other(error.to_string())
 }

@@ -19,7 +19,7 @@ use cache::Clock;
 /// Where the nodes of one graph come from: its row store, a cache of clean nodes bounded in bytes, and its interned
 /// attributes. Shared by all database values of the graph.
 ///
-/// Dirty nodes are held by the trees themselves. Evicted first are leaves, inner nodes when no leaf is left.
+/// Dirty nodes are held by the trees themselves. Evicted first are leaves, inner nodes when leaves are down to a quarter.
 pub struct Nodes {
     storage: Option<Rc<dyn Storage>>,
     attrs: Rc<Attrs>,
@@ -203,8 +203,16 @@ impl Cache {
         self.leaves.bytes() + self.inners.bytes()
     }
 
+    /// Leaves keep a quarter of the budget. Without that the inner nodes of a large graph would leave no room for any leaf, and
+    /// each look at a datom would read and parse a row.
     fn shrink(&mut self) {
-        while self.bytes() > self.budget && (self.leaves.evict() || self.inners.evict()) {}
+        while self.bytes() > self.budget {
+            let spares_leaves = self.leaves.bytes() <= self.budget / 4;
+            let evicted = !spares_leaves && self.leaves.evict();
+            if !evicted && !self.inners.evict() && !self.leaves.evict() {
+                break;
+            }
+        }
     }
 }
 

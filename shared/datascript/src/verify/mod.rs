@@ -3,7 +3,7 @@
 //!
 //! Two kinds of fault are told apart. What no reader can use, such as a missing row or a leaf of 33 keys, is an
 //! [`Error::Corrupt`]. Indexes that can be read but do not agree, or whose datoms are out of order, are [`Damage`], which
-//! [`rebuild`](rebuild::rebuild) repairs: rows of that kind were written by earlier versions of this engine.
+//! [`Rebuild`] repairs: rows of that kind were written by earlier versions of this engine.
 
 mod rebuild;
 mod sum;
@@ -26,7 +26,7 @@ use crate::row::{Root, decode_tail};
 use crate::schema::Schema;
 use crate::storage::{ADDR_MAX, Addr, ROOT_ADDR, Storage, TAIL_ADDR};
 use crate::tree::Tree;
-pub use rebuild::{Repaired, rebuild};
+pub use rebuild::{Rebuild, Repaired, rebuild};
 use sum::Sum;
 use walk::Walk;
 

@@ -8,19 +8,24 @@ use transit::Limits;
 use super::Damage;
 use super::walk::Walk;
 use crate::attrs::Attrs;
-use crate::datom::{Datom, TX0};
+use crate::datom::{Datom, Eid, TX0, TxId};
 use crate::error::Result;
 use crate::index::{Index, Pattern};
 use crate::nodes::Nodes;
 use crate::row::{Root, RootFields, RootWriter};
+use crate::schema::Schema;
 use crate::storage::{ADDR_BASE, Addr, ROOT_ADDR, Row, Storage, Writes};
 use crate::tree::{Store, Tree};
 
 /// Clean nodes held meanwhile, in bytes.
 const CACHE_BYTES: usize = 8 << 20;
 
-/// Datoms that a tree takes in before its nodes are written, so that few of them are in memory.
-const BATCH: usize = 20_000;
+/// Changes of a tree before its nodes are written, so that few of them are in memory and writing them takes some
+/// milliseconds. Long texts count as several.
+const BATCH: usize = 2_000;
+
+/// Bytes of a text that count as one more change.
+const CHANGE_BYTES: usize = 256;
 
 /// What building again did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,13 +41,200 @@ pub struct Repaired {
 /// Takes rows to the store that the storage reads from.
 type Write<'f> = dyn FnMut(Writes) -> Result<()> + 'f;
 
-/// Builds the damaged indexes of a stored database again, under new addresses, and deletes the old nodes. The tail stays.
+/// Builds the damaged indexes of a stored database again, under new addresses, some leaves at a time. The tail stays.
 ///
 /// A fact is written to both EAVT and AEVT and removed from both, and where either failed, the removal did: so what stands
 /// in one of them only was retracted. Of several values of an attribute that has one the latest counts, as a replacement
 /// that did not find the old value left it beside the new one.
 ///
-/// The rows are written in several parts that make sense together only: in one storage transaction.
+/// Until [`finish`](Self::finish) only rows of new addresses are written, and of these alone some are deleted: what there
+/// was stays what it is. Memory: the cache, some thousand changes, and a few bytes for each old node.
+pub struct Rebuild {
+    nodes: Rc<Nodes>,
+    damage: Damage,
+    schema: Schema,
+    max_eid: Eid,
+    max_tx: TxId,
+    /// The greatest address in use.
+    counter: Addr,
+    /// The facts by entity: those that there were, and from [`Phase::Retracted`] on the new ones.
+    eavt: Tree,
+    aevt: Tree,
+    avet: Tree,
+    phase: Phase,
+    walk: Walk,
+    /// Nodes that the walk has seen.
+    seen: FxHashSet<Addr>,
+    /// Datoms that it has seen.
+    walked: usize,
+    /// What EAVT or AEVT had, whichever had more.
+    found: usize,
+    /// Nodes that are not needed any more.
+    old: Vec<Addr>,
+    by_attr: Builder,
+    facts: Builder,
+    /// The tree of the last two phases.
+    last: Builder,
+}
+
+/// What is walked through, and to what end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The old AEVT, to put its facts in order.
+    Attributes,
+    /// The old EAVT, for the facts that stand in both.
+    Facts,
+    /// The facts of AEVT, to leave out those that stand in it only.
+    Retracted,
+    /// The old AVET, for the addresses of its nodes.
+    OldValues,
+    /// The facts, for the new AVET.
+    Values,
+    Done,
+}
+
+impl Rebuild {
+    /// Begins with the root row. `greatest_addr` is the greatest address of any row.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`](crate::Error::Corrupt) when there is no root row that could be read.
+    pub fn new(storage: Rc<dyn Storage>, attrs: Rc<Attrs>, greatest_addr: Addr, damage: Damage) -> Result<Self> {
+        let nodes = Rc::new(Nodes::new(Some(storage), attrs, CACHE_BYTES));
+        let row =
+            nodes.row(ROOT_ADDR)?.ok_or(crate::Error::Corrupt { addr: ROOT_ADDR, reason: "the row is missing" })?;
+        let Root { schema, max_eid, max_tx, max_addr, eavt, aevt, avet } =
+            Root::decode(&row, nodes.attrs(), Limits::STORED)?;
+        let (phase, walk) = if damage.facts {
+            (Phase::Attributes, Walk::new(Index::Aevt, &aevt, Limits::STORED))
+        } else {
+            (Phase::OldValues, Walk::new(Index::Avet, &avet, Limits::STORED))
+        };
+        Ok(Self {
+            nodes,
+            damage,
+            schema,
+            max_eid,
+            max_tx,
+            counter: max_addr.max(greatest_addr).max(ADDR_BASE),
+            eavt,
+            aevt,
+            avet,
+            phase,
+            walk,
+            seen: FxHashSet::default(),
+            walked: 0,
+            found: 0,
+            old: Vec::new(),
+            by_attr: Builder::new(Index::Aevt),
+            facts: Builder::new(Index::Eavt),
+            last: Builder::new(Index::Avet),
+        })
+    }
+
+    /// Goes through so many leaves. False: there are no more.
+    pub fn step(&mut self, leaves: usize, write: &mut Write<'_>) -> Result<bool> {
+        // Each turn takes a leaf or ends a phase.
+        for _ in 0..leaves {
+            if self.phase == Phase::Done {
+                return Ok(false);
+            }
+            let Some((_, leaf)) = self.walk.next_leaf(&self.nodes, &mut self.seen)? else {
+                self.next_phase(write)?;
+                continue;
+            };
+            self.walked += leaf.len();
+            for datom in leaf {
+                self.take(datom, write)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// The root row and the addresses of the nodes that are not needed any more, and what was done. To be written once
+    /// [`step`](Self::step) has told that there are no more leaves; before that nothing of use.
+    pub fn finish(self) -> (Writes, Repaired) {
+        let Self { damage, schema, max_eid, max_tx, counter, eavt, aevt, avet, found, old, .. } = self;
+        let content = RootWriter::default().encode(&RootFields {
+            schema: &schema,
+            max_eid,
+            max_tx,
+            max_addr: counter,
+            trees: [
+                ("eavt", "eavt-metadata", &eavt),
+                ("aevt", "aevt-metadata", &aevt),
+                ("avet", "avet-metadata", &avet),
+            ],
+        });
+        let writes = Writes { rows: vec![Row { addr: ROOT_ADDR, content, addresses: None }], deleted: old };
+        let left_out = found.saturating_sub(eavt.count());
+        (writes, Repaired { damage, facts: eavt.count(), left_out })
+    }
+
+    fn take(&mut self, datom: Datom, write: &mut Write<'_>) -> Result<()> {
+        let (nodes, counter) = (&*self.nodes, &mut self.counter);
+        match self.phase {
+            Phase::Attributes => self.by_attr.insert(nodes, datom, counter, write),
+            Phase::Facts => {
+                let is_one = !self.schema.flags(datom.a).is_many();
+                if self.by_attr.holds(nodes, &datom)? && self.facts.make_way(nodes, &datom, is_one, counter, write)? {
+                    self.max_eid = if datom.e < TX0 { self.max_eid.max(datom.e) } else { self.max_eid };
+                    self.facts.insert(nodes, datom, counter, write)?;
+                }
+                Ok(())
+            }
+            Phase::Retracted if self.facts.holds(nodes, &datom)? => self.last.insert(nodes, datom, counter, write),
+            Phase::Values if self.schema.flags(datom.a).is_indexed() => self.last.insert(nodes, datom, counter, write),
+            Phase::Retracted | Phase::OldValues | Phase::Values | Phase::Done => Ok(()),
+        }
+    }
+
+    fn next_phase(&mut self, write: &mut Write<'_>) -> Result<()> {
+        let (nodes, counter) = (&*self.nodes, &mut self.counter);
+        if matches!(self.phase, Phase::Attributes | Phase::Facts) {
+            self.found = self.found.max(self.walked);
+        }
+        // The nodes of the new EAVT are the only ones that stay of those that are walked through.
+        if self.phase == Phase::Values {
+            self.seen.clear();
+        } else {
+            self.old.extend(self.seen.drain());
+        }
+        let (phase, index, tree) = match self.phase {
+            Phase::Attributes => (Phase::Facts, Index::Eavt, &self.eavt),
+            Phase::Facts => {
+                self.eavt = self.facts.store(nodes, counter, write)?;
+                self.aevt = self.by_attr.store(nodes, counter, write)?;
+                self.last = Builder::new(Index::Aevt);
+                // All of one are in the other.
+                if self.eavt.count() == self.aevt.count() {
+                    (Phase::OldValues, Index::Avet, &self.avet)
+                } else {
+                    (Phase::Retracted, Index::Aevt, &self.aevt)
+                }
+            }
+            Phase::Retracted => {
+                self.aevt = self.last.store(nodes, counter, write)?;
+                (Phase::OldValues, Index::Avet, &self.avet)
+            }
+            Phase::OldValues => {
+                self.last = Builder::new(Index::Avet);
+                (Phase::Values, Index::Eavt, &self.eavt)
+            }
+            Phase::Values | Phase::Done => {
+                self.avet = self.last.store(nodes, counter, write)?;
+                self.phase = Phase::Done;
+                return Ok(());
+            }
+        };
+        self.walked = 0;
+        self.walk = Walk::new(index, tree, Limits::STORED);
+        self.phase = phase;
+        Ok(())
+    }
+}
+
+/// Builds damaged indexes again as a whole, in one storage transaction: the rows that are written in parts make sense
+/// together only.
 pub fn rebuild(
     storage: Rc<dyn Storage>,
     attrs: Rc<Attrs>,
@@ -50,138 +242,74 @@ pub fn rebuild(
     damage: Damage,
     write: &mut (dyn FnMut(Writes) -> Result<()> + '_),
 ) -> Result<Repaired> {
-    let nodes = Nodes::new(Some(storage), attrs, CACHE_BYTES);
-    let row = nodes.row(ROOT_ADDR)?.ok_or(crate::Error::Corrupt { addr: ROOT_ADDR, reason: "the row is missing" })?;
-    let Root { schema, mut max_eid, max_tx, max_addr, eavt, aevt, avet } =
-        Root::decode(&row, nodes.attrs(), Limits::STORED)?;
-    let mut counter = max_addr.max(greatest_addr).max(ADDR_BASE);
-    let mut old = Vec::new();
-    let mut found = 0;
-    let (eavt, aevt) = if damage.facts {
-        let mut by_attr = Builder::new(&nodes, Index::Aevt);
-        found = each(&nodes, Index::Aevt, &aevt, &mut old, |datom| by_attr.insert(datom, &mut counter, write))?;
-        let mut facts = Builder::new(&nodes, Index::Eavt);
-        let in_eavt = each(&nodes, Index::Eavt, &eavt, &mut old, |datom| {
-            let is_one = !schema.flags(datom.a).is_many();
-            if by_attr.holds(&datom)? && facts.make_way(&datom, is_one, &mut counter, write)? {
-                max_eid = if datom.e < TX0 { max_eid.max(datom.e) } else { max_eid };
-                facts.insert(datom, &mut counter, write)?;
-            }
-            Ok(())
-        })?;
-        found = found.max(in_eavt);
-        let mut retracted = Vec::new();
-        for datom in by_attr.tree.slice(&nodes, Index::Aevt, &Pattern::ALL).scanning() {
-            let datom = datom?;
-            if !facts.holds(&datom)? {
-                retracted.push(datom);
-            }
-        }
-        for datom in &retracted {
-            by_attr.remove(datom, &mut counter, write)?;
-        }
-        (facts.finish(&mut counter, write)?, by_attr.finish(&mut counter, write)?)
-    } else {
-        (eavt, aevt)
-    };
-    each(&nodes, Index::Avet, &avet, &mut old, |_| Ok(()))?;
-    let mut by_value = Builder::new(&nodes, Index::Avet);
-    for datom in eavt.slice(&nodes, Index::Eavt, &Pattern::ALL).scanning() {
-        let datom = datom?;
-        if schema.flags(datom.a).is_indexed() {
-            by_value.insert(datom, &mut counter, write)?;
-        }
-    }
-    let avet = by_value.finish(&mut counter, write)?;
-    let content = RootWriter::default().encode(&RootFields {
-        schema: &schema,
-        max_eid,
-        max_tx,
-        max_addr: counter,
-        trees: [("eavt", "eavt-metadata", &eavt), ("aevt", "aevt-metadata", &aevt), ("avet", "avet-metadata", &avet)],
-    });
-    write(Writes { rows: vec![Row { addr: ROOT_ADDR, content, addresses: None }], deleted: old })?;
-    Ok(Repaired { damage, facts: eavt.count(), left_out: found.saturating_sub(eavt.count()) })
-}
-
-/// Shows every datom of a stored tree, in whatever order they stand, and counts them; notes the addresses of its nodes.
-fn each(
-    nodes: &Nodes,
-    index: Index,
-    tree: &Tree,
-    addresses: &mut Vec<Addr>,
-    mut take: impl FnMut(Datom) -> Result<()>,
-) -> Result<usize> {
-    let mut count = 0;
-    let mut seen = FxHashSet::default();
-    let mut walk = Walk::new(index, tree, Limits::STORED);
-    while let Some((_, leaf)) = walk.next_leaf(nodes, &mut seen)? {
-        count += leaf.len();
-        for datom in &leaf {
-            take(datom.clone())?;
-        }
-    }
-    addresses.extend(seen);
-    Ok(count)
+    let mut rebuild = Rebuild::new(storage, attrs, greatest_addr, damage)?;
+    while rebuild.step(usize::MAX, write)? {}
+    let (writes, repaired) = rebuild.finish();
+    write(writes)?;
+    Ok(repaired)
 }
 
 /// A tree that is being built, most of it in the store.
-struct Builder<'n> {
-    nodes: &'n Nodes,
+struct Builder {
     index: Index,
     tree: Tree,
     /// Changes since its nodes were written.
     pending: usize,
 }
 
-impl<'n> Builder<'n> {
-    fn new(nodes: &'n Nodes, index: Index) -> Self {
-        Self { nodes, index, tree: Tree::empty(), pending: 0 }
+impl Builder {
+    fn new(index: Index) -> Self {
+        Self { index, tree: Tree::empty(), pending: 0 }
     }
 
-    fn insert(&mut self, datom: Datom, counter: &mut Addr, write: &mut Write<'_>) -> Result<()> {
-        self.tree.insert(self.nodes, self.index, datom)?;
-        self.changed(counter, write)
+    fn insert(&mut self, nodes: &Nodes, datom: Datom, counter: &mut Addr, write: &mut Write<'_>) -> Result<()> {
+        let changes = 1 + datom.v.as_str().map_or(0, str::len) / CHANGE_BYTES;
+        self.tree.insert(nodes, self.index, datom)?;
+        self.changed(nodes, changes, counter, write)
     }
 
-    fn remove(&mut self, datom: &Datom, counter: &mut Addr, write: &mut Write<'_>) -> Result<()> {
-        self.tree.remove(self.nodes, self.index, datom)?;
-        self.changed(counter, write)
+    fn remove(&mut self, nodes: &Nodes, datom: &Datom, counter: &mut Addr, write: &mut Write<'_>) -> Result<()> {
+        self.tree.remove(nodes, self.index, datom)?;
+        self.changed(nodes, 1, counter, write)
     }
 
     /// Whether the fact is there with that transaction.
-    fn holds(&self, datom: &Datom) -> Result<bool> {
+    fn holds(&self, nodes: &Nodes, datom: &Datom) -> Result<bool> {
         let pattern = Pattern { tx: Some(datom.tx), ..Pattern::eav(datom.e, datom.a, &datom.v) };
-        self.tree.contains(self.nodes, self.index, &pattern)
+        self.tree.contains(nodes, self.index, &pattern)
     }
 
     /// Removes what an EAVT may not hold beside a fact: an older value, where there can be one only, and the same fact of
     /// another transaction. False: what is there is newer, and stays.
-    fn make_way(&mut self, datom: &Datom, is_one: bool, counter: &mut Addr, write: &mut Write<'_>) -> Result<bool> {
+    fn make_way(
+        &mut self,
+        nodes: &Nodes,
+        datom: &Datom,
+        is_one: bool,
+        counter: &mut Addr,
+        write: &mut Write<'_>,
+    ) -> Result<bool> {
         let pattern = if is_one { Pattern::ea(datom.e, datom.a) } else { Pattern::eav(datom.e, datom.a, &datom.v) };
-        match self.tree.first(self.nodes, self.index, &pattern)? {
+        match self.tree.first(nodes, self.index, &pattern)? {
             Some(other) if other.tx > datom.tx => Ok(false),
-            Some(other) => self.remove(&other, counter, write).map(|()| true),
+            Some(other) => self.remove(nodes, &other, counter, write).map(|()| true),
             None => Ok(true),
         }
     }
 
-    fn changed(&mut self, counter: &mut Addr, write: &mut Write<'_>) -> Result<()> {
-        self.pending += 1;
-        if self.pending >= BATCH { self.store(counter, write) } else { Ok(()) }
+    fn changed(&mut self, nodes: &Nodes, changes: usize, counter: &mut Addr, write: &mut Write<'_>) -> Result<()> {
+        self.pending += changes;
+        if self.pending >= BATCH { self.store(nodes, counter, write).map(drop) } else { Ok(()) }
     }
 
-    fn store(&mut self, counter: &mut Addr, write: &mut Write<'_>) -> Result<()> {
-        let mut store = Store::new(self.nodes, *counter, write);
+    /// Writes what was changed; gives the tree, all of it in the store.
+    fn store(&mut self, nodes: &Nodes, counter: &mut Addr, write: &mut Write<'_>) -> Result<Tree> {
+        let mut store = Store::new(nodes, *counter, write);
         store.tree(&mut self.tree, self.index)?;
         let stored = store.finish();
         *counter = stored.counter;
         self.pending = 0;
-        write(stored.rest)
-    }
-
-    fn finish(mut self, counter: &mut Addr, write: &mut Write<'_>) -> Result<Tree> {
-        self.store(counter, write)?;
-        Ok(self.tree)
+        write(stored.rest)?;
+        Ok(self.tree.clone())
     }
 }

@@ -1,10 +1,11 @@
 //! Rows that are sound, damaged and useless.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use transit::{Limits, Value};
 
-use super::{Damage, Repaired, Verify, rebuild};
+use super::{Damage, Rebuild, Repaired, Verify, rebuild};
 use crate::attrs::{Attr, Attrs};
 use crate::conn::Conn;
 use crate::datom::{Datom, TX0};
@@ -13,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::index::{Index, Pattern};
 use crate::nodes::Nodes;
 use crate::schema::Schema;
-use crate::storage::{ROOT_ADDR, Row, Storage, TAIL_ADDR};
+use crate::storage::{Addr, ROOT_ADDR, Row, Storage, StorageError, TAIL_ADDR};
 use crate::testing::{MemoryStore, Rng, same};
 use crate::tree::Tree;
 
@@ -199,6 +200,81 @@ fn many_facts_are_rebuilt_in_parts() {
     let repaired = repair(&store, verify(&store).unwrap());
     assert_eq!((repaired.facts, repaired.left_out), (facts.len(), 0));
     assert_eq!(verify(&store).unwrap(), Damage::default());
+}
+
+/// Leaf by leaf, with others' turns in between: what there was stays as it was until the end.
+#[test]
+fn indexes_are_built_again_in_steps() {
+    let facts = facts(3_000);
+    for (what, retracted) in [("out of order", 0), ("retracted in part", 8)] {
+        let store = stored(&facts, |index, datoms| match index {
+            Index::Aevt => datoms.swap(100, 7_000),
+            Index::Eavt if retracted > 0 => datoms.retain(|datom| datom.e != 77 && datom.e != 500),
+            Index::Eavt | Index::Avet => {}
+        });
+        let before = store.0.borrow().clone();
+        let damage = verify(&store).unwrap();
+        let greatest = before.keys().next_back().copied().unwrap();
+        let storage: Rc<dyn Storage> = Rc::<MemoryStore>::clone(&store);
+        let mut rebuild = Rebuild::new(storage, Attrs::new(&PRESET), greatest, damage).unwrap();
+        let (mut steps, mut most) = (0, 0);
+        loop {
+            let mut written = 0;
+            let more = rebuild.step(1, &mut |writes| {
+                written += writes.rows.len();
+                assert!(writes.rows.iter().all(|row| row.addr > greatest), "{what}");
+                store.apply(writes);
+                Ok(())
+            });
+            most = most.max(written);
+            if !more.unwrap() {
+                break;
+            }
+            steps += 1;
+        }
+        assert!(steps > 3 * facts.len() / 32 && most < 2_500, "{what}: {steps} steps, {most} rows at most");
+        assert!(before.iter().all(|(addr, row)| store.0.borrow().get(addr) == Some(row)), "{what}");
+        let (writes, repaired) = rebuild.finish();
+        store.apply(writes);
+        assert_eq!((repaired.facts, repaired.left_out), (facts.len() - retracted, retracted), "{what}");
+        assert_eq!(verify(&store).unwrap(), Damage::default(), "{what}");
+        let nodes = store.0.borrow().len();
+        assert!(nodes < facts.len() / 4, "{what}: {nodes} rows, nothing of the old trees is left");
+    }
+}
+
+/// Counts the rows that are read.
+#[derive(Default)]
+struct Counting {
+    store: Rc<MemoryStore>,
+    loads: Cell<usize>,
+}
+
+impl Storage for Counting {
+    fn load(&self, addr: Addr) -> Result<Option<Row>, StorageError> {
+        self.loads.set(self.loads.get() + 1);
+        self.store.load(addr)
+    }
+}
+
+/// Each row is read a few times, however little of the tree fits into memory.
+#[test]
+fn looking_through_an_index_in_order_reads_each_row_about_once() {
+    let facts = facts(8_000);
+    let store = stored(&facts, |_, _| ());
+    let counting = Rc::new(Counting { store: Rc::clone(&store), loads: Cell::default() });
+    let storage: Rc<dyn Storage> = Rc::<Counting>::clone(&counting);
+    let attrs = Attrs::new(&PRESET);
+    let schema = schema(&attrs);
+    // Less than the inner nodes take.
+    let nodes = Rc::new(Nodes::new(Some(storage), attrs, 40_000));
+    let conn = Conn::open(nodes, schema, 0).unwrap();
+    for datom in &facts {
+        let found = conn.db().datoms(Index::Eavt, &Pattern::eav(datom.e, datom.a, &datom.v)).next();
+        assert!(found.unwrap().is_ok());
+    }
+    let (loads, rows) = (counting.loads.get(), store.0.borrow().len());
+    assert!(loads < 2 * rows, "{loads} reads of {rows} rows");
 }
 
 fn edit(store: &MemoryStore, change: impl Fn(&mut Row) -> bool) {

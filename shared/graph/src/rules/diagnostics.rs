@@ -1,30 +1,44 @@
 //! What the checksum is made of, block by block (sync.md 5.3).
 
-use datascript::{Db, Index, Pattern, Value};
+use datascript::{Db, Eid, Index, Pattern, Value};
 use transit::{json, number};
 
-use super::checksum::{Checksum, Counted, Reader, full};
+use super::checksum::{Checksum, Counted, Reader};
 use super::facts::Known;
 use super::{Result, attrs};
 
-/// The facts about the whole graph that come before its blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Summary {
-    /// The checksum, summed up now.
-    pub checksum: Checksum,
-    /// Whether titles and names are ciphertext, and left out.
-    pub is_e2ee: bool,
+/// Names of the attributes that count, without namespace, sorted.
+pub const fn attr_names(is_e2ee: bool) -> &'static [&'static str] {
+    if is_e2ee { &["order", "page", "parent", "uuid"] } else { &["name", "order", "page", "parent", "title", "uuid"] }
 }
 
-impl Summary {
-    /// Names of the attributes that count, without namespace, sorted.
-    pub const fn attrs(&self) -> &'static [&'static str] {
-        if self.is_e2ee {
-            &["order", "page", "parent", "uuid"]
-        } else {
-            &["name", "order", "page", "parent", "title", "uuid"]
-        }
-    }
+/// Whether titles and names are ciphertext, and left out.
+///
+/// # Errors
+///
+/// Only when the database cannot be read.
+pub fn is_e2ee(db: &Db) -> Result<bool> {
+    Known::default().is_e2ee(db)
+}
+
+/// Where a visit has come to: entities are visited by the text of their uuid, and those of one uuid by their id.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    /// A uuid of the entity.
+    pub uuid: Value,
+    /// The entity.
+    pub eid: Eid,
+}
+
+/// An entity that has a uuid, as a visitor sees it.
+#[derive(Debug)]
+pub struct Visited<'a> {
+    /// The place, from which another visit may go on.
+    pub place: &'a Place,
+    /// What the entity adds to the checksum.
+    pub sum: Checksum,
+    /// Absent where the entity does not count, and under a uuid that is not its last one.
+    pub block: Option<Block<'a>>,
 }
 
 /// One entity that counts for the checksum.
@@ -51,46 +65,45 @@ pub struct Texts<'a> {
     pub name: Option<&'a Value>,
 }
 
-/// The summary of a database: a full recompute.
+/// Shows each entity that has a uuid to a visitor, those after `after` where it is given. One entity is in memory at a time;
+/// the visitor ends the visit by returning false. The sums of all of them are the checksum of the database.
 ///
 /// # Errors
 ///
 /// Only when the database cannot be read.
-pub fn summary(db: &Db) -> Result<Summary> {
-    Ok(Summary { checksum: full(db)?, is_e2ee: Known::default().is_e2ee(db)? })
-}
-
-/// Shows each entity that counts for the checksum to a visitor, by the text of its uuid, from a uuid on where one is given. One entity is in memory at a
-/// time; the visitor ends the visit by returning false.
-///
-/// # Errors
-///
-/// Only when the database cannot be read.
-pub fn blocks(db: &Db, from: Option<&Value>, mut visit: impl FnMut(&Block<'_>) -> bool) -> Result<()> {
+pub fn blocks(
+    db: &Db,
+    is_e2ee: bool,
+    after: Option<&Place>,
+    mut visit: impl FnMut(&Visited<'_>) -> bool,
+) -> Result<()> {
     let mut known = Known::default();
-    let is_e2ee = known.is_e2ee(db)?;
     let mut reader = Reader { db, known: &mut known, is_e2ee };
     let mut counted = Counted::default();
     let mut datoms = db.datoms(Index::Avet, &Pattern::a(attrs::BLOCK_UUID)).scanning();
-    if let Some(from) = from {
-        datoms = datoms.starting_at(from.clone());
+    if let Some(after) = after {
+        datoms = datoms.starting_at(after.uuid.clone());
     }
+    let mut last = after.cloned();
     for datom in datoms {
         let datom = datom?;
-        reader.read(datom.e, &mut counted)?;
-        let last = |attr| counted.tuples.iter().rfind(|(a, _)| *a == attr).and_then(|(_, value)| value.as_ref());
-        // An entity with several uuids is shown once, under the last one.
-        let Some(uuid) = last(attrs::BLOCK_UUID).filter(|uuid| **uuid == datom.v) else {
+        if last.as_ref().is_some_and(|last| last.uuid == datom.v && datom.e <= last.eid) {
             continue;
-        };
-        let block = Block {
+        }
+        reader.read(datom.e, &mut counted)?;
+        let place = last.insert(Place { uuid: datom.v, eid: datom.e });
+        let value = |attr| counted.tuples.iter().rfind(|(a, _)| *a == attr).and_then(|(_, value)| value.as_ref());
+        // An entity with several uuids is shown once, under the last one.
+        let uuid = value(attrs::BLOCK_UUID).filter(|uuid| **uuid == place.uuid);
+        let block = uuid.map(|uuid| Block {
             uuid,
-            parent: last(attrs::BLOCK_PARENT),
-            page: last(attrs::BLOCK_PAGE),
-            order: last(attrs::BLOCK_ORDER),
-            texts: (!is_e2ee).then(|| Texts { title: last(attrs::BLOCK_TITLE), name: last(attrs::BLOCK_NAME) }),
-        };
-        if !visit(&block) {
+            parent: value(attrs::BLOCK_PARENT),
+            page: value(attrs::BLOCK_PAGE),
+            order: value(attrs::BLOCK_ORDER),
+            texts: (!is_e2ee).then(|| Texts { title: value(attrs::BLOCK_TITLE), name: value(attrs::BLOCK_NAME) }),
+        });
+        let sum = if block.is_some() { counted.sum() } else { Checksum::default() };
+        if !visit(&Visited { place, sum, block }) {
             break;
         }
     }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use datascript::verify::{Damage, Verify};
+use datascript::verify::Verify;
 use datascript::{Attrs, Row};
 use protocol::limits;
 use protocol::query::UploadQuery;
@@ -12,7 +12,7 @@ use super::upload::{Aim, Ending, Need, Plan, Upload, UploadError, Uploaded};
 use crate::error::Result as GraphResult;
 use crate::faults::{self, Point};
 use crate::graph::Graph;
-use crate::repair::{Notice, PIECE_LEAVES, rebuild_indexes};
+use crate::repair::{self, Notice, PIECE_LEAVES, Repair};
 use crate::rules;
 use crate::sql::{Sql, SqlError};
 use crate::store::upload_mark::{NO_ADDR, UploadMark};
@@ -159,28 +159,49 @@ impl<S: Sql + 'static> Graph<S> {
             Ok((uploaded, if brings_rows { self.begin_verify(plan)? } else { None }))
         });
         let (uploaded, verify) = self.discard_on_error(&upload, outcome)?;
-        Ok(Ending { upload, uploaded, verify })
+        Ok(Ending { upload, uploaded, verify, repair: None })
     }
 
-    /// Looks at the next rows of what was uploaded, for some milliseconds. False: there are no more.
+    /// Looks at the next rows of what was uploaded, or builds damaged indexes of it again, for some milliseconds. False: all
+    /// was looked at, and nothing is damaged any more.
     ///
     /// # Errors
     /// [`UploadError::Invalid`] for rows that are no graph that could be worked with.
     pub fn verify_piece(&mut self, ending: &mut Ending) -> Result<bool, UploadError> {
-        let Some(verify) = &mut ending.verify else { return Ok(false) };
-        let outcome =
-            self.check_still_ours(ending.upload.plan()).and_then(|()| verify.step(PIECE_LEAVES).map_err(unusable));
+        let outcome = self.verify_next(ending);
         self.discard_on_error(&ending.upload, outcome)
+    }
+
+    fn verify_next(&mut self, ending: &mut Ending) -> Result<bool, UploadError> {
+        let Some(verify) = &mut ending.verify else { return Ok(false) };
+        let plan = ending.upload.plan();
+        self.check_still_ours(plan)?;
+        let now_ms = self.clock.now_ms();
+        if let Some(running) = self.running_of(plan) {
+            running.heard_ms = now_ms;
+        }
+        if let Some(repair) = &mut ending.repair {
+            return Ok(repair.step(&*self.sql)?);
+        }
+        if verify.step(PIECE_LEAVES).map_err(unusable)? {
+            return Ok(true);
+        }
+        let damage = verify.damage();
+        if damage.any() {
+            ending.repair = Some(Repair::new(self.uploaded_rows(plan), damage)?);
+        }
+        Ok(damage.any())
     }
 
     /// Ends a request: where it was the last one of its upload, the graph opens.
     ///
     /// # Errors
     /// [`UploadError::ChecksumConflict`] when the rows of several requests have another checksum than the last one says.
-    pub fn finish_upload(&mut self, ending: Ending) -> Result<Uploaded, UploadError> {
-        let Ending { upload, uploaded, verify } = ending;
-        let damage = verify.map(|verify| verify.damage()).unwrap_or_default();
-        let outcome = self.finish(upload.plan(), uploaded, damage).map(|()| uploaded);
+    pub fn finish_upload(&mut self, mut ending: Ending) -> Result<Uploaded, UploadError> {
+        // Nothing is left to do where the caller has done it.
+        while self.verify_piece(&mut ending)? {}
+        let Ending { upload, uploaded, repair, .. } = ending;
+        let outcome = self.finish(upload.plan(), uploaded, repair).map(|()| uploaded);
         if outcome.is_ok() {
             self.end_running(upload.plan());
         }
@@ -222,9 +243,14 @@ impl<S: Sql + 'static> Graph<S> {
         self.running.take_if(|running| plan.epoch == Some(running.epoch));
     }
 
+    /// The rows as they will be.
+    fn uploaded_rows(&self, plan: &Plan) -> kvs::Uploaded<S> {
+        kvs::Uploaded { sql: Rc::clone(&self.sql), over_live: plan.aim == Aim::Merge }
+    }
+
     /// Begins to look at the rows; none where there are none at all.
     fn begin_verify(&self, plan: &Plan) -> Result<Option<Verify>, UploadError> {
-        let rows = kvs::Uploaded { sql: Rc::clone(&self.sql), over_live: plan.aim == Aim::Merge };
+        let rows = self.uploaded_rows(plan);
         let Some(greatest) = rows.greatest_addr()? else { return Ok(None) };
         let schema = rules::static_schema(Attrs::new(rules::attrs::PRESET));
         let greatest = u64::try_from(greatest).unwrap_or(u64::MAX);
@@ -373,13 +399,13 @@ impl<S: Sql + 'static> Graph<S> {
         }
     }
 
-    fn finish(&mut self, plan: &Plan, uploaded: Uploaded, damage: Damage) -> Result<(), UploadError> {
+    fn finish(&mut self, plan: &Plan, uploaded: Uploaded, repair: Option<Repair>) -> Result<(), UploadError> {
         self.check_still_ours(plan)?;
         faults::reach(Point::UploadBeforeOpening)?;
         match plan.aim {
-            Aim::Replace if plan.finished => self.replace_rows(plan, damage),
+            Aim::Replace if plan.finished => self.replace_rows(plan, repair),
             Aim::Replace => self.end_part(plan),
-            Aim::Merge => self.merge_rows(plan, uploaded.count > 0, damage),
+            Aim::Merge => self.merge_rows(plan, uploaded.count > 0, repair),
         }
     }
 
@@ -402,20 +428,20 @@ impl<S: Sql + 'static> Graph<S> {
     }
 
     /// The uploaded rows take the place of all others.
-    fn replace_rows(&mut self, plan: &Plan, damage: Damage) -> Result<(), UploadError> {
+    fn replace_rows(&mut self, plan: &Plan, repair: Option<Repair>) -> Result<(), UploadError> {
         let mark = self.mark_with(plan)?;
         if mark.parts == 0 {
             return Err(UploadError::Invalid);
         }
         // What came in one request came from one sender, and is believed what it says.
         let proof = plan.checksum.as_deref().filter(|_| mark.parts > 1);
-        let mut repaired = None;
+        let (writes, repaired) = repair.map(Repair::finish).unzip();
         let sql = Rc::clone(&self.sql);
         self.transaction_proving(proof, &mut || {
             kvs::wipe(&*sql)?;
             kvs::merge_staged(&*sql)?;
-            if damage.any() {
-                repaired = Some(rebuild_indexes(&sql, damage)?);
+            if let Some(writes) = &writes {
+                repair::replace(&*sql, writes)?;
             }
             meta::set_uploading(&*sql, false)?;
             meta::set_upload(&*sql, &mark)?;
@@ -429,7 +455,7 @@ impl<S: Sql + 'static> Graph<S> {
     }
 
     /// The uploaded rows go over those of the graph.
-    fn merge_rows(&mut self, plan: &Plan, has_rows: bool, damage: Damage) -> Result<(), UploadError> {
+    fn merge_rows(&mut self, plan: &Plan, has_rows: bool, repair: Option<Repair>) -> Result<(), UploadError> {
         if plan.finished {
             self.check_checksum(plan.checksum.as_deref())?;
         }
@@ -437,7 +463,7 @@ impl<S: Sql + 'static> Graph<S> {
         let t = meta.t;
         // A checksum that is stored already was proven when it was made, unless rows go over transactions.
         let proof = plan.checksum.as_deref().filter(|_| has_rows && (t > 0 || meta.checksum.is_none()));
-        let mut repaired = None;
+        let (writes, repaired) = repair.map(Repair::finish).unzip();
         let sql = Rc::clone(&self.sql);
         self.transaction_proving(proof, &mut || {
             if has_rows {
@@ -446,8 +472,8 @@ impl<S: Sql + 'static> Graph<S> {
                 kvs::merge_staged(&*sql)?;
             }
             if plan.finished {
-                if damage.any() {
-                    repaired = Some(rebuild_indexes(&sql, damage)?);
+                if let Some(writes) = &writes {
+                    repair::replace(&*sql, writes)?;
                 }
                 meta::set_uploading(&*sql, false)?;
                 if has_rows {

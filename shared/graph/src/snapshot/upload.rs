@@ -33,6 +33,7 @@ use protocol::limits;
 use super::frame_reader::{FrameError, FrameReader};
 use super::inflate::{Inflate, InflateError};
 use crate::error::Error;
+use crate::repair::Repair;
 use crate::sql::SqlError;
 use crate::store::upload_mark::NO_ADDR;
 
@@ -145,6 +146,8 @@ pub struct Ending {
     pub(crate) uploaded: Uploaded,
     /// Absent where there is nothing to look at.
     pub(crate) verify: Option<Verify>,
+    /// Present once damage was found.
+    pub(crate) repair: Option<Repair>,
 }
 
 impl Ending {

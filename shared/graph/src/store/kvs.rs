@@ -17,6 +17,7 @@ static GET: Statements = Statements::new("SELECT addr, content, addresses FROM k
 static GET_STAGED: Statements =
     Statements::new("SELECT addr, content, addresses FROM upload_rows WHERE addr IN (", "?", ")", 1);
 static DELETE: Statements = Statements::new("DELETE FROM kvs WHERE addr IN (", "?", ")", 1);
+static UNSTAGE: Statements = Statements::new("DELETE FROM upload_rows WHERE addr IN (", "?", ")", 1);
 static SAVE: Statements = Statements::new(
     "INSERT INTO saved_rows (addr, overwritten, content, addresses) SELECT addr, ?, content, addresses FROM kvs \
      WHERE NOT EXISTS (SELECT 1 FROM saved_rows WHERE saved_rows.addr = kvs.addr AND overwritten > ?) AND addr IN (",
@@ -93,9 +94,18 @@ pub(crate) fn drop_staged_after(sql: &impl Sql, addr: i64) -> Result<(), SqlErro
 
 /// Deletes rows (garbage of the trees, datascript.md 6.4).
 pub(crate) fn delete(sql: &impl Sql, addrs: &[Addr]) -> Result<(), SqlError> {
-    for part in addrs.chunks(DELETE.capacity(0)) {
+    delete_all(sql, &DELETE, addrs)
+}
+
+/// Forgets staged rows by their addresses.
+pub(crate) fn unstage(sql: &impl Sql, addrs: &[Addr]) -> Result<(), SqlError> {
+    delete_all(sql, &UNSTAGE, addrs)
+}
+
+fn delete_all(sql: &impl Sql, statements: &Statements, addrs: &[Addr]) -> Result<(), SqlError> {
+    for part in addrs.chunks(statements.capacity(0)) {
         let params: Vec<_> = part.iter().map(|&addr| Param::Int(i64::from(addr))).collect();
-        sql.execute(DELETE.text(part.len()), &params)?;
+        sql.execute(statements.text(part.len()), &params)?;
     }
     Ok(())
 }

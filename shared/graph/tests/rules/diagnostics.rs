@@ -1,5 +1,6 @@
 //! sync.md 5.3, 22 (`checksum_test`).
 
+use graph::rules::checksum::Checksum;
 use graph::rules::diagnostics;
 
 use crate::world::{after, full, kw, map, sample, uuid_text};
@@ -7,17 +8,20 @@ use crate::world::{after, full, kw, map, sample, uuid_text};
 #[test]
 fn blocks_in_the_order_of_their_uuids() {
     let db = sample();
-    let summary = diagnostics::summary(&db).expect("a readable database");
-    assert_eq!(summary.checksum.to_string(), full(&db));
-    assert_eq!(summary.attrs(), ["name", "order", "page", "parent", "title", "uuid"]);
+    let is_e2ee = diagnostics::is_e2ee(&db).expect("a readable database");
+    assert_eq!(diagnostics::attr_names(is_e2ee), ["name", "order", "page", "parent", "title", "uuid"]);
+    let mut sum = Checksum::default();
     let mut texts = Vec::new();
-    diagnostics::blocks(&db, None, |block| {
+    diagnostics::blocks(&db, is_e2ee, None, |visited| {
+        sum = sum.plus(visited.sum, 1);
+        let Some(block) = &visited.block else { return true };
         let mut text = String::new();
         block.write_json(&mut text);
         texts.push(text);
         true
     })
     .expect("a readable database");
+    assert_eq!(sum.to_string(), full(&db), "the blocks make the checksum");
     let [one, two, four] = [1, 2, 4].map(uuid_text);
     assert_eq!(texts.len(), 5);
     assert_eq!(
@@ -35,11 +39,11 @@ fn blocks_in_the_order_of_their_uuids() {
 fn encrypted_graphs_show_no_texts() {
     let flag = map(&[("db/ident", kw("logseq.kv/graph-rtc-e2ee?")), ("kv/value", true.into())]);
     let db = after(&sample(), &[&[flag]]);
-    let summary = diagnostics::summary(&db).expect("a readable database");
-    assert!(summary.is_e2ee);
-    assert_eq!(summary.attrs(), ["order", "page", "parent", "uuid"]);
+    assert!(diagnostics::is_e2ee(&db).expect("a readable database"));
+    assert_eq!(diagnostics::attr_names(true), ["order", "page", "parent", "uuid"]);
     let mut count = 0;
-    diagnostics::blocks(&db, None, |block| {
+    diagnostics::blocks(&db, true, None, |visited| {
+        let Some(block) = &visited.block else { return true };
         let mut text = String::new();
         block.write_json(&mut text);
         assert!(!text.contains("title") && !text.contains("name"), "{text}");

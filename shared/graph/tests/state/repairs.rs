@@ -3,13 +3,14 @@
 use std::rc::Rc;
 
 use datascript::{Index, Pattern, Value};
-use graph::snapshot::UploadError;
+use graph::snapshot::{Ending, UploadError};
 use graph::sql::{Param, Sql};
 use graph::sql_rusqlite::Rusqlite;
+use protocol::query::UploadQuery;
 use serde_json::Value as Json;
 
 use super::client::{apply, assert_consistent, block, entry, facts, lookup, page, title};
-use super::support::{TestGraph, TestRow, frame, meta, new_graph, open, rows_of, upload};
+use super::support::{OWNER, TestGraph, TestRow, count, frame, meta, new_graph, open, rows_of, upload};
 
 /// A page with so many blocks, everything in the trees.
 fn filled(blocks: usize) -> (TestGraph, Rc<Rusqlite>) {
@@ -122,6 +123,95 @@ fn damaged_rows_that_are_uploaded_are_repaired() {
     let (mut third, _) = new_graph();
     upload(&mut third, ("true", "true", ""), false, &[&frame(&rows_of(&copied))]).unwrap();
     assert!(third.take_notice().is_none());
+}
+
+/// Rows that statements have changed so far.
+fn changes(sql: &Rusqlite) -> i64 {
+    let mut changes = 0;
+    sql.query("SELECT total_changes()", &[], &mut |row| {
+        changes = row.int(0)?.unwrap();
+        Ok(std::ops::ControlFlow::Continue(()))
+    })
+    .unwrap();
+    changes
+}
+
+/// Sends rows up to the moment in which they are looked at.
+fn sent(graph: &mut TestGraph, query: (&str, &str, &str), rows: &[TestRow]) -> Ending {
+    let query = UploadQuery::new(Some(query.0), Some(query.1), Some(query.2));
+    let mut upload = graph.begin_upload(&query, OWNER, false, !rows.is_empty()).unwrap();
+    if upload.closes_graph() {
+        graph.close_for_upload(&mut upload).unwrap();
+    }
+    if !rows.is_empty() {
+        graph.feed_upload(&mut upload, &frame(rows)).unwrap();
+    }
+    graph.store_rest(upload).unwrap()
+}
+
+#[test]
+fn uploads_are_repaired_in_pieces() {
+    let (mut source, sql) = filled(2_500);
+    let sound = facts(source.db().unwrap());
+    let mut rows = rows_of(&sql);
+    damage(&mut rows, "eavt", |datoms| datoms.reverse());
+    let (mut graph, copied) = new_graph();
+    let mut ending = sent(&mut graph, ("true", "true", ""), &rows);
+    let (mut pieces, mut most) = (0, 0);
+    loop {
+        let before = changes(&copied);
+        if !graph.verify_piece(&mut ending).unwrap() {
+            break;
+        }
+        pieces += 1;
+        most = most.max(changes(&copied) - before);
+    }
+    assert!(pieces > rows.len() / 16, "{pieces} pieces for {} rows", rows.len());
+    assert!((1..2_000).contains(&most), "{most} rows written in one go");
+    let built = count(&copied, "upload_rows");
+    assert!(usize::try_from(built).unwrap() > rows.len() * 3 / 2, "what is built waits with the upload");
+    assert!(graph.finish_upload(ending).unwrap().opened);
+    assert_eq!(count(&copied, "upload_rows"), 0);
+    assert_eq!(facts(graph.db().unwrap()), sound);
+    assert_sorted(&mut graph);
+    apply(&mut graph, &[entry("save-block", None, &[title(5, "edited")])]);
+    assert_consistent(&mut graph, &copied);
+}
+
+#[test]
+fn a_repair_that_is_given_up_changes_nothing() {
+    let (mut source, sql) = filled(700);
+    let sound = facts(source.db().unwrap());
+    let mut rows = rows_of(&sql);
+    damage(&mut rows, "eavt", |datoms| datoms.reverse());
+    // Two parts and an end of their own, which is given up in the middle and tried again.
+    let (mut graph, copied) = new_graph();
+    let (one, two) = rows.split_at(rows.len() / 2);
+    upload(&mut graph, ("true", "false", ""), false, &[&frame(one)]).unwrap();
+    upload(&mut graph, ("false", "false", ""), false, &[&frame(two)]).unwrap();
+    let mut ending = sent(&mut graph, ("false", "true", ""), &[]);
+    while count(&copied, "upload_rows") < i64::try_from(rows.len()).unwrap() + 50 {
+        assert!(graph.verify_piece(&mut ending).unwrap());
+    }
+    graph.abandon_upload(&ending.into_upload());
+    let ending = sent(&mut graph, ("false", "true", ""), &[]);
+    assert!(graph.finish_upload(ending).unwrap().opened);
+    assert_eq!(facts(graph.db().unwrap()), sound);
+    assert_sorted(&mut graph);
+    // Over an open graph.
+    let sum = source.position().unwrap().checksum.unwrap();
+    let before = rows_of(&sql);
+    let mut ending = sent(&mut source, ("false", "true", &sum), &rows);
+    while count(&sql, "upload_rows") < i64::try_from(rows.len()).unwrap() + 50 {
+        assert!(source.verify_piece(&mut ending).unwrap());
+    }
+    source.abandon_upload(&ending.into_upload());
+    assert_eq!((rows_of(&sql), count(&sql, "upload_rows")), (before, 0));
+    let ending = sent(&mut source, ("false", "true", &sum), &rows);
+    source.finish_upload(ending).unwrap();
+    assert!(source.take_notice().unwrap().to_string().contains("all indexes built again"));
+    assert_eq!(facts(source.db().unwrap()), sound);
+    assert_sorted(&mut source);
 }
 
 #[test]

@@ -122,6 +122,34 @@ fn a_download_that_breaks_off_looks_like_none_that_is_complete() {
 }
 
 #[test]
+fn diagnostics_come_in_pieces_and_one_at_a_time() {
+    let world = World::new();
+    let graph = world.create("owner", "g");
+    fill(&world, &graph, 14, 300_000);
+    let path = format!("/sync/{graph}/checksum/diagnostics");
+    let first = begin(&world, &path, "identity");
+    let refused = world.call(Some("owner"), "GET", &path, "");
+    assert_eq!(refused.refusal(), (503, "too many downloads".into()));
+    assert_eq!(refused.header("retry-after"), Some("10"));
+    let (mut body, mut text, mut pieces) = (first.into_body(), Vec::new(), 0);
+    while let Some(piece) = body.next_piece().unwrap() {
+        assert!(piece.len() < 2 << 20);
+        text.extend(piece);
+        pieces += 1;
+    }
+    assert!(pieces > 2);
+    let shown: Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(shown["blocks"].as_array().unwrap().len(), 14);
+    assert_eq!(shown["checksum"], world.ok("owner", "GET", &format!("/sync/{graph}/pull"), "")["checksum"]);
+    // What is given up makes room at once, what stalls after a minute.
+    drop(begin(&world, &path, "identity"));
+    let stalled = begin(&world, &path, "identity");
+    world.time.advance(60_001);
+    assert_eq!(world.call(Some("owner"), "GET", &path, "").status, 200);
+    assert!(stalled.into_body().bytes().is_err(), "an error, not an end");
+}
+
+#[test]
 fn a_pull_that_breaks_off_is_no_json() {
     for (what, breaking) in BREAKING {
         for pieces in [0, 1, 2, 3] {

@@ -42,7 +42,7 @@ impl Counted {
     }
 
     /// What the entity adds to the checksum: the sum over all tuples, once for each of its `:block/uuid` datoms.
-    pub(super) fn sum(&self) -> Checksum {
+    pub(crate) fn sum(&self) -> Checksum {
         self.digests(|_| true).fold(Checksum::default(), |sum, digest| sum.plus(digest, self.uuid_datoms))
     }
 

@@ -44,7 +44,7 @@ impl FromStr for Checksum {
 impl Checksum {
     /// The sum with `times` times a tuple's digest added.
     #[must_use]
-    pub(super) fn plus(self, digest: Self, times: u32) -> Self {
+    pub fn plus(self, digest: Self, times: u32) -> Self {
         Self(self.0.wrapping_add(digest.0.wrapping_mul(times)), self.1.wrapping_add(digest.1.wrapping_mul(times)))
     }
 
