@@ -77,6 +77,26 @@ fn named(facts: &Facts, db: &Db) -> FxHashSet<String> {
 const MOST_FACTS: usize = 150;
 const MOST_BYTES: usize = 100_000;
 
+/// Whether the log says something of an attribute that has facts: the schema may then change more than once, and be the same
+/// in the end.
+fn defines(logged: &[String], has_facts: impl Fn(&str) -> bool) -> Outcome<bool> {
+    for tx in logged {
+        let items = transit::read_str(tx).or_fail(Kind::Log)?;
+        for item in items.as_seq().unwrap_or_default() {
+            let Some([_, _, Value::Keyword(a), v, ..]) = item.as_seq() else { continue };
+            let says = match a.as_str() {
+                "db/valueType" | "db/cardinality" | "db/unique" | "db/isComponent" => true,
+                "db/ident" => v.as_keyword().is_some_and(|ident| has_facts(ident.as_str())),
+                _ => false,
+            };
+            if says {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
 /// The same as a question to npm datascript. None: it would not understand it, as the schema changes, which its own cannot,
 /// or it is too long.
 pub(crate) fn question(
@@ -102,6 +122,9 @@ pub(crate) fn question(
             return Ok(None);
         }
         schema.insert(fact.a.to_string(), flags(db));
+    }
+    if defines(logged, |ident| schema.contains_key(&format!(":{ident}")))? {
+        return Ok(None);
     }
     let list = |facts: &Facts| {
         let datom = |fact: &Fact| {
