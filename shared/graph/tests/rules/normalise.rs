@@ -296,7 +296,8 @@ fn what_cannot_be_told_is_named() {
 #[test]
 fn values_of_references_that_are_no_entities_are_not_told() {
     let define = map(&[("db/ident", kw("odd/p")), ("db/cardinality", kw("db.cardinality/one"))]);
-    let db = after(&sample(), &[&[define], &[add(at(2), "odd/p", "text"), add(at(4), "odd/p", 5_000_000_000_i64)]]);
+    let db =
+        after(&sample(), &[&[define], &[add(at(2), "odd/p", "text"), add(at(4), "odd/p", Value::Int(5_000_000_000))]]);
     let db = after(&db, &[&[add(kw("odd/p"), "db/valueType", kw("db.type/ref"))]]);
     for n in [2, 4] {
         let attribute = Value::vector([kw("db.fn/retractAttribute"), at(n), kw("odd/p")]);

@@ -128,6 +128,11 @@ pub(crate) fn question(
     if told.iter().any(defines) {
         return Ok(None);
     }
+    // Facts from before their attribute was unique are not in AVET, where npm datascript would have them all.
+    let is_unique = |fact: &&Fact| schema.get(&fact.a.to_string()).is_some_and(|flags| flags.ends_with(&[true]));
+    if before.eavt.iter().filter(is_unique).count() != before.avet.iter().filter(is_unique).count() {
+        return Ok(None);
+    }
     let list = |facts: &Facts| {
         let datom = |fact: &Fact| {
             Value::vector([Value::from(fact.e), Value::Keyword(fact.a.clone()), fact.v.clone(), Value::from(fact.tx)])
