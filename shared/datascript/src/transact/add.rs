@@ -6,10 +6,11 @@ use super::place::{Place, Tempid};
 use super::run::{Operand, Run, Step, Stop, refuse};
 use crate::attrs::Attr;
 use crate::datom::{Datom, Eid, TxId};
-use crate::db::eid_value;
-use crate::error::{ErrorKind, TransactError};
+use crate::db::{Db, eid_value};
+use crate::error::{ErrorKind, Result, TransactError};
 use crate::index::{Index, Pattern};
 use crate::value;
+use crate::work::DESCENT;
 
 /// Who holds the value of a unique attribute.
 #[derive(Clone, Copy)]
@@ -18,6 +19,17 @@ pub(super) enum Holder {
     Unknown,
     Nobody,
     Entity(Eid),
+}
+
+/// What an entity has under an attribute that may have one value, compared with a value.
+enum Current {
+    Nothing,
+    /// Another value is the first one.
+    Other(Datom),
+    /// This one and no other.
+    Same,
+    /// This one is the first, and there may be others.
+    SameFirst,
 }
 
 /// The value of an assertion, as far as it is resolved.
@@ -114,25 +126,9 @@ impl<'a> Run<'a> {
         }
         let flags = self.db.flags(a);
         let tx = tx.unwrap_or(self.tx);
-        if !self.fresh.is_first(e, a) {
-            let pattern = if flags.is_many() { Pattern::eav(e, a, &v) } else { Pattern::ea(e, a) };
-            let other = |old: &Datom| if value::same(&old.v, &v) { None } else { Some(old.clone()) };
-            match self.db.with_first(Index::Eavt, &pattern, other)? {
-                None => {}
-                Some(Some(old)) => {
-                    self.erase(&old, tx)?;
-                    // An attribute that had many values once may hold this one beside the one that goes.
-                    let pattern = Pattern::eav(e, a, &v);
-                    if self.db.with_first(Index::Eavt, &pattern, |_| ())?.is_some() {
-                        self.redundant.push(e);
-                        return Ok(());
-                    }
-                }
-                Some(None) => {
-                    self.redundant.push(e);
-                    return Ok(());
-                }
-            }
+        if !self.fresh.is_first(e, a) && self.make_room(e, a, &v, tx)? {
+            self.redundant.push(e);
+            return Ok(());
         }
         if flags.is_unique() {
             let holder = if let Holder::Unknown = holder { self.holder_of(a, &v)? } else { holder };
@@ -147,8 +143,47 @@ impl<'a> Run<'a> {
         self.insert(Datom::new(e, a, v, tx))
     }
 
+    /// Whether the fact is there already. If the attribute may have one value, all other ones go: it may have several, if it
+    /// had many once, and others who are told what went and what came would keep others of them (datascript.md 9.4).
+    fn make_room(&mut self, e: Eid, a: Attr, v: &Value, tx: TxId) -> Step<'a, bool> {
+        if self.db.flags(a).is_many() {
+            return Ok(self.db.with_first(Index::Eavt, &Pattern::eav(e, a, v), |_| ())?.is_some());
+        }
+        // Every turn removes a fact of the entity.
+        loop {
+            match self.db.current(e, a, v)? {
+                Current::Nothing => return Ok(false),
+                Current::Other(old) => self.erase(&old, tx)?,
+                Current::Same => return Ok(true),
+                Current::SameFirst => break,
+            }
+        }
+        let others: Vec<Datom> = self.db.datoms(Index::Eavt, &Pattern::ea(e, a)).skip(1).collect::<Result<_>>()?;
+        for old in others {
+            self.erase(&old, tx)?;
+        }
+        Ok(true)
+    }
+
     /// The value of a fact that no tempid can be part of.
     pub(super) fn plain_operand(&self, a: Attr, v: &'a Value) -> Step<'a, Value> {
         if self.db.flags(a).is_ref() { Ok(eid_value(self.strict(Place::of(v))?)) } else { Ok(v.clone()) }
+    }
+}
+
+impl Db {
+    /// One descent: the fact after the first one mostly stands beside it.
+    fn current(&self, e: Eid, a: Attr, v: &Value) -> Result<Current> {
+        self.nodes.work().step(DESCENT)?;
+        let found = self.eavt.with_first_two(&self.nodes, Index::Eavt, &Pattern::ea(e, a), |first, next| {
+            if !value::same(&first.v, v) {
+                Current::Other(first.clone())
+            } else if next.is_some_and(|next| (next.e, next.a) != (e, a)) {
+                Current::Same
+            } else {
+                Current::SameFirst
+            }
+        })?;
+        Ok(found.unwrap_or(Current::Nothing))
     }
 }

@@ -101,6 +101,18 @@ impl Tree {
         with_order!(index, O => self.first_by::<O, T>(nodes, pattern, look))
     }
 
+    /// Looks at the first datom that matches and at the one after it, whether that matches or not; the latter is `None` where
+    /// another leaf would have it.
+    pub(crate) fn with_first_two<T>(
+        &self,
+        nodes: &Nodes,
+        index: Index,
+        pattern: &Pattern<'_>,
+        look: impl FnOnce(&Datom, Option<&Datom>) -> T,
+    ) -> Result<Option<T>> {
+        with_order!(index, O => self.first_two_by::<O, T>(nodes, pattern, look))
+    }
+
     /// Whether any datom matches.
     pub fn contains(&self, nodes: &Nodes, index: Index, pattern: &Pattern<'_>) -> Result<bool> {
         Ok(self.with_first(nodes, index, pattern, |_| ())?.is_some())

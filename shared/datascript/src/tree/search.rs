@@ -100,6 +100,20 @@ impl Tree {
         Ok(found.filter(|datom| O::compare(datom, pattern, &ranks) == Ordering::Equal).map(look))
     }
 
+    /// The same with the datom after it, whether that matches or not, if both are in one leaf.
+    pub(super) fn first_two_by<O: Order, T>(
+        &self,
+        nodes: &Nodes,
+        pattern: &Pattern<'_>,
+        look: impl FnOnce(&Datom, Option<&Datom>) -> T,
+    ) -> Result<Option<T>> {
+        let ranks = nodes.attrs().ranks();
+        let leaf = self.seek::<O>(nodes, pattern, &ranks, |_| ())?;
+        let i = lower_bound::<O>(&leaf, pattern, &ranks);
+        let found = leaf.get(i).filter(|datom| O::compare(datom, pattern, &ranks) == Ordering::Equal);
+        Ok(found.map(|datom| look(datom, leaf.get(i + 1))))
+    }
+
     /// The path to where `datom` is or belongs, and whether it is there. A deletion descends the same way: where
     /// all keys are less, the last child has no such datom either.
     pub(super) fn locate<O: Order>(&self, nodes: &Nodes, datom: &Datom, ranks: &Ranks) -> Result<(Path, bool)> {

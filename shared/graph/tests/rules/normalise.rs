@@ -291,3 +291,22 @@ fn what_cannot_be_told_is_named() {
         |a: &str| Value::vector([kw("db.fn/retractAttribute"), three.into(), kw(&format!("block/{a}"))]);
     assert_eq!(refusal(&gone.map(retract_attribute)), nothing);
 }
+
+/// What an older version, or an upload, left under an attribute that is a reference: no copy could retract it (D-66).
+#[test]
+fn values_of_references_that_are_no_entities_are_not_told() {
+    let define = map(&[("db/ident", kw("odd/p")), ("db/cardinality", kw("db.cardinality/one"))]);
+    let db =
+        after(&sample(), &[&[define], &[add(at(2), "odd/p", "text"), add(at(4), "odd/p", Value::Int(5_000_000_000))]]);
+    let db = after(&db, &[&[add(kw("odd/p"), "db/valueType", kw("db.type/ref"))]]);
+    for n in [2, 4] {
+        let attribute = Value::vector([kw("db.fn/retractAttribute"), at(n), kw("odd/p")]);
+        assert_eq!(
+            try_normalised(&with(&db, &[attribute])).expect_err("a refusal").to_string(),
+            "the change cannot be told to others: a value of a reference that is no entity"
+        );
+        // An addition tells by itself what it replaces, and an entity takes its facts with it.
+        assert_eq!(bare(&tells(&db, &[add(at(n), "odd/p", at(3))])), [add(at(n), "odd/p", at(3))]);
+        tells(&db, &[retract_entity(at(n))]);
+    }
+}

@@ -322,3 +322,90 @@ fn the_largest_pages_are_purged_by_one_item() {
     assert_eq!(facts(graph.db().unwrap()), Vec::<String>::new());
     assert_consistent(&mut graph, &sql);
 }
+
+/// Items that define an attribute or change it, by its ident.
+fn define(facts: &[(&str, &str)]) -> Vec<Json> {
+    facts.iter().map(|(a, v)| add("~:user.property/p", a, format!("~:{v}"))).collect()
+}
+
+/// A graph with blocks 2 to 5 on page 1 and the attribute `:user.property/p`.
+fn with_attribute(facts: &[(&str, &str)]) -> (TestGraph, std::rc::Rc<graph::sql_rusqlite::Rusqlite>) {
+    let (mut graph, sql) = new_graph();
+    apply(&mut graph, &[entry("create-page", None, &page(1))]);
+    let blocks = (2..6).flat_map(|n| block(n, &lookup(1), &lookup(1)));
+    apply(&mut graph, &[entry("insert-blocks", None, &blocks.collect::<Vec<_>>())]);
+    apply(&mut graph, &[entry("upsert-property", None, &[add("p", "db/ident", "~:user.property/p")])]);
+    apply(&mut graph, &[entry("upsert-property", None, &define(facts))]);
+    (graph, sql)
+}
+
+/// The values of `:user.property/p` that a database has, with their entities.
+fn values(db: &datascript::Db) -> Vec<Value> {
+    let attr = db.attr("user.property/p").unwrap();
+    db.datoms(datascript::Index::Aevt, &datascript::Pattern::a(attr)).map(|fact| fact.unwrap().v).collect()
+}
+
+const P: &str = "user.property/p";
+const ONE: (&str, &str) = ("db/cardinality", "db.cardinality/one");
+const MANY: (&str, &str) = ("db/cardinality", "db.cardinality/many");
+const REF: (&str, &str) = ("db/valueType", "db.type/ref");
+const NO_REF: (&str, &str) = ("db/valueType", "db.type/string");
+
+/// D-66: an attribute that had many values has one from now on; the next value replaces them all, and the log says so.
+#[test]
+fn all_values_of_an_attribute_that_has_one_now_are_replaced() {
+    for references in [false, true] {
+        let value = |n: usize| if references { lookup(n) } else { json!(n) };
+        let (mut graph, sql) = with_attribute(if references { &[MANY, REF] } else { &[MANY] });
+        let several: Vec<Json> = (2..5).map(|n| add(lookup(1), P, value(n))).collect();
+        apply(&mut graph, &[entry("save-block", None, &several)]);
+        apply(&mut graph, &[entry("upsert-property", None, &define(&[ONE]))]);
+        assert_eq!(values(graph.db().unwrap()).len(), 3, "the definition alone replaces nothing");
+        let before = graph.db().unwrap().clone();
+        apply(&mut graph, &[entry("save-block", None, &[add(lookup(1), P, value(5))])]);
+        let told = last_row(&mut graph);
+        assert_eq!(told.len(), 4, "{told:?}");
+        let copy = datascript::with(&before, &told).unwrap().db_after;
+        assert_eq!(values(&copy), values(graph.db().unwrap()));
+        assert_eq!(values(&copy).len(), 1);
+        assert_consistent(&mut graph, &sql);
+    }
+}
+
+/// D-66: values of an attribute that becomes a reference, and the other way round, would mean other things in other copies.
+#[test]
+fn attributes_with_facts_stay_references_or_values() {
+    let untold = "the change cannot be told to others: an attribute with facts becomes a reference or a value";
+    for (was, is, value) in [(NO_REF, REF, json!(3)), (NO_REF, REF, json!("text")), (REF, NO_REF, lookup(3))] {
+        let (mut graph, sql) = with_attribute(&[ONE, was]);
+        apply(&mut graph, &[entry("save-block", None, &[add(lookup(2), P, value.clone())])]);
+        let before = everything(&sql);
+        for op in ["upsert-property", "db-migrate", "fix"] {
+            assert_eq!(refused(&mut graph, op, &define(&[is])), untold, "{value}");
+        }
+        // Neither does the end of the definition leave them behind.
+        if was == REF {
+            assert_eq!(
+                refused(&mut graph, "delete-page", &[json!(["~:db/retractEntity", "~:user.property/p"])]),
+                untold
+            );
+        }
+        assert_eq!(everything(&sql), before);
+        // Once they are gone, if only in the same entry, it may be anything.
+        let items = [vec![json!(["~:db.fn/retractAttribute", lookup(2), format!("~:{P}")])], define(&[is])].concat();
+        apply(&mut graph, &[entry("upsert-property", None, &items)]);
+        assert_eq!(values(graph.db().unwrap()), []);
+        assert_consistent(&mut graph, &sql);
+    }
+    // A property goes with its values.
+    let (mut graph, sql) = with_attribute(&[MANY, REF]);
+    apply(&mut graph, &[entry("save-block", None, &[add(lookup(2), P, lookup(3)), add(lookup(2), P, lookup(4))])]);
+    let items = [
+        json!(["~:db/retract", lookup(2), format!("~:{P}"), lookup(3)]),
+        json!(["~:db/retract", lookup(2), format!("~:{P}"), lookup(4)]),
+        json!(["~:db/retractEntity", "~:user.property/p"]),
+    ];
+    apply(&mut graph, &[entry("delete-page", None, &items)]);
+    assert_eq!(values(graph.db().unwrap()), []);
+    assert_consistent(&mut graph, &sql);
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use datascript::{Db, Row, Value, as_eid};
+use datascript::{Db, Keyword, Row, Value, as_eid};
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::{Value as Json, json};
 
@@ -77,6 +77,20 @@ fn named(facts: &Facts, db: &Db) -> FxHashSet<String> {
 const MOST_FACTS: usize = 150;
 const MOST_BYTES: usize = 100_000;
 
+/// Attributes and values of the items of the log that tell of one fact.
+fn told(logged: &[String]) -> Outcome<Vec<(Keyword, Value)>> {
+    let mut told = Vec::new();
+    for tx in logged {
+        let items = transit::read_str(tx).or_fail(Kind::Log)?;
+        for item in items.as_seq().unwrap_or_default() {
+            if let Some([_, _, Value::Keyword(a), v, ..]) = item.as_seq() {
+                told.push((a.clone(), v.clone()));
+            }
+        }
+    }
+    Ok(told)
+}
+
 /// The same as a question to npm datascript. None: it would not understand it, as the schema changes, which its own cannot,
 /// or it is too long.
 pub(crate) fn question(
@@ -92,16 +106,32 @@ pub(crate) fn question(
         return Ok(None);
     }
     let copy = base::open_rows(rows).or_fail(Kind::Log)?;
+    let told = told(logged)?;
     let mut schema = BTreeMap::new();
-    for fact in before.eavt.iter().chain(&after.eavt) {
+    // What comes and goes within the batch has its attributes, too.
+    for a in before.eavt.iter().chain(&after.eavt).map(|fact| &fact.a).chain(told.iter().map(|(a, _)| a)) {
         let flags = |db: &Db| {
-            let flags = db.attr(fact.a.as_str()).map(|attr| db.flags(attr)).unwrap_or_default();
+            let flags = db.attr(a.as_str()).map(|attr| db.flags(attr)).unwrap_or_default();
             [flags.is_ref(), flags.is_many(), flags.is_component(), flags.is_identity(), flags.is_unique()]
         };
         if flags(&copy) != flags(db) {
             return Ok(None);
         }
-        schema.insert(fact.a.to_string(), flags(db));
+        schema.insert(a.to_string(), flags(db));
+    }
+    // The schema may change more than once, and be the same in the end.
+    let defines = |(a, v): &(Keyword, Value)| match a.as_str() {
+        "db/valueType" | "db/cardinality" | "db/unique" | "db/isComponent" => true,
+        "db/ident" => v.as_keyword().is_some_and(|ident| schema.contains_key(&ident.to_string())),
+        _ => false,
+    };
+    if told.iter().any(defines) {
+        return Ok(None);
+    }
+    // Facts from before their attribute was unique are not in AVET, where npm datascript would have them all.
+    let is_unique = |fact: &&Fact| schema.get(&fact.a.to_string()).is_some_and(|flags| flags.ends_with(&[true]));
+    if before.eavt.iter().filter(is_unique).count() != before.avet.iter().filter(is_unique).count() {
+        return Ok(None);
     }
     let list = |facts: &Facts| {
         let datom = |fact: &Fact| {

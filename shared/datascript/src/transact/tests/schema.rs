@@ -72,15 +72,35 @@ fn what_was_indexed_once_leaves_no_ghost() {
 }
 
 #[test]
-fn a_value_among_several_of_an_attribute_that_has_one_now_is_there_once() {
+fn an_assertion_leaves_one_value_of_an_attribute_that_had_many() {
     let many = r#"[["^ ","~:db/id",10,"~:db/ident","~:n","~:db/cardinality","~:db.cardinality/many"]]"#;
     let db = tx(&people(), many).db_after;
     let db = tx(&db, r#"[["~:db/add",1,"~:n",1],["~:db/add",1,"~:n",6],["~:db/add",1,"~:n","x"]]"#).db_after;
     let db = tx(&db, r#"[["~:db/add",10,"~:db/cardinality","~:db.cardinality/one"]]"#).db_after;
-    let report = tx(&db, r#"[["~:db/add",1,"~:n",6]]"#);
-    assert_eq!(report.tx_data.len(), 1, "{:?}", report.tx_data);
     let n = db.attr("n").expect("known");
-    assert_eq!(report.db_after.values(1, n).expect("in memory"), [Value::Int(6), Value::string("x")]);
+    let values = |db: &Db| db.values(1, n).expect("in memory");
+    assert_eq!(
+        values(&db),
+        [Value::Int(1), Value::Int(6), Value::string("x")],
+        "the definition alone changes no facts"
+    );
+    // A new value, and each of the old ones: the first, one between, the last.
+    for (value, gone) in [("3", 3), ("1", 2), ("6", 2), (r#""x""#, 2)] {
+        for items in [
+            format!(r#"[["~:db/add",1,"~:n",{value}]]"#),
+            format!(r#"[["^ ","~:db/id",1,"~:n",{value}]]"#),
+            format!(r#"[["~:db.fn/cas",1,"~:n",1,{value}]]"#),
+        ] {
+            let report = tx(&db, &items);
+            assert_eq!(values(&report.db_after), [read(value)], "{items}");
+            assert_eq!(report.tx_data.iter().filter(|datom| !datom.added).count(), gone, "{items}");
+            assert_eq!(report.tx_data.iter().filter(|datom| datom.added).count(), usize::from(gone == 3), "{items}");
+            // Told one by one, it is the same.
+            let mut told = db.clone();
+            crate::replay(&mut told, &report.tx_data).expect("in memory");
+            assert_eq!(values(&told), [read(value)], "{items}");
+        }
+    }
 }
 
 #[test]

@@ -28,8 +28,20 @@ const fn defines(attr: Attr) -> bool {
     )
 }
 
+/// Whether facts with an attribute stay. Those that do not are among the datoms of the transaction, which bounds the loop.
+fn keeps_facts(before: &Db, after: &Db, attr: Attr) -> Result<bool> {
+    let mut facts = before.datoms(Index::Aevt, &Pattern::a(attr));
+    while let Some(fact) = facts.next_ref()? {
+        if after.with_first(Index::Eavt, &Pattern::eav(fact.e, fact.a, &fact.v), |_| ())?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 impl Redefined {
-    /// Looks at the entities of attributes that the datoms are about: a few look-ups for each.
+    /// Looks at the entities of attributes that the datoms are about: a few look-ups for each, and for each fact that goes
+    /// under one that becomes a reference or stops being one.
     ///
     /// # Errors
     ///
@@ -61,6 +73,9 @@ impl Redefined {
         }
         for attr in noted {
             let (was, is) = (before.flags(attr), after.flags(attr));
+            if is.is_ref() != was.is_ref() && keeps_facts(before, after, attr)? {
+                return Err(Error::Untold("an attribute with facts becomes a reference or a value"));
+            }
             let changes_hold = (is.is_ref() && !was.is_ref()) || is.is_component() != was.is_component();
             if changes_hold && fates.any_gone() && before.first(Index::Aevt, &Pattern::a(attr))?.is_some() {
                 return Err(Error::Untold("an attribute becomes a reference while entities go"));

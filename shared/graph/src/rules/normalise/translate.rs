@@ -26,6 +26,15 @@ pub(super) enum Told {
     Untold,
 }
 
+/// What a datom refers to.
+enum Target {
+    /// It is a value.
+    Nothing,
+    Entity(Eid),
+    /// Nothing, although its attribute is a reference.
+    NoEntity,
+}
+
 /// Finds the names of entities, each once.
 pub(super) struct Translator<'a, 's, 'f> {
     before: &'a Db,
@@ -45,7 +54,11 @@ impl<'a, 's, 'f> Translator<'a, 's, 'f> {
 
     /// The item of a datom.
     pub(super) fn fact(&mut self, datom: &Datom, meaning: Meaning) -> Result<Told> {
-        let target = self.target(datom, meaning)?;
+        let target = match self.target(datom, meaning)? {
+            Target::Nothing => None,
+            Target::Entity(target) => Some(target),
+            Target::NoEntity => return self.no_reference(datom),
+        };
         if let Some(target) = target
             && !datom.added
             && meaning == Meaning::Both
@@ -76,22 +89,18 @@ impl<'a, 's, 'f> Translator<'a, 's, 'f> {
         )))
     }
 
-    /// The entity that a datom refers to.
-    fn target(&mut self, datom: &Datom, meaning: Meaning) -> Result<Option<Eid>> {
-        let Some(number) = datom.v.as_int().filter(|number| *number > 0) else {
-            return if meaning == Meaning::After && self.after.flags(datom.a).is_ref() {
-                // It was a value when it was added, and would be read as a reference.
-                Err(Error::Untold("a value of an attribute that becomes a reference"))
-            } else {
-                Ok(None)
-            };
+    /// What a datom refers to.
+    fn target(&mut self, datom: &Datom, meaning: Meaning) -> Result<Target> {
+        let Some(number) = datascript::as_eid(&datom.v).filter(|number| *number > 0) else {
+            let decisive = if meaning == Meaning::Before { self.before } else { self.after };
+            return Ok(if decisive.flags(datom.a).is_ref() { Target::NoEntity } else { Target::Nothing });
         };
         let is_ref = match meaning {
             Meaning::Both => self.is_ref(datom.a)?,
             Meaning::Before => self.before.flags(datom.a).is_ref(),
             Meaning::After => self.after.flags(datom.a).is_ref(),
         };
-        Ok(if is_ref { Eid::try_from(number).ok() } else { None })
+        Ok(if is_ref { Target::Entity(number) } else { Target::Nothing })
     }
 
     /// A datom about an entity that cannot be named.
@@ -115,13 +124,29 @@ impl<'a, 's, 'f> Translator<'a, 's, 'f> {
         if datom.added {
             return if is_fact(self.after, datom)? { Err(Error::NothingFound(target)) } else { Ok(Told::Nothing) };
         }
-        // An addition tells by itself what it replaces.
-        let is_replaced = !self.after.flags(datom.a).is_many()
-            && self.after.first(Index::Eavt, &Pattern::ea(datom.e, datom.a))?.is_some();
-        if is_replaced || !is_fact(self.before, datom)? {
-            return Ok(Told::Nothing);
+        if self.needs_no_retraction(datom)? { Ok(Told::Nothing) } else { Err(Error::NothingFound(target)) }
+    }
+
+    /// A datom whose value would be read as a reference and is none: it was added while the attribute was something else.
+    fn no_reference(&self, datom: &Datom) -> Result<Told> {
+        if datom.added {
+            return Err(Error::Untold("a value of an attribute that becomes a reference"));
         }
-        Err(Error::NothingFound(target))
+        if self.needs_no_retraction(datom)? {
+            Ok(Told::Nothing)
+        } else {
+            Err(Error::Untold("a value of a reference that is no entity"))
+        }
+    }
+
+    /// Whether what a retraction says is told already: an addition tells by itself what it replaces.
+    fn needs_no_retraction(&self, datom: &Datom) -> Result<bool> {
+        let is_replaced = !self.after.flags(datom.a).is_many()
+            && match self.after.first(Index::Eavt, &Pattern::ea(datom.e, datom.a))? {
+                Some(current) => !is_fact(self.before, &current)?,
+                None => false,
+            };
+        Ok(is_replaced || !is_fact(self.before, datom)?)
     }
 
     /// Whether there was an entity of that number, which is no question for those given out since.
