@@ -242,6 +242,10 @@ impl RowParser {
     fn end_literal(&mut self) -> Result<(), FrameError> {
         self.lex = Lex::Between;
         if self.place == Place::Addr {
+            // JSON knows no number that begins with a zero and goes on.
+            if self.token.len() > 1 && self.token.starts_with(b"0") {
+                return Err(FrameError::Invalid);
+            }
             self.addr = integer(&self.token)?;
             self.place = Place::AfterAddr;
         } else if self.token == b"null" {

@@ -109,6 +109,8 @@ fn what_is_no_row_is_invalid() {
         b"[[1,\"a\",null,2]]",
         b"[[-1,\"a\",null]]",
         b"[[1.5,\"a\",null]]",
+        b"[[07,\"a\",null]]",
+        b"[[00,\"a\",null]]",
         b"[[4294967296,\"a\",null]]",
         b"[[\"1\",\"a\",null]]",
         b"[[null,\"a\",null]]",
