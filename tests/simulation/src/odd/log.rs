@@ -14,11 +14,12 @@ use crate::server::apply;
 /// The logged transactions can be applied to a copy of what was there before, and give the facts that are there now.
 pub(crate) fn replays(rows: Vec<Row>, logged: &[String], after: &Facts, db: &Db) -> Outcome {
     let mut copy = base::open_rows(rows).or_fail(Kind::Log)?;
+    let before = copy.clone();
     for tx in logged {
         apply(&mut copy, tx).map_err(|error| Failure::new(Kind::Log, format!("{error}: {tx}")))?;
     }
-    let replayed = named(&Facts::read(&copy).or_fail(Kind::Log)?, &copy);
-    let live = named(after, db);
+    let replayed = named(&Facts::read(&copy).or_fail(Kind::Log)?, &copy, &before);
+    let live = named(after, db, &before);
     let only = |ours: &FxHashSet<String>, theirs: &FxHashSet<String>| {
         let mut only: Vec<String> = ours.difference(theirs).cloned().collect();
         only.sort_unstable();
@@ -59,8 +60,9 @@ fn plain(value: &Value) -> Value {
     }
 }
 
-/// Facts by names instead of numbers; entities without names have been there before, under the same number.
-fn named(facts: &Facts, db: &Db) -> FxHashSet<String> {
+/// Facts by names instead of numbers; entities without names have been there before, under the same number. What was a
+/// reference `before` and is none any more is the number that each copy has given: those facts are left out.
+fn named(facts: &Facts, db: &Db, before: &Db) -> FxHashSet<String> {
     let names = names(facts);
     let name = |e: u32| names.get(&e).cloned().unwrap_or_else(|| e.to_string());
     let tell = |fact: &Fact| {
@@ -70,7 +72,7 @@ fn named(facts: &Facts, db: &Db) -> FxHashSet<String> {
         };
         format!("{} {} {value}", name(fact.e), fact.a)
     };
-    facts.eavt.iter().map(tell).collect()
+    facts.eavt.iter().filter(|fact| is_ref(db, fact) || !is_ref(before, fact)).map(tell).collect()
 }
 
 /// Facts and log texts that npm datascript is asked about at most: small graphs find as much.

@@ -41,7 +41,7 @@ fn keeps_facts(before: &Db, after: &Db, attr: Attr) -> Result<bool> {
 
 impl Redefined {
     /// Looks at the entities of attributes that the datoms are about: a few look-ups for each, and for each fact that goes
-    /// under one that becomes a reference or stops being one.
+    /// under one that becomes a reference.
     ///
     /// # Errors
     ///
@@ -73,8 +73,10 @@ impl Redefined {
         }
         for attr in noted {
             let (was, is) = (before.flags(attr), after.flags(attr));
-            if is.is_ref() != was.is_ref() && keeps_facts(before, after, attr)? {
-                return Err(Error::Untold("an attribute with facts becomes a reference or a value"));
+            // The other way round is no harm: what were references are numbers from then on, the same in every copy that
+            // has the facts.
+            if is.is_ref() && !was.is_ref() && keeps_facts(before, after, attr)? {
+                return Err(Error::Untold("an attribute with facts becomes a reference"));
             }
             let changes_hold = (is.is_ref() && !was.is_ref()) || is.is_component() != was.is_component();
             if changes_hold && fates.any_gone() && before.first(Index::Aevt, &Pattern::a(attr))?.is_some() {
