@@ -3,12 +3,15 @@
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::agents::Agents;
 use crate::client::Client;
 use crate::tokens::Issuer;
+
+/// How often a killed server is started before it counts as one that does not start.
+const RESTARTS: usize = 5;
 
 /// How long a start may take before the suite gives up.
 const START_PATIENCE: Duration = Duration::from_mins(2);
@@ -143,26 +146,39 @@ impl Server {
         }
     }
 
-    /// Starts a killed server again, over the same data.
+    /// Starts a killed server again, over the same data. Its port is one of those that the system gives to connections, and
+    /// may be taken by one for a moment: then it is tried again.
     pub fn restart(&mut self) {
-        let own = self.own.take().expect("a server of the caller's own");
-        let child = self.spawn(own.port, own.jwks_port, own.data.path(), own.wrapping.as_ref());
-        self.own = Some(Own { child, ..own });
-        self.await_health();
+        for attempt in 1..=RESTARTS {
+            let own = self.own.take().expect("a server of the caller's own");
+            let child = self.spawn(own.port, own.jwks_port, own.data.path(), own.wrapping.as_ref());
+            self.own = Some(Own { child, ..own });
+            match self.becomes_healthy() {
+                Ok(()) => return,
+                Err(status) => assert!(attempt < RESTARTS, "the server ended with {status} each time"),
+            }
+        }
     }
 
     fn await_health(&mut self) {
+        if let Err(status) = self.becomes_healthy() {
+            panic!("the server ended with {status}; was it built (cargo xtask build)?");
+        }
+    }
+
+    /// Waits until it answers; an error is how it ended instead.
+    fn becomes_healthy(&mut self) -> Result<(), ExitStatus> {
         let until = Instant::now() + START_PATIENCE;
         let address = self.base.trim_start_matches("http://").to_owned();
         loop {
             // A plain connection first: the client below treats a refused one as a failed case.
             if TcpStream::connect(&address).is_ok() && self.anonymous().get("/health").status == 200 {
-                return;
+                return Ok(());
             }
             if let Some(own) = &mut self.own
                 && let Ok(Some(status)) = own.child.try_wait()
             {
-                panic!("the server ended with {status}; was it built (cargo xtask build)?");
+                return Err(status);
             }
             assert!(Instant::now() < until, "server at {} did not become healthy", self.base);
             std::thread::sleep(Duration::from_millis(50));
