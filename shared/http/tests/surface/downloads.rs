@@ -7,7 +7,7 @@ use graph::snapshot::FrameReader;
 use graph::sql::Sql as _;
 use serde_json::{Value, json};
 
-use crate::world::{TestGraph, World, request};
+use crate::world::{TestBody, TestGraph, World, request};
 
 fn batch(world: &World, graph: &str, items: &Value) {
     let t = world.ok("owner", "GET", &format!("/sync/{graph}/pull"), "")["t"].clone();
@@ -46,7 +46,7 @@ fn noise(seed: usize, bytes: usize) -> String {
     (0..bytes).map(|_| next()).collect()
 }
 
-fn begin(world: &World, path: &str, accepts: &str) -> http::Response<crate::world::TestBody> {
+fn begin(world: &World, path: &str, accepts: &str) -> http::Response<TestBody> {
     let mut request = request(Some("owner"), "GET", path, "");
     request.headers_mut().insert("accept-encoding", accepts.parse().unwrap());
     pollster::block_on(sync_http::handle(world, &world.service, request))
@@ -69,7 +69,7 @@ const BREAKING: [(&str, Break); 4] = [
         let rows = world.call(Some("owner"), "GET", &format!("/sync/{empty}/snapshot/stream"), "").bytes;
         let mut upload =
             request(Some("owner"), "POST", &format!("/sync/{graph}/snapshot/upload?reset=true&finished=true"), "");
-        *upload.body_mut() = crate::world::TestBody::chunks([rows]);
+        *upload.body_mut() = TestBody::chunks([rows]);
         assert_eq!(world.send(upload).status, 200);
     }),
     ("an error of the database", |_, object, _| {
@@ -79,6 +79,22 @@ const BREAKING: [(&str, Break); 4] = [
         }
     }),
 ];
+
+/// Reads so many pieces of a body, lets something happen, and reads on: what came, and whether it ended with an error.
+fn read_through(body: &mut TestBody, pieces: usize, happens: impl FnOnce()) -> (Vec<u8>, bool) {
+    let mut sent = Vec::new();
+    for _ in 0..pieces {
+        sent.extend(body.next_piece().unwrap().unwrap());
+    }
+    happens();
+    loop {
+        match body.next_piece() {
+            Ok(Some(piece)) => sent.extend(piece),
+            Ok(None) => return (sent, false),
+            Err(_) => return (sent, true),
+        }
+    }
+}
 
 #[test]
 fn a_download_that_breaks_off_looks_like_none_that_is_complete() {
@@ -92,18 +108,8 @@ fn a_download_that_breaks_off_looks_like_none_that_is_complete() {
                 let response = begin(&world, &path, if gzip { "gzip" } else { "identity" });
                 assert_eq!(response.headers().contains_key("content-encoding"), gzip);
                 let mut body = response.into_body();
-                let mut sent = Vec::new();
-                for _ in 0..chunks {
-                    sent.extend(body.next_piece().unwrap().unwrap());
-                }
-                breaking(&world, &world.graph(&graph), &graph);
-                let broken = loop {
-                    match body.next_piece() {
-                        Ok(Some(piece)) => sent.extend(piece),
-                        Ok(None) => break false,
-                        Err(_) => break true,
-                    }
-                };
+                let breaks = || breaking(&world, &world.graph(&graph), &graph);
+                let (sent, broken) = read_through(&mut body, chunks, breaks);
                 assert!(broken && body.next_piece().is_err(), "{what}: an error");
                 let mut plain = sent.clone();
                 if gzip {
@@ -157,18 +163,8 @@ fn a_pull_that_breaks_off_is_no_json() {
             let graph = world.create("owner", "g");
             fill(&world, &graph, 14, 400_000);
             let mut body = begin(&world, &format!("/sync/{graph}/pull?since=0"), "identity").into_body();
-            let mut sent = Vec::new();
-            for _ in 0..pieces {
-                sent.extend(body.next_piece().unwrap().unwrap());
-            }
-            breaking(&world, &world.graph(&graph), &graph);
-            let broken = loop {
-                match body.next_piece() {
-                    Ok(Some(piece)) => sent.extend(piece),
-                    Ok(None) => break false,
-                    Err(_) => break true,
-                }
-            };
+            let breaks = || breaking(&world, &world.graph(&graph), &graph);
+            let (sent, broken) = read_through(&mut body, pieces, breaks);
             assert!(broken, "{what}, {pieces} pieces");
             assert!(serde_json::from_slice::<Value>(&sent).is_err(), "{what}, {pieces} pieces");
         }
