@@ -141,7 +141,9 @@ impl Server {
         // `cargo run` has become the launcher; workerd is killed the moment that it is gone.
         own.child.kill().expect("the server is killed");
         own.child.wait().expect("the server has ended");
+        let until = Instant::now() + START_PATIENCE;
         while TcpStream::connect(("127.0.0.1", own.port)).is_ok() {
+            assert!(Instant::now() < until, "somebody listens on port {} after the server was killed", own.port);
             std::thread::sleep(Duration::from_millis(5));
         }
     }

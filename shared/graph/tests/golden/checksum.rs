@@ -2,7 +2,7 @@
 
 use datascript::{Attrs, Db, Report, Value};
 use graph::rules::attrs::PRESET;
-use graph::rules::checksum::{Changes, Checksum, full, tuple_digest, update};
+use graph::rules::checksum::{Changes, Checksum, MAX_REFERENCES, Update, follow, full, tuple_digest};
 use graph::rules::normalise::normalise;
 use graph::rules::{Facts, diagnostics};
 use serde_json::Value as Json;
@@ -130,8 +130,12 @@ fn check_step(report: &Report, previous: Option<&str>, facts: &mut Facts, step: 
         }
     }
     let mut update = |changes| {
-        let updated = update(previous, before, after, changes, &mut scope).expect("readable databases");
-        updated.map_or_else(|| previous.map(str::to_owned), |checksum| Some(checksum.to_string()))
+        let mut references = MAX_REFERENCES;
+        match follow(previous, before, after, changes, &mut scope, &mut references).expect("readable databases") {
+            Update::None => previous.map(str::to_owned),
+            Update::Sum(sum) => Some(sum.to_string()),
+            Update::Anew => Some(full(after).expect("a readable database").to_string()),
+        }
     };
     let checksum = update(Changes::Items(&normalised));
     if !normalised.is_empty() {

@@ -7,7 +7,7 @@ use datascript::{Attrs, Datom, Db, Nodes, Report, Schema, Value};
 use graph::rules::attrs::{BLOCK_PAGE, BLOCK_UUID, PRESET};
 use graph::rules::{Facts, checksum, schema_guard};
 
-use crate::world::{Random, add, after, at, block, empty, full, kw, map, page, retract_entity, sample, uuid};
+use crate::world::{Random, add, after, at, block, carried, empty, full, kw, map, page, retract_entity, sample, uuid};
 use crate::{validate, world};
 
 /// Transactions of one run.
@@ -145,9 +145,7 @@ fn run(db: &Db, seed: u64, judge: impl Fn(&Report) -> bool) -> u64 {
         let mut follow = |previous: &str, before: &Db, datoms: &[Datom]| {
             let mut scope = facts.scope(datoms);
             let changes = checksum::Changes::Datoms(datoms);
-            checksum::update(Some(previous), before, &report.db_after, changes, &mut scope)
-                .expect("readable databases")
-                .map_or_else(|| previous.to_owned(), |sum| sum.to_string())
+            carried(Some(previous), before, &report.db_after, changes, &mut scope).expect("one was there before")
         };
         let next = follow(&sum, &db, &report.tx_data);
         assert_eq!(next, full(&report.db_after), "seed {seed}, step {step}: {items:?}");

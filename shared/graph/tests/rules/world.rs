@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use datascript::{Attrs, Db, Eid, Index, Keyword, Nodes, Pattern, Report, Value};
 use graph::rules::attrs::{BLOCK_UUID, PRESET};
-use graph::rules::{Facts, Op, checksum, deletion, normalise, prepare, sanitise, static_schema};
+use graph::rules::{Facts, Op, Scope, checksum, deletion, normalise, prepare, sanitise, static_schema};
 
 pub(crate) fn kw(text: &str) -> Value {
     Value::Keyword(Keyword::new(text))
@@ -132,9 +132,23 @@ pub(crate) fn from_datoms(previous: Option<&str>, report: &Report) -> Option<Str
 fn follow(previous: Option<&str>, report: &Report, changes: checksum::Changes<'_>) -> Option<String> {
     let mut facts = Facts::default();
     let mut scope = facts.scope(&report.tx_data);
-    checksum::update(previous, &report.db_before, &report.db_after, changes, &mut scope)
-        .expect("readable databases")
-        .map_or_else(|| previous.map(str::to_owned), |checksum| Some(checksum.to_string()))
+    carried(previous, &report.db_before, &report.db_after, changes, &mut scope)
+}
+
+/// The checksum carried on from one value to another.
+pub(crate) fn carried(
+    previous: Option<&str>,
+    before: &Db,
+    after: &Db,
+    changes: checksum::Changes<'_>,
+    scope: &mut Scope<'_>,
+) -> Option<String> {
+    let mut references = checksum::MAX_REFERENCES;
+    match checksum::follow(previous, before, after, changes, scope, &mut references).expect("readable databases") {
+        checksum::Update::None => previous.map(str::to_owned),
+        checksum::Update::Sum(sum) => Some(sum.to_string()),
+        checksum::Update::Anew => Some(full(after)),
+    }
 }
 
 /// Everything there is to know about entities with a uuid, with references as uuids: equal for copies of a graph.

@@ -9,4 +9,4 @@ mod update;
 pub(crate) use counted::{Counted, Reader};
 pub use digest::{Checksum, NoChecksum, tuple_digest};
 pub use full::full;
-pub use update::{Changes, MAX_REFERENCES, Update, follow, update};
+pub use update::{Changes, MAX_REFERENCES, Update, follow};

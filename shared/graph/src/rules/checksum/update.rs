@@ -4,7 +4,6 @@ use datascript::{Attr, Datom, Db, Eid, Index, Pattern, Value};
 
 use super::counted::{Counted, Reader, is_same};
 use super::digest::Checksum;
-use super::full::full;
 use crate::rules::facts::Scope;
 use crate::rules::{Result, attrs, entity};
 
@@ -31,34 +30,6 @@ impl Changes<'_> {
     }
 }
 
-/// The checksum of `after`, given that of `before`; `None` when there are no changes, and the stored text stays as it is,
-/// right or wrong. Given datoms and the right checksum of `before`, the result is what [`full`] says of `after`, whatever
-/// was done. Anything but 16 hexadecimal digits as `previous` means that `after` is summed up in full; a wrong checksum
-/// stays wrong by the same amount until that happens.
-///
-/// What an entity adds depends on its own datoms, on the uuids of its page and parent, on whether there is a page, on
-/// whether its tags make it one, and on one setting. So entities with changed datoms are looked at, and what refers to
-/// those among them that others see differently now. The cost depends on these, not on the size of the graph; where they
-/// cannot be looked up or are more than [`MAX_REFERENCES`], or where the setting changed, the sum is made anew in one pass.
-/// What is held in memory is a few words for each entity concerned.
-///
-/// # Errors
-///
-/// Only when a database cannot be read.
-pub fn update(
-    previous: Option<&str>,
-    before: &Db,
-    after: &Db,
-    changes: Changes<'_>,
-    scope: &mut Scope<'_>,
-) -> Result<Option<Checksum>> {
-    match follow(previous, before, after, changes, scope, &mut { MAX_REFERENCES })? {
-        Update::None => Ok(None),
-        Update::Sum(sum) => Ok(Some(sum)),
-        Update::Anew => full(after).map(Some),
-    }
-}
-
 /// What becomes of a checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Update {
@@ -70,9 +41,19 @@ pub enum Update {
     Anew,
 }
 
-/// The same as [`update`], but that a sum that has to be made anew is left to the caller, who may have more changes: one
-/// pass over the database does for all of them. `references` are those that may yet be followed one by one; what is
-/// followed is taken off.
+/// The checksum of `after`, given that of `before`; [`Update::None`] when there are no changes, and the stored text stays as it is,
+/// right or wrong. Given datoms and the right checksum of `before`, the result is what [`full`](super::full::full) says of `after`, whatever
+/// was done. Anything but 16 hexadecimal digits as `previous` means that `after` is summed up in full; a wrong checksum
+/// stays wrong by the same amount until that happens.
+///
+/// What an entity adds depends on its own datoms, on the uuids of its page and parent, on whether there is a page, on
+/// whether its tags make it one, and on one setting. So entities with changed datoms are looked at, and what refers to
+/// those among them that others see differently now. The cost depends on these, not on the size of the graph; where they
+/// cannot be looked up or are more than [`MAX_REFERENCES`], or where the setting changed, the sum is made anew in one pass.
+/// What is held in memory is a few words for each entity concerned.
+///
+/// A sum that has to be made anew is left to the caller, who may have more changes: one pass over the database does for all of
+/// them. `references` are those that may yet be followed one by one, [`MAX_REFERENCES`] at first; what is followed is taken off.
 ///
 /// # Errors
 ///
