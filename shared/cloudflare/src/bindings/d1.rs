@@ -3,8 +3,8 @@
 //! The `worker` crate unwraps what `prepare` throws, and the outcome of statements. A panic would end the instance of
 //! WebAssembly, and with it whatever all its graphs were doing.
 
-use worker::js_sys::{Array, Promise};
-use worker::wasm_bindgen::prelude::*;
+use js_sys::{Array, Promise};
+use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen]
 extern "C" {

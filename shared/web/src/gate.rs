@@ -4,20 +4,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A number of places; each is free again when whoever has it is done, or has given up.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub struct Gate {
     free: AtomicUsize,
 }
 
 /// A place behind a gate.
-pub(crate) struct Place<'a>(&'a Gate);
+#[derive(Debug)]
+pub struct Place<'a>(&'a Gate);
 
 impl Gate {
-    pub(crate) const fn new(places: usize) -> Self {
+    /// A gate with so many places.
+    pub const fn new(places: usize) -> Self {
         Self { free: AtomicUsize::new(places) }
     }
 
     /// A place, if one is free. Nobody waits for it.
-    pub(crate) fn enter(&self) -> Option<Place<'_>> {
+    pub fn enter(&self) -> Option<Place<'_>> {
         let taken = self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| free.checked_sub(1));
         taken.is_ok().then_some(Place(self))
     }

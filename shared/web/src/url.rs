@@ -1,17 +1,17 @@
 //! Parts of URLs: path parameters and query parameters.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use http::Uri;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// The first value of a query parameter, decoded as a form field.
-pub(crate) fn query<'a>(uri: &'a Uri, name: &str) -> Option<Cow<'a, str>> {
+pub fn query<'a>(uri: &'a Uri, name: &str) -> Option<Cow<'a, str>> {
     form_urlencoded::parse(uri.query()?.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
 /// The query with one parameter set: every value that was there gives way to this one.
-pub(crate) fn query_with(uri: &Uri, name: &str, value: &str) -> String {
+pub fn query_with(uri: &Uri, name: &str, value: &str) -> String {
     let pairs = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).filter(|(key, _)| key != name);
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.extend_pairs(pairs);
@@ -20,7 +20,7 @@ pub(crate) fn query_with(uri: &Uri, name: &str, value: &str) -> String {
 }
 
 /// Scheme, host and port, as the client wrote them; never a name or password before the host.
-pub(crate) fn origin(uri: &Uri) -> String {
+pub fn origin(uri: &Uri) -> String {
     let scheme = uri.scheme_str().unwrap_or("http");
     let host = uri.host().unwrap_or_default();
     match uri.port() {
@@ -30,34 +30,31 @@ pub(crate) fn origin(uri: &Uri) -> String {
 }
 
 /// Decodes a path parameter; none when an escape is broken or the bytes are no UTF-8 (D-38).
-pub(crate) fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => hex(rest.next()?)? << 4 | hex(rest.next()?)?,
-            _ => byte,
-        });
+pub fn decode(text: &str) -> Option<String> {
+    let mut escapes = text.split('%').skip(1);
+    let is_whole = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|digit| digit.is_ascii_hexdigit());
+    if !escapes.all(is_whole) {
+        return None;
     }
-    String::from_utf8(bytes).ok()
+    percent_decode_str(text).decode_utf8().ok().map(Cow::into_owned)
 }
+
+/// What stands as it is in a path segment, besides letters and digits.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'!')
+    .remove(b'~')
+    .remove(b'*')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')');
 
 /// Encodes text as a path segment: what is neither a letter, a digit nor one of `-_.!~*'()` is escaped. A decoded
 /// parameter that goes into another path passes through here (D-25).
-pub(crate) fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.!~*'()".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+pub fn encode(text: &str) -> String {
+    utf8_percent_encode(text, SEGMENT).to_string()
 }
 
 #[cfg(test)]

@@ -2,29 +2,21 @@
 
 use std::future::Future;
 
-use sync_http::report::{Event, Level, Trace};
-use sync_http::sentry::{Envelope, Sentry};
-use worker::js_sys::global;
-use worker::wasm_bindgen::prelude::*;
-use worker::wasm_bindgen_futures::JsFuture;
+use js_sys::global;
+use wasm_bindgen::{JsCast as _, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web::{Envelope, Event, Level, Sentry, Trace};
 use worker::web_sys::{Headers, RequestInit, WorkerGlobalScope};
 
-use crate::keys::now_ms;
+use crate::host::now_ms;
 
-#[wasm_bindgen]
-extern "C" {
-    /// `crypto.randomUUID()`.
-    #[wasm_bindgen(js_namespace = crypto, js_name = randomUUID)]
-    fn random_uuid_text() -> String;
-}
-
-/// A random UUID (version 4).
-pub fn random_uuid() -> uuid::Uuid {
-    uuid::Uuid::parse_str(&random_uuid_text()).unwrap_or_default()
+/// The id of a delivery. Without random bytes it is nil, and the delivery goes out all the same.
+fn random_uuid() -> uuid::Uuid {
+    web::random_uuid().unwrap_or_default()
 }
 
 /// Logs the event as a line of JSON. What is left to do is given back: it may outlast the request.
-pub fn report(sentry: Option<&Sentry>, event: &Event<'_>) -> Option<impl Future<Output = ()> + 'static> {
+pub(crate) fn report(sentry: Option<&Sentry>, event: &Event<'_>) -> Option<impl Future<Output = ()> + 'static> {
     let line = event.to_json();
     match event.level {
         Level::Info => worker::console_log!("{line}"),
@@ -35,7 +27,7 @@ pub fn report(sentry: Option<&Sentry>, event: &Event<'_>) -> Option<impl Future<
 }
 
 /// Reports an answered request, if it is one of the sample.
-pub fn trace(sentry: Option<&Sentry>, trace: &Trace<'_>) -> Option<impl Future<Output = ()> + 'static> {
+pub(crate) fn trace(sentry: Option<&Sentry>, trace: &Trace<'_>) -> Option<impl Future<Output = ()> + 'static> {
     Some(deliver(sentry?.transaction(trace, random_uuid())?))
 }
 

@@ -3,20 +3,20 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use sync_http::sentry::Sentry;
+use cloudflare::{HttpKeys, setting};
 use sync_http::service::{Service, Settings};
+use web::Sentry;
 use worker::Env;
-use worker::js_sys::Reflect;
-use worker::wasm_bindgen::JsValue;
 
-use crate::keys::HttpKeys;
+/// The service by its name in reports.
+const SERVICE: &str = "logseq-sync";
 
 /// One an isolate: the environment of its requests does not change.
-pub struct Isolate {
+pub(crate) struct Isolate {
     /// The surface's memory.
-    pub service: Service<HttpKeys>,
+    pub(crate) service: Service<HttpKeys>,
     /// Where errors are reported, if anywhere.
-    pub sentry: Option<Sentry>,
+    pub(crate) sentry: Rc<Option<Sentry>>,
 }
 
 thread_local! {
@@ -24,14 +24,14 @@ thread_local! {
 }
 
 /// The isolate's state; none when the settings cannot be served with.
-pub fn isolate(env: &Env) -> Option<Rc<Isolate>> {
+pub(crate) fn isolate(env: &Env) -> Option<Rc<Isolate>> {
     ISOLATE.with(|isolate| {
         let opened = isolate.get_or_init(|| match Settings::from_lookup(|name| setting(env, name)) {
             Ok(settings) => {
                 if let Some(warning) = settings.auth.warning() {
                     worker::console_warn!("{warning}");
                 }
-                let sentry = Sentry::from_lookup(|name| setting(env, name));
+                let sentry = Rc::new(Sentry::from_lookup(SERVICE, |name| setting(env, name)));
                 Some(Rc::new(Isolate { service: Service::new(settings, HttpKeys), sentry }))
             }
             Err(error) => {
@@ -41,11 +41,4 @@ pub fn isolate(env: &Env) -> Option<Rc<Isolate>> {
         });
         opened.clone()
     })
-}
-
-/// A variable or secret. Booleans and numbers of the configuration file count as their texts.
-fn setting(env: &Env, name: &str) -> Option<String> {
-    let value = Reflect::get(env.as_ref(), &JsValue::from_str(name)).ok()?;
-    let number = || value.as_f64().map(|number| number.to_string());
-    value.as_string().or_else(|| value.as_bool().map(|flag| flag.to_string())).or_else(number)
 }

@@ -5,12 +5,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use graph::sql::{OnRow, Param, Row, Sql, SqlError};
+use js_sys::{Array, JsString};
+use wasm_bindgen::{JsCast as _, JsValue};
 use worker::State;
-use worker::js_sys::{Array, JsString};
-use worker::wasm_bindgen::{JsCast as _, JsValue};
 
 use crate::bindings::storage::{SqlStorage, Storage};
 use crate::bindings::text;
+use crate::failure::thrown_text;
 
 /// Greatest integer that a JavaScript number holds exactly.
 const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
@@ -33,11 +34,6 @@ impl DurableSql {
         let storage: Storage = state.as_raw().storage().map_err(error)?.unchecked_into();
         let sql = storage.sql().map_err(error)?;
         Ok(Self { storage, sql, statements: RefCell::default(), in_transaction: Cell::new(false) })
-    }
-
-    /// Size of the database in bytes.
-    pub fn database_size(&self) -> f64 {
-        self.sql.database_size()
     }
 
     fn statement(&self, sql: &str) -> JsString {
@@ -152,9 +148,5 @@ impl Row for ResultRow {
 
 /// What the runtime threw, sorted by its message.
 fn error(thrown: JsValue) -> SqlError {
-    let message = match thrown.dyn_into::<worker::js_sys::Error>() {
-        Ok(error) => String::from(error.message()),
-        Err(other) => other.as_string().unwrap_or_else(|| "an unknown value was thrown".into()),
-    };
-    SqlError::from_message(message)
+    SqlError::from_message(thrown_text(thrown))
 }

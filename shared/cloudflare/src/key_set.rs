@@ -1,15 +1,15 @@
-//! Key sets over `fetch`, and the time.
+//! Key sets over `fetch`.
 
 use std::time::Duration;
 
 use auth::{Clock, FetchError, KEY_SET_BYTES, KeySetSource};
-use worker::wasm_bindgen::{JsCast as _, JsValue};
-use worker::wasm_bindgen_futures::JsFuture;
+use wasm_bindgen::{JsCast as _, JsValue};
+use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::{AbortSignal, RequestInit, RequestRedirect, Response, WorkerGlobalScope};
 
 use crate::bindings::streams::Reader;
-use crate::failure;
 use crate::sleep::Sleep;
+use crate::{failure, host};
 
 /// How long an answer is waited for.
 const TIMEOUT_MS: u32 = 5_000;
@@ -22,14 +22,8 @@ pub struct HttpKeys;
 
 impl Clock for HttpKeys {
     fn now_ms(&self) -> i64 {
-        now_ms()
+        host::now_ms()
     }
-}
-
-/// Milliseconds since the epoch.
-#[expect(clippy::cast_possible_truncation, reason = "the clock gives whole milliseconds below 2^53")]
-pub fn now_ms() -> i64 {
-    worker::js_sys::Date::now() as i64
 }
 
 impl KeySetSource for HttpKeys {
@@ -37,7 +31,7 @@ impl KeySetSource for HttpKeys {
         let init = RequestInit::new();
         init.set_redirect(RequestRedirect::Manual);
         init.set_signal(Some(&AbortSignal::timeout_with_u32(TIMEOUT_MS)));
-        let scope: WorkerGlobalScope = worker::js_sys::global().unchecked_into();
+        let scope: WorkerGlobalScope = js_sys::global().unchecked_into();
         let response = JsFuture::from(scope.fetch_with_str_and_init(url, &init)).await.map_err(transport)?;
         let response: Response = response.unchecked_into();
         if !response.ok() {
@@ -63,5 +57,5 @@ impl KeySetSource for HttpKeys {
 }
 
 fn transport(thrown: JsValue) -> FetchError {
-    FetchError::Transport(failure::text(thrown))
+    FetchError::Transport(failure::thrown_text(thrown))
 }

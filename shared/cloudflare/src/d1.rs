@@ -1,19 +1,19 @@
-//! The index over D1.
+//! A database of D1.
 
 use index::{Cell, Database, DbError, Param, Row, Session, Statement};
+use js_sys::Array;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
 use worker::D1Database;
-use worker::js_sys::Array;
-use worker::wasm_bindgen::{JsCast, JsValue};
-use worker::wasm_bindgen_futures::JsFuture;
 
 use crate::bindings::d1::{self, Outcome, Prepared};
 use crate::failure;
 
-/// The binding `DB`.
-pub struct D1Index(d1::Database);
+/// A database behind a binding.
+pub struct D1(d1::Database);
 
-impl D1Index {
-    /// The index in a database whose migrations have been applied.
+impl D1 {
+    /// The database.
     pub fn new(database: &D1Database) -> Self {
         Self(AsRef::<JsValue>::as_ref(database).clone().unchecked_into())
     }
@@ -32,7 +32,7 @@ impl D1Index {
     }
 }
 
-impl Database for D1Index {
+impl Database for D1 {
     async fn query(&self, session: Session, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
         let rows = bind(self.prepare(session, sql)?, params)?.raw().map_err(error)?;
         let rows: Array = JsFuture::from(rows).await.and_then(JsCast::dyn_into).map_err(error)?;
@@ -95,5 +95,5 @@ fn row(values: JsValue) -> Result<Row, DbError> {
 }
 
 fn error(thrown: JsValue) -> DbError {
-    DbError(failure::text(thrown))
+    DbError(failure::thrown_text(thrown))
 }

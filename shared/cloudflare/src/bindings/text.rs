@@ -1,7 +1,7 @@
 //! Long strings out of JavaScript, and those that are put together there.
 
-use worker::js_sys::JsString;
-use worker::wasm_bindgen::prelude::*;
+use js_sys::JsString;
+use wasm_bindgen::prelude::*;
 use worker::web_sys;
 
 #[wasm_bindgen]

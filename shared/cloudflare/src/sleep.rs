@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use worker::js_sys::global;
-use worker::wasm_bindgen::JsCast as _;
-use worker::wasm_bindgen::closure::Closure;
+use js_sys::global;
+use wasm_bindgen::JsCast as _;
+use wasm_bindgen::closure::Closure;
 use worker::web_sys::WorkerGlobalScope;
 
 /// A time that is waited for; no time where there is no timer. Dropped, its timer ends.

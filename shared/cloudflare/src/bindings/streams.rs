@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use worker::js_sys::{Object, Promise, Reflect, Uint8Array};
-use worker::wasm_bindgen::prelude::*;
-use worker::wasm_bindgen_futures::JsFuture;
+use js_sys::{Object, Promise, Reflect, Uint8Array};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::ReadableStream;
 
 use crate::sleep::Sleep;
@@ -15,11 +15,6 @@ extern "C" {
 
     #[wasm_bindgen(constructor, catch)]
     fn new(length: f64) -> Result<FixedLengthStream, JsValue>;
-
-    type CompressionStream;
-
-    #[wasm_bindgen(constructor, catch)]
-    fn new(format: &str) -> Result<CompressionStream, JsValue>;
 
     type Source;
 
@@ -63,7 +58,7 @@ extern "C" {
 }
 
 /// A stream that fails unless exactly `length` bytes pass. R2 takes streams of known length only.
-pub fn fixed_length(stream: &ReadableStream, length: u64) -> Result<ReadableStream, JsValue> {
+pub(crate) fn fixed_length(stream: &ReadableStream, length: u64) -> Result<ReadableStream, JsValue> {
     #[expect(clippy::cast_precision_loss, reason = "no body reaches 2^53 bytes")]
     let transform = FixedLengthStream::new(length as f64)?;
     stream.unchecked_ref::<Source>().pipe_through(&transform)
@@ -71,19 +66,13 @@ pub fn fixed_length(stream: &ReadableStream, length: u64) -> Result<ReadableStre
 
 /// Whether a stream that was piped elsewhere, and whose pipe has broken, was what broke. One whose reader gave up was
 /// cancelled: it has ended well.
-pub async fn is_broken(stream: &ReadableStream) -> bool {
+pub(crate) async fn is_broken(stream: &ReadableStream) -> bool {
     // The pipe lets go of the stream in a turn of its own.
     Sleep::new(Duration::ZERO).await;
     match Reader::new(stream) {
         Ok(reader) => reader.next().await.is_err(),
         Err(_) => false,
     }
-}
-
-/// The stream compressed by the runtime.
-pub fn gzip(stream: &ReadableStream) -> Result<ReadableStream, JsValue> {
-    let transform = CompressionStream::new("gzip")?;
-    stream.unchecked_ref::<Source>().pipe_through(&transform)
 }
 
 /// Reads a stream chunk by chunk. Unlike `worker::ByteStream`, which takes the error of an aborted upload for the end,

@@ -1,28 +1,29 @@
-//! Assets in R2.
+//! Files in R2.
 
 use std::collections::HashMap;
 
-use sync_http::platform::{Asset, AssetHead, AssetMeta, AssetStore, Body as _, ByteRange, Failure, PutError, Size};
+use web::{ByteRange, Failure, ObjectHead, ObjectMeta, ObjectStore, PutError, RequestBody as _, Size, StoredObject};
 use worker::{Bucket, Data, HttpMetadata, MultipartUpload, Object, Range, ResponseBody, UploadedPart};
 
 use crate::bindings::streams;
-use crate::body::{self, JsBody};
 use crate::failure::{failure, worker_failure};
+use crate::request::JsRequest;
+use crate::response::JsResponse;
 
 /// Bytes of a part where the length is not known beforehand: all parts but the last must be of one size, at least
 /// 5 MiB.
 const PART_BYTES: usize = 8 << 20;
 
-/// The binding `LOGSEQ_SYNC_ASSETS`.
-pub struct R2Assets(Bucket);
+/// A bucket as a store of files.
+pub struct R2(Bucket);
 
-impl R2Assets {
-    /// The assets in a bucket.
+impl R2 {
+    /// The files of a bucket.
     pub fn new(bucket: Bucket) -> Self {
         Self(bucket)
     }
 
-    async fn store(&self, key: &str, value: impl Into<Data>, meta: AssetMeta<'_>) -> Result<(), Failure> {
+    async fn store(&self, key: &str, value: impl Into<Data>, meta: ObjectMeta<'_>) -> Result<(), Failure> {
         let put = self.0.put(key, value).http_metadata(http_metadata(meta)).custom_metadata(custom_metadata(meta));
         put.execute().await.map(drop).map_err(worker_failure)
     }
@@ -31,9 +32,9 @@ impl R2Assets {
     async fn store_counted(
         &self,
         key: &str,
-        body: &mut JsBody,
+        body: &mut JsRequest,
         limit: u64,
-        meta: AssetMeta<'_>,
+        meta: ObjectMeta<'_>,
     ) -> Result<(), PutError> {
         let mut source = Counted { body, left: limit, part: Vec::new() };
         let first = source.part().await?;
@@ -86,7 +87,7 @@ async fn store_parts(
 
 /// A body in parts, of which no more than so many bytes come.
 struct Counted<'a> {
-    body: &'a mut JsBody,
+    body: &'a mut JsRequest,
     left: u64,
     /// What was read beyond the last part.
     part: Vec<u8>,
@@ -105,18 +106,17 @@ impl Counted<'_> {
     }
 }
 
-fn http_metadata(meta: AssetMeta<'_>) -> HttpMetadata {
+fn http_metadata(meta: ObjectMeta<'_>) -> HttpMetadata {
     HttpMetadata { content_type: Some(meta.content_type.to_owned()), ..HttpMetadata::default() }
 }
 
-fn custom_metadata(meta: AssetMeta<'_>) -> HashMap<String, String> {
-    let checksum = meta.checksum.map(|checksum| ("checksum".to_owned(), checksum.to_owned()));
-    checksum.into_iter().chain([("type".to_owned(), meta.extension.to_owned())]).collect()
+fn custom_metadata(meta: ObjectMeta<'_>) -> HashMap<String, String> {
+    meta.custom.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-fn head_of(object: &Object) -> AssetHead {
+fn head_of(object: &Object) -> ObjectHead {
     let meta = object.http_metadata();
-    AssetHead {
+    ObjectHead {
         size: object.size(),
         etag: object.http_etag(),
         content_type: meta.content_type,
@@ -125,8 +125,8 @@ fn head_of(object: &Object) -> AssetHead {
     }
 }
 
-impl AssetStore<JsBody> for R2Assets {
-    async fn get(&self, key: &str, range: Option<ByteRange>) -> Result<Option<Asset<JsBody>>, Failure> {
+impl ObjectStore<JsRequest, JsResponse> for R2 {
+    async fn get(&self, key: &str, range: Option<ByteRange>) -> Result<Option<StoredObject<JsResponse>>, Failure> {
         let mut get = self.0.get(key);
         if let Some(ByteRange { first, length }) = range {
             get = get.range(Range::OffsetWithLength { offset: first, length });
@@ -137,19 +137,21 @@ impl AssetStore<JsBody> for R2Assets {
         let Some(body) = object.body() else { return Ok(None) };
         let body = match body.response_body().map_err(worker_failure)? {
             // Of known length, or else the answer would carry none.
-            ResponseBody::Stream(stream) => JsBody::Stream(streams::fixed_length(&stream, length).map_err(failure)?),
+            ResponseBody::Stream(stream) => {
+                JsResponse::Stream(streams::fixed_length(&stream, length).map_err(failure)?)
+            }
             _ => return Err(Failure("an object without a stream".into())),
         };
-        Ok(Some(Asset { body, head }))
+        Ok(Some(StoredObject { body, head }))
     }
 
-    async fn head(&self, key: &str) -> Result<Option<AssetHead>, Failure> {
+    async fn head(&self, key: &str) -> Result<Option<ObjectHead>, Failure> {
         let object = self.0.head(key).await.map_err(worker_failure)?;
         Ok(object.as_ref().map(head_of))
     }
 
-    async fn put(&self, key: &str, body: &mut JsBody, size: Size, meta: AssetMeta<'_>) -> Result<(), PutError> {
-        match (body::stream_of(body), size.declared) {
+    async fn put(&self, key: &str, body: &mut JsRequest, size: Size, meta: ObjectMeta<'_>) -> Result<(), PutError> {
+        match (body.stream(), size.declared) {
             (None, _) => Ok(self.store(key, Data::Empty, meta).await?),
             (Some(source), Some(length)) => {
                 let stream = streams::fixed_length(&source, length).map_err(failure)?;

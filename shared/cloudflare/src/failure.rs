@@ -1,11 +1,11 @@
 //! What the runtime throws, as text for logs.
 
-use sync_http::platform::Failure;
-use worker::wasm_bindgen::{JsCast as _, JsValue};
+use wasm_bindgen::{JsCast as _, JsValue};
+use web::Failure;
 
 /// The message of a thrown value.
-pub fn text(thrown: JsValue) -> String {
-    match thrown.dyn_into::<worker::js_sys::Error>() {
+pub fn thrown_text(thrown: JsValue) -> String {
+    match thrown.dyn_into::<js_sys::Error>() {
         Ok(error) => String::from(error.message()),
         Err(other) => other.as_string().unwrap_or_else(|| "an unknown value was thrown".into()),
     }
@@ -13,7 +13,7 @@ pub fn text(thrown: JsValue) -> String {
 
 /// A thrown value as a failure of the platform.
 pub fn failure(thrown: JsValue) -> Failure {
-    Failure(text(thrown))
+    Failure(thrown_text(thrown))
 }
 
 /// An error of the `worker` crate as a failure of the platform.

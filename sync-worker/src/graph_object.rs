@@ -4,37 +4,27 @@
 #![expect(missing_docs, reason = "the attribute of Durable Objects generates undocumented methods")]
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
+use cloudflare::text::{self, JsText};
+use cloudflare::{D1, DurableSql, JsRequest, JsResponse, Sleep, failure, now_ms, thrown_text, worker_failure};
 use graph::session::OwnedFrame;
 use graph::{Graph, Options};
 use http::{Request, Response};
+use js_sys::{JsString, Object, Uint8Array, WeakMap};
 use protocol::Holder;
-use sync_http::graph_routes::{self, GraphHost, GraphState, SharedGraph, sockets};
-use sync_http::platform::Failure;
-use sync_http::report::Event;
-use uuid::Uuid;
-use worker::js_sys::{JsString, Object, Uint8Array, WeakMap};
-use worker::wasm_bindgen::prelude::*;
-use worker::wasm_bindgen_futures::future_to_promise;
+use sync_http::graph_routes::{self, GraphHost, GraphState, SharedGraph, Sockets, sockets};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::future_to_promise;
+use web::{Failure, Hosted};
 use worker::{
-    DurableObject, Env, Error, Result, State, WebSocket, WebSocketPair, WebSocketRequestResponsePair, durable_object,
-    web_sys,
+    DurableObject, Env, Error, Result, State, WebSocket, WebSocketPair, WebSocketRequestResponsePair, web_sys,
 };
+use worker_macros::durable_object;
 
-use crate::background::background;
-use crate::bindings::text::{self, JsText};
-use crate::body::{self, JsBody};
-use crate::d1::D1Index;
-use crate::environment::{Isolate, isolate};
-use crate::failure::{self, worker_failure};
-use crate::keys::now_ms;
-use crate::reporter;
-use crate::sleep::Sleep;
-use crate::sql::DurableSql;
+use crate::config::{Isolate, isolate};
 
 /// Memory for clean tree nodes of one graph. Objects of one class may share an isolate of 128 MB, and its wasm memory
 /// never shrinks: with what a batch needs at its height this stays below 32 MiB.
@@ -68,14 +58,13 @@ fn memory_bytes() -> usize {
 #[durable_object(alarm)]
 pub struct SyncDO {
     /// None when the settings cannot be served with.
-    host: Option<Rc<Host>>,
+    host: Option<Rc<GraphObject>>,
 }
 
 /// The ports of a graph.
-struct Host {
-    state: State,
+struct GraphObject {
+    host: cloudflare::Host<State>,
     env: Env,
-    isolate: Rc<Isolate>,
     graph: SharedGraph<DurableSql>,
     memory: GraphState,
     /// Numbers of sockets, by the objects that the runtime has for them: it gives the same ones until the graph sleeps.
@@ -85,30 +74,23 @@ struct Host {
     me: Weak<Self>,
 }
 
-impl Host {
-    fn new(state: State, env: Env, isolate: Rc<Isolate>) -> std::result::Result<Rc<Self>, Failure> {
+impl GraphObject {
+    fn new(state: State, env: Env, isolate: &Isolate) -> std::result::Result<Rc<Self>, Failure> {
         let sql = DurableSql::new(&state).map_err(|error| Failure(error.to_string()))?;
-        let name = state.as_raw().id().map_err(failure::failure)?.name();
+        let name = state.as_raw().id().map_err(failure)?.name();
         let settings = isolate.service.settings.clone();
         let options = Options { initial_data: settings.initial_data, ..OPTIONS };
         let graph = Rc::new(RefCell::new(Graph::new(sql, now_ms, options)));
         let memory = GraphState::new(settings, name);
         Ok(Rc::new_cyclic(|me| Self {
-            state,
+            host: cloudflare::Host::new(state, Rc::clone(&isolate.sentry)),
             env,
-            isolate,
             graph,
             memory,
             numbers: WeakMap::new(),
             next_number: Cell::new(0),
             me: Weak::clone(me),
         }))
-    }
-
-    /// Lets something outlast the event.
-    fn wait_until(&self, rest: impl Future<Output = ()> + 'static) {
-        // Fails when the graph is going; what was begun goes on as long as the runtime lets it.
-        let _ = self.state.as_raw().wait_until(&background(rest));
     }
 }
 
@@ -119,7 +101,7 @@ impl DurableObject for SyncDO {
             // Without it each heartbeat wakes the graph, and is answered all the same.
             let _ = state.as_raw().set_websocket_auto_response(&pair);
         }
-        let host = isolate(&env).and_then(|isolate| match Host::new(state, env, isolate) {
+        let host = isolate(&env).and_then(|isolate| match GraphObject::new(state, env, &isolate) {
             Ok(host) => Some(host),
             Err(failure) => {
                 worker::console_error!("a graph without storage: {}", failure.0);
@@ -130,14 +112,14 @@ impl DurableObject for SyncDO {
     }
 
     async fn fetch(&self, request: worker::Request) -> Result<worker::Response> {
-        let request = body::incoming(Clone::clone(request.inner())).ok_or_else(misconfigured)?;
+        let request = cloudflare::incoming(Clone::clone(request.inner())).ok_or_else(misconfigured)?;
         let host = self.host.as_ref().ok_or_else(misconfigured)?;
         let tells_memory = request.uri().path() == "/health";
         let mut response = graph_routes::handle(&**host, &host.memory, request).await;
         if tells_memory {
             response.headers_mut().insert(MEMORY_HEADER, memory_bytes().into());
         }
-        body::respond_from_object(response)
+        cloudflare::respond_from_object(response)
     }
 
     async fn alarm(&self) -> Result<worker::Response> {
@@ -182,7 +164,7 @@ impl SyncDO {
     #[wasm_bindgen(js_name = webSocketError)]
     pub fn web_socket_error(&self, socket: web_sys::WebSocket, error: JsValue) {
         if let Some(host) = &self.host {
-            sockets::on_error(&**host, &host.memory, &WebSocket::from(socket), &failure::text(error));
+            sockets::on_error(&**host, &host.memory, &WebSocket::from(socket), &thrown_text(error));
         }
     }
 }
@@ -191,44 +173,43 @@ fn misconfigured() -> Error {
     Error::RustError("the graph cannot be served".into())
 }
 
-impl GraphHost for Host {
-    type Sql = DurableSql;
-    type Body = JsBody;
-    type Db = D1Index;
+impl Hosted for GraphObject {
+    type Host = cloudflare::Host<State>;
+
+    fn host(&self) -> &Self::Host {
+        &self.host
+    }
+}
+
+impl Sockets for GraphObject {
+    type Request = JsRequest;
+    type Response = JsResponse;
     type Socket = WebSocket;
     type LongText = JsText;
 
-    fn graph(&self) -> &SharedGraph<DurableSql> {
-        &self.graph
-    }
-
-    fn db(&self) -> Option<Rc<D1Index>> {
-        self.env.d1("DB").ok().map(|database| Rc::new(D1Index::new(&database)))
-    }
-
     fn accept(
         &self,
-        _request: Request<JsBody>,
+        _request: &mut Request<JsRequest>,
         holder: &Holder,
         graph_id: Option<&str>,
-    ) -> std::result::Result<(WebSocket, Response<JsBody>), Failure> {
+    ) -> std::result::Result<(WebSocket, Response<JsResponse>), Failure> {
         let WebSocketPair { client, server } = WebSocketPair::new().map_err(worker_failure)?;
         // Before it is accepted: a socket of nobody never comes to be.
         self.keep(&server, holder)?;
         // The answer first: what cannot be answered is not accepted.
-        let response = body::switching(client)?;
-        let state = self.state.as_raw();
+        let response = cloudflare::switching(client)?;
+        let state = self.host.keeper().as_raw();
         match graph_id.filter(|id| !id.is_empty() && id.len() <= TAG_BYTES) {
             Some(id) => state.accept_websocket_with_tags(server.as_ref(), vec![id.into()]),
             None => state.accept_websocket(server.as_ref()),
         }
-        .map_err(failure::failure)?;
-        Ok((server, body::passed(response)?))
+        .map_err(failure)?;
+        Ok((server, cloudflare::passed(response)?))
     }
 
     fn sockets(&self) -> Vec<WebSocket> {
         // A graph that cannot be told who is there goes on without them: clients catch up by `t`.
-        let sockets = self.state.as_raw().get_websockets().unwrap_or_default();
+        let sockets = self.host.keeper().as_raw().get_websockets().unwrap_or_default();
         let open = sockets.into_iter().filter(|socket| socket.ready_state() == web_sys::WebSocket::OPEN);
         open.map(WebSocket::from).collect()
     }
@@ -250,7 +231,7 @@ impl GraphHost for Host {
     }
 
     fn graph_id(&self, socket: &WebSocket) -> Option<String> {
-        self.state.as_raw().get_tags(socket.as_ref()).ok()?.into_iter().next()
+        self.host.keeper().as_raw().get_tags(socket.as_ref()).ok()?.into_iter().next()
     }
 
     fn keep(&self, socket: &WebSocket, holder: &Holder) -> std::result::Result<(), Failure> {
@@ -273,36 +254,31 @@ impl GraphHost for Host {
         // Fails only when the socket is closed already.
         let _ = socket.close(Some(code), Some(reason));
     }
+}
+
+impl GraphHost for GraphObject {
+    type Sql = DurableSql;
+    type Db = D1;
+
+    fn graph(&self) -> &SharedGraph<DurableSql> {
+        &self.graph
+    }
+
+    fn db(&self) -> Option<Rc<D1>> {
+        self.env.d1("DB").ok().map(|database| Rc::new(D1::new(&database)))
+    }
 
     async fn turn(&self) {
         Sleep::new(Duration::ZERO).await;
     }
 
-    fn sleep_ms(&self, ms: u32) -> impl Future<Output = ()> + 'static {
-        Sleep::new(Duration::from_millis(ms.into()))
-    }
-
     fn wake_after(&self, ms: u32) {
         let me = Weak::clone(&self.me);
-        self.wait_until(async move {
+        self.host.outlast(async move {
             Sleep::new(Duration::from_millis(ms.into())).await;
             if let Some(host) = me.upgrade() {
                 sockets::on_wake(&*host, &host.memory);
             }
         });
-    }
-
-    fn now_ms(&self) -> i64 {
-        now_ms()
-    }
-
-    fn random_uuid(&self) -> Uuid {
-        reporter::random_uuid()
-    }
-
-    fn report(&self, event: &Event<'_>) {
-        if let Some(rest) = reporter::report(self.isolate.sentry.as_ref(), event) {
-            self.wait_until(rest);
-        }
     }
 }

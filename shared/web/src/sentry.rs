@@ -3,11 +3,13 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::report::{Event, Level, Trace};
+use crate::{Event, Level, Trace};
 
 /// Where events go and what they say about their origin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sentry {
+    /// The service that reports.
+    service: &'static str,
     url: String,
     key: String,
     release: Option<String>,
@@ -28,13 +30,14 @@ pub struct Envelope {
 }
 
 impl Sentry {
-    /// The settings under their names in the environment; none without a well-formed `SENTRY_DSN`.
-    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Option<Self> {
+    /// The settings of a service under their names in the environment; none without a well-formed `SENTRY_DSN`.
+    pub fn from_lookup(service: &'static str, lookup: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let lookup = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
         let dsn = lookup("SENTRY_DSN")?;
         let (url, key) = endpoint(&dsn)?;
         let sample_rate = lookup("SENTRY_TRACES_SAMPLE_RATE").and_then(|rate| rate.trim().parse().ok());
         Some(Self {
+            service,
             url,
             key,
             release: lookup("SENTRY_RELEASE"),
@@ -49,14 +52,11 @@ impl Sentry {
             return None;
         }
         let tags: serde_json::Map<String, Value> =
-            [("route", event.route), ("graph-id", event.graph_id), ("correlation-id", event.correlation_id)]
-                .into_iter()
-                .filter_map(|(name, value)| Some((name.to_owned(), value?.into())))
-                .collect();
+            event.tags().map(|(name, value)| (name.to_owned(), value.into())).collect();
         let item = json!({
             "timestamp": seconds(now_ms),
             "level": "error",
-            "logger": "logseq-sync",
+            "logger": self.service,
             "tags": tags,
             "exception": { "values": [{ "type": event.event, "value": event.error.unwrap_or_default() }] },
         });
@@ -132,7 +132,7 @@ mod tests {
     }
 
     fn with_rate(dsn: &str, rate: &str) -> Option<Sentry> {
-        Sentry::from_lookup(|name| match name {
+        Sentry::from_lookup("logseq-sync", |name| match name {
             "SENTRY_DSN" => Some(dsn.to_owned()),
             "SENTRY_TRACES_SAMPLE_RATE" => Some(rate.to_owned()),
             "SENTRY_ENVIRONMENT" => Some("staging".to_owned()),
@@ -175,7 +175,9 @@ mod tests {
     #[test]
     fn errors_are_delivered_with_their_ids() {
         let sentry = settings("https://abc@host/1").unwrap();
-        let event = Event::new(Level::Error, "db-sync/http-error").about("g").with_error("broken");
+        let event = Event::new(Level::Error, "db-sync/http-error")
+            .about(crate::Subject { kind: "graph-id", id: "g" })
+            .with_error("broken");
         let envelope = sentry.envelope(&event, Uuid::nil(), 1_500).unwrap();
         assert!(envelope.auth.contains("sentry_key=abc"));
         let lines: Vec<Value> = envelope.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -3,8 +3,8 @@
 //! The `worker` crate imports `next`, `toArray` and `one` of cursors without `catch`: an error of SQLite would pass
 //! through our frames, run no destructors and leave a borrow held.
 
-use worker::js_sys::{Array, Iterator, JsString, Promise};
-use worker::wasm_bindgen::prelude::*;
+use js_sys::{Array, Iterator, JsString, Promise};
+use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen]
 extern "C" {
@@ -30,10 +30,6 @@ extern "C" {
     /// Runs the statement up to its first row. The runtime keeps compiled statements by their text.
     #[wasm_bindgen(method, catch, variadic)]
     pub fn exec(this: &SqlStorage, statement: &JsString, parameters: &Array) -> Result<Cursor, JsValue>;
-
-    /// Size of the database in bytes.
-    #[wasm_bindgen(method, getter, js_name = databaseSize)]
-    pub fn database_size(this: &SqlStorage) -> f64;
 
     /// Rows of a running statement.
     pub type Cursor;
