@@ -9,7 +9,7 @@ use std::panic::AssertUnwindSafe;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use graph::session::OwnedFrame;
+use graph::sockets::OwnedFrame;
 use graph::{Graph, Options};
 use http::{Request, Response};
 use protocol::Holder;
