@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cloudflare::text::{self, JsText};
 use cloudflare::{D1, DurableSql, JsRequest, JsResponse, Sleep, failure, now_ms, thrown_text, worker_failure};
-use graph::session::OwnedFrame;
+use graph::sockets::OwnedFrame;
 use graph::{Graph, Options};
 use http::{Request, Response};
 use js_sys::{JsString, Object, Uint8Array, WeakMap};

@@ -19,7 +19,7 @@ mod version;
 
 use std::rc::Rc;
 
-use graph::session::Close;
+use graph::sockets::Close;
 use http::header::ORIGIN;
 use http::{Request, Response};
 use protocol::bodies::OK;

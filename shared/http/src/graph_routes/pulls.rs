@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use graph::session::{Close, Message};
+use graph::sockets::{Close, Message};
 use graph::{EntityAnswer, GraphName, Pull};
 use protocol::server::MessageError;
 use protocol::{ClientMessage, Holder, ServerMessage};

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use graph::session::Close;
 use graph::snapshot::{Encoding, Ending, Upload, UploadError, Uploaded};
+use graph::sockets::Close;
 use graph::sql::Sql;
 use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};

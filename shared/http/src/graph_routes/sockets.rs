@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use graph::session::{self, Close, Effect, Message, OwnedFrame};
+use graph::sockets::{Close, Effect, Message, OwnedFrame};
 use http::{Request, Response};
 use protocol::limits::NEWS_TURN_BYTES;
 use protocol::server::MessageError;
@@ -286,7 +286,7 @@ fn keep_and_tell<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket,
 
 /// A socket goes: its close is answered, the others learn who is left.
 pub fn on_close<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, code: u16, reason: &str) {
-    host.close(socket, session::close_code(code), reason);
+    host.close(socket, graph::sockets::close_code(code), reason);
     leave(host, state, socket);
 }
 
@@ -464,7 +464,7 @@ fn online<H: GraphHost>(host: &H, state: &GraphState) -> Rc<str> {
     known.unwrap_or_else(|| {
         let open = open_sockets(host, state);
         let users = open.iter().filter_map(|(_, holder)| holder.user());
-        let text: Rc<str> = session::online_users(users).into();
+        let text: Rc<str> = graph::sockets::online_users(users).into();
         state.roster.borrow_mut().set_online(&text);
         text
     })

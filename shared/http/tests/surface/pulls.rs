@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use graph::session::OwnedFrame;
+use graph::sockets::OwnedFrame;
 use graph::sql::Sql as _;
 use http::Response;
 use protocol::limits::{PULL_IDLE_MS, PULL_STREAMS, PULLS_AT_ONCE};

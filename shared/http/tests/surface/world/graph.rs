@@ -136,7 +136,7 @@ pub(crate) const PULL_MESSAGE_BYTES: usize = 2 << 20;
 
 impl TestGraph {
     pub(crate) fn frame(&self, socket: &Rc<TestSocket>, text: &str) {
-        block_on(sockets::on_frame(self, &self.memory, socket, ::graph::session::OwnedFrame::Text(text.to_owned())));
+        block_on(sockets::on_frame(self, &self.memory, socket, ::graph::sockets::OwnedFrame::Text(text.to_owned())));
     }
 
     /// How often the index was asked for membership.

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use graph::session::{self, Close, Effect, Frame, Message};
+use graph::sockets::{Close, Effect, Frame, Message};
 use graph::sql_rusqlite::Rusqlite;
 use graph::{Graph, Options};
 use protocol::PresenceUser;
@@ -99,7 +99,7 @@ fn users_are_listed_once() {
     let (a, b) = (user("a"), user("b"));
     let mut editing = a.clone();
     editing.set_editing_block(Some("block"));
-    let list: Json = serde_json::from_str(&session::online_users([&a, &b, &a, &editing])).unwrap();
+    let list: Json = serde_json::from_str(&graph::sockets::online_users([&a, &b, &a, &editing])).unwrap();
     assert_eq!(list["type"], "online-users");
     let ids: Vec<&str> =
         list["online-users"].as_array().unwrap().iter().filter_map(|user| user["user-id"].as_str()).collect();
@@ -111,7 +111,7 @@ fn close_codes_that_may_be_sent() {
     for (received, sent) in
         [(1000, 1000), (1001, 1001), (1005, 1000), (1006, 1000), (1015, 1000), (3001, 3001), (0, 1000)]
     {
-        assert_eq!(session::close_code(received), sent);
+        assert_eq!(graph::sockets::close_code(received), sent);
     }
 }
 
