@@ -7,26 +7,10 @@
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
+pub use database::Param;
+
 /// Most parameters one statement binds. Durable Object SQL refuses more than 100 (sync.md 9.7).
 pub const MAX_PARAMS: usize = 99;
-
-/// A bound parameter.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Param<'a> {
-    /// SQL `NULL`.
-    Null,
-    /// An integer; implementations whose numbers are doubles keep it exact within ±(2^53-1).
-    Int(i64),
-    /// Text.
-    Text(&'a str),
-}
-
-impl<'a> Param<'a> {
-    /// Text, or `NULL` for `None`.
-    pub fn opt(text: Option<&'a str>) -> Self {
-        text.map_or(Param::Null, Param::Text)
-    }
-}
 
 /// One row of a result, valid during the callback that gets it.
 pub trait Row {

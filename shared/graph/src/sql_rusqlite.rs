@@ -5,8 +5,8 @@ use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use rusqlite::types::{ToSqlOutput, Value, ValueRef};
-use rusqlite::{Connection, OpenFlags, ToSql};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags};
 
 use crate::sql::{OnRow, Param, Row, Sql, SqlError};
 
@@ -144,16 +144,6 @@ impl Row for ResultRow<'_, '_> {
             },
             other => Err(unexpected(column, &other)),
         }
-    }
-}
-
-impl ToSql for Param<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(match *self {
-            Param::Null => ToSqlOutput::Owned(Value::Null),
-            Param::Int(number) => ToSqlOutput::Owned(Value::Integer(number)),
-            Param::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
-        })
     }
 }
 

@@ -5,8 +5,8 @@
 
 use std::future::Future;
 
+use database::Database;
 use http::{Request, Response};
-use index::Database;
 use uuid::Uuid;
 
 use crate::report::{Event, Trace};

@@ -5,10 +5,10 @@ use std::future::Future;
 use std::rc::Rc;
 
 use auth::AccessCache;
+use database::Database;
 use graph::Graph;
 use graph::sql::Sql;
 use http::{Request, Response};
-use index::Database;
 use protocol::Holder;
 use uuid::Uuid;
 

@@ -60,7 +60,7 @@ fn access_is_asked_once_in_five_seconds() {
     assert_eq!([bob(), bob()], [403, 403]);
     let users = pollster::block_on(index::Database::query(
         &*db,
-        index::Session::None,
+        database::ReadFrom::Primary,
         "SELECT id FROM users WHERE id = 'bob'",
         &[],
     ));

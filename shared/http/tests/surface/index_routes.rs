@@ -149,7 +149,7 @@ fn deletion_goes_in_an_order_that_can_be_retried() {
     let path = format!("/graphs/{graph}");
     let members = || {
         let sql = format!("SELECT user_id FROM graph_members WHERE graph_id = '{graph}'");
-        let rows = index::Database::query(&**world.db.as_ref().unwrap(), index::Session::None, &sql, &[]);
+        let rows = database::Database::query(&**world.db.as_ref().unwrap(), database::ReadFrom::Primary, &sql, &[]);
         pollster::block_on(rows).unwrap().len()
     };
     // Each step fails once, and the owner repeats the deletion.
