@@ -14,7 +14,8 @@ const LIST: [Migration; 3] = [
 ];
 
 fn count(db: &Sqlite, sql: &str) -> i64 {
-    block_on(db.query(ReadFrom::Primary, sql, &[])).unwrap()[0].int(0).unwrap()
+    let rows = block_on(db.query(ReadFrom::Primary, sql, &[])).unwrap();
+    rows.first().and_then(|row| row.int(0)).unwrap()
 }
 
 fn missing(db: &Sqlite) -> Vec<&'static str> {

@@ -230,7 +230,7 @@ fn drivers_without_tokens_of_a_provider() {
 fn activity_that_cannot_be_noted_fails_nothing() {
     let world = World::new();
     let db = world.db.clone().unwrap();
-    pollster::block_on(index::Database::execute(&*db, "DROP TABLE daily_active_entities", &[])).unwrap();
+    pollster::block_on(database::Database::execute(&*db, "DROP TABLE daily_active_entities", &[])).unwrap();
     world.create("owner", "g");
     assert!(world.event_names().contains(&"db-sync/activity-touch-failed-user-failed".into()));
 }
