@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use database::local_sqlite::{Rusqlite, Synchronous};
 use graph::sockets::{Effect, Frame, Message};
-use graph::sql_rusqlite::{Rusqlite, Synchronous};
 use graph::{Graph, Options};
 use uuid::Uuid;
 

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::rc::Rc;
 
+use database::local_sqlite::Rusqlite;
 use datascript::{Index, Pattern, Row};
 use flate2::read::GzDecoder;
 use graph::snapshot::{Encoding, FrameError, FrameReader, FrameWriter};
-use graph::sql_rusqlite::Rusqlite;
 use graph::{Answer, Graph, Options};
 use protocol::query::UploadQuery;
 use protocol::{TxBatch, TxEntry};

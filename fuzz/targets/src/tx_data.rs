@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
+use database::Param;
+use database::local::Sql;
+use database::local_sqlite::Rusqlite;
 use datascript::{Datom, Db, Flags, Index, Pattern, Report, Row};
 use graph::rules::checksum::{self, Changes};
 use graph::rules::{self, Facts, Op, deletion, normalise, prepare, sanitise, validate};
-use graph::sql::{Param, Sql};
-use graph::sql_rusqlite::Rusqlite;
 use graph::{Answer, Graph, Options};
 use protocol::{TxBatch, TxEntry};
 use transit::{Limits, Value};

@@ -1,6 +1,6 @@
 //! A database of D1.
 
-use index::{Cell, Database, DbError, Param, Row, Session, Statement};
+use database::{Cell, Database, DbError, Param, ReadFrom, Row, Statement, exact_double};
 use js_sys::Array;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -18,12 +18,12 @@ impl D1 {
         Self(AsRef::<JsValue>::as_ref(database).clone().unchecked_into())
     }
 
-    /// The statement in a session; where the binding knows no sessions, without one.
-    fn prepare(&self, session: Session, sql: &str) -> Result<Prepared, DbError> {
-        let constraint = match session {
-            Session::None => return self.0.prepare(sql).map_err(error),
-            Session::Default => None,
-            Session::FirstPrimary => Some("first-primary"),
+    /// A reading statement for one of the copies. D1 takes the choice of a copy as the constraint of a session; where
+    /// the binding knows no sessions, there is one copy.
+    fn prepare_read(&self, from: ReadFrom, sql: &str) -> Result<Prepared, DbError> {
+        let constraint = match from {
+            ReadFrom::Nearest => None,
+            ReadFrom::Primary => Some("first-primary"),
         };
         match self.0.with_session(constraint) {
             Ok(session) => session.prepare(sql).map_err(error),
@@ -33,21 +33,21 @@ impl D1 {
 }
 
 impl Database for D1 {
-    async fn query(&self, session: Session, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
-        let rows = bind(self.prepare(session, sql)?, params)?.raw().map_err(error)?;
+    async fn query(&self, from: ReadFrom, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+        let rows = bind(self.prepare_read(from, sql)?, params)?.raw().map_err(error)?;
         let rows: Array = JsFuture::from(rows).await.and_then(JsCast::dyn_into).map_err(error)?;
         rows.iter().map(row).collect()
     }
 
     async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, DbError> {
-        let outcome = bind(self.prepare(Session::None, sql)?, params)?.run().map_err(error)?;
+        let outcome = bind(self.0.prepare(sql).map_err(error)?, params)?.run().map_err(error)?;
         changed(&JsFuture::from(outcome).await.map_err(error)?.unchecked_into())
     }
 
     async fn batch(&self, statements: &[Statement<'_>]) -> Result<Vec<u64>, DbError> {
         let bound = Array::new();
         for (sql, params) in statements {
-            let statement = bind(self.prepare(Session::None, sql)?, params)?;
+            let statement = bind(self.0.prepare(sql).map_err(error)?, params)?;
             bound.push(statement.as_ref());
         }
         let outcomes = JsFuture::from(self.0.batch(&bound).map_err(error)?).await;
@@ -77,7 +77,9 @@ fn bind(statement: Prepared, params: &[Param<'_>]) -> Result<Prepared, DbError> 
     for param in params {
         values.push(&match *param {
             Param::Null => JsValue::NULL,
-            Param::Real(number) => JsValue::from_f64(number),
+            Param::Int(number) => JsValue::from_f64(
+                exact_double(number).ok_or_else(|| DbError(format!("{number} is not exact as a JavaScript number")))?,
+            ),
             Param::Text(text) => JsValue::from_str(text),
         });
     }
@@ -87,7 +89,7 @@ fn bind(statement: Prepared, params: &[Param<'_>]) -> Result<Prepared, DbError> 
 fn row(values: JsValue) -> Result<Row, DbError> {
     let values: Array = values.dyn_into().map_err(error)?;
     let cell = |value: JsValue| match (value.as_f64(), value.as_string()) {
-        (Some(number), _) => Cell::Real(number),
+        (Some(number), _) => Cell::Number(number),
         (None, Some(text)) => Cell::Text(text),
         (None, None) => Cell::Null,
     };

@@ -1,6 +1,6 @@
 //! What a worker of ours needs of Cloudflare's platform.
 //!
-//! Nothing is decided here. Each module implements a port of [`web`], `index`, `auth` or `graph` with what the runtime offers;
+//! Nothing is decided here. Each module implements a port of [`web`], `auth` or `database` with what the runtime offers;
 //! bodies that nobody reads stay JavaScript streams. What the runtime throws is a result: methods of the `worker` crate that
 //! unwrap it are bound anew in `bindings`.
 

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use graph::sql::{OnRow, Param, Row, Sql, SqlError};
+use database::Param;
+use database::exact_double;
+use database::local::{OnRow, Row, Sql, SqlError};
 use js_sys::{Array, JsString};
 use wasm_bindgen::{JsCast as _, JsValue};
 use worker::State;
@@ -12,9 +14,6 @@ use worker::State;
 use crate::bindings::storage::{SqlStorage, Storage};
 use crate::bindings::text;
 use crate::failure::thrown_text;
-
-/// Greatest integer that a JavaScript number holds exactly.
-const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
 
 /// More statement texts than the graph crate has; beyond them a text is converted at each use.
 const MAX_STATEMENTS: usize = 128;
@@ -109,11 +108,8 @@ fn bound(params: &[Param<'_>]) -> Result<Array, SqlError> {
 }
 
 fn number_to_js(number: i64) -> Result<JsValue, SqlError> {
-    if !(-MAX_SAFE_INTEGER..=MAX_SAFE_INTEGER).contains(&number) {
-        return Err(SqlError::Other(format!("{number} is not exact as a JavaScript number")));
-    }
-    #[expect(clippy::cast_precision_loss, reason = "the range above is exact")]
-    Ok(JsValue::from_f64(number as f64))
+    let inexact = || SqlError::Other(format!("{number} is not exact as a JavaScript number"));
+    exact_double(number).map(JsValue::from_f64).ok_or_else(inexact)
 }
 
 struct ResultRow(Array);
@@ -131,7 +127,7 @@ impl Row for ResultRow {
         let Some(value) = self.get(column) else { return Ok(None) };
         #[expect(clippy::cast_possible_truncation, reason = "only whole numbers that a double holds exactly pass")]
         let number = value.as_f64().filter(|number| number.fract() == 0.0).map(|number| number as i64);
-        match number.filter(|number| (-MAX_SAFE_INTEGER..=MAX_SAFE_INTEGER).contains(number)) {
+        match number.filter(|number| exact_double(*number).is_some()) {
             Some(number) => Ok(Some(number)),
             None => Err(SqlError::Other(format!("column {column} is not an integer"))),
         }

@@ -1,6 +1,7 @@
 //! Deleting a graph (sync.md 4.4), in an order that survives a failure at each step.
 
-use index::{Database, graphs};
+use database::Database;
+use index::graphs;
 use web::{ObjectStore as _, retried};
 
 use crate::asset_path;

@@ -4,7 +4,7 @@
 //! The Cloudflare adapter and the native server implement these traits; no rule lives behind them. Bodies are opaque:
 //! those of assets and of forwarded requests pass through without being read here.
 
-use index::Database;
+use database::Database;
 use web::{Host, ObjectStore, Objects, RequestBody, ResponseBody, Upstream};
 
 /// The platform under the front worker.

@@ -3,7 +3,9 @@
 //! Both look at the graph's own row: whoever is left in another table of a graph that is gone, or is written there while it
 //! goes, has access to nothing.
 
-use crate::{Database, Error, Param, Session};
+use database::{Database, Param, ReadFrom};
+
+use crate::Error;
 
 /// A condition: the graph exists, and the user owns it or is a member. Parameters: graph, user, user.
 macro_rules! with_access {
@@ -31,22 +33,22 @@ const MANAGER: &str = concat!("SELECT 1 WHERE ", managing!());
 /// A copy of the database may not know yet that somebody was added: its "no" is asked again of the primary copy. A "yes"
 /// may be as old as the copy, and stands.
 pub async fn has_access(db: &impl Database, graph_id: &str, user_id: &str) -> Result<bool, Error> {
-    Ok(holds(db, Session::Default, ACCESS, graph_id, user_id).await? || has_access_now(db, graph_id, user_id).await?)
+    Ok(holds(db, ReadFrom::Nearest, ACCESS, graph_id, user_id).await? || has_access_now(db, graph_id, user_id).await?)
 }
 
 /// The same, asked of the primary copy alone.
 pub async fn has_access_now(db: &impl Database, graph_id: &str, user_id: &str) -> Result<bool, Error> {
-    holds(db, Session::FirstPrimary, ACCESS, graph_id, user_id).await
+    holds(db, ReadFrom::Primary, ACCESS, graph_id, user_id).await
 }
 
 /// Whether the user owns the graph or is a member with the role `manager`. A "no" is the primary copy's.
 pub async fn is_manager(db: &impl Database, graph_id: &str, user_id: &str) -> Result<bool, Error> {
-    Ok(holds(db, Session::Default, MANAGER, graph_id, user_id).await?
-        || holds(db, Session::FirstPrimary, MANAGER, graph_id, user_id).await?)
+    Ok(holds(db, ReadFrom::Nearest, MANAGER, graph_id, user_id).await?
+        || holds(db, ReadFrom::Primary, MANAGER, graph_id, user_id).await?)
 }
 
-async fn holds(db: &impl Database, session: Session, sql: &str, graph_id: &str, user_id: &str) -> Result<bool, Error> {
+async fn holds(db: &impl Database, from: ReadFrom, sql: &str, graph_id: &str, user_id: &str) -> Result<bool, Error> {
     let user = Param::Text(user_id);
-    let rows = db.query(session, sql, &[Param::Text(graph_id), user, user]).await?;
+    let rows = db.query(from, sql, &[Param::Text(graph_id), user, user]).await?;
     Ok(!rows.is_empty())
 }

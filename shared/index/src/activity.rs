@@ -3,9 +3,10 @@
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use database::{Database, Param};
 use lru::LruCache;
 
-use crate::{Database, Error, Param};
+use crate::Error;
 
 /// How many (day, entity) pairs are remembered as written.
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
@@ -77,8 +78,7 @@ pub struct Note {
 impl Note {
     /// Writes it.
     pub async fn write(mut self, db: &impl Database) -> Result<(), Error> {
-        let params =
-            [Param::Text(&self.day), Param::Text(self.kind), Param::Text(&self.id), Param::millis(self.now_ms)];
+        let params = [Param::Text(&self.day), Param::Text(self.kind), Param::Text(&self.id), Param::Int(self.now_ms)];
         db.execute(TOUCH, &params).await?;
         self.written = true;
         Ok(())

@@ -1,10 +1,11 @@
 //! The rows of graphs: listing, creating, flags, deleting (sync.md 4.1–4.5, 8.4).
 
+use database::{Database, Param, ReadFrom, Row};
 use protocol::bodies::graphs::Graph;
 use protocol::bodies::members::Role;
 use protocol::limits::{GRAPH_NAME_CHARS, LISTED_GRAPHS, USER_GRAPHS};
 
-use crate::{Database, Error, Param, Row, Session, members};
+use crate::{Error, members};
 
 /// What a new graph is made of.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +58,7 @@ const DELETE_GRAPH: &str = "DELETE FROM graphs WHERE graph_id = ?";
 pub async fn list(db: &impl Database, user_id: &str) -> Result<Vec<Graph>, Error> {
     let user = Param::Text(user_id);
     let params = [Param::count(GRAPH_NAME_CHARS), user, user, user, Param::count(LISTED_GRAPHS)];
-    let rows = db.query(Session::Default, LIST, &params).await?;
+    let rows = db.query(ReadFrom::Nearest, LIST, &params).await?;
     Ok(rows.iter().map(graph_of).collect())
 }
 
@@ -78,7 +79,7 @@ fn graph_of(row: &Row) -> Graph {
 /// Whether the user has made as many graphs as one user may.
 pub async fn has_made_all(db: &impl Database, user_id: &str) -> Result<bool, Error> {
     let params = [Param::Text(user_id), Param::count(USER_GRAPHS)];
-    let rows = db.query(Session::FirstPrimary, MADE, &params).await?;
+    let rows = db.query(ReadFrom::Primary, MADE, &params).await?;
     Ok(rows
         .first()
         .and_then(|row| row.int(0))
@@ -88,22 +89,22 @@ pub async fn has_made_all(db: &impl Database, user_id: &str) -> Result<bool, Err
 /// Whether the user already owns a graph with exactly this name.
 pub async fn name_exists(db: &impl Database, graph_name: &str, user_id: &str) -> Result<bool, Error> {
     let params = [Param::Text(graph_name), Param::Text(user_id)];
-    Ok(!db.query(Session::Default, NAME_EXISTS, &params).await?.is_empty())
+    Ok(!db.query(ReadFrom::Nearest, NAME_EXISTS, &params).await?.is_empty())
 }
 
 /// Whether the graph has a row, as the primary copy knows it.
 pub async fn exists(db: &impl Database, graph_id: &str) -> Result<bool, Error> {
-    Ok(!db.query(Session::FirstPrimary, EXISTS, &[Param::Text(graph_id)]).await?.is_empty())
+    Ok(!db.query(ReadFrom::Primary, EXISTS, &[Param::Text(graph_id)]).await?.is_empty())
 }
 
 /// Creates the graph and makes its owner a manager, in one unit (D-23).
 pub async fn create(db: &impl Database, graph: &NewGraph<'_>, now_ms: i64) -> Result<(), Error> {
-    let now = Param::millis(now_ms);
+    let now = Param::Int(now_ms);
     let row = [
         Param::Text(graph.graph_id),
         Param::Text(graph.graph_name),
         Param::Text(graph.user_id),
-        Param::text(graph.schema_version),
+        Param::opt(graph.schema_version),
         Param::flag(graph.e2ee),
         Param::flag(graph.ready_for_use),
         now,
@@ -120,17 +121,17 @@ pub async fn create(db: &impl Database, graph: &NewGraph<'_>, now_ms: i64) -> Re
 
 /// Whether the graph may be used. A graph without a row, or with NULL in the column, counts as ready (sync.md 5).
 pub async fn is_ready(db: &impl Database, graph_id: &str) -> Result<bool, Error> {
-    flag(db, Session::Default, READY, graph_id).await
+    flag(db, ReadFrom::Nearest, READY, graph_id).await
 }
 
 /// The same of the primary copy, which knows a graph that was made a moment ago.
 pub async fn is_ready_at_primary(db: &impl Database, graph_id: &str) -> Result<bool, Error> {
-    flag(db, Session::FirstPrimary, READY, graph_id).await
+    flag(db, ReadFrom::Primary, READY, graph_id).await
 }
 
 /// Sets the ready flag; [`Error::GraphMissing`] when no row was changed (sync.md 8.4).
 pub async fn set_ready(db: &impl Database, graph_id: &str, ready: bool, now_ms: i64) -> Result<(), Error> {
-    let params = [Param::flag(ready), Param::millis(now_ms), Param::Text(graph_id)];
+    let params = [Param::flag(ready), Param::Int(now_ms), Param::Text(graph_id)];
     match db.execute(SET_READY, &params).await? {
         0 => Err(Error::GraphMissing),
         _ => Ok(()),
@@ -140,7 +141,7 @@ pub async fn set_ready(db: &impl Database, graph_id: &str, ready: bool, now_ms: 
 /// The version of the data's schema that the graph was made with, as its client named it; none without a row, and where
 /// nothing was named.
 pub async fn schema_version(db: &impl Database, graph_id: &str) -> Result<Option<String>, Error> {
-    let rows = db.query(Session::Default, SCHEMA_VERSION, &[Param::Text(graph_id)]).await?;
+    let rows = db.query(ReadFrom::Nearest, SCHEMA_VERSION, &[Param::Text(graph_id)]).await?;
     Ok(rows.first().and_then(|row| row.string(0)).filter(|version| !version.is_empty()))
 }
 
@@ -152,11 +153,11 @@ pub async fn name_schema_version(db: &impl Database, graph_id: &str, version: &s
 
 /// Whether the graph is encrypted end to end. A graph without a row counts as encrypted (sync.md 6.2).
 pub async fn is_e2ee(db: &impl Database, graph_id: &str) -> Result<bool, Error> {
-    flag(db, Session::Default, E2EE, graph_id).await
+    flag(db, ReadFrom::Nearest, E2EE, graph_id).await
 }
 
-async fn flag(db: &impl Database, session: Session, sql: &str, graph_id: &str) -> Result<bool, Error> {
-    let rows = db.query(session, sql, &[Param::Text(graph_id)]).await?;
+async fn flag(db: &impl Database, from: ReadFrom, sql: &str, graph_id: &str) -> Result<bool, Error> {
+    let rows = db.query(from, sql, &[Param::Text(graph_id)]).await?;
     Ok(rows.first().is_none_or(|row| row.flag(0)))
 }
 

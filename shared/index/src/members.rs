@@ -1,9 +1,10 @@
 //! Members of graphs: listing, adding, changing roles, removing (sync.md 4.6).
 
+use database::{Database, Param, ReadFrom, Row};
 use protocol::bodies::members::{Member, Role};
 
+use crate::Error;
 use crate::access::{managing, with_access};
-use crate::{Database, Error, Param, Row, Session};
 
 /// Whether somebody may remove a member.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,7 +52,7 @@ const STANDING: &str = concat!(
 
 /// The graph's members in the order of their joining.
 pub async fn list(db: &impl Database, graph_id: &str) -> Result<Vec<Member>, Error> {
-    let rows = db.query(Session::FirstPrimary, LIST, &[Param::Text(graph_id)]).await?;
+    let rows = db.query(ReadFrom::Primary, LIST, &[Param::Text(graph_id)]).await?;
     Ok(rows.iter().map(member_of).collect())
 }
 
@@ -91,7 +92,7 @@ pub(crate) fn upsert_params<'a>(
 ) -> [Param<'a>; 8] {
     let (graph, inviter) = (Param::Text(graph_id), Param::Text(invited_by));
     let role = Param::Text(role.as_str());
-    [Param::Text(user_id), graph, role, inviter, Param::millis(now_ms), graph, inviter, inviter]
+    [Param::Text(user_id), graph, role, inviter, Param::Int(now_ms), graph, inviter, inviter]
 }
 
 /// Changes a member's role on behalf of `caller`; nothing happens when there is no such member. False, and nothing
@@ -113,7 +114,7 @@ pub async fn set_role(
 pub async fn removal(db: &impl Database, graph_id: &str, member_id: &str, caller: &str) -> Result<Removal, Error> {
     let (graph, caller_param) = (Param::Text(graph_id), Param::Text(caller));
     let params = [graph, graph, Param::Text(member_id), graph, caller_param, caller_param];
-    let rows = db.query(Session::FirstPrimary, STANDING, &params).await?;
+    let rows = db.query(ReadFrom::Primary, STANDING, &params).await?;
     let row = rows.first();
     let exists = row.and_then(|row| row.int(0)).is_some();
     let (role, manages) = (row.and_then(|row| row.text(1)), row.and_then(|row| row.int(2)) == Some(1));

@@ -3,9 +3,10 @@
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 
+use database::{Database, Param, ReadFrom};
 use lru::LruCache;
 
-use crate::{Database, Error, Param, Session};
+use crate::Error;
 
 /// How long an unchanged user is not written again; each request renews it.
 const THROTTLE_MS: i64 = 60 * 60 * 1000;
@@ -111,10 +112,10 @@ pub async fn upsert(db: &impl Database, throttle: &UserThrottle, user: &User<'_>
     }
     let params = [
         Param::Text(user.id),
-        Param::text(user.email),
+        Param::opt(user.email),
         user.email_verified.map_or(Param::Null, Param::flag),
-        Param::text(user.username),
-        Param::millis(now_ms),
+        Param::opt(user.username),
+        Param::Int(now_ms),
     ];
     db.execute(UPSERT, &params).await?;
     throttle.remember(user, now_ms);
@@ -125,7 +126,7 @@ pub async fn upsert(db: &impl Database, throttle: &UserThrottle, user: &User<'_>
 /// none, one of whom it is not known, if it is the only one. Whoever registers an address that they cannot receive mail
 /// at is never found by it.
 pub async fn id_by_email(db: &impl Database, email: &str) -> Result<Option<String>, Error> {
-    let rows = db.query(Session::FirstPrimary, BY_EMAIL, &[Param::Text(email)]).await?;
+    let rows = db.query(ReadFrom::Primary, BY_EMAIL, &[Param::Text(email)]).await?;
     Ok(match rows.as_slice() {
         [first, ..] if first.int(1).is_some() => first.string(0),
         [only] => only.string(0),

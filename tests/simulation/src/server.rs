@@ -4,13 +4,14 @@ use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
+use database::Param;
+use database::local::Sql;
+use database::local_sqlite::Rusqlite;
 use datascript::{Db, Row, Value};
 use graph::faults::{self, Point};
 use graph::rules::checksum;
 use graph::snapshot::FrameWriter;
 use graph::sockets::{Effect, Frame, Message};
-use graph::sql::{Param, Sql};
-use graph::sql_rusqlite::Rusqlite;
 use graph::{Graph, Options};
 use protocol::query::UploadQuery;
 use serde_json::Value as Json;
@@ -178,7 +179,7 @@ impl Server {
                 found = row.int(0)?.unwrap_or_default();
                 Ok(ControlFlow::Break(()))
             })?;
-            Ok::<_, graph::sql::SqlError>(found)
+            Ok::<_, database::local::SqlError>(found)
         };
         let mut checksum = None;
         let tables = int("SELECT count(*) FROM sqlite_master WHERE name = 'sync_meta'").map_err(fail)?;

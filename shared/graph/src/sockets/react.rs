@@ -7,7 +7,7 @@ use protocol::{ClientMessage, PresenceUser, ServerMessage};
 use super::message::{Close, Message};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Pull};
-use crate::sql::Sql;
+use database::local::Sql;
 
 /// What is to be done about a message.
 #[derive(Debug)]

@@ -3,9 +3,9 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use database::local_sqlite::Rusqlite;
 use graph::snapshot::{Encoding, UploadError};
 use graph::sockets::{Effect, Frame, Message};
-use graph::sql_rusqlite::Rusqlite;
 use graph::{Error, Graph, Options, REVOCATION_MS, REVOCATIONS};
 use protocol::query::UploadQuery;
 

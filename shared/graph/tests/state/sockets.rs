@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
+use database::local_sqlite::Rusqlite;
 use graph::sockets::{Close, Effect, Frame, Message};
-use graph::sql_rusqlite::Rusqlite;
 use graph::{Graph, Options};
 use protocol::PresenceUser;
 use serde_json::{Value as Json, json};

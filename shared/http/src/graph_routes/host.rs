@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use auth::AccessCache;
+use database::Database;
+use database::local::Sql;
 use graph::Graph;
-use graph::sql::Sql;
 use http::{Request, Response};
-use index::Database;
 use protocol::Holder;
 use web::{Failure, Gate, HEARD_OUT_REQUESTS, Host, RequestBody, ResponseBody};
 

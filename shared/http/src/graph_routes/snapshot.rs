@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
+use database::local::Sql;
 use graph::snapshot::{Encoding, Ending, Upload, UploadError, Uploaded};
 use graph::sockets::Close;
-use graph::sql::Sql;
 use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use protocol::bodies::Body as _;

@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use database::local::Sql;
 use graph::snapshot::Export;
-use graph::sql::Sql;
 use graph::{Diagnostics, Pull};
 use protocol::limits::{PULL_IDLE_MS, PULL_STREAMS};
 use web::{Failure, Source};

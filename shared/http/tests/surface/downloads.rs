@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::rc::Rc;
 
+use database::local::Sql as _;
 use graph::snapshot::FrameReader;
-use graph::sql::Sql as _;
 use serde_json::{Value, json};
 
 use crate::world::{TestAnswer, TestBody, TestGraph, World, request};

@@ -58,9 +58,9 @@ fn access_is_asked_once_in_five_seconds() {
     assert_eq!(bob(), 200, "access is remembered");
     world.time.advance(5_000);
     assert_eq!([bob(), bob()], [403, 403]);
-    let users = pollster::block_on(index::Database::query(
+    let users = pollster::block_on(database::Database::query(
         &*db,
-        index::Session::None,
+        database::ReadFrom::Primary,
         "SELECT id FROM users WHERE id = 'bob'",
         &[],
     ));

@@ -4,8 +4,8 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use database::local::Sql as _;
 use graph::sockets::OwnedFrame;
-use graph::sql::Sql as _;
 use http::Response;
 use protocol::limits::{PULL_IDLE_MS, PULL_STREAMS, PULLS_AT_ONCE};
 use serde_json::{Value, json};

@@ -10,9 +10,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use ::graph::sql_rusqlite::Rusqlite;
-use ::index::Database as _;
+use ::database::local_sqlite::Rusqlite;
 use auth::{Clock, FetchError, KeySetSource};
+use database::Database as _;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use pollster::block_on;
 use serde_json::Value;

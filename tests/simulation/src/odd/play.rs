@@ -3,12 +3,13 @@
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
+use database::Param;
+use database::local::Sql;
+use database::local_sqlite::Rusqlite;
 use datascript::{Db, Row};
 use graph::rules::checksum;
 use graph::snapshot::FrameWriter;
 use graph::sockets::{Effect, Frame, Message};
-use graph::sql::{Param, Sql};
-use graph::sql_rusqlite::Rusqlite;
 use graph::{Graph, Options};
 use protocol::limits;
 use protocol::query::UploadQuery;

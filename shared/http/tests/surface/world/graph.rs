@@ -6,10 +6,10 @@ use std::future::Future;
 use std::rc::Rc;
 use std::task::Poll;
 
-use ::graph::sql_rusqlite::Rusqlite;
+use ::database::local_sqlite::Rusqlite;
 use ::graph::{Graph, Options};
+use database::{Database, DbError, Param, ReadFrom, Row, Statement};
 use http::{Request, Response, StatusCode};
-use index::{Database, DbError, Param, Row, Session, Statement};
 use pollster::block_on;
 use protocol::Holder;
 use serde_json::Value;
@@ -64,7 +64,7 @@ impl GraphIndex {
 }
 
 impl Database for GraphIndex {
-    async fn query(&self, session: Session, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+    async fn query(&self, from: ReadFrom, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
         self.asked.set(self.asked.get() + 1);
         if sql.contains("graph_members") {
             self.questions.set(self.questions.get() + 1);
@@ -73,7 +73,7 @@ impl Database for GraphIndex {
             std::future::pending::<()>().await;
         }
         std::future::poll_fn(|_| if self.late.get() { Poll::Pending } else { Poll::Ready(()) }).await;
-        let rows = self.db.query(session, sql, params).await;
+        let rows = self.db.query(from, sql, params).await;
         if let Some(meanwhile) = sql.contains("graph_members").then(|| self.meanwhile.take()).flatten() {
             meanwhile();
         }

@@ -5,10 +5,11 @@ use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use rusqlite::types::{ToSqlOutput, Value, ValueRef};
-use rusqlite::{Connection, OpenFlags, ToSql};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags};
 
-use crate::sql::{OnRow, Param, Row, Sql, SqlError};
+use crate::Param;
+use crate::local::{OnRow, Row, Sql, SqlError};
 
 /// How far a commit goes before it returns.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -144,16 +145,6 @@ impl Row for ResultRow<'_, '_> {
             },
             other => Err(unexpected(column, &other)),
         }
-    }
-}
-
-impl ToSql for Param<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(match *self {
-            Param::Null => ToSqlOutput::Owned(Value::Null),
-            Param::Int(number) => ToSqlOutput::Owned(Value::Integer(number)),
-            Param::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
-        })
     }
 }
 

@@ -1,32 +1,15 @@
-//! The database of one graph, as this crate sees it: synchronous SQL over a private `SQLite` file.
+//! The synchronous port: SQL over the private database of one object.
 //!
-//! Two implementations exist: Durable Object SQL (in the worker) and [`rusqlite`](crate::sql_rusqlite). All statement
-//! texts live in this crate. They are fixed, so that prepared-statement caches hit, and bind at most [`MAX_PARAMS`]
-//! parameters.
+//! Two implementations exist: Durable Object SQL (in the worker) and [`rusqlite`](crate::local_sqlite). Texts of statements are
+//! fixed, so that prepared-statement caches hit, and bind at most [`MAX_PARAMS`] parameters.
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
+use crate::Param;
+
 /// Most parameters one statement binds. Durable Object SQL refuses more than 100 (sync.md 9.7).
 pub const MAX_PARAMS: usize = 99;
-
-/// A bound parameter.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Param<'a> {
-    /// SQL `NULL`.
-    Null,
-    /// An integer; implementations whose numbers are doubles keep it exact within ±(2^53-1).
-    Int(i64),
-    /// Text.
-    Text(&'a str),
-}
-
-impl<'a> Param<'a> {
-    /// Text, or `NULL` for `None`.
-    pub fn opt(text: Option<&'a str>) -> Self {
-        text.map_or(Param::Null, Param::Text)
-    }
-}
 
 /// One row of a result, valid during the callback that gets it.
 pub trait Row {
@@ -39,7 +22,7 @@ pub trait Row {
 /// What a query calls for each row; [`ControlFlow::Break`] stops the query, an error ends it.
 pub type OnRow<'f> = dyn FnMut(&dyn Row) -> Result<ControlFlow<()>, SqlError> + 'f;
 
-/// Synchronous SQL over the database of one graph.
+/// Synchronous SQL over the database of one object.
 pub trait Sql {
     /// Runs one statement and shows its result rows in order.
     fn query(&self, sql: &str, params: &[Param<'_>], row: &mut OnRow<'_>) -> Result<(), SqlError>;
@@ -52,7 +35,7 @@ pub trait Sql {
     /// An error of `body` rolls back and is returned. Not nested.
     fn transaction(&self, body: &mut dyn FnMut() -> Result<(), SqlError>) -> Result<(), SqlError>;
 
-    /// Removes everything the database holds, its tables included (admin reset, sync.md 5.5).
+    /// Removes everything the database holds, its tables included.
     fn delete_all(&self) -> Result<(), SqlError>;
 }
 
