@@ -34,7 +34,7 @@ pub(crate) struct Project {
 
 impl Project {
     pub(crate) fn read() -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
         let mut project = Self { files: Vec::new(), names: BTreeSet::new(), spec: Spec::default() };
         project.walk(root, "");
         project.read_spec();
@@ -81,7 +81,7 @@ impl Project {
 
     /// Every text, but for the one that is full of bad citations on purpose.
     pub(crate) fn texts(&self) -> impl Iterator<Item = &File> {
-        self.files.iter().filter(|file| !file.path.starts_with("xtask/tests/citations/"))
+        self.files.iter().filter(|file| !file.path.starts_with("tests/citations/tests/"))
     }
 
     pub(crate) fn content(&self, path: &str) -> &str {
