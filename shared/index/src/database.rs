@@ -49,8 +49,8 @@ pub enum Cell {
     Text(String),
 }
 
-/// One result row, columns in the order of the select list. Reading is total: a column that is missing, NULL or of
-/// another type is `None`, because rows written by other servers must not fail a request.
+/// One result row, columns in the order of the select list. Reading never fails: a column that is missing, NULL or of
+/// another type is `None`, so that rows written by other servers fail no request.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row(pub Vec<Cell>);
 
@@ -77,7 +77,7 @@ impl Row {
         }
     }
 
-    /// A flag column that is on unless it says otherwise: NULL, 1 and `"1"` are true, 0 and `"0"` false (sync.md 8.2).
+    /// A flag column that is on by default: NULL, 1 and `"1"` are true, 0 and `"0"` are false (sync.md 8.2).
     pub fn flag(&self, column: usize) -> bool {
         match self.0.get(column) {
             Some(Cell::Real(number)) => *number != 0.0,
@@ -87,7 +87,7 @@ impl Row {
     }
 }
 
-/// Which copy of the database a read may use (sync.md 8.4). It matters only where reads are replicated.
+/// Which copy of the database a read may use (sync.md 8.4). It makes a difference only where the database has replicas.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Session {
     /// A session without an argument: the nearest copy.
@@ -101,14 +101,14 @@ pub enum Session {
 /// One statement of a batch: its text and its parameters.
 pub type Statement<'a> = (&'a str, &'a [Param<'a>]);
 
-/// The database refused a statement, could not be reached, or did not say what became of it: what was to be written may
-/// be written. The text is for logs, never for clients.
+/// The database refused a statement, could not be reached, or its answer was lost. In the last case the write may have
+/// happened. The text is for logs, never for clients.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("index database: {0}")]
 pub struct DbError(pub String);
 
-/// An SQL database with the reach of D1: `?` parameters (at most 100 a statement), no interactive transactions, and a
-/// batch as the unit of atomicity.
+/// An SQL database that can do what D1 can: `?` parameters (at most 100 a statement), no interactive transactions, and
+/// batches that are atomic.
 #[expect(async_fn_in_trait, reason = "one of the two platforms has futures that cannot cross threads")]
 pub trait Database {
     /// All rows that a reading statement gives.

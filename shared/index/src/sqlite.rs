@@ -28,9 +28,9 @@ impl SqliteIndex {
     }
 }
 
-/// Applies the migrations that the database does not remember, each in a transaction of its own. The table of applied
-/// names is D1's, so that a file of either kind can be adopted; a column that another server has added already counts
-/// as applied.
+/// Applies the migrations that the database does not remember, each in a transaction of its own. The names of applied
+/// migrations are kept in the same table as in D1, so that a database of either kind can be used. A migration that adds
+/// a column which is there already counts as applied.
 fn migrate(connection: &Connection) -> Result<(), DbError> {
     let table = "CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, \
         applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL)";
