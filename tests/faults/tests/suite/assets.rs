@@ -89,7 +89,7 @@ fn a_multipart_put_that_fails_is_given_up_whole(server: &Server) {
         put_chunked(&graph.owner, &path, &body).status(200);
         assert!(graph.owner.get(&path).bytes == body, "{failing}: what was put comes back");
     }
-    // The first error is told even if the abort fails too.
+    // The upload still fails when the abort fails as well.
     platform.clear();
     platform.order(&Order::fail("r2", "^part 2 "));
     platform.order(&Order::fail("r2", "^abort ").saying("the abort failed"));
