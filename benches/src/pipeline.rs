@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use graph::session::{Effect, Frame, Message};
+use graph::sockets::{Effect, Frame, Message};
 use graph::sql_rusqlite::{Rusqlite, Synchronous};
 use graph::{Graph, Options};
 use uuid::Uuid;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use datascript::{Addr, Conn, Db, Index, Row, Storage, StorageError, Value};
 use graph::rules::checksum;
-use graph::session::{Effect, Frame, Message};
+use graph::sockets::{Effect, Frame, Message};
 use graph::sql::{Param, Sql};
 use graph::sql_rusqlite::Rusqlite;
 use graph::{Graph, Options};

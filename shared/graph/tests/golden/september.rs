@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use datascript::{Attrs, Db, Nodes, Value};
 use graph::rules::{attrs::PRESET, static_schema};
-use graph::session::{Effect, Frame, Message};
+use graph::sockets::{Effect, Frame, Message};
 use graph::sql::{Param, Sql};
 use graph::sql_rusqlite::Rusqlite;
 use graph::{EntityAnswer, GraphName};

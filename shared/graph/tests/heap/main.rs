@@ -5,7 +5,7 @@
 use std::fmt::Write;
 use std::rc::Rc;
 
-use graph::session::{Effect, Frame, Message};
+use graph::sockets::{Effect, Frame, Message};
 use graph::sql_rusqlite::Rusqlite;
 use graph::{EntityAnswer, Graph, GraphName, Options};
 use peak_alloc::PeakAlloc;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use datascript::{Db, Index, Pattern};
 use graph::rules::checksum;
-use graph::session::{Effect, Frame, Message};
+use graph::sockets::{Effect, Frame, Message};
 use graph::sql_rusqlite::Rusqlite;
 use serde_json::{Value as Json, json};
 

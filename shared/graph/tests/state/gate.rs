@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use graph::session::{Effect, Frame, Message};
 use graph::snapshot::{Encoding, UploadError};
+use graph::sockets::{Effect, Frame, Message};
 use graph::sql_rusqlite::Rusqlite;
 use graph::{Error, Graph, Options, REVOCATION_MS, REVOCATIONS};
 use protocol::query::UploadQuery;

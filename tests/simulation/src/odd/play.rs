@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use datascript::{Db, Row};
 use graph::rules::checksum;
-use graph::session::{Effect, Frame, Message};
 use graph::snapshot::FrameWriter;
+use graph::sockets::{Effect, Frame, Message};
 use graph::sql::{Param, Sql};
 use graph::sql_rusqlite::Rusqlite;
 use graph::{Graph, Options};
