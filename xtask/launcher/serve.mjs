@@ -118,8 +118,11 @@ function watch(workerd) {
 async function fail(error) {
   if (ending) return;
   ending = true;
+  const unbound = said.join('\n').match(/::bind\(.*?\): ([^;\n]+)/)?.[1];
   if (error.code === 'ERR_ADDRESS_IN_USE') {
     console.error(`error: port ${port} of ${args.host} is in use: choose another with --port`);
+  } else if (unbound) {
+    console.error(`error: cannot listen on port ${port} of ${args.host}: ${unbound}`);
   } else {
     // What workerd said is the reason; what Miniflare says is that there was one.
     for (const line of said) console.error(line);
