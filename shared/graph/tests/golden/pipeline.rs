@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use database::Param;
+use database::local::Sql;
+use database::local_sqlite::Rusqlite;
 use datascript::{Addr, Conn, Db, Index, Row, Storage, StorageError, TX_MAX, Value};
 use golden_support::databases::sha256_renumbered;
 use golden_support::{Ghosts, LeftOut, Tally, count_steps, lines};
 use graph::rules::attrs::PRESET;
 use graph::rules::checksum;
-use graph::session::{Effect, Frame, Message};
-use graph::sql::{Param, Sql};
-use graph::sql_rusqlite::Rusqlite;
+use graph::sockets::{Effect, Frame, Message};
 use graph::{Graph, Options};
 use serde_json::Value as Json;
 
