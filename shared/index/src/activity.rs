@@ -34,8 +34,7 @@ impl<'a> Entity<'a> {
     }
 }
 
-/// Remembers what was written; the oldest entry is dropped first. There is one for each isolate or process, and clones
-/// share it.
+/// Remembers what was written, one an isolate or process; the oldest is forgotten first. Clones share their memory.
 #[derive(Clone)]
 pub struct ActivitySeen(Arc<Mutex<LruCache<String, (), keyed::Build>>>);
 
@@ -50,8 +49,8 @@ impl ActivitySeen {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The note to write about an entity that is active now. None when it was written today or is being written: while
-    /// the database is slow, one write waits, not one for each request.
+    /// What is to be written about an entity that is active now; nothing when that was written today, or is about to be:
+    /// while the database is slow one write waits, not one of each request.
     pub fn note(&self, entity: Entity<'_>, now_ms: i64) -> Option<Note> {
         let (kind, id) = entity.parts();
         let day = day_utc(now_ms);
@@ -65,7 +64,7 @@ impl ActivitySeen {
     }
 }
 
-/// A note to be written. When it is dropped unwritten, the next request makes a new one.
+/// A note to be written. One that is dropped before it was is made anew with the next request.
 pub struct Note {
     seen: ActivitySeen,
     key: String,

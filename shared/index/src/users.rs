@@ -44,7 +44,7 @@ impl Seen {
     }
 
     fn merge(&mut self, user: &User<'_>, now_ms: i64) {
-        // As in the statement below: a flag that belongs to the old address does not count for a new one.
+        // As the statement below: what was known of one address says nothing about another.
         let same_address = user.email.is_none_or(|email| self.email.as_deref() == Some(email));
         self.email_verified = user.email_verified.or(self.email_verified.filter(|_| same_address));
         if let Some(email) = user.email {
@@ -57,7 +57,7 @@ impl Seen {
     }
 }
 
-/// Remembers which users were written lately. There is one for each isolate or process.
+/// Remembers which users were written lately, one an isolate or process.
 pub struct UserThrottle(Mutex<LruCache<String, Seen, keyed::Build>>);
 
 impl Default for UserThrottle {

@@ -1,4 +1,5 @@
 //! Hash maps and sets over what clients choose.
+//!
 //! A client that knows the hash function can send keys that all fall into one slot. Every look-up then walks over all
 //! of them, and n keys cost n² steps. So keys that clients choose are hashed with a secret that is drawn once a
 //! process. The standard library's `RandomState` is not enough: on `wasm32-unknown-unknown` it has no randomness, and
