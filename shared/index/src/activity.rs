@@ -1,10 +1,10 @@
 //! Which users and graphs were active on a day (sync.md 8.5).
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use database::{Database, Param};
-use lru::LruCache;
+use keyed::Cache;
 
 use crate::Error;
 
@@ -34,37 +34,30 @@ impl<'a> Entity<'a> {
     }
 }
 
-/// Remembers what was written, one an isolate or process; the oldest is forgotten first. Clones share their memory.
-#[derive(Clone)]
-pub struct ActivitySeen(Arc<Mutex<LruCache<String, (), keyed::Build>>>);
+/// Remembers what was written. An isolate or process has one; clones share their memory.
+#[derive(Clone, Debug)]
+pub struct ActivitySeen(Arc<Cache<String, ()>>);
 
 impl Default for ActivitySeen {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(LruCache::with_hasher(CAPACITY, keyed::Build::default()))))
+        Self(Arc::new(Cache::new(CAPACITY)))
     }
 }
 
 impl ActivitySeen {
-    fn seen(&self) -> MutexGuard<'_, LruCache<String, (), keyed::Build>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What is to be written about an entity that is active now; nothing when that was written today, or is about to be:
-    /// while the database is slow one write waits, not one of each request.
+    /// What must be written about an entity that is active now. `None` when that was written today, or is about to be
+    /// written: while the database is slow, one write waits for it, and not one for each request.
     pub fn note(&self, entity: Entity<'_>, now_ms: i64) -> Option<Note> {
         let (kind, id) = entity.parts();
         let day = day_utc(now_ms);
         let key = format!("{day} {kind} {id}");
-        let mut seen = self.seen();
-        if seen.contains(&key) {
-            return None;
-        }
-        seen.put(key.clone(), ());
-        Some(Note { seen: self.clone(), key, day, kind, id: id.to_owned(), now_ms, written: false })
+        // The key names the day: it means nothing on another one, and needs no end.
+        let is_new = self.0.put_if_absent(key.clone(), (), now_ms..i64::MAX);
+        is_new.then(|| Note { seen: self.clone(), key, day, kind, id: id.to_owned(), now_ms, written: false })
     }
 }
 
-/// A note to be written. One that is dropped before it was is made anew with the next request.
+/// A note that must be written. If it is dropped before, the next request makes it anew.
 pub struct Note {
     seen: ActivitySeen,
     key: String,
@@ -88,7 +81,7 @@ impl Note {
 impl Drop for Note {
     fn drop(&mut self) {
         if !self.written {
-            self.seen.seen().pop(&self.key);
+            self.seen.0.remove(&self.key);
         }
     }
 }
