@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use database::{Database, Param};
 use keyed::Cache;
+use time::UtcDateTime;
 
 use crate::Error;
 
 /// How many (day, entity) pairs are remembered as written.
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
-
-const MS_PER_DAY: i64 = 86_400_000;
 
 const TOUCH: &str = "INSERT INTO daily_active_entities (day_utc, entity_type, entity_id, first_seen_at) \
     VALUES (?, ?, ?, ?) ON CONFLICT(day_utc, entity_type, entity_id) DO NOTHING";
@@ -86,19 +85,11 @@ impl Drop for Note {
     }
 }
 
-/// The day in UTC as `YYYY-MM-DD` (days to civil date in the proleptic Gregorian calendar).
+/// The day in UTC as `YYYY-MM-DD`.
 fn day_utc(now_ms: i64) -> String {
-    // Days since 0000-03-01, so that the leap day is the last of its year.
-    let days = now_ms.div_euclid(MS_PER_DAY) + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
+    // No clock leaves the years -9999 to 9999, which are all that this type knows.
+    let now = UtcDateTime::from_unix_timestamp(now_ms.div_euclid(1000)).unwrap_or(UtcDateTime::UNIX_EPOCH);
+    format!("{:04}-{:02}-{:02}", now.year(), u8::from(now.month()), now.day())
 }
 
 #[cfg(test)]
