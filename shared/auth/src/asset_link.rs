@@ -6,7 +6,7 @@ use sha2::Sha256;
 use std::fmt;
 
 /// How long a link is valid, in seconds.
-pub const LIFETIME_S: i64 = 300;
+const LIFETIME_S: i64 = 300;
 
 /// The query of a link, as text: `expires=…&signature=…`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Who may do what with a graph (sync.md 8.4): owners and members have access, owners and managers manage.
 //!
-//! Both look at the graph's own row: whoever is left in another table of a graph that is gone, or is written there while it
-//! goes, has access to nothing.
+//! Both conditions need the graph's own row. Rows of members that outlive a deleted graph, or are written while it is
+//! being deleted, give access to nothing.
 
 use database::{Database, Param, ReadFrom};
 
@@ -30,8 +30,8 @@ const MANAGER: &str = concat!("SELECT 1 WHERE ", managing!());
 
 /// Whether the user owns the graph or is a member of it. A graph without a row gives access to nobody.
 ///
-/// A copy of the database may not know yet that somebody was added: its "no" is asked again of the primary copy. A "yes"
-/// may be as old as the copy, and stands.
+/// The nearest copy may not know yet that somebody was added, so the primary copy is asked before the answer is no. A
+/// "yes" of the nearest copy counts, although it may be some seconds old.
 pub async fn has_access(db: &impl Database, graph_id: &str, user_id: &str) -> Result<bool, Error> {
     Ok(holds(db, ReadFrom::Nearest, ACCESS, graph_id, user_id).await? || has_access_now(db, graph_id, user_id).await?)
 }
@@ -41,7 +41,8 @@ pub async fn has_access_now(db: &impl Database, graph_id: &str, user_id: &str) -
     holds(db, ReadFrom::Primary, ACCESS, graph_id, user_id).await
 }
 
-/// Whether the user owns the graph or is a member with the role `manager`. A "no" is the primary copy's.
+/// Whether the user owns the graph or is a member with the role `manager`. The primary copy is asked before the answer
+/// is no.
 pub async fn is_manager(db: &impl Database, graph_id: &str, user_id: &str) -> Result<bool, Error> {
     Ok(holds(db, ReadFrom::Nearest, MANAGER, graph_id, user_id).await?
         || holds(db, ReadFrom::Primary, MANAGER, graph_id, user_id).await?)

@@ -22,7 +22,7 @@ const UPSERT_RSA_PAIR: &str = "INSERT INTO user_rsa_keys (user_id, public_key, e
 
 const GRAPH_KEY: &str = "SELECT encrypted_aes_key FROM graph_aes_keys WHERE graph_id = ? AND user_id = ?";
 
-/// The copy of a graph's key for a user, on whatever condition follows and the user's access.
+/// Stores a user's copy of a graph's key, if the user has access and the condition that is given holds.
 macro_rules! upsert_graph_key {
     ($($condition:tt)+) => {
         concat!(
@@ -65,8 +65,8 @@ pub async fn upsert_rsa_pair(
     Ok(())
 }
 
-/// The public key of the user whom this e-mail address stands for ([`users::id_by_email`]): the one who would be invited
-/// by it, whether or not somebody else of that address has a key.
+/// The public key of the user whom this e-mail address stands for ([`users::id_by_email`]), which is the user who would
+/// be invited by it. `None` if that user has no key, even if another user with this address has one.
 pub async fn public_key_of(db: &impl Database, email: &str) -> Result<Option<String>, Error> {
     match users::id_by_email(db, email).await? {
         Some(user_id) => Ok(rsa_pair(db, &user_id).await?.and_then(|pair| pair.public_key)),
@@ -74,7 +74,8 @@ pub async fn public_key_of(db: &impl Database, email: &str) -> Result<Option<Str
     }
 }
 
-/// The user's own copy of the graph key. That there is none is the primary copy's word: clients would make a new key.
+/// The user's own copy of the graph key. The primary copy is asked before the answer is `None`, because a client that
+/// gets no key makes a new one.
 pub async fn graph_key(db: &impl Database, graph_id: &str, user_id: &str) -> Result<Option<String>, Error> {
     let params = [Param::Text(graph_id), Param::Text(user_id)];
     let mut rows = db.query(ReadFrom::Nearest, GRAPH_KEY, &params).await?;
@@ -95,16 +96,16 @@ pub struct GraphKey<'a> {
     pub encrypted_aes_key: &'a str,
 }
 
-/// Stores the user's copy of the graph key over what was there, if the user has access in the moment of writing; false,
-/// and nothing stored, otherwise.
+/// Stores the user's copy of the graph key over what was there, if the user has access at the moment of writing.
+/// Otherwise returns false and stores nothing.
 pub async fn set_graph_key(db: &impl Database, key: GraphKey<'_>, now_ms: i64) -> Result<bool, Error> {
     let (graph, user, now) = (Param::Text(key.graph_id), Param::Text(key.user_id), Param::Int(now_ms));
     let params = [graph, user, Param::Text(key.encrypted_aes_key), now, now, graph, user, user];
     Ok(db.execute(SET_GRAPH_KEY, &params).await? > 0)
 }
 
-/// Stores a user's copy of the graph key on behalf of `granter`, if in the moment of writing the user has access and the
-/// granter manages the graph; false, and nothing stored, otherwise.
+/// Stores a user's copy of the graph key on behalf of `granter`, if at the moment of writing the user has access and
+/// the granter manages the graph. Otherwise returns false and stores nothing.
 pub async fn grant_graph_key(db: &impl Database, key: GraphKey<'_>, granter: &str, now_ms: i64) -> Result<bool, Error> {
     let (graph, user, now) = (Param::Text(key.graph_id), Param::Text(key.user_id), Param::Int(now_ms));
     let granter = Param::Text(granter);

@@ -9,9 +9,9 @@ use crate::access::{managing, with_access};
 /// Whether somebody may remove a member.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Removal {
-    /// The caller may, or may have done so already.
+    /// The caller may. The member may be gone already.
     Allowed,
-    /// The caller is no member any more, or never was, and asks to be removed: the graph itself knows whether an earlier
+    /// The caller wants to leave, but is no member any more, or never was. The graph itself knows whether an earlier
     /// removal was left half done.
     Gone,
     /// The caller may not remove that member.
@@ -22,7 +22,7 @@ const LIST: &str = "SELECT m.user_id, m.graph_id, m.role, m.invited_by, m.create
     FROM graph_members m LEFT JOIN users u ON m.user_id = u.id WHERE m.graph_id = ? \
     ORDER BY m.created_at ASC, m.rowid ASC";
 
-// Each change looks for the rights of whoever asks in the moment in which it happens.
+// Each of these statements checks the caller's rights itself, so that they hold at the moment of the change.
 pub(crate) const UPSERT: &str = concat!(
     "INSERT INTO graph_members (user_id, graph_id, role, invited_by, created_at) SELECT ?, ?, ?, ?, ? WHERE ",
     managing!(),
@@ -39,7 +39,7 @@ const DELETE: &str = concat!(
     ")"
 );
 
-/// The key of whoever has no access any more: an owner without a member's row keeps it.
+/// Deletes a user's key if the user has no access any more. An owner without a row as a member keeps it.
 const DELETE_KEY: &str =
     concat!("DELETE FROM graph_aes_keys WHERE graph_id = ? AND user_id = ? AND NOT ", with_access!());
 
@@ -50,7 +50,7 @@ const STANDING: &str = concat!(
     managing!()
 );
 
-/// The graph's members in the order of their joining.
+/// The graph's members in the order in which they joined.
 pub async fn list(db: &impl Database, graph_id: &str) -> Result<Vec<Member>, Error> {
     let rows = db.query(ReadFrom::Primary, LIST, &[Param::Text(graph_id)]).await?;
     Ok(rows.iter().map(member_of).collect())
@@ -68,8 +68,8 @@ fn member_of(row: &Row) -> Member {
     }
 }
 
-/// Adds a member on behalf of `invited_by`, or overwrites role and inviter of one who is there. False, and nothing
-/// written, when whoever invites manages no such graph.
+/// Adds a member on behalf of `invited_by`, or overwrites role and inviter of an existing one. Returns false and writes
+/// nothing if the inviter does not manage the graph.
 pub async fn upsert(
     db: &impl Database,
     graph_id: &str,
@@ -95,8 +95,8 @@ pub(crate) fn upsert_params<'a>(
     [Param::Text(user_id), graph, role, inviter, Param::Int(now_ms), graph, inviter, inviter]
 }
 
-/// Changes a member's role on behalf of `caller`; nothing happens when there is no such member. False, and nothing
-/// written, when the caller does not manage the graph.
+/// Changes a member's role on behalf of `caller`. Nothing happens if there is no such member. Returns false and writes
+/// nothing if the caller does not manage the graph.
 pub async fn set_role(
     db: &impl Database,
     graph_id: &str,
@@ -109,8 +109,8 @@ pub async fn set_role(
     Ok(db.execute(SET_ROLE, &params).await? > 0 || crate::access::is_manager(db, graph_id, caller).await?)
 }
 
-/// Whether `caller` may remove a member: a manager removes anyone who is no manager, a plain member leaves. Asked of the
-/// primary copy; [`remove`] looks again when it acts.
+/// Whether `caller` may remove a member: managers may remove anyone who is no manager, other members only themselves.
+/// Asks the primary copy; [`remove`] checks again when it acts.
 pub async fn removal(db: &impl Database, graph_id: &str, member_id: &str, caller: &str) -> Result<Removal, Error> {
     let (graph, caller_param) = (Param::Text(graph_id), Param::Text(caller));
     let params = [graph, graph, Param::Text(member_id), graph, caller_param, caller_param];
@@ -127,8 +127,8 @@ pub async fn removal(db: &impl Database, graph_id: &str, member_id: &str, caller
     })
 }
 
-/// Removes a member on behalf of `caller`, as [`removal`] says, and the member's copy of the graph key (D-04). False when
-/// there was nobody whom the caller may remove.
+/// Removes a member on behalf of `caller`, by the rules of [`removal`], and the member's copy of the graph key (D-04).
+/// Returns false if there was no member whom the caller may remove.
 pub async fn remove(db: &impl Database, graph_id: &str, member_id: &str, caller: &str) -> Result<bool, Error> {
     let (graph, member, caller) = (Param::Text(graph_id), Param::Text(member_id), Param::Text(caller));
     let delete = [graph, member, caller, graph, caller, caller];

@@ -1,4 +1,4 @@
-//! The rows of users: what their claims say, written when it changed (sync.md 8.3).
+//! The rows of users: what their claims say, written when it has changed (sync.md 8.3).
 
 use std::num::NonZeroUsize;
 
@@ -7,7 +7,7 @@ use keyed::Cache;
 
 use crate::Error;
 
-/// How long an unchanged user is not written again; each request renews it.
+/// How long an unchanged user is not written again. Each request starts the time anew.
 const THROTTLE_MS: i64 = 60 * 60 * 1000;
 
 /// How many users the throttle remembers.
@@ -44,7 +44,7 @@ impl Seen {
     }
 
     fn merge(&mut self, user: &User<'_>) {
-        // As the statement below: what was known of one address says nothing about another.
+        // Like the statement below: whether one address is verified says nothing about another one.
         let same_address = user.email.is_none_or(|email| self.email.as_deref() == Some(email));
         self.email_verified = user.email_verified.or(self.email_verified.filter(|_| same_address));
         if let Some(email) = user.email {
@@ -88,7 +88,7 @@ impl UserThrottle {
     }
 }
 
-// That an address is verified is a fact about that address: it does not outlive a change to another one.
+// Whether an address is verified is a fact about that address, so it is not kept when the address changes.
 const UPSERT: &str = "INSERT INTO users (id, email, email_verified, username, created_at) VALUES (?, ?, ?, ?, ?) \
     ON CONFLICT(id) DO UPDATE SET email = COALESCE(excluded.email, users.email), \
     email_verified = CASE WHEN excluded.email IS NOT NULL AND excluded.email IS NOT users.email \
@@ -96,8 +96,8 @@ const UPSERT: &str = "INSERT INTO users (id, email, email_verified, username, cr
     username = COALESCE(excluded.username, users.username), \
     created_at = COALESCE(users.created_at, excluded.created_at)";
 
-// Verified rows first, the oldest before the others: rows without a time are older than the column for it. Two rows
-// tell whether one that does not say is the only one.
+// Verified rows come first, the oldest of them before the others; rows without a time are older than that column. Two
+// rows are enough to see whether a row that does not say is the only one.
 const BY_EMAIL: &str = "SELECT id, email_verified FROM users \
     WHERE email = ? AND (email_verified IS NULL OR email_verified <> 0) \
     ORDER BY email_verified IS NULL, created_at, rowid LIMIT 2";
@@ -119,9 +119,9 @@ pub async fn upsert(db: &impl Database, throttle: &UserThrottle, user: &User<'_>
     Ok(())
 }
 
-/// The id of the user whom this e-mail address stands for (D-42): the oldest whose address is verified; where there is
-/// none, one of whom it is not known, if it is the only one. Whoever registers an address that they cannot receive mail
-/// at is never found by it.
+/// The id of the user whom this e-mail address stands for (D-42): the oldest user for whom it is verified. If there is
+/// none: the user of whom it is not known whether it is verified, if there is only one. A user for whom it is known not
+/// to be verified is never found by it, so nobody is invited for having registered somebody else's address.
 pub async fn id_by_email(db: &impl Database, email: &str) -> Result<Option<String>, Error> {
     let rows = db.query(ReadFrom::Primary, BY_EMAIL, &[Param::Text(email)]).await?;
     Ok(match rows.as_slice() {
