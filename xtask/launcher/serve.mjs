@@ -1,5 +1,5 @@
 // Serves a built worker under workerd, with the bindings of wrangler.toml and local storage below one folder:
-//   node serve.mjs --config wrangler.toml --bundle DIR --data DIR --host ADDRESS --port N [--wrapper FILE]
+//   node serve.mjs --config wrangler.toml --bundle DIR --data DIR --host ADDRESS --port N [--wrapper FILE] [-- BUILDER…]
 // The folder has wrangler's layout, so `wrangler d1 execute DB --local --persist-to DIR` works on it.
 //
 // Miniflare, which is what `wrangler dev` drives, is driven directly: `wrangler dev` puts a second workerd as a proxy
@@ -7,6 +7,9 @@
 // process ends, workerd does not outlive it (guard.mjs); when workerd ends by itself, so does this process.
 //
 // A wrapper is an ES module that takes the worker's place and imports it as `./index.js`: tests let bindings fail with it.
+//
+// A builder is a command that builds the bundle again after edits and prints a line each time (`cargo xtask build --watch`);
+// the new bundle is loaded then.
 //
 // Standard input is the lock on the data folder, held by whoever has the file open: `cargo xtask serve` passes it on.
 import childProcess from 'node:child_process';
@@ -17,7 +20,8 @@ import path from 'node:path';
 import { createRequire } from 'node:module';
 import { parseArgs } from 'node:util';
 import os from 'node:os';
-import { settingsFrom, describeAuthentication, describeExposure, isLoopback, urlHost } from './settings.mjs';
+import readline from 'node:readline';
+import { agentsAddress, describeAuthentication, describeExposure, isLoopback, settingsFrom, urlHost } from './settings.mjs';
 
 // Graphs, keys and assets are their owner's alone: what is made from here on, by workerd too, nobody else reads.
 process.umask(0o077);
@@ -35,7 +39,8 @@ const HOST = '127.0.0.1';
 const STORED_WORKER = 'logseq-sync';
 const STORED_BUCKET = 'logseq-sync-assets-prod';
 
-const { values: args } = parseArgs({
+const { values: args, positionals: builder } = parseArgs({
+  allowPositionals: true,
   options: {
     config: { type: 'string' },
     bundle: { type: 'string' },
@@ -45,17 +50,28 @@ const { values: args } = parseArgs({
     wrapper: { type: 'string' },
   },
 });
-const port = Number(args.port);
 const persistRoot = path.join(args.data, 'v3');
 
+/** The port that is listened on: a free one is chosen for 0. */
+let port = Number(args.port);
 let running = null;
+let building = null;
 let serving = false;
 let ending = false;
+/** What workerd said before it was serving. */
+let said = [];
+
 async function end() {
-  if (ending) return;
+  if (!ending) await leave(0);
+}
+
+/** Ends what was started, then this process. */
+async function leave(code) {
   ending = true;
+  // The builder leads a group: the compiler that it may have started ends with it.
+  if (building?.exitCode === null) process.kill(-building.pid, 'SIGTERM');
   await running?.dispose().catch(() => {});
-  process.exit(0);
+  process.exit(code);
 }
 
 /** Miniflare keeps its child to itself: this is where it can be seen. */
@@ -102,19 +118,41 @@ function watch(workerd) {
 async function fail(error) {
   if (ending) return;
   ending = true;
-  console.error(error.code === 'ERR_ADDRESS_IN_USE' ? `error: port ${port} is in use: choose another with --port` : `error: ${error.message}`);
-  await running?.dispose().catch(() => {});
-  process.exit(1);
+  const unbound = said.join('\n').match(/::bind\(.*?\): ([^;\n]+)/)?.[1];
+  if (error.code === 'ERR_ADDRESS_IN_USE') {
+    console.error(`error: port ${port} of ${args.host} is in use: choose another with --port`);
+  } else if (unbound) {
+    console.error(`error: cannot listen on port ${port} of ${args.host}: ${unbound}`);
+  } else {
+    // What workerd said is the reason; what Miniflare says is that there was one.
+    for (const line of said) console.error(line);
+    console.error(`error: ${error.message}`);
+  }
+  await leave(1);
 }
+
+/** Passes on what workerd says: at once while it serves, else when it could not start. Its stacks are addresses in its own binary. */
+function passOn(stdout, stderr) {
+  readline.createInterface(stdout).on('line', (line) => console.log(line));
+  readline.createInterface(stderr).on('line', (line) => {
+    if (/^stack: /.test(line)) return;
+    if (serving) console.error(line);
+    else said.push(line);
+  });
+}
+
 /** Makes `end` the only answer to signals: Miniflare's own one leaves before workerd has ended. */
 function answerSignals() {
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.removeAllListeners(signal).on(signal, end);
 }
 answerSignals();
 
+/** Options of every instance. */
+const COMMON = { host: HOST, port: 0, cf: false, log: new Log(LogLevel.WARN), defaultPersistRoot: persistRoot, handleRuntimeStdio: passOn };
+
 /** Starts one instance; a signal that arrives meanwhile ends it. */
 async function start(options) {
-  const instance = new Miniflare({ host: HOST, port: 0, cf: false, log: new Log(LogLevel.WARN), defaultPersistRoot: persistRoot, ...options });
+  const instance = new Miniflare({ ...COMMON, ...options });
   running = instance;
   answerSignals();
   await instance.ready;
@@ -165,34 +203,79 @@ async function serve() {
   }
   const { workerOptions } = unstable_getMiniflareWorkerOptions(args.config);
   const settings = settingsFrom(process.env, workerOptions.bindings, args.host);
-  const agents = process.env.AGENTS_SERVICE_URL;
   // The agents worker is another process, if it runs at all: without its address the binding is left out.
-  const serviceBindings = agents ? { AGENTS_SERVICE: { external: { address: new URL(agents).host, http: {} } } } : {};
-  if (!ending) {
-    await start({
-      workers: [{
-        ...workerOptions,
-        name: STORED_WORKER,
-        r2Buckets: Object.fromEntries(config.r2_buckets.map(({ binding }) => [binding, STORED_BUCKET])),
-        modulesRoot: args.bundle,
-        modules: modulesOf(args.bundle, config.main, args.wrapper),
-        bindings: settings,
-        serviceBindings,
-        // Straight to the worker: Miniflare's own entry worker would handle every request a second time.
-        unsafeDirectSockets: [{ host: args.host, port }],
-      }],
-    });
-    serving = true;
-    const here = `${urlHost(args.host)}:${port}`;
-    const base = `http://${here}`;
-    console.log(`==> Ready: ${base} (WebSocket: ws://${here}/sync/<graph-id>, health: ${base}/health)`);
-    for (const line of describeAuthentication(settings)) console.log(`    ${line}`);
-    if (!isLoopback(args.host)) {
-      const addresses = Object.values(os.networkInterfaces()).flat().filter(({ internal }) => !internal).map(({ address }) => address);
-      for (const line of describeExposure(settings, args.host, port, addresses)) console.warn(`    ${line}`);
-    }
-    console.log(`    agents: ${agents ?? 'none (AGENTS_SERVICE_URL is not set)'}; stop with Ctrl-C or kill ${process.pid}`);
+  const agents = agentsAddress(process.env);
+  const options = () => ({
+    workers: [{
+      ...workerOptions,
+      name: STORED_WORKER,
+      r2Buckets: Object.fromEntries(config.r2_buckets.map(({ binding }) => [binding, STORED_BUCKET])),
+      modulesRoot: args.bundle,
+      modules: modulesOf(args.bundle, config.main, args.wrapper),
+      bindings: settings,
+      serviceBindings: agents ? { AGENTS_SERVICE: { external: { address: agents.host, http: {} } } } : {},
+      // Straight to the worker: Miniflare's own entry worker would handle every request a second time.
+      unsafeDirectSockets: [{ host: args.host, port }],
+    }],
+  });
+  if (ending) return;
+  const instance = await start(options());
+  port = Number((await instance.unsafeGetDirectURL(STORED_WORKER)).port);
+  const refusal = await health();
+  if (refusal) throw new Error(refusal);
+  startServing();
+  const here = `${urlHost(args.host)}:${port}`;
+  const base = `http://${here}`;
+  console.log(`==> Ready: ${base} (WebSocket: ws://${here}/sync/<graph-id>, health: ${base}/health)`);
+  for (const line of describeAuthentication(settings)) console.log(`    ${line}`);
+  if (!isLoopback(args.host)) {
+    const addresses = Object.values(os.networkInterfaces()).flat().filter(({ internal }) => !internal).map(({ address }) => address);
+    for (const line of describeExposure(settings, args.host, port, addresses)) console.warn(`    ${line}`);
   }
+  console.log(`    agents: ${agents?.origin ?? 'none (AGENTS_SERVICE_URL is not set)'}; stop with Ctrl-C or kill ${process.pid}`);
+  if (builder.length) loadBuilds(instance, () => ({ ...COMMON, ...options() }));
+}
+
+/** From here on workerd's words are passed on as they come. */
+function startServing() {
+  for (const line of said.splice(0)) console.error(line);
+  serving = true;
+}
+
+/** Why the worker cannot serve, as it says itself: a setting that is wrong, for one. */
+async function health() {
+  const host = { '0.0.0.0': HOST, '::': '::1' }[args.host] ?? args.host;
+  return new Promise((resolve, reject) => {
+    // Whatever names are let in, loopback ones are.
+    const request = http.get({ host, port, path: '/health', headers: { host: 'localhost' }, agent: false }, async (response) => {
+      const text = (await response.setEncoding('utf8').toArray()).join('');
+      if (response.statusCode === 200) return resolve(null);
+      try {
+        resolve(JSON.parse(text).error);
+      } catch {
+        resolve(`the worker answers /health with ${response.statusCode}`);
+      }
+    });
+    request.on('error', reject);
+  });
+}
+
+/** Loads what the builder builds, one build after the other. */
+function loadBuilds(instance, options) {
+  const [command, ...words] = builder;
+  building = spawn(command, words, { detached: true, stdio: ['pipe', 'pipe', 'inherit'] });
+  building.stdin.on('error', () => {});
+  building.on('error', fail).on('exit', (code) => fail(new Error(`the builder has ended (code ${code})`)));
+  let loaded = Promise.resolve();
+  const load = async () => {
+    serving = false;
+    await instance.setOptions(options());
+    startServing();
+    console.log('==> Loaded what was built');
+  };
+  readline.createInterface(building.stdout).on('line', (line) => {
+    if (line.startsWith('built ')) loaded = loaded.then(load).catch(fail);
+  });
 }
 
 try {

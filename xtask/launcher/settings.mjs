@@ -26,6 +26,17 @@ export function settingsFrom(env, configured, host) {
   return settings;
 }
 
+/** Where the agents worker is, if the environment says so: a plain address, as what is behind the binding is named by it. */
+export function agentsAddress(env) {
+  const text = env.AGENTS_SERVICE_URL;
+  if (!text) return null;
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (url?.protocol !== 'http:' || url.pathname !== '/' || url.search || url.hash || url.username) {
+    throw new Error(`AGENTS_SERVICE_URL must be an address such as http://127.0.0.1:8788, not ${JSON.stringify(text)}`);
+  }
+  return url;
+}
+
 /** Lines that tell who may come in; secrets are told only as being set. */
 export function describeAuthentication(settings) {
   const admin = `admin token: ${settings.DB_SYNC_ADMIN_TOKEN ? 'set' : 'not set'}`;
@@ -34,17 +45,16 @@ export function describeAuthentication(settings) {
       const clients = settings.COGNITO_CLIENT_IDS || settings.COGNITO_CLIENT_ID;
       return [`authentication: Cognito, issuer ${settings.COGNITO_ISSUER}, client ${clients}, keys ${settings.COGNITO_JWKS_URL}; ${admin}`];
     }
-    case 'static': {
-      const token = settings.DB_SYNC_AUTH_TOKEN ? 'DB_SYNC_AUTH_TOKEN' : 'DB_SYNC_AUTH_TOKEN, WHICH IS NOT SET: every request fails';
-      return [`authentication: static token in ${token}; ${admin}`];
-    }
+    case 'static':
+      return [`authentication: static token in DB_SYNC_AUTH_TOKEN; ${admin}`];
     case 'none':
       return [
         `authentication: NONE, every request is user ${settings.DB_SYNC_STATIC_USER_ID || 'user'}; ${admin}`,
         `web pages let in: loopback, Logseq's apps${more(settings.DB_SYNC_ALLOW_ORIGINS)}; host names: loopback${more(settings.DB_SYNC_ALLOW_HOSTS)}`,
       ];
     default:
-      return [`authentication: DB_SYNC_AUTH_DRIVER is ${JSON.stringify(driverOf(settings))}, which is none of cognito, static, none: EVERY REQUEST FAILS`];
+      // The worker does not start with another one.
+      return [];
   }
 }
 

@@ -1,7 +1,7 @@
 // What the launcher tells the worker, and whoever starts it.
 import test from 'node:test';
 import assert from 'node:assert/strict';
-import { describeExposure, isLoopback, settingsFrom, urlHost } from './settings.mjs';
+import { agentsAddress, describeExposure, isLoopback, settingsFrom, urlHost } from './settings.mjs';
 
 test('only loopback addresses are this machine alone', () => {
   for (const host of ['127.0.0.1', '127.8.9.10', '::1']) assert.ok(isLoopback(host), host);
@@ -31,4 +31,13 @@ test('the warning says what is open to whom', () => {
   assert.match(none, /loopback names, nas\.local alone: list 192\.168\.1\.5, \[fe80::1\] in DB_SYNC_ALLOW_HOSTS/);
   assert.match(none, /DB_SYNC_TRUSTED_PROXIES is ignored/);
   assert.match(warn({}, '192.168.1.5'), /open to their members/);
+});
+
+test('an address of the agents worker that is none is named', () => {
+  assert.equal(agentsAddress({}), null);
+  assert.equal(agentsAddress({ AGENTS_SERVICE_URL: '' }), null);
+  assert.equal(agentsAddress({ AGENTS_SERVICE_URL: 'http://127.0.0.1:8788' }).host, '127.0.0.1:8788');
+  for (const wrong of ['8788', '127.0.0.1:8788', 'localhost:8788', 'https://agents.example', 'http://agents.example/path', 'ws://127.0.0.1:1']) {
+    assert.throws(() => agentsAddress({ AGENTS_SERVICE_URL: wrong }), { message: `AGENTS_SERVICE_URL must be an address such as http://127.0.0.1:8788, not "${wrong}"` });
+  }
 });

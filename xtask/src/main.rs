@@ -5,10 +5,9 @@ mod commands;
 #[cfg(test)]
 mod deployments;
 mod process;
-mod project;
 mod serving;
-mod step;
 mod tools;
+mod workers;
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Running other programs.
+//! Running other programs, and telling what is done.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -58,4 +58,14 @@ pub(crate) fn become_command(command: &mut Command) -> Result<()> {
 fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
+}
+
+/// Tells what the next step does.
+pub(crate) fn step(text: impl AsRef<str>) {
+    eprintln!("==> {}", text.as_ref());
+}
+
+/// Adds a fact to the step that was told last.
+pub(crate) fn note(text: impl AsRef<str>) {
+    eprintln!("    {}", text.as_ref());
 }

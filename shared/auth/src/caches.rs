@@ -9,12 +9,12 @@ use sha2::{Digest, Sha256};
 
 use crate::Claims;
 
-/// How long a verified token is believed: also how long it outlives a key that was withdrawn.
+/// How long a verified token counts without being verified again. It counts for as long after its key was withdrawn.
 const TOKEN_MS: i64 = 60 * 60 * 1000;
 /// Tokens kept (D-22).
 const TOKENS: NonZeroUsize = NonZeroUsize::new(200).unwrap();
 
-/// How long an access decision holds: also how long a removed member may go on.
+/// How long a decision is used. A removed member may keep access for as long.
 const DECISION_MS: i64 = 5_000;
 /// Decisions kept.
 const DECISIONS: NonZeroUsize = NonZeroUsize::new(256).unwrap();
@@ -69,13 +69,13 @@ impl AccessCache {
         self.0.get(&digest_of_pair(graph_id, credential), now_ms).map(|decision| decision.allowed)
     }
 
-    /// Notes a decision taken at `now_ms`.
+    /// Stores a decision made at `now_ms`.
     pub fn put(&self, graph_id: &str, credential: &str, allowed: bool, now_ms: i64) {
         let decision = Decision { allowed, graph_id: graph_id.into() };
         self.0.put(digest_of_pair(graph_id, credential), decision, now_ms..now_ms.saturating_add(DECISION_MS));
     }
 
-    /// Drops what is known about a graph, after its members changed here.
+    /// Drops all decisions about a graph. Called after this process has changed its members.
     pub fn forget_graph(&self, graph_id: &str) {
         self.0.retain(|decision| *decision.graph_id != *graph_id);
     }

@@ -1,7 +1,7 @@
 //! Who may do what with a graph (sync.md 8.4): owners and members have access, owners and managers manage.
 //!
-//! Both conditions need the graph's own row. Rows of members that outlive a deleted graph, or are written while it is
-//! being deleted, give access to nothing.
+//! Both conditions need the graph's own row. So rows of members that are left behind, or written while a graph is
+//! deleted, give no access.
 
 use database::{Database, Param, ReadFrom};
 
@@ -30,19 +30,18 @@ const MANAGER: &str = concat!("SELECT 1 WHERE ", managing!());
 
 /// Whether the user owns the graph or is a member of it. A graph without a row gives access to nobody.
 ///
-/// The nearest copy may not know yet that somebody was added, so the primary copy is asked before the answer is no. A
-/// "yes" of the nearest copy counts, although it may be some seconds old.
+/// A replica may not know yet that somebody was added, so its "no" is checked with the primary copy. Its "yes" is
+/// accepted, although it may be a little old.
 pub async fn has_access(db: &impl Database, graph_id: &str, user_id: &str) -> Result<bool, Error> {
     Ok(holds(db, ReadFrom::Nearest, ACCESS, graph_id, user_id).await? || has_access_now(db, graph_id, user_id).await?)
 }
 
-/// The same, asked of the primary copy alone.
+/// The same, asked of the primary copy only.
 pub async fn has_access_now(db: &impl Database, graph_id: &str, user_id: &str) -> Result<bool, Error> {
     holds(db, ReadFrom::Primary, ACCESS, graph_id, user_id).await
 }
 
-/// Whether the user owns the graph or is a member with the role `manager`. The primary copy is asked before the answer
-/// is no.
+/// Whether the user owns the graph or is a member with the role `manager`. A "no" is checked with the primary copy.
 pub async fn is_manager(db: &impl Database, graph_id: &str, user_id: &str) -> Result<bool, Error> {
     Ok(holds(db, ReadFrom::Nearest, MANAGER, graph_id, user_id).await?
         || holds(db, ReadFrom::Primary, MANAGER, graph_id, user_id).await?)

@@ -9,7 +9,7 @@ use time::UtcDateTime;
 
 use crate::Error;
 
-/// How many (day, entity) pairs are remembered as written.
+/// How many pairs of day and entity are remembered as written.
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
 
 const TOUCH: &str = "INSERT INTO daily_active_entities (day_utc, entity_type, entity_id, first_seen_at) \
@@ -33,7 +33,7 @@ impl<'a> Entity<'a> {
     }
 }
 
-/// Remembers what was written. An isolate or process has one; clones share their memory.
+/// Remembers what was written. There is one for each isolate or process, and clones share it.
 #[derive(Clone, Debug)]
 pub struct ActivitySeen(Arc<Cache<String, ()>>);
 
@@ -44,8 +44,8 @@ impl Default for ActivitySeen {
 }
 
 impl ActivitySeen {
-    /// What must be written about an entity that is active now. `None` when that was written today, or is about to be
-    /// written: while the database is slow, one write waits for it, and not one for each request.
+    /// The note to write about an entity that is active now. None when it was written today or is being written: while
+    /// the database is slow, one write waits, not one for each request.
     pub fn note(&self, entity: Entity<'_>, now_ms: i64) -> Option<Note> {
         let (kind, id) = entity.parts();
         let day = day_utc(now_ms);
@@ -56,7 +56,7 @@ impl ActivitySeen {
     }
 }
 
-/// A note that must be written. If it is dropped before, the next request makes it anew.
+/// A note to be written. When it is dropped unwritten, the next request makes a new one.
 pub struct Note {
     seen: ActivitySeen,
     key: String,
@@ -68,7 +68,7 @@ pub struct Note {
 }
 
 impl Note {
-    /// Writes it.
+    /// Writes the note.
     pub async fn write(mut self, db: &impl Database) -> Result<(), Error> {
         let params = [Param::Text(&self.day), Param::Text(self.kind), Param::Text(&self.id), Param::Int(self.now_ms)];
         db.execute(TOUCH, &params).await?;

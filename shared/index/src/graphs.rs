@@ -24,8 +24,8 @@ pub struct NewGraph<'a> {
     pub ready_for_use: bool,
 }
 
-// Graphs with equal times come in the order of insertion, so that the list is stable. Names are cut because older
-// servers took names of any length.
+// Rows with equal times are sorted by insertion, so that the list is stable. Names are cut, because older servers
+// stored names of any length.
 const LIST: &str = "SELECT g.graph_id, substr(g.graph_name, 1, ?), g.schema_version, g.graph_e2ee, g.graph_ready_for_use, \
     m.role, m.invited_by, g.created_at, g.updated_at \
     FROM graphs g LEFT JOIN graph_members m ON g.graph_id = m.graph_id AND m.user_id = ? \
@@ -53,7 +53,7 @@ const DELETE_KEYS: &str = "DELETE FROM graph_aes_keys WHERE graph_id = ?";
 const DELETE_MEMBERS: &str = "DELETE FROM graph_members WHERE graph_id = ?";
 const DELETE_GRAPH: &str = "DELETE FROM graphs WHERE graph_id = ?";
 
-/// The graphs that the user owns or is a member of, the latest updated first, with those that are not ready. At most
+/// The graphs that the user owns or is a member of, last updated first, including those that are not ready. At most
 /// [`LISTED_GRAPHS`].
 pub async fn list(db: &impl Database, user_id: &str) -> Result<Vec<Graph>, Error> {
     let user = Param::Text(user_id);
@@ -113,8 +113,8 @@ pub async fn create(db: &impl Database, graph: &NewGraph<'_>, now_ms: i64) -> Re
     let member = members::upsert_params(graph.graph_id, graph.user_id, Role::Manager, graph.user_id, now_ms);
     match db.batch(&[(UPSERT, &row), (members::UPSERT, &member)]).await {
         Ok(_) => Ok(()),
-        // The batch may have been done although its answer was lost. After a failure the client would try again, and
-        // find the name taken by its own graph.
+        // The write may have happened although its answer was lost. An error would make the client try again, and its
+        // name would be taken.
         Err(_) if matches!(exists(db, graph.graph_id).await, Ok(true)) => Ok(()),
         Err(error) => Err(error.into()),
     }
@@ -125,7 +125,7 @@ pub async fn is_ready(db: &impl Database, graph_id: &str) -> Result<bool, Error>
     flag(db, ReadFrom::Nearest, READY, graph_id).await
 }
 
-/// The same, asked of the primary copy, which also knows a graph that was made a moment ago.
+/// The same, read from the primary copy, which knows a graph that was made a moment ago.
 pub async fn is_ready_at_primary(db: &impl Database, graph_id: &str) -> Result<bool, Error> {
     flag(db, ReadFrom::Primary, READY, graph_id).await
 }
@@ -139,14 +139,14 @@ pub async fn set_ready(db: &impl Database, graph_id: &str, ready: bool, now_ms: 
     }
 }
 
-/// The schema version that the client named when it made the graph. `None` if it named none, or if the graph has no
-/// row.
+/// The schema version that the client named when it made the graph. None when the graph has no row, or the client named
+/// none.
 pub async fn schema_version(db: &impl Database, graph_id: &str) -> Result<Option<String>, Error> {
     let rows = db.query(ReadFrom::Nearest, SCHEMA_VERSION, &[Param::Text(graph_id)]).await?;
     Ok(rows.first().and_then(|row| row.string(0)).filter(|version| !version.is_empty()))
 }
 
-/// Stores the schema version that stands in the graph's own data, if the client named none (D-44).
+/// Stores the schema version found in the graph itself, if the row has none (D-44).
 pub async fn name_schema_version(db: &impl Database, graph_id: &str, version: &str) -> Result<(), Error> {
     db.execute(NAME_SCHEMA_VERSION, &[Param::Text(version), Param::Text(graph_id)]).await?;
     Ok(())
@@ -162,21 +162,21 @@ async fn flag(db: &impl Database, from: ReadFrom, sql: &str, graph_id: &str) -> 
     Ok(rows.first().is_none_or(|row| row.flag(0)))
 }
 
-/// First step of deleting a graph: deletes all keys and members, or none, so that only the owner can still reach it.
+/// First step of deleting a graph: deletes keys and members in one batch, so that only the owner has access.
 pub async fn delete_keys_and_members(db: &impl Database, graph_id: &str) -> Result<(), Error> {
     let id = [Param::Text(graph_id)];
     db.batch(&[(DELETE_KEYS, &id), (DELETE_MEMBERS, &id)]).await?;
     Ok(())
 }
 
-/// Last step of deleting a graph: deletes its row. The contents are gone by then; until then the owner can retry. Keys
-/// and members that were added in the meantime are deleted too.
+/// Last step of deleting a graph: deletes its row after its contents, so that the owner can retry until then. Also
+/// deletes keys and members that were added while the deletion ran.
 pub async fn delete(db: &impl Database, graph_id: &str) -> Result<(), Error> {
     let id = [Param::Text(graph_id)];
     match db.batch(&[(DELETE_KEYS, &id), (DELETE_MEMBERS, &id), (DELETE_GRAPH, &id)]).await {
         Ok(_) => Ok(()),
-        // The batch may have been done although its answer was lost. Whoever tried again would not be the owner any
-        // more.
+        // The write may have happened although its answer was lost. An error would make the owner try again, and the
+        // graph would be gone.
         Err(_) if matches!(exists(db, graph_id).await, Ok(false)) => Ok(()),
         Err(error) => Err(error.into()),
     }

@@ -22,7 +22,7 @@ const UPSERT_RSA_PAIR: &str = "INSERT INTO user_rsa_keys (user_id, public_key, e
 
 const GRAPH_KEY: &str = "SELECT encrypted_aes_key FROM graph_aes_keys WHERE graph_id = ? AND user_id = ?";
 
-/// Stores a user's copy of a graph's key, if the user has access and the condition that is given holds.
+/// Writes a user's copy of a graph's key, if the user has access and the condition that is appended holds.
 macro_rules! upsert_graph_key {
     ($($condition:tt)+) => {
         concat!(
@@ -65,8 +65,8 @@ pub async fn upsert_rsa_pair(
     Ok(())
 }
 
-/// The public key of the user whom this e-mail address stands for ([`users::id_by_email`]), which is the user who would
-/// be invited by it. `None` if that user has no key, even if another user with this address has one.
+/// The public key of the user to whom this e-mail address belongs ([`users::id_by_email`]), who is the one that would
+/// be invited by it. Keys of other users with the same address do not count.
 pub async fn public_key_of(db: &impl Database, email: &str) -> Result<Option<String>, Error> {
     match users::id_by_email(db, email).await? {
         Some(user_id) => Ok(rsa_pair(db, &user_id).await?.and_then(|pair| pair.public_key)),
@@ -74,8 +74,8 @@ pub async fn public_key_of(db: &impl Database, email: &str) -> Result<Option<Str
     }
 }
 
-/// The user's own copy of the graph key. The primary copy is asked before the answer is `None`, because a client that
-/// gets no key makes a new one.
+/// The user's own copy of the graph key. Only the primary copy of the database may say that there is none, because
+/// clients then make a new key.
 pub async fn graph_key(db: &impl Database, graph_id: &str, user_id: &str) -> Result<Option<String>, Error> {
     let params = [Param::Text(graph_id), Param::Text(user_id)];
     let mut rows = db.query(ReadFrom::Nearest, GRAPH_KEY, &params).await?;
@@ -85,7 +85,7 @@ pub async fn graph_key(db: &impl Database, graph_id: &str, user_id: &str) -> Res
     Ok(rows.first().and_then(|row| row.string(0)))
 }
 
-/// A copy of a graph's key, as it comes from a client.
+/// A copy of a graph's key, as a client sends it.
 #[derive(Clone, Copy, Debug)]
 pub struct GraphKey<'a> {
     /// The graph.
@@ -96,8 +96,8 @@ pub struct GraphKey<'a> {
     pub encrypted_aes_key: &'a str,
 }
 
-/// Stores the user's copy of the graph key over what was there, if the user has access at the moment of writing.
-/// Otherwise returns false and stores nothing.
+/// Stores the user's copy of the graph key, replacing an older one, if the user has access at the moment of writing.
+/// Otherwise false, and nothing is stored.
 pub async fn set_graph_key(db: &impl Database, key: GraphKey<'_>, now_ms: i64) -> Result<bool, Error> {
     let (graph, user, now) = (Param::Text(key.graph_id), Param::Text(key.user_id), Param::Int(now_ms));
     let params = [graph, user, Param::Text(key.encrypted_aes_key), now, now, graph, user, user];
@@ -105,7 +105,7 @@ pub async fn set_graph_key(db: &impl Database, key: GraphKey<'_>, now_ms: i64) -
 }
 
 /// Stores a user's copy of the graph key on behalf of `granter`, if at the moment of writing the user has access and
-/// the granter manages the graph. Otherwise returns false and stores nothing.
+/// the granter manages the graph. Otherwise false, and nothing is stored.
 pub async fn grant_graph_key(db: &impl Database, key: GraphKey<'_>, granter: &str, now_ms: i64) -> Result<bool, Error> {
     let (graph, user, now) = (Param::Text(key.graph_id), Param::Text(key.user_id), Param::Int(now_ms));
     let granter = Param::Text(granter);

@@ -22,7 +22,7 @@ const LIST: &str = "SELECT m.user_id, m.graph_id, m.role, m.invited_by, m.create
     FROM graph_members m LEFT JOIN users u ON m.user_id = u.id WHERE m.graph_id = ? \
     ORDER BY m.created_at ASC, m.rowid ASC";
 
-// Each of these statements checks the caller's rights itself, so that they hold at the moment of the change.
+// Each writing statement checks the caller's rights itself, so that rights lost a moment before do not count.
 pub(crate) const UPSERT: &str = concat!(
     "INSERT INTO graph_members (user_id, graph_id, role, invited_by, created_at) SELECT ?, ?, ?, ?, ? WHERE ",
     managing!(),
@@ -39,11 +39,11 @@ const DELETE: &str = concat!(
     ")"
 );
 
-/// Deletes a user's key if the user has no access any more. An owner without a row as a member keeps it.
+/// Deletes the key of a user who has no access any more. An owner without a member's row keeps the key.
 const DELETE_KEY: &str =
     concat!("DELETE FROM graph_aes_keys WHERE graph_id = ? AND user_id = ? AND NOT ", with_access!());
 
-/// Whether the graph exists, the target's role, and whether the caller manages.
+/// Whether the graph exists, the member's role, and whether the caller manages the graph.
 const STANDING: &str = concat!(
     "SELECT (SELECT 1 FROM graphs WHERE graph_id = ?), \
      (SELECT COALESCE(role, '') FROM graph_members WHERE graph_id = ? AND user_id = ?), ",
@@ -68,8 +68,8 @@ fn member_of(row: &Row) -> Member {
     }
 }
 
-/// Adds a member on behalf of `invited_by`, or overwrites role and inviter of an existing one. Returns false and writes
-/// nothing if the inviter does not manage the graph.
+/// Adds a member on behalf of `invited_by`, or overwrites role and inviter of one who is there. False, and nothing is
+/// written, when `invited_by` does not manage the graph.
 pub async fn upsert(
     db: &impl Database,
     graph_id: &str,
@@ -109,8 +109,8 @@ pub async fn set_role(
     Ok(db.execute(SET_ROLE, &params).await? > 0 || crate::access::is_manager(db, graph_id, caller).await?)
 }
 
-/// Whether `caller` may remove a member: managers may remove anyone who is no manager, other members only themselves.
-/// Asks the primary copy; [`remove`] checks again when it acts.
+/// Whether `caller` may remove a member: a manager removes anyone who is no manager, a plain member leaves. Asked of
+/// the primary copy; [`remove`] checks again when it writes.
 pub async fn removal(db: &impl Database, graph_id: &str, member_id: &str, caller: &str) -> Result<Removal, Error> {
     let (graph, caller_param) = (Param::Text(graph_id), Param::Text(caller));
     let params = [graph, graph, Param::Text(member_id), graph, caller_param, caller_param];
@@ -127,8 +127,8 @@ pub async fn removal(db: &impl Database, graph_id: &str, member_id: &str, caller
     })
 }
 
-/// Removes a member on behalf of `caller`, by the rules of [`removal`], and the member's copy of the graph key (D-04).
-/// Returns false if there was no member whom the caller may remove.
+/// Removes a member on behalf of `caller`, as [`removal`] says, and the member's copy of the graph key (D-04). False
+/// when no row was removed: there is no such member, or the caller may not remove them.
 pub async fn remove(db: &impl Database, graph_id: &str, member_id: &str, caller: &str) -> Result<bool, Error> {
     let (graph, member, caller) = (Param::Text(graph_id), Param::Text(member_id), Param::Text(caller));
     let delete = [graph, member, caller, graph, caller, caller];

@@ -7,7 +7,7 @@ use keyed::Cache;
 
 use crate::Error;
 
-/// How long an unchanged user is not written again. Each request starts the time anew.
+/// How long a user whose claims did not change is not written again. Each request renews this time.
 const THROTTLE_MS: i64 = 60 * 60 * 1000;
 
 /// How many users the throttle remembers.
@@ -36,7 +36,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// True when writing `user` would change nothing: every claim there is equals what was written last.
+    /// True when writing `user` would change nothing: every claim that is present equals the value written last.
     fn covers(&self, user: &User<'_>) -> bool {
         user.email.is_none_or(|email| self.email.as_deref() == Some(email))
             && user.email_verified.is_none_or(|verified| self.email_verified == Some(verified))
@@ -44,7 +44,7 @@ impl Seen {
     }
 
     fn merge(&mut self, user: &User<'_>) {
-        // Like the statement below: whether one address is verified says nothing about another one.
+        // As in the statement below: a flag that belongs to the old address does not count for a new one.
         let same_address = user.email.is_none_or(|email| self.email.as_deref() == Some(email));
         self.email_verified = user.email_verified.or(self.email_verified.filter(|_| same_address));
         if let Some(email) = user.email {
@@ -56,7 +56,7 @@ impl Seen {
     }
 }
 
-/// Remembers which users were written lately. An isolate or process has one.
+/// Remembers which users were written lately. There is one for each isolate or process.
 #[derive(Debug)]
 pub struct UserThrottle(Cache<String, Seen>);
 
@@ -88,7 +88,7 @@ impl UserThrottle {
     }
 }
 
-// Whether an address is verified is a fact about that address, so it is not kept when the address changes.
+// The flag "verified" belongs to the address. When the address changes, the flag is cleared.
 const UPSERT: &str = "INSERT INTO users (id, email, email_verified, username, created_at) VALUES (?, ?, ?, ?, ?) \
     ON CONFLICT(id) DO UPDATE SET email = COALESCE(excluded.email, users.email), \
     email_verified = CASE WHEN excluded.email IS NOT NULL AND excluded.email IS NOT users.email \
@@ -96,8 +96,8 @@ const UPSERT: &str = "INSERT INTO users (id, email, email_verified, username, cr
     username = COALESCE(excluded.username, users.username), \
     created_at = COALESCE(users.created_at, excluded.created_at)";
 
-// Verified rows come first, the oldest of them before the others; rows without a time are older than that column. Two
-// rows are enough to see whether a row that does not say is the only one.
+// Verified rows first, then the oldest; a row without a time is older than that column. Two rows are enough to see
+// whether a row without the flag is the only one.
 const BY_EMAIL: &str = "SELECT id, email_verified FROM users \
     WHERE email = ? AND (email_verified IS NULL OR email_verified <> 0) \
     ORDER BY email_verified IS NULL, created_at, rowid LIMIT 2";
@@ -119,9 +119,9 @@ pub async fn upsert(db: &impl Database, throttle: &UserThrottle, user: &User<'_>
     Ok(())
 }
 
-/// The id of the user whom this e-mail address stands for (D-42): the oldest user for whom it is verified. If there is
-/// none: the user of whom it is not known whether it is verified, if there is only one. A user for whom it is known not
-/// to be verified is never found by it, so nobody is invited for having registered somebody else's address.
+/// The id of the user to whom this e-mail address belongs (D-42): the oldest user whose address is verified. If there
+/// is none: the user for whom it is not known, if there is only one such user. A user whose address is known to be
+/// unverified is never found.
 pub async fn id_by_email(db: &impl Database, email: &str) -> Result<Option<String>, Error> {
     let rows = db.query(ReadFrom::Primary, BY_EMAIL, &[Param::Text(email)]).await?;
     Ok(match rows.as_slice() {

@@ -194,7 +194,7 @@ fn members_of(db: &impl Database) -> Vec<String> {
 #[test]
 fn removing_members() {
     let db = shared();
-    // Target, caller, what is said before, and whether anything goes.
+    // Member, caller, the answer of `removal`, and whether a row is removed.
     for (target, caller, expected, goes) in [
         ("owner", "m1", Removal::Forbidden, false),
         ("m1", "m1", Removal::Forbidden, false),
@@ -225,7 +225,7 @@ fn removing_members() {
 
 #[test]
 fn rights_are_those_of_the_moment_of_writing() {
-    // What a caller was allowed when it was looked at is forbidden when it happens: nothing changes.
+    // The caller lost the right between the check and the write: nothing changes.
     let db = shared();
     run(&db, "UPDATE graph_members SET role = 'manager' WHERE user_id = 'a'");
     assert!(!block_on(members::remove(&db, "g", "a", "m1")).unwrap(), "the member became a manager");
@@ -257,7 +257,7 @@ fn a_grant_that_races_a_removal_leaves_no_key() {
 #[test]
 fn nothing_is_written_for_a_graph_without_a_row() {
     let db = shared();
-    // As if rows had been written while the graph went.
+    // As if rows had been written while the graph was deleted.
     run(&db, "DELETE FROM graphs");
     for user in ["owner", "m1", "a"] {
         assert!(!block_on(access::has_access(&db, "g", user)).unwrap(), "{user} has a ghost");
@@ -271,7 +271,7 @@ fn nothing_is_written_for_a_graph_without_a_row() {
     assert_eq!(rows(&db, "SELECT 1 FROM graph_aes_keys WHERE encrypted_aes_key = 'new'").len(), 0);
 }
 
-/// An index whose nearest copy is empty, and whose writes are done while their answer gets lost.
+/// An index whose nearest replica is empty, and whose writes happen although their answers are lost.
 struct Unlucky<D> {
     inner: D,
     stale: bool,
@@ -313,7 +313,7 @@ fn what_was_done_is_done_although_its_answer_got_lost() {
     assert!(block_on(access::has_access(&db, "g", "owner")).unwrap());
     db.lost.set(true);
     block_on(graphs::delete(&db, "g")).unwrap();
-    // What was not done is a failure.
+    // A write that did not happen is a failure.
     run(&db, "ALTER TABLE graph_members RENAME TO away");
     block_on(graphs::create(&db, &new_graph("h", "owner"), 1)).unwrap_err();
     run(&db, "ALTER TABLE away RENAME TO graph_members");
@@ -534,14 +534,15 @@ fn an_address_stands_for_the_oldest_verified_user() {
         (&[("a", "1", "5")], Some("a")),
         (&[("a", "NULL", "5")], Some("a")),
         (&[("a", "0", "5")], None),
-        // Whoever registers the address first, or later, without being able to receive its mail.
+        // Users who registered the address, earlier or later, but cannot receive its mail.
         (&[("thief", "0", "1"), ("a", "1", "5")], Some("a")),
         (&[("a", "1", "5"), ("thief", "0", "9")], Some("a")),
         (&[("thief", "NULL", "1"), ("a", "1", "5")], Some("a")),
         (&[("thief", "0", "1"), ("a", "NULL", "5")], Some("a")),
         (&[("thief", "NULL", "1"), ("a", "NULL", "5")], None),
         (&[("thief", "0", "1"), ("another", "0", "2")], None),
-        // Age decides among verified ones, not the order of rows; a row without a time is older than that column.
+        // Among verified users the oldest counts, not the order of rows; a row without a time is older than that
+        // column.
         (&[("younger", "1", "9"), ("a", "1", "5")], Some("a")),
         (&[("younger", "1", "9"), ("a", "1", "NULL"), ("old", "1", "5")], Some("a")),
         (&[("a", "1", "5"), ("same-time", "1", "5")], Some("a")),
@@ -573,7 +574,7 @@ fn a_new_address_is_not_verified_because_the_old_one_was() {
     assert_eq!(verified(&write(&db, &throttle, Some("mine@example.test"), None, 3)), Some(1));
     let changed = write(&db, &throttle, Some("victim@example.test"), None, 4);
     assert_eq!((changed[0].text(0), verified(&changed)), (Some("victim@example.test"), None));
-    // The throttle has forgotten it too: the same claims with the flag are written.
+    // The throttle has dropped the flag too, so the same claims with the flag are written.
     assert_eq!(verified(&write(&db, &throttle, Some("victim@example.test"), Some(true), 5)), Some(1));
     assert_eq!(verified(&write(&db, &throttle, Some("other@example.test"), Some(false), 6)), Some(0));
 }

@@ -6,9 +6,10 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use super::{build, setup};
+use crate::process::step;
 use crate::serving::Serving;
-use crate::step::step;
-use crate::{process, project, tools};
+use crate::workers::{self, SYNC};
+use crate::{process, tools};
 
 const HELP: &str = "\
 Measure, each figure beside its yardstick in the same run; one JSON object a figure.
@@ -49,7 +50,7 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<()> {
     if parts.is_empty() {
         parts = ALL.map(String::from).to_vec();
     }
-    build::build(&setup::prepare()?, build::Profile::Release)?;
+    build::build(&SYNC, &setup::prepare()?, build::Profile::Release)?;
     for part in &parts {
         measure(part)?;
     }
@@ -57,7 +58,7 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<()> {
 }
 
 fn measure(part: &str) -> Result<()> {
-    let root = project::root();
+    let root = workers::root();
     match part {
         "engine" | "pipeline" => {
             step(format!("{part}: npm datascript, then ours"));

@@ -1,23 +1,27 @@
-//! `cargo xtask build`: the sync worker as WebAssembly and its JavaScript glue.
+//! `cargo xtask build`: the workers as WebAssembly and their JavaScript glue.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::setup;
-use crate::step::step;
+use crate::process::{self, note, step};
 use crate::tools::{Tools, fingerprint};
-use crate::{process, project};
+use crate::workers::{self, WORKERS, Worker};
 
 const HELP: &str = "\
-Build the sync worker into build/sync. Nothing is done when neither sources nor tools changed since the last build.
+Build the workers into build/. Nothing is done for one whose sources and tools are those of its last build. npm packages
+that are there are never replaced: `wrangler dev`, which calls this command, runs out of them.
 
-Usage: cargo xtask build [--release | --debug]
+Usage: cargo xtask build [OPTIONS]
 
 Options:
   --release   optimised, as deployed (default)
-  --debug     quick to build, with names in stack traces";
+  --debug     quick to build, with names in stack traces
+  --watch     go on: build again after each edit, until standard input ends; print a line for each build";
 
 /// How much work the compiler puts in.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,6 +33,15 @@ pub(crate) enum Profile {
 }
 
 impl Profile {
+    /// The argument of this command that asks for it.
+    pub(crate) fn argument(self) -> &'static str {
+        match self {
+            Self::Release => "--release",
+            Self::Debug => "--debug",
+        }
+    }
+
+    /// The same for worker-build.
     fn flag(self) -> &'static str {
         match self {
             Self::Release => "--release",
@@ -39,11 +52,12 @@ impl Profile {
 
 /// Runs the command.
 pub(crate) fn run(mut args: lexopt::Parser) -> Result<()> {
-    let mut profile = Profile::Release;
+    let (mut profile, mut again) = (Profile::Release, false);
     while let Some(arg) = args.next()? {
         match arg {
             lexopt::Arg::Long("release") => profile = Profile::Release,
             lexopt::Arg::Long("debug") => profile = Profile::Debug,
+            lexopt::Arg::Long("watch") => again = true,
             lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => {
                 println!("{HELP}");
                 return Ok(());
@@ -51,31 +65,75 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<()> {
             other => return Err(other.unexpected().into()),
         }
     }
-    build(&setup::prepare()?, profile)
+    let tools = setup::prepare_build()?;
+    WORKERS.iter().try_for_each(|worker| build(worker, &tools, profile))?;
+    if again { watch(&tools, profile) } else { Ok(()) }
 }
 
-/// Builds the worker unless the last build had the same sources, tools and profile.
-pub(crate) fn build(tools: &Tools, profile: Profile) -> Result<()> {
-    let root = project::root();
-    let bundle = project::worker_bundle();
-    let stamp = root.join("build/sync.fingerprint");
-    let current = fingerprint::of_worker(&root, &[profile.flag(), &tools.wasm.identity, &tools.versions()])?;
+/// Builds a worker unless its last build had the same sources, tools and profile.
+pub(crate) fn build(worker: &Worker, tools: &Tools, profile: Profile) -> Result<()> {
+    let (root, bundle, stamp) = (workers::root(), worker.bundle(), worker.stamp());
+    // `wrangler dev` starts the next build before the last one has ended when files change quickly.
+    let _one_at_a_time = lock(&stamp.with_extension("lock"))?;
+    let current = fingerprint::of_worker(worker, &[profile.flag(), &tools.wasm.identity, &tools.versions()])?;
     if bundle.join("index.js").is_file() && std::fs::read_to_string(&stamp).is_ok_and(|built| built == current) {
-        step("Sync worker: unchanged since the last build");
+        step(format!("{}: unchanged since the last build", worker.title));
         return Ok(());
     }
-    step("Sync worker: building to WebAssembly (the first build takes minutes)");
+    step(format!("{}: building to WebAssembly (the first build takes minutes)", worker.title));
     // A build that is cut short must not look like a finished one.
     remove_if_present(&stamp)?;
     let mut command = Command::new(&tools.worker_build);
-    command.current_dir(root.join("sync-worker")).arg(profile.flag()).args(["--out-dir", "../build/sync"]);
+    command.current_dir(root.join(worker.package)).arg(profile.flag()).arg("--out-dir");
+    command.arg(Path::new("../build").join(worker.name));
     tools.wasm.apply(&mut command)?;
     command
         .env("WASM_BINDGEN_BIN", &tools.wasm_bindgen)
-        .env("WASM_OPT_BIN", project::npm_bin("wasm-opt"))
-        .env("ESBUILD_BIN", project::npm_bin("esbuild"));
+        .env("WASM_OPT_BIN", workers::npm_bin("wasm-opt"))
+        .env("ESBUILD_BIN", workers::npm_bin("esbuild"));
     process::run(&mut command)?;
     std::fs::write(&stamp, current).with_context(|| format!("cannot write {}", stamp.display()))
+}
+
+/// How often sources are looked at.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// Builds workers again after edits. Polls: a look at a few hundred files costs less than a crate that is told by the system.
+fn watch(tools: &Tools, profile: Profile) -> Result<()> {
+    std::thread::spawn(|| {
+        // Whoever started this holds the other end, and needs no builds any more when it is gone.
+        let _ended = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        std::process::exit(0);
+    });
+    let look = || WORKERS.map(fingerprint::look);
+    let mut built = WORKERS.map(|worker| fingerprint::look(worker).ok());
+    note("waiting for edits");
+    loop {
+        std::thread::sleep(LOOK);
+        let seen = look();
+        std::thread::sleep(LOOK);
+        for ((worker, built), (seen, again)) in WORKERS.iter().zip(&mut built).zip(seen.into_iter().zip(look())) {
+            // A file that is just being replaced cannot be looked at, and one that is just being written differs.
+            let (Ok(seen), Ok(again)) = (seen, again) else { continue };
+            if seen != again || built.as_ref() == Some(&seen) {
+                continue;
+            }
+            match build(worker, tools, profile) {
+                Ok(()) => println!("built {}", worker.name),
+                Err(error) => note(format!("{error:#}; waiting for the next edit")),
+            }
+            *built = Some(seen);
+        }
+    }
+}
+
+/// Waits until nobody else has the lock; dropped, it is free.
+fn lock(file: &Path) -> Result<File> {
+    let failed = || format!("cannot lock {}", file.display());
+    std::fs::create_dir_all(file.parent().unwrap_or(file)).with_context(failed)?;
+    let lock = File::create(file).with_context(failed)?;
+    lock.lock().with_context(failed)?;
+    Ok(lock)
 }
 
 fn remove_if_present(file: &Path) -> Result<()> {

@@ -1,13 +1,16 @@
 //! `cargo xtask lint`: what a reviewer should not have to look for.
 
+use std::process::Command;
+
 use anyhow::Result;
 
-use crate::step::{note, step};
-use crate::{process, project, tools};
+use crate::process::{self, note, step};
+use crate::tools::{self, toolchain};
+use crate::workers::{self, WORKERS};
 
 const HELP: &str = "\
-Check formatting, clippy's lints, licences, bans and sources of dependencies, and known advisories where their
-database can be fetched.
+Check formatting, clippy's lints (for this machine and for WebAssembly), documentation, spelling, unused dependencies,
+licences, bans and sources of dependencies, and known advisories where their database can be fetched.
 
 Usage: cargo xtask lint";
 
@@ -16,22 +19,43 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
     if !super::no_arguments(args, HELP)? {
         return Ok(());
     }
-    let root = project::root();
+    let root = workers::root();
+    let cargo = || {
+        let mut command = process::cargo();
+        command.current_dir(&root);
+        command
+    };
     step("Formatting");
-    process::run(process::cargo().current_dir(&root).args(["fmt", "--all", "--check"]))?;
+    process::run(cargo().args(["fmt", "--all", "--check"]))?;
     step("Clippy, warnings denied");
-    process::run(process::cargo().current_dir(&root).args([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--quiet",
-        "--",
-        "-D",
-        "warnings",
-    ]))?;
-    let deny = tools::cargo_tools::cargo_deny()?;
+    process::run(cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
+
+    // What is compiled for the platform alone, and what is left out there.
+    let wasm = tools::wasm_toolchain::ensure()?;
+    if wasm.has_clippy() {
+        step("Clippy for WebAssembly, warnings denied");
+        let mut clippy = wasm.cargo()?;
+        clippy.current_dir(&root).args(["clippy", "--quiet", "--target", toolchain::TARGET]);
+        clippy.args(WORKERS.iter().flat_map(|worker| ["--package", worker.package]));
+        process::run(clippy.args(["--", "-D", "warnings"]))?;
+    } else {
+        note("NOT CHECKED: the toolchain that compiles to WebAssembly here has no clippy");
+    }
+
+    step("Documentation, warnings denied");
+    process::run(
+        cargo()
+            .args(["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
+
+    let linters = tools::cargo_tools::linters()?;
+    step("Spelling");
+    process::run(Command::new(&linters.typos).current_dir(&root))?;
+    step("Unused dependencies");
+    process::run(Command::new(&linters.machete).current_dir(&root).arg("--skip-target-dir"))?;
     step("Bans, licences and sources of dependencies");
-    process::run(std::process::Command::new(&deny).current_dir(&root).args([
+    process::run(Command::new(&linters.deny).current_dir(&root).args([
         "check",
         "--hide-inclusion-graph",
         "bans",
@@ -39,9 +63,8 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
         "sources",
     ]))?;
     step("Advisories");
-    let mut fetch = std::process::Command::new(&deny);
-    if process::succeeds(fetch.current_dir(&root).args(["fetch", "db"])) {
-        process::run(std::process::Command::new(&deny).current_dir(&root).args(["check", "advisories"]))?;
+    if process::succeeds(Command::new(&linters.deny).current_dir(&root).args(["fetch", "db"])) {
+        process::run(Command::new(&linters.deny).current_dir(&root).args(["check", "advisories"]))?;
     } else {
         note("NOT CHECKED: the advisory database cannot be fetched here");
     }

@@ -1,5 +1,6 @@
 //! `cargo xtask serve`: serves what was built.
 
+use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, TryLockError};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -10,8 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use lexopt::ValueExt as _;
 
-use crate::step::step;
-use crate::{process, project};
+use super::build::Profile;
+use crate::process::{self, step};
+use crate::workers::{self, SYNC};
 
 const HELP: &str = "\
 Serve the sync worker that was built last, without building: the same as `dev` from there on.
@@ -20,7 +22,7 @@ SIGTERM and SIGINT end everything that was started.
 Usage: cargo xtask serve [OPTIONS]
 
 Options:
-  --port N         port (default 8787)
+  --port N         port (default 8787); 0: a free one, which is printed
   --host ADDRESS   this machine's address to serve on (default 127.0.0.1): with another one, or with 0.0.0.0, other
                    devices of the network reach the server, and it says what is open to whom
   --data DIR       where graphs, assets and the index are kept (default: DATA_DIR, else .wrangler/state)
@@ -28,8 +30,6 @@ Options:
 
 Settings of the worker in the environment (COGNITO_*, DB_SYNC_*, SENTRY_*, ASSET_LINK_SECRET, …) go before wrangler.toml.
 AGENTS_SERVICE_URL names a running agents worker to which /sessions, /auth and /runners are forwarded.";
-
-const DEFAULT_PORT: u16 = 8787;
 
 /// Where to serve and from which folder.
 #[derive(Debug)]
@@ -41,14 +41,24 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Reads the arguments; `None`: `help` was printed.
-    pub(crate) fn parse(mut args: lexopt::Parser, help: &str) -> Result<Option<Self>> {
+    /// Reads the arguments; `None`: `help` was printed. `more` takes the long options that another command has besides.
+    pub(crate) fn parse(
+        mut args: lexopt::Parser,
+        help: &str,
+        mut more: impl FnMut(&str) -> bool,
+    ) -> Result<Option<Self>> {
         let mut host = IpAddr::from(Ipv4Addr::LOCALHOST);
-        let mut port = DEFAULT_PORT;
+        let mut port = SYNC.port;
         let (mut data, mut wrapper) = (None, None);
         while let Some(arg) = args.next()? {
             match arg {
-                lexopt::Arg::Long("port") => port = args.value()?.parse()?,
+                lexopt::Arg::Long("port") => {
+                    let text: String = args.value()?.parse()?;
+                    port = text
+                        .parse()
+                        .ok()
+                        .with_context(|| format!("--port needs a number up to 65535, not {text:?}"))?;
+                }
                 lexopt::Arg::Long("host") => {
                     let text: String = args.value()?.parse()?;
                     host = text.parse().with_context(|| format!("--host needs an IP address, not {text:?}"))?;
@@ -59,20 +69,24 @@ impl Options {
                     println!("{help}");
                     return Ok(None);
                 }
+                lexopt::Arg::Long(name) if more(name) => {}
                 other => return Err(other.unexpected().into()),
             }
         }
-        let data = data
+        let data: PathBuf = data
             .or_else(|| std::env::var_os("DATA_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from))
-            .unwrap_or_else(|| project::root().join(".wrangler/state"));
+            .unwrap_or_else(|| workers::root().join(".wrangler/state"));
+        if data.exists() && !data.is_dir() {
+            bail!("--data (or DATA_DIR) needs a folder, and {} is a file", data.display());
+        }
         Ok(Some(Self { host, port, data: std::path::absolute(data)?, wrapper }))
     }
 }
 
 /// Runs the command.
 pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
-    match Options::parse(args, HELP)? {
-        Some(options) => serve(&options),
+    match Options::parse(args, HELP, |_| false)? {
+        Some(options) => serve(&options, None),
         None => Ok(()),
     }
 }
@@ -108,22 +122,31 @@ fn lock(data: &Path) -> Result<File> {
     }
 }
 
-/// Migrates and serves. This process becomes the launcher, which ends workerd when it is told to end.
-pub(crate) fn serve(options: &Options) -> Result<()> {
-    let bundle = project::worker_bundle();
+/// Migrates and serves. This process becomes the launcher, which ends workerd when it is told to end. With a profile, the
+/// launcher has builds made of what is edited, and loads them.
+pub(crate) fn serve(options: &Options, watch: Option<Profile>) -> Result<()> {
+    let bundle = SYNC.bundle();
     if !bundle.join("index.js").is_file() {
         bail!("nothing was built yet: run `cargo xtask build` or `cargo xtask dev` first");
     }
-    if !project::root().join("node_modules/wrangler").is_dir() {
+    if !workers::root().join("node_modules/wrangler").is_dir() {
         bail!("the npm packages are missing: run `cargo xtask setup` or `cargo xtask dev` first");
     }
     let lock = lock(&options.data)?;
-    step(format!("Serving {} on port {} with data in {}", bundle.display(), options.port, options.data.display()));
+    step(format!("Serving {} with data in {}", bundle.display(), options.data.display()));
+    let builder = match watch {
+        Some(profile) => [std::env::current_exe()?.as_os_str(), "build".as_ref(), "--watch".as_ref()]
+            .into_iter()
+            .chain([profile.argument().as_ref()])
+            .map(OsStr::to_owned)
+            .collect(),
+        None => Vec::new(),
+    };
     process::become_command(
         Command::new("node")
-            .arg(project::root().join("xtask/launcher/serve.mjs"))
+            .arg(workers::root().join("xtask/launcher/serve.mjs"))
             .arg("--config")
-            .arg(project::root().join("wrangler.toml"))
+            .arg(workers::root().join(SYNC.config))
             .arg("--bundle")
             .arg(bundle)
             .arg("--data")
@@ -133,6 +156,8 @@ pub(crate) fn serve(options: &Options) -> Result<()> {
             .arg("--port")
             .arg(options.port.to_string())
             .args(options.wrapper.iter().flat_map(|wrapper| ["--wrapper".as_ref(), wrapper.as_os_str()]))
+            .arg("--")
+            .args(builder)
             .envs(crate::tools::npm::QUIET)
             // The launcher and its guard hold the lock from here on.
             .stdin(lock),
@@ -145,7 +170,7 @@ mod tests {
 
     fn host(args: &[&str]) -> Result<IpAddr> {
         let parser = lexopt::Parser::from_args(args);
-        Ok(Options::parse(parser, HELP)?.context("no help was asked for")?.host)
+        Ok(Options::parse(parser, HELP, |_| false)?.context("no help was asked for")?.host)
     }
 
     #[test]
@@ -156,5 +181,16 @@ mod tests {
         for wrong in ["", "notes.example", "127.0.0.1:8787", "[::1]"] {
             assert!(host(&["--host", wrong]).unwrap_err().to_string().contains("needs an IP address"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_wrong_option_is_named() {
+        let said = |args: &[&str]| host(args).unwrap_err().to_string();
+        for wrong in ["", "eighty", "65536", "-1"] {
+            assert_eq!(said(&["--port", wrong]), format!("--port needs a number up to 65535, not {wrong:?}"));
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let shown = file.path().display().to_string();
+        assert_eq!(said(&["--data", &shown]), format!("--data (or DATA_DIR) needs a folder, and {shown} is a file"));
     }
 }

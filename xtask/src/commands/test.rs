@@ -8,9 +8,10 @@ use anyhow::{Context as _, Result, ensure};
 use lexopt::ValueExt as _;
 
 use super::{build, setup};
+use crate::process::{self, note, step};
 use crate::serving::Serving;
-use crate::step::{note, step};
-use crate::{process, project, tools};
+use crate::tools;
+use crate::workers::{self, WORKERS, Worker};
 
 const HELP: &str = "\
 Run every test there is: unit, integration and golden tests, the black-box suite, the attacks, the faults, the independent
@@ -93,7 +94,7 @@ const ADMIN_TOKEN: &str = "admin-secret";
 pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
     let Some(amounts) = Amounts::parse(args)? else { return Ok(()) };
     let start = Instant::now();
-    let root = project::root();
+    let root = workers::root();
     let cargo = || {
         let mut command = process::cargo();
         command.current_dir(&root);
@@ -101,8 +102,9 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
     };
 
     step("Unit, integration and golden tests");
-    let later = ["sync-worker", "attacks", "conformance", "durability", "faults"].map(|package| ["--exclude", package]);
-    process::run(cargo().args(["test", "--quiet", "--workspace"]).args(later.concat()))?;
+    let packages = |worker: &Worker| worker.suites.iter().map(|suite| suite.package).chain([worker.package]);
+    let later = WORKERS.into_iter().flat_map(packages).flat_map(|package| ["--exclude", package]);
+    process::run(cargo().args(["test", "--quiet", "--workspace"]).args(later))?;
     note(format!("{} s so far", start.elapsed().as_secs()));
 
     let play = |package: &str, more: &[&str]| {
@@ -133,27 +135,18 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
     }
     note(format!("{} s so far", start.elapsed().as_secs()));
 
-    build::build(&setup::prepare()?, build::Profile::Release)?;
+    let tools = setup::prepare()?;
+    WORKERS.iter().try_for_each(|worker| build::build(worker, &tools, build::Profile::Release))?;
 
     step("Verdicts of clients' own Transit reader");
     process::run(Command::new("node").current_dir(&root).args(["tests/clients/verdicts.mjs", "--check"]))?;
 
-    step("Black-box suite against the worker under workerd");
-    process::run(cargo().args(["test", "--quiet", "-p", "conformance"]))?;
-
-    step("Attacks on the worker under workerd");
-    process::run(cargo().args(["test", "--quiet", "-p", "attacks"]))?;
-
-    step(if amounts.all_faults {
-        "Faults of the platform, every place"
-    } else {
-        "Faults of the platform, a tenth of the places"
-    });
+    // A tenth of the places where something can fail, unless all are asked for.
     let all_faults = if amounts.all_faults { "1" } else { "0" };
-    process::run(cargo().args(["test", "--quiet", "-p", "faults"]).env("FAULTS_LONG", all_faults))?;
-
-    step("Kills between acknowledged writes");
-    process::run(cargo().args(["test", "--quiet", "-p", "durability"]))?;
+    for suite in WORKERS.iter().flat_map(|worker| worker.suites) {
+        step(suite.title);
+        process::run(cargo().args(["test", "--quiet", "-p", suite.package]).env("FAULTS_LONG", all_faults))?;
+    }
 
     step("Independent reader: transit-js and npm datascript");
     let server = serving(&[])?;
@@ -210,7 +203,7 @@ fn serving(more: &[(&str, &str)]) -> Result<Serving> {
 fn node(server: &Serving) -> Command {
     let mut command = Command::new("node");
     command
-        .current_dir(project::root())
+        .current_dir(workers::root())
         .envs(tools::npm::QUIET)
         .env("BASE_URL", server.base())
         .env("JWKS_PORT", server.jwks_port().to_string())

@@ -4,8 +4,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::process;
-use crate::step::{note, step};
+use crate::process::{self, note, step};
 
 /// Installs `packages`, with sudo where that is needed. The error tells the command that could not be run.
 pub(crate) fn install(reason: &str, packages: &[&str]) -> Result<()> {

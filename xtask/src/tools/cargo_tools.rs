@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::{c_compiler, cache, versions};
-use crate::step::step;
-use crate::{process, project};
+use crate::process::{self, step};
+use crate::workers;
 
 /// Turns the worker crate into a module that workerd loads.
 pub(crate) fn worker_build() -> Result<PathBuf> {
@@ -15,15 +15,30 @@ pub(crate) fn worker_build() -> Result<PathBuf> {
 
 /// Writes the JavaScript glue. Its version must be that of the library, which Cargo.lock tells.
 pub(crate) fn wasm_bindgen() -> Result<PathBuf> {
-    let lock = project::root().join("Cargo.lock");
+    let lock = workers::root().join("Cargo.lock");
     let text = std::fs::read_to_string(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
     let version = locked_version(&text, "wasm-bindgen").context("Cargo.lock has no wasm-bindgen")?;
     install("wasm-bindgen-cli", "wasm-bindgen", version, || Ok(()))
 }
 
-/// Checks licences, bans and sources of dependencies.
-pub(crate) fn cargo_deny() -> Result<PathBuf> {
-    install("cargo-deny", "cargo-deny", versions::CARGO_DENY, || Ok(()))
+/// What `cargo xtask lint` runs besides cargo's own tools.
+pub(crate) struct Linters {
+    /// Checks licences, bans and sources of dependencies.
+    pub(crate) deny: PathBuf,
+    /// Finds dependencies that nothing uses.
+    pub(crate) machete: PathBuf,
+    /// Finds misspelt words.
+    pub(crate) typos: PathBuf,
+}
+
+/// Prepares the linters.
+pub(crate) fn linters() -> Result<Linters> {
+    let linter = |package, program, version| install(package, program, version, || Ok(()));
+    Ok(Linters {
+        deny: linter("cargo-deny", "cargo-deny", versions::CARGO_DENY)?,
+        machete: linter("cargo-machete", "cargo-machete", versions::CARGO_MACHETE)?,
+        typos: linter("typos-cli", "typos", versions::TYPOS)?,
+    })
 }
 
 fn install(package: &str, program: &str, version: &str, before: impl FnOnce() -> Result<()>) -> Result<PathBuf> {

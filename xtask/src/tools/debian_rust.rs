@@ -7,10 +7,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::wasm_toolchain::{TARGET, WasmToolchain};
+use super::toolchain::{TARGET, WasmToolchain};
 use super::{apt, cache, versions};
-use crate::process;
-use crate::step::step;
+use crate::process::{self, step};
 
 const PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "lld-19"];
 const LINKER: &str = "wasm-ld-19";

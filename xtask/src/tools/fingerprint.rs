@@ -1,54 +1,82 @@
-//! Digests by which a step knows that nothing changed since it was done.
+//! By what a step knows that nothing changed since it was done: digests, and quick looks.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use sha2::{Digest as _, Sha256};
 
-/// What the sync worker is built from.
-const WORKER_SOURCES: [&str; 5] = ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", "shared", "sync-worker"];
+use crate::workers::{self, Worker};
 
-/// Digest of the sources of the sync worker and of `facts` (tools, profile).
-pub(crate) fn of_worker(root: &Path, facts: &[&str]) -> Result<String> {
+/// Digest of the sources of a worker and of `facts` (tools, profile).
+pub(crate) fn of_worker(worker: &Worker, facts: &[&str]) -> Result<String> {
     let mut digest = Sha256::new();
     for fact in facts {
         update(&mut digest, fact.as_bytes());
     }
-    for source in WORKER_SOURCES {
-        add(&mut digest, root, &root.join(source))?;
-    }
+    add(&mut digest, &sources(worker)?)?;
     Ok(hex(digest))
 }
 
-/// Digest of some files below `root`.
-pub(crate) fn of_files(root: &Path, files: &[&str]) -> Result<String> {
+/// Digest of some files below the root.
+pub(crate) fn of_files(files: &[&str]) -> Result<String> {
+    let root = workers::root();
     let mut digest = Sha256::new();
-    for file in files {
-        add(&mut digest, root, &root.join(file))?;
-    }
+    add(&mut digest, &files.iter().map(|file| root.join(file)).collect::<Vec<_>>())?;
     Ok(hex(digest))
 }
 
-/// Adds a file, or a folder's files in the order of their names. Tests, benches and target folders take no part.
-fn add(digest: &mut Sha256, root: &Path, path: &Path) -> Result<()> {
-    let failed = || format!("cannot read {}", path.display());
-    if path.is_dir() {
-        let mut entries: Vec<PathBuf> = std::fs::read_dir(path)
-            .with_context(failed)?
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<Result<_, _>>()
-            .with_context(failed)?;
-        entries.retain(|entry| {
-            entry.file_name().is_none_or(|name| !["tests", "benches", "target"].map(AsRef::as_ref).contains(&name))
-        });
-        entries.sort();
-        return entries.iter().try_for_each(|entry| add(digest, root, entry));
+/// Name, time and size of each source of a worker. Two looks that are equal saw no edit in between; a look takes milliseconds.
+pub(crate) fn look(worker: &Worker) -> Result<Vec<(PathBuf, SystemTime, u64)>> {
+    let seen = |path: PathBuf| -> Result<_> {
+        let meta = path.metadata().with_context(|| format!("cannot read {}", path.display()))?;
+        Ok((path, meta.modified()?, meta.len()))
+    };
+    sources(worker)?.into_iter().map(seen).collect()
+}
+
+/// The files that a worker is built from.
+fn sources(worker: &Worker) -> Result<Vec<PathBuf>> {
+    let root = workers::root();
+    let mut files = Vec::new();
+    worker.sources().try_for_each(|source| collect(&mut files, root.join(source)))?;
+    Ok(files)
+}
+
+/// Adds a file, or a folder's files in the order of their names. Tests, benches and target folders take no part, nor do
+/// hidden files, which editors make.
+fn collect(files: &mut Vec<PathBuf>, path: PathBuf) -> Result<()> {
+    if !path.is_dir() {
+        files.push(path);
+        return Ok(());
     }
-    let name = path.strip_prefix(root).unwrap_or(path);
-    update(digest, name.as_os_str().as_encoded_bytes());
-    update(digest, &std::fs::read(path).with_context(failed)?);
+    let failed = || format!("cannot read {}", path.display());
+    let mut entries = Vec::new();
+    for entry in std::fs::read_dir(&path).with_context(failed)? {
+        let entry = entry.with_context(failed)?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if !["tests", "benches", "target"].contains(&&*name) && !name.starts_with('.') {
+            entries.push(entry.path());
+        }
+    }
+    entries.sort();
+    entries.into_iter().try_for_each(|entry| collect(files, entry))
+}
+
+fn add(digest: &mut Sha256, files: &[PathBuf]) -> Result<()> {
+    let root = workers::root();
+    for file in files {
+        let name = file.strip_prefix(&root).unwrap_or(file);
+        update(digest, name.as_os_str().as_encoded_bytes());
+        update(digest, &read(file)?);
+    }
     Ok(())
+}
+
+fn read(file: &Path) -> Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
 /// Adds one part; its length keeps neighbouring parts apart.

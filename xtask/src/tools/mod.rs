@@ -7,6 +7,7 @@ pub(crate) mod cargo_tools;
 pub(crate) mod debian_rust;
 pub(crate) mod fingerprint;
 pub(crate) mod npm;
+pub(crate) mod toolchain;
 pub(crate) mod versions;
 pub(crate) mod wasm_toolchain;
 
@@ -15,7 +16,7 @@ use std::path::PathBuf;
 /// Everything a build of the worker needs.
 pub(crate) struct Tools {
     /// Compiler for WebAssembly.
-    pub(crate) wasm: wasm_toolchain::WasmToolchain,
+    pub(crate) wasm: toolchain::WasmToolchain,
     /// The `worker-build` executable.
     pub(crate) worker_build: PathBuf,
     /// The `wasm-bindgen` executable, of the version in Cargo.lock.

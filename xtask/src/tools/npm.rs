@@ -1,12 +1,13 @@
 //! Node and the npm packages of package-lock.json.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
 use super::{fingerprint, versions};
-use crate::step::step;
-use crate::{process, project};
+use crate::process::{self, step};
+use crate::workers;
 
 /// Environment in which wrangler neither reports nor looks for updates, and npm prints results only.
 pub(crate) const QUIET: [(&str, &str); 5] = [
@@ -31,18 +32,50 @@ pub(crate) fn ensure_node() -> Result<()> {
 
 /// Installs the packages of package-lock.json unless they are there.
 pub(crate) fn ensure_packages() -> Result<()> {
-    let root = project::root();
-    let stamp = root.join("node_modules/.logseq-workers");
-    let wanted = fingerprint::of_files(&root, &["package.json", "package-lock.json"])?;
-    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+    if installed_here()? {
         step("npm packages: in place");
         return Ok(());
     }
+    install()
+}
+
+/// The same where a program may be running out of the packages: those that are there stay, whoever installed them.
+pub(crate) fn keep_packages() -> Result<()> {
+    if !workers::root().join("node_modules").exists() {
+        return install();
+    }
+    // package.json names exact versions; npm takes a second to compare them.
+    if !installed_here()? && !process::succeeds(npm().args(["ls", "--depth=0"])) {
+        bail!("the npm packages are not those of package.json: end what runs out of them, then `cargo xtask setup`");
+    }
+    step("npm packages: in place");
+    Ok(())
+}
+
+/// Remembers from which package-lock.json the packages were installed.
+fn stamp() -> PathBuf {
+    workers::root().join("node_modules/.logseq-workers")
+}
+
+fn wanted() -> Result<String> {
+    fingerprint::of_files(&["package.json", "package-lock.json"])
+}
+
+fn installed_here() -> Result<bool> {
+    let wanted = wanted()?;
+    Ok(std::fs::read_to_string(stamp()).is_ok_and(|installed| installed == wanted))
+}
+
+fn install() -> Result<()> {
     step("npm packages: installing as package-lock.json says");
-    let npm = if cfg!(windows) { "npm.cmd" } else { "npm" };
     // No package needs its install script: the executables come as packages of their own.
-    let mut command = Command::new(npm);
-    command.current_dir(&root).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
-    process::run(command.envs(QUIET))?;
-    std::fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))
+    process::run(npm().args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]))?;
+    let stamp = stamp();
+    std::fs::write(&stamp, wanted()?).with_context(|| format!("cannot write {}", stamp.display()))
+}
+
+fn npm() -> Command {
+    let mut command = Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" });
+    command.current_dir(workers::root()).envs(QUIET);
+    command
 }

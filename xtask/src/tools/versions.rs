@@ -4,6 +4,10 @@
 pub(crate) const WORKER_BUILD: &str = "0.8.7";
 /// Checks licences, bans and sources of dependencies.
 pub(crate) const CARGO_DENY: &str = "0.20.2";
+/// Finds unused dependencies.
+pub(crate) const CARGO_MACHETE: &str = "0.9.2";
+/// Finds misspelt words. The newest that the oldest compiler builds.
+pub(crate) const TYPOS: &str = "1.48.0";
 /// Oldest compiler that the workspace supports (`rust-version` in Cargo.toml).
 pub(crate) const OLDEST_RUST: (u32, u32) = (1, 91);
 /// Oldest Node that wrangler supports.

@@ -1,44 +1,13 @@
-//! The compiler for `wasm32-unknown-unknown`.
+//! Where the compiler for WebAssembly comes from.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use super::toolchain::{TARGET, WasmToolchain};
 use super::{debian_rust, versions};
-use crate::process;
-use crate::step::{note, step};
-
-pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
-
-/// A toolchain that compiles to WebAssembly.
-pub(crate) struct WasmToolchain {
-    /// Folder whose `cargo` and `rustc` go before those of `PATH`; `None`: the active toolchain.
-    pub(crate) bin: Option<PathBuf>,
-    /// Linker, where the toolchain brings none.
-    pub(crate) linker: Option<String>,
-    /// Version text of its compiler.
-    pub(crate) identity: String,
-}
-
-impl WasmToolchain {
-    /// Makes `command`, and what it starts, use this toolchain.
-    pub(crate) fn apply(&self, command: &mut Command) -> Result<()> {
-        // Set by the `cargo run` that started this program; a build script of the worker must not see them.
-        for leaked in ["CARGO", "CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_PKG_NAME"] {
-            command.env_remove(leaked);
-        }
-        if let Some(bin) = &self.bin {
-            command.env("PATH", path_with(bin)?);
-            command.env_remove("RUSTUP_TOOLCHAIN").env_remove("LD_LIBRARY_PATH").env_remove("RUSTC");
-        }
-        if let Some(linker) = &self.linker {
-            command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
-        }
-        Ok(())
-    }
-}
+use crate::process::{self, note, step};
 
 /// Finds or makes a toolchain: the active one with the target installed, the target added through rustup, and at last
 /// the compiler of Debian with a standard library built for the target.
@@ -80,12 +49,6 @@ fn has_target(rustc: &str) -> bool {
 fn has_libraries(folder: &Path) -> bool {
     std::fs::read_dir(folder)
         .is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-")))
-}
-
-fn path_with(first: &Path) -> Result<OsString> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::iter::once(first.to_path_buf()).chain(std::env::split_paths(&path));
-    std::env::join_paths(folders).with_context(|| format!("{} cannot stand in PATH", first.display()))
 }
 
 fn first_line(text: &str) -> &str {

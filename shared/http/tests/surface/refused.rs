@@ -4,7 +4,7 @@ use std::future::Future as _;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
-use sync_http::body::{HEARD_OUT_BYTES, HEARD_OUT_REQUESTS};
+use web::{HEARD_OUT_BYTES, HEARD_OUT_REQUESTS};
 
 use crate::world::{Fate, TestBody, World, request, token};
 
