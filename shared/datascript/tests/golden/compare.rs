@@ -3,8 +3,19 @@
 use std::cmp::Ordering;
 
 use datascript::{Attrs, Value, value};
+use golden_support::databases::transit;
+use golden_support::{LeftOut, Tally, lines};
 
-use crate::support::{lines, transit};
+const NO_ORDER: &str = "the reference has no order";
+const HASH_TRIES: &str = "order of hash tries";
+
+/// The lines for which [`is_decided_here`] holds.
+const WITHOUT_ORDER: &str = "line 8 77 145 212 278 343 407 470 471 472 473 474 475 476 477 478 479 480 481 482 483 484 485 486 \
+    487 488 489 490 491 492 493 494 495 496 497 498 499 500 501 502 503 504 505 506 507 508 509 510 511 \
+    512 513 514 515 516 517 518 519 520 521 522 523 524 525 526 527 528 529 530 531 532 1606 1607 1647 \
+    1648 1687 1688 1726 1727 1764 1765 1801 1802 1837 1838 1872 1873 2257 2258 2298 2299 2300 2301 2302 \
+    2303 2304 2305 2306 2307 2308 2309 2310 2311 2312 2316 2317 2318 2319 2320 2321 2322 2323 2324 2325 \
+    2326 2327 2328 2329 2330";
 
 fn order(sign: &serde_json::Value) -> Ordering {
     sign.as_i64().expect("a sign").cmp(&0)
@@ -12,15 +23,16 @@ fn order(sign: &serde_json::Value) -> Ordering {
 
 #[test]
 fn values_and_attributes_compare_and_hash_as_in_the_reference() {
-    let (mut seen, mut decided) = (0, 0);
-    for line in lines("compare.jsonl") {
-        let value = |field: &str| transit(&line, field).expect("a value");
+    let lines = lines("compare.jsonl");
+    let mut tally = Tally::default();
+    for (line, number) in lines.iter().zip(1..) {
+        let value = |field: &str| transit(line, field).expect("a value");
         match line["kind"].as_str().expect("a kind") {
             "value" => {
                 let (a, b) = (value("a"), value("b"));
                 assert_eq!(value::compare(&a, &b), value::compare(&b, &a).reverse(), "{line}");
                 if is_decided_here(&a, &b) {
-                    decided += 1;
+                    tally.leave_out(NO_ORDER, format!("line {number}"));
                     continue;
                 }
                 assert_eq!(value::compare(&a, &b), order(&line["cmp"]), "{line}");
@@ -35,12 +47,16 @@ fn values_and_attributes_compare_and_hash_as_in_the_reference() {
             }
             "hash" => assert_eq!(i64::from(value::hash(&value("v"))), line["hash"].as_i64().expect("a hash"), "{line}"),
             // The order of hash tries, which the specification does not ask for (datascript.md 3.4).
-            "iter" => continue,
+            "iter" => {
+                tally.leave_out(HASH_TRIES, format!("line {number}"));
+                continue;
+            }
             kind => panic!("unknown kind {kind}"),
         }
-        seen += 1;
+        tally.check();
     }
-    assert!(seen > decided, "{seen} lines compared, {decided} without an order in the reference");
+    let hash_tries = LeftOut::Marked(&["line 2716 2717 2718 2719 2720 2721 2722 2723 2724"]);
+    tally.assert(lines.len(), 2597, &[(NO_ORDER, LeftOut::Marked(&[WITHOUT_ORDER])), (HASH_TRIES, hash_tries)]);
 }
 
 /// Pairs for which the reference gives answers that make no order (datascript.md 3.3): NaN, and lists beside maps, sets

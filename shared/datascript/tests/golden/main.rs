@@ -3,5 +3,4 @@
 
 mod compare;
 mod storage;
-mod support;
 mod transact;

@@ -5,13 +5,13 @@ use std::rc::Rc;
 use database::local::Sql;
 use database::local_sqlite::Rusqlite;
 use datascript::{Db, Index, Pattern, Value};
+use golden_support::databases::{base, bases};
+use golden_support::lines;
+use graph::rules::attrs::PRESET;
 use graph::rules::{checksum, initial_data};
 use graph::snapshot::Encoding;
 use graph::{Graph, Options};
 use uuid::Uuid;
-
-use super::support::{base, lines};
-use super::vectors::bases;
 
 const NOW: i64 = 1_795_000_000_000;
 
@@ -34,7 +34,7 @@ fn facts(db: &Db) -> Vec<String> {
 }
 
 fn recorded() -> Db {
-    base(lines("bases.jsonl").iter().find(|line| line["base"] == "logseq-init").expect("the base"))
+    base(lines("bases.jsonl").iter().find(|line| line["base"] == "logseq-init").expect("the base"), PRESET, None)
 }
 
 fn assert_initial(db: &Db) {
@@ -47,7 +47,7 @@ fn assert_initial(db: &Db) {
 
 #[test]
 fn the_transaction_gives_the_recorded_facts() {
-    let empty = &bases()["empty-logseq-schema"];
+    let empty = &bases(PRESET)["empty-logseq-schema"];
     let items = initial_data(NOW, Uuid::from_u128(7)).expect("items");
     let report = datascript::with(empty, &items).expect("a transaction");
     assert_initial(&report.db_after);

@@ -6,5 +6,3 @@ mod initial_data;
 mod pipeline;
 mod sanitize;
 mod september;
-mod support;
-mod vectors;

@@ -6,17 +6,13 @@ use graph::rules::{Error, Facts, attrs};
 
 use crate::world::{add, after, at, kw, map, retract, uuid, with};
 
-#[path = "../golden/support.rs"]
-#[expect(dead_code, reason = "one of its functions is used here")]
-mod support;
-
 const NOW: i64 = 1_755_000_000_000;
 
 /// A graph with a page (1), a block (2), a class, a user property of type default, and its value (3).
 pub(crate) fn graph() -> Db {
-    let lines = support::lines("bases.jsonl");
+    let lines = golden_support::lines("bases.jsonl");
     let line = lines.iter().find(|line| line["base"] == "logseq-init").expect("the base");
-    let db = support::base(line);
+    let db = golden_support::databases::base(line, attrs::PRESET, None);
     let db = after(&db, &[&[item(&page(1))], &[item(&block(2))], &[item(&property())], &[item(&class())]]);
     for n in [1, 2] {
         let report = with(&db, &[add(at(n), "block/updated-at", Value::Int(NOW + 1))]);
