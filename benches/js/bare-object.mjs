@@ -31,7 +31,7 @@ export default {
   },
 };`;
 const port = Number(values.port);
-// As the worker is served: straight to it, without Miniflare's own entry worker.
+// Requests go straight to the worker, as in `cargo xtask serve`, without Miniflare's own entry worker.
 const server = new Miniflare({
   host: '127.0.0.1', port: 0, cf: false,
   workers: [{
@@ -41,5 +41,5 @@ const server = new Miniflare({
   durableObjectsPersist: values.data,
 });
 await server.ready;
-// Miniflare's own answer to signals leaves before workerd has ended.
+// Miniflare's own signal handler ends this process before workerd has ended.
 for (const signal of ['SIGTERM', 'SIGINT']) process.removeAllListeners(signal).on(signal, async () => { await server.dispose(); process.exit(0); });

@@ -1,4 +1,4 @@
-// What the benchmarks say to the running worker.
+// Requests of the benchmarks to the running worker.
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import zlib from 'node:zlib';

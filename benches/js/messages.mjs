@@ -1,5 +1,5 @@
-// What the largest messages leave of wasm memory, which never shrinks: `cargo xtask bench` part (d).
-// Each figure is a worker's that did nothing else; the log of the pulls was written by one before it.
+// How far the largest messages make wasm memory grow, which never shrinks: `cargo xtask bench` part (d).
+// Each figure is of a fresh worker that did nothing else. Another worker wrote the log for the pulls before.
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -15,7 +15,7 @@ const jwks = await freePort();
 const person = await identity(jwks);
 const MB = 1e6;
 
-/** Runs `work` against a worker of its own over the folder, and prints what it says. */
+/** Runs `work` against a fresh worker over the folder, and prints its result. */
 async function worker(data, work) {
   const port = await freePort();
   const server = new Server('cargo', ['xtask', 'serve', '--port', String(port), '--data', data], trusting(jwks));
@@ -30,7 +30,7 @@ async function worker(data, work) {
 const folder = () => fs.mkdtempSync(path.join(os.tmpdir(), 'bench-'));
 const say = (figure) => console.log(JSON.stringify({ part: 'memory', ...figure }));
 
-/** The text of a batch of about so many bytes, out of entries that `entry` makes. */
+/** The text of a batch of about this many bytes, of entries made by `entry`. */
 function batch(t, bytes, entry) {
   const txs = []; let size = 0;
   for (let n = 0; size < bytes; n++) { const tx = entry(n); txs.push({ tx, 'outliner-op': 'insert-blocks' }); size += Buffer.byteLength(JSON.stringify(tx)) + 40; }
@@ -53,7 +53,7 @@ async function batches(what, data, entryOf) {
   });
 }
 
-/** Closes with the code that the server closes with. */
+/** Resolves to the code with which the server closes the socket. */
 const closeCode = (client, id) => new Promise((resolve, reject) => {
   const ws = new WebSocket(`${client.base.replace(/^http/, 'ws')}/sync/${id}?token=${client.token}`, { perMessageDeflate: false, maxPayload: 1 << 30 });
   ws.once('open', () => ws.send('{"type":"pull","since":0}'));

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use graph::sql_rusqlite::{Rusqlite, Synchronous};
+use database::local_sqlite::{Rusqlite, Synchronous};
 
 /// Time for inserting `texts`, `batch` rows a transaction, through the connection settings that graphs use.
 pub(crate) fn insert(file: &Path, texts: &[String], batch: usize) -> anyhow::Result<Duration> {

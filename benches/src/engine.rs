@@ -32,7 +32,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         let attrs = Attrs::new(graph::rules::attrs::PRESET);
         let nodes = Rc::new(Nodes::new(None, Rc::clone(&attrs), usize::MAX));
         let empty = Db::empty(nodes, graph::rules::static_schema(attrs));
-        // What pages are tagged with.
+        // The class of pages, with which they are tagged.
         let class = transit::read_str(r#"[["~:db/add",-1,"~:block/uuid","~u00000000-0000-4000-8000-000000000000"]]"#)?;
         let mut db = with(&empty, class.as_seq().unwrap_or_default())?.db_after;
         let start = Instant::now();

@@ -10,8 +10,8 @@ mod workload;
 
 use std::time::Duration;
 
-/// What a native server would use: transactions allocate many small pieces, and the system's allocator takes a fifth of
-/// their time.
+/// The allocator that a native server would use. Transactions allocate many small pieces, and with the system's
+/// allocator that takes a fifth of their time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -27,7 +27,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Times of equal rounds, reduced to a rate: the median round's.
+/// The rate of the median round, from the times of equal rounds.
 pub(crate) fn rate(count: usize, mut rounds: Vec<Duration>) -> f64 {
     rounds.sort();
     let median = rounds.get(rounds.len() / 2).copied().unwrap_or_default();

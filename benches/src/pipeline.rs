@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use graph::session::{Effect, Frame, Message};
-use graph::sql_rusqlite::{Rusqlite, Synchronous};
+use database::local_sqlite::{Rusqlite, Synchronous};
+use graph::sockets::{Effect, Frame, Message};
 use graph::{Graph, Options};
 use uuid::Uuid;
 
@@ -14,7 +14,7 @@ use crate::{bare, rate};
 const BATCH: usize = 50;
 const BATCHES: usize = 200;
 const ROUNDS: usize = 5;
-/// Clean nodes a graph may hold: what the worker allows itself.
+/// Bytes of clean nodes that a graph may keep: the same as in the worker.
 const CACHE_BYTES: usize = 12 << 20;
 
 /// How long work took.
@@ -83,7 +83,7 @@ impl Subject {
     }
 }
 
-/// Prints part (b): our rate, and the bare inserts' of the same log rows, in alternating rounds.
+/// Prints part (b): our rate, and the rate of bare inserts of the same log rows, in alternating rounds.
 pub(crate) fn run() -> anyhow::Result<()> {
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -112,7 +112,7 @@ fn logged(subject: &Subject, after: i64) -> anyhow::Result<Vec<String>> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Processor time of this thread so far; zero where the system does not tell (it is read from Linux's /proc).
+/// Processor time of this thread so far, read from Linux's /proc; zero on other systems.
 fn processor_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     Duration::from_nanos(stat.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0))

@@ -1,7 +1,7 @@
 //! The work: blocks of 7 datoms, 100 to a page, as clients send them. The same as in `js/`.
 
+use database::local_sqlite::Rusqlite;
 use graph::Graph;
-use graph::sql_rusqlite::Rusqlite;
 use protocol::query::UploadQuery;
 use uuid::Uuid;
 

@@ -1,35 +1,29 @@
-//! Cloudflare adapter of the sync server: the front worker and the Durable Object that owns a graph.
+//! The sync worker on Cloudflare: the front worker here, the Durable Object of a graph in [`graph_object`].
 //!
-//! Nothing is decided here. Each module implements one port of `sync-http`, `index`, `auth` or `graph` with what the
-//! runtime offers; bodies that nobody reads stay JavaScript streams.
+//! Nothing is decided here: both give the ports of `sync-http` what `cloudflare` has for them.
 
-pub mod background;
-pub mod bindings;
-pub mod body;
-pub mod d1;
-pub mod environment;
-pub mod failure;
-pub mod front;
-pub mod keys;
-pub mod object;
-pub mod r2;
-pub mod reporter;
-pub mod sleep;
-pub mod sql;
+mod config;
+pub mod graph_object;
 
-use worker::{Context, Env, Result, event, web_sys};
+use std::rc::Rc;
+
+use cloudflare::{D1, Host, HttpKeys, JsRequest, JsResponse, ObjectNamespace, R2, Service};
+use sync_http::platform::Platform;
+use web::Hosted;
+use worker::{Context, Env, Result, web_sys};
+use worker_macros::event;
 
 /// Front worker: every request enters here (sync.md 2.1).
 #[event(fetch)]
 async fn fetch(request: web_sys::Request, env: Env, context: Context) -> Result<web_sys::Response> {
-    let Some(isolate) = environment::isolate(&env) else {
+    let Some(isolate) = config::isolate(&env) else {
         return refuse(500, protocol::errors::SERVER_ERROR);
     };
-    let Some(request) = body::incoming(request) else {
+    let Some(request) = cloudflare::incoming(request) else {
         return refuse(400, "invalid url");
     };
-    let front = front::Front::new(env, context, std::rc::Rc::clone(&isolate));
-    body::respond(sync_http::handle(&front, &isolate.service, request).await)
+    let front = Front::new(&env, context, &isolate);
+    cloudflare::respond(sync_http::handle(&front, &isolate.service, request).await)
 }
 
 /// An answer for requests that the surface never sees.
@@ -38,4 +32,60 @@ fn refuse(status: u16, text: &str) -> Result<web_sys::Response> {
     let response = worker::Response::ok(body)?.with_status(status);
     response.headers().set("content-type", "application/json")?;
     Ok(response.into())
+}
+
+/// What one request has of its platform.
+struct Front {
+    host: Host<Context>,
+    db: Option<Rc<D1>>,
+    assets: Option<R2>,
+    graphs: ObjectNamespace,
+    agents: Option<Service>,
+}
+
+impl Front {
+    /// The bindings of a request.
+    fn new(env: &Env, context: Context, isolate: &config::Isolate) -> Self {
+        Self {
+            host: Host::new(context, Rc::clone(&isolate.sentry)),
+            db: env.d1("DB").ok().map(|database| Rc::new(D1::new(&database))),
+            assets: env.bucket("LOGSEQ_SYNC_ASSETS").ok().map(R2::new),
+            graphs: ObjectNamespace::new(env, "LOGSEQ_SYNC_DO"),
+            agents: env.service("AGENTS_SERVICE").ok().map(Service::new),
+        }
+    }
+}
+
+impl Hosted for Front {
+    type Host = Host<Context>;
+
+    fn host(&self) -> &Self::Host {
+        &self.host
+    }
+}
+
+impl Platform for Front {
+    type Request = JsRequest;
+    type Response = JsResponse;
+    type Db = Rc<D1>;
+    type Keys = HttpKeys;
+    type Assets = R2;
+    type Graphs = ObjectNamespace;
+    type Agents = Service;
+
+    fn db(&self) -> Option<&Rc<D1>> {
+        self.db.as_ref()
+    }
+
+    fn assets(&self) -> Option<&R2> {
+        self.assets.as_ref()
+    }
+
+    fn graphs(&self) -> &ObjectNamespace {
+        &self.graphs
+    }
+
+    fn agents(&self) -> Option<&Service> {
+        self.agents.as_ref()
+    }
 }

@@ -59,7 +59,7 @@ function* places(tag, text) {
   yield `[[${long},${json(text)}]]`;
 }
 
-/** The same for the less interesting. */
+/** A text under a tag in the less interesting places. */
 function* further(tag, text) {
   const short = json(`~${tag}${text}`);
   yield short;
@@ -98,7 +98,7 @@ function* structures() {
   // Quotes.
   for (const value of VALUES) yield* [`["~#'",${value}]`, `{"~#'":${value}}`, `[["~#'",${value}]]`, `["~#'",["~#'",${value}]]`];
   yield* ['[["~#\\u0027","a"]]', '["\\u007e#set",[1]]', '["~\\u0023set",[1]]', '["\\u005e ",1,2]', '["\\u007eb!"]', '["~\\u0062!"]', '["\\ud83d\\ude00"]', '["\\ud800"]', '["~:\\ud800"]', '["~\\ud83dx"]', '["~\\ud83d\\ude00x"]'];
-  // Sizes at which readers change their ways.
+  // Sizes at which readers switch to another data structure.
   for (const count of [7, 8, 9, 16, 31, 32, 33, 40]) {
     const list = (item) => Array.from({ length: count }, (_, i) => item(i)).join(',');
     yield* [`[${list((i) => i)}]`, `["~#set",[${list((i) => i)}]]`, `["~#list",[${list((i) => i)}]]`, `["^ ",${list((i) => `"~:k${i}",${i}`)}]`, `{${list((i) => `"k${i}":${i}`)}}`, `["~#cmap",[${list((i) => `[${i}],${i}`)}]]`, `["~#cmap",[${list((i) => i)}]]`, `["^ ",${list((i) => `"~:k${i}"`)}]`, `["~#set",[${list((i) => `"~zNaN"`)}]]`, `["~#set",[${list((i) => `"~:k${i % 5}"`)}]]`, `[["~:abc",${list((i) => `"~:key${i}"`)}],"^0","^1","^10","^12"]`];

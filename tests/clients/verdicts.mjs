@@ -3,10 +3,11 @@
 //   node tests/clients/verdicts.mjs            writes verdicts.jsonl, which shared/transit/tests/clients.rs compares with
 //   node tests/clients/verdicts.mjs --check    fails if it is not what clients say
 //
-// A line is a text and what becomes of it: false, it is refused; null, it is read, but cannot be written, or not so that it
-// can be read again; true, it is written as it was; or the text that is written.
+// A line is a text and its verdict. false: it is refused. null: it is read, but cannot be written so that it can be read
+// again. true: it is written as it was. A text: it is written as this text.
 
-// A date that names no zone is another instant in each: none of ours shall pass for one by chance.
+// A date without a time zone is read in the local zone. This zone differs from all zones in the texts, so that such a
+// date cannot give the expected instant by chance.
 process.env.TZ = 'Asia/Kathmandu';
 
 import fs from 'node:fs';

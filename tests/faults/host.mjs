@@ -1,11 +1,11 @@
-// Stands between the worker and its platform, and lets the platform fail, be late or never answer, as it is ordered.
+// Stands between the worker and its platform, and makes the platform fail, answer late or never answer, by order.
 // The worker is the built bundle as it is; only what it is given is wrapped. Front worker and graphs share this module.
 //
 // Orders come and go over HTTP, below a path that the worker does not have:
 //   PUT    /faults/orders   an order is added
 //   GET    /faults/orders   the orders, with how often each is still to be carried out
 //   GET    /faults/calls    what was called since the orders were last cleared
-//   DELETE /faults/orders   no order is left, whatever hangs fails, and calls are forgotten
+//   DELETE /faults/orders   withdraws all orders; calls that hang fail, and the list of calls is cleared
 import * as bundle from './index.js';
 
 /** Orders, the oldest first. The fields are those of `Order` in tests/faults/src/order.rs. */
@@ -13,7 +13,7 @@ let orders = [];
 /** Calls since the orders were cleared: `{ at, text, graph }`. */
 let calls = [];
 
-/** A sweep looks at some hundred calls; more than this nobody asks for. */
+/** The most calls that are kept. A sweep looks at some hundred. */
 const MAX_CALLS = 20_000;
 
 /** Notes a call, and the order that it is for, if there is one. */
@@ -52,7 +52,7 @@ async function asked(at, text, graph, effect) {
       await scheduler.wait(order.ms);
       return order.after ? answer : effect();
     case 'hang':
-      // A timer, so that the runtime sees that somebody will answer yet.
+      // A timer, because the runtime cancels a request that nothing can answer any more.
       while (orders.includes(order)) await scheduler.wait(20);
       throw new Error(order.message);
     case 'nothing':
@@ -90,7 +90,7 @@ function d1(database, replica) {
   });
 }
 
-/** A statement; that of a session which may ask any copy is marked as such. */
+/** A statement; in a session that may use any copy it is marked as such. */
 function statementOf(statement, text, replica) {
   const name = replica ? `replica: ${text}` : text;
   const run = (method) => (...options) => asked('d1', name, null, () => statement[method](...options));
@@ -156,7 +156,7 @@ function stateOf(context) {
   const { storage } = context;
   const { sql } = storage;
   const exec = (text, ...values) => call('sql', text, graph, () => sql.exec(text, ...values));
-  // A commit that fails: everything was done, and is undone.
+  // A commit that fails: everything is rolled back.
   const transactionSync = (work) =>
     storage.transactionSync(() => {
       const answer = work();

@@ -1,7 +1,7 @@
 // Applies logged transactions to the facts before them with npm datascript, and compares with the facts after (sync.md D-66).
 //
-// Values are opaque texts here, one for equal values; references stay what they are. Entities go by their names, as their
-// numbers are each copy's own.
+// Values are opaque texts here, the same text for equal values; references stay references. Entities are identified by
+// their names, as their numbers differ from copy to copy.
 import d from 'datascript';
 import transit from 'transit-js';
 
@@ -9,7 +9,7 @@ const UUID = ':block/uuid';
 const IDENT = ':db/ident';
 const name = (keyword) => keyword.toString().replace(/^:?/, ':');
 
-/** What npm datascript needs to know of attributes, given `[ref, many, component, identity, unique]`. */
+/** The schema for npm datascript, given `[ref, many, component, identity, unique]`. */
 function schemaOf(flags) {
   const attribute = ([ref, many, component, identity, unique]) => ({
     ...(ref ? { ':db/valueType': ':db.type/ref' } : {}),
@@ -36,7 +36,7 @@ export function replay({ schema: flags, before, after, log }, { read, canonical:
   const isRef = (a) => schema[a]?.[':db/valueType'] === ':db.type/ref';
   const datom = ([e, a, v, tx]) => ({ e, a: name(a), v: isRef(name(a)) ? v : canonical(v), tx });
 
-  /** An entity as npm datascript is told of it: a number, a tempid or a lookup ref. */
+  /** An entity in a form for npm datascript: a number, a tempid or a lookup ref. */
   function entity(x) {
     if (typeof x === 'number' || typeof x === 'string') return x;
     if (transit.isKeyword(x)) return [IDENT, canonical(x)];

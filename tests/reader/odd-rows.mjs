@@ -7,12 +7,12 @@ import readline from 'node:readline';
 import transit from 'transit-js';
 import { replay } from './odd-log.mjs';
 
-// Clients keep whatever text a uuid has; transit-js by itself makes another one of a malformed text.
+// Clients keep the text of any uuid; transit-js by itself changes a malformed one.
 const reader = transit.reader('json', { handlers: { u: (text) => transit.tagged('u', text.toLowerCase()) } });
 const isUuid = (v) => transit.isTaggedValue(v) && v.tag === 'u';
 const keyword = transit.keyword;
 const ROW_BYTES = 2_000_000;
-/** Characters of a text from which on a node's last key may be another one than its child's. */
+/** From this length of a text, a node's last key may differ from its last child's greatest key. */
 const LONG_TEXT = 8000;
 const NODE_KEYS = 32;
 
@@ -21,14 +21,14 @@ const sized = (mark, text) => `${mark}${text.length}:${text}`;
 const name = (key) => key.toString().slice(1);
 const items = (xs) => Array.from(xs, canonical);
 
-/** The iterators of transit-js stumble over some collections as keys. */
+/** The iterators of transit-js fail on some collections as keys. */
 function entries(v, text) {
   const texts = [];
   v.forEach((x, key) => texts.push(text(x, key)));
   return texts.sort().join(',');
 }
 
-/** One text for equal values, whatever the order of sets and maps; types stay apart. */
+/** One text for equal values, whatever the order of sets and maps; different types give different texts. */
 function canonical(v) {
   if (v === null) return 'nil';
   if (typeof v === 'boolean') return String(v);
@@ -60,7 +60,7 @@ const compareNames = (a, b) => {
   return compare(x[0], y[0]) || compare(x[1], y[1]) || compare(x[2], y[2]);
 };
 
-/** The order of two values where it is beyond doubt, else nothing. */
+/** The order of two values where it is certain, else undefined. */
 function compareValues(a, b) {
   if (typeof a === 'number' && typeof b === 'number') return Number.isNaN(a) !== Number.isNaN(b) ? undefined : compare(a, b);
   if (typeof a === typeof b && ['string', 'boolean'].includes(typeof a)) return compare(a, b);
@@ -73,7 +73,7 @@ function compareValues(a, b) {
 const COMPARE = { e: compare, a: compareNames, v: compareValues };
 const ORDER = { eavt: 'eav', aevt: 'aev', avet: 'ave' };
 
-/** The order of two datoms in an index; nothing where their values leave it open. */
+/** The order of two datoms in an index; undefined where that of their values is not certain. */
 function compareDatoms(index, a, b) {
   for (const field of ORDER[index]) {
     const order = COMPARE[field](a[field], b[field]);
@@ -136,7 +136,7 @@ class Graph {
       const first = out.length;
       this.walk(index, child, level - 1, false, out);
       if (i > 0) ordered(index, keys[i - 1], out[first], 'a key of an inner node is not below the next child');
-      // Beyond a long text of the greatest character no short key can be had, and no search looks at a last key.
+      // No short text is greater than a long text of the greatest character, and no search looks at a last key.
       if (index === 'avet' && i === keys.length - 1 && String(out.at(-1).v).length > LONG_TEXT) return;
       const order = compareDatoms(index, out.at(-1), keys[i]);
       if (order !== undefined && order > 0) fail(`${index}: a key of row ${address} is below its child`);

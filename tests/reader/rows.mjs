@@ -4,7 +4,7 @@ import transit from 'transit-js';
 const decode = (text) => transit.reader('json').read(text);
 const keyword = (name) => transit.keyword(name);
 
-/** Values in a form that `===` and JSON can compare; types stay apart. */
+/** Values in a form that `===` and JSON can compare; different types give different forms. */
 export function plain(v) {
   if (v === null || ['string', 'number', 'boolean'].includes(typeof v)) return v;
   if (transit.isKeyword(v)) return `:${v.toString().replace(/^:/, '')}`;
@@ -28,7 +28,7 @@ export function readRows(frames) {
   return rows;
 }
 
-/** The datoms of one tree in index order, with the checks a careful reader makes on the way. */
+/** The datoms of one tree in index order, with the checks of a careful reader. */
 export function treeDatoms(rows, name) {
   const root = rows.get(0).content;
   const { count, shift } = Object.fromEntries([...root.get(keyword(`${name}-metadata`)).entries()].map(([k, v]) => [k.toString().replace(/^:/, ''), v]));

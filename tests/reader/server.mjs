@@ -55,7 +55,7 @@ class Person {
 class Graph {
   constructor(person, id) { this.person = person; this.id = id; this.t = 0; }
 
-  /** Sends lists of items, one entry each; all must be taken. */
+  /** Sends lists of items, one entry each; all must be accepted. */
   async transact(op, ...entries) {
     const txs = entries.map((items) => ({ tx: JSON.stringify(items), 'outliner-op': op, 'tx-id': crypto.randomUUID() }));
     const answer = await this.person.json('POST', `/sync/${this.id}/tx/batch`, { 't-before': this.t, txs });

@@ -46,8 +46,8 @@ for (const line of port.split('\n')) {
 }
 
 /**
- * Steps that the recordings themselves mark as decided deviations, by their own numbers: one added later has a number
- * between two others. Steps of one mode only are no deviations: where they are played, there is nothing to differ from.
+ * Steps that the recordings mark as decided deviations, by the recording's numbers: a step added later has a number
+ * between two others. Steps of one mode only are no deviations: the other mode does not play them.
  */
 function marked() {
   const steps = new Set(); const scenarios = new Set();
@@ -64,7 +64,7 @@ const { steps, scenarios } = marked();
 const seen = new Set([...replay('reference').matchAll(/^([\w-]+) step ([\d.]+) \(/gm)].map((m) => `${m[1]} ${m[2]}`));
 const listed = new Set([...table.keys()].map((at) => at.split(' ')[0]));
 for (const at of seen) {
-  // A recording made elsewhere brings its own marks.
+  // A recording from another folder has its own marks.
   if (!table.has(at) && (listed.has(at.split(' ')[0]) || !steps.has(at))) verdict(false, `differs from the reference without a decision: ${at}`);
 }
 for (const [at, decision] of table) if (scenarios.has(at.split(' ')[0])) verdict(seen.has(at), `${at} deviates by decision (${decision})`);

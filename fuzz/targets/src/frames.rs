@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::rc::Rc;
 
+use database::local_sqlite::Rusqlite;
 use datascript::{Index, Pattern, Row};
 use flate2::read::GzDecoder;
 use graph::snapshot::{Encoding, FrameError, FrameReader, FrameWriter};
-use graph::sql_rusqlite::Rusqlite;
 use graph::{Answer, Graph, Options};
 use protocol::query::UploadQuery;
 use protocol::{TxBatch, TxEntry};
@@ -65,11 +65,12 @@ pub(crate) const DICTIONARY: &[&str] = &[
     "4294967296",
 ];
 
-/// So many datoms are looked at in an uploaded graph: far more than an input has, unless its nodes run in circles.
+/// The most datoms that are read from an uploaded graph: far more than an input has, unless its nodes refer to each
+/// other in a circle.
 const MOST_DATOMS: usize = 100_000;
 
-/// Frames mean the same in whatever pieces they arrive, the same as plainly read, and the same when written again. A
-/// graph that is uploaded opens, or says that it is corrupt, and is downloaded as it was uploaded.
+/// Frames give the same rows in whatever pieces they arrive, when read by a simpler reader, and when written again. An
+/// uploaded graph opens or says that it is corrupt, and is downloaded as it was uploaded.
 pub fn frames(data: &[u8]) -> Trace {
     let Some((&first, rest)) = data.split_first() else { return Trace::default() };
     let size = usize::from(first & 0x3f);
@@ -113,7 +114,7 @@ fn stream(stream: &[u8], size: usize) -> Trace {
 
 type Rows = Vec<Row>;
 
-/// By the reader of the server.
+/// Reads frames with the server's reader.
 fn read(stream: &[u8], size: usize) -> Result<Rows, FrameError> {
     let mut reader = FrameReader::new();
     let mut rows = Vec::new();
@@ -127,7 +128,7 @@ fn read(stream: &[u8], size: usize) -> Result<Rows, FrameError> {
     Ok(rows)
 }
 
-/// By lengths and the general Transit reader.
+/// Reads frames by their lengths and with the general Transit reader.
 fn plainly(mut stream: &[u8]) -> Option<Rows> {
     let mut rows = Vec::new();
     while let Some((length, rest)) = stream.split_first_chunk::<4>() {
@@ -140,7 +141,7 @@ fn plainly(mut stream: &[u8]) -> Option<Rows> {
                 content: content.as_str()?.to_owned(),
                 addresses: match addresses {
                     Value::Nil => None,
-                    // An empty text is taken for none.
+                    // An empty text counts as none.
                     Value::String(text) => Some(text.to_string()).filter(|text| !text.is_empty()),
                     _ => return None,
                 },
@@ -154,7 +155,7 @@ fn plain<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| panic!("a small database in memory fails: {error}"))
 }
 
-/// As a client uploads a graph, opens it, and downloads it.
+/// Uploads a graph, opens it and downloads it, as clients do.
 fn upload(stream: &[u8], size: usize, trace: Trace) -> Trace {
     let sql = Rc::new(plain(Rusqlite::in_memory()));
     let mut graph = Graph::new(Rc::clone(&sql), || 0, Options::default());
@@ -177,7 +178,7 @@ fn upload(stream: &[u8], size: usize, trace: Trace) -> Trace {
         check_download(&mut graph, stream, gzip);
     }
     let trace = trace.step(u64::from(is_repaired));
-    // What was taken can be read and written.
+    // A graph that was accepted can be read and written.
     let db = plain(graph.db());
     let trace = [Index::Eavt, Index::Aevt, Index::Avet].into_iter().fold(trace.step(3), |trace, index| {
         let mut seen = 0;
@@ -191,8 +192,8 @@ fn upload(stream: &[u8], size: usize, trace: Trace) -> Trace {
     trace.step(write(&mut graph))
 }
 
-/// Writes to a graph whose rows are whatever the upload brought: that works, or is refused, and what was answered is what
-/// is stored.
+/// Writes to a graph with uploaded rows of any kind. The write succeeds or is refused, and what is stored agrees with
+/// the answer.
 fn write(graph: &mut Graph<Rc<Rusqlite>>) -> u64 {
     const TRANSACTIONS: [&str; 2] = [
         r#"[["~:db/add","x","~:block/title","y"],["~:db/retractEntity",1],["~:db/retractEntity",2]]"#,

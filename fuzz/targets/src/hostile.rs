@@ -1,14 +1,14 @@
-//! Values that once cost a graph, or far more time than their length: each class that an attack showed, as words for
-//! the dictionaries of the targets that read Transit.
+//! Values that once broke a graph, or took far more time than their length: one example of each class, as words for the
+//! dictionaries of the targets that read Transit.
 
-/// Ten times a text.
+/// A text ten times.
 macro_rules! ten {
     ($text:expr) => {
         concat!($text, $text, $text, $text, $text, $text, $text, $text, $text, $text)
     };
 }
 
-/// A hundred times a text: two such values in each other pass the limit of 200 levels, one does not.
+/// A text a hundred times: two such values inside each other are deeper than the limit of 200 levels, one is not.
 macro_rules! hundred {
     ($text:expr) => {
         ten!(ten!($text))
@@ -17,13 +17,13 @@ macro_rules! hundred {
 
 /// The words.
 pub(crate) const WORDS: &[&str] = &[
-    // Deep, in each form that gets deeper when it is written.
+    // Deep values, in each form that is deeper when written than when read.
     concat!(hundred!("["), "1", hundred!("]")),
     concat!(hundred!("[\"~#set\",["), hundred!("]]")),
     concat!(hundred!("[\"~#list\",["), hundred!("]]")),
     concat!(hundred!("[\"^ \",\"~:a\","), "1", hundred!("]")),
     concat!(hundred!("[\"~#cmap\",[[],"), "1", hundred!("]]")),
-    // Maps and sets of one length, of which a weak hash makes one bucket.
+    // Maps and sets of the same length, which a weak hash puts into one bucket.
     "[\"~#set\",[[\"^ \",\"~:a\",1],[\"^ \",\"~:a\",2],[\"^ \",\"~:b\",1],[\"~#set\",[1]],[\"~#set\",[2]]]]",
     // A title with the patterns of JavaScript's replace, and one that mentions blocks.
     "\"$$ $& $` $' $1 $<x>\"",
@@ -31,7 +31,7 @@ pub(crate) const WORDS: &[&str] = &[
     // One tempid that many items share, as a number and as a text.
     "-1000000",
     "\"shared\"",
-    // Texts that are no UTF-16, and names beyond what a row may hold.
+    // Texts that are no valid UTF-16, and names too long for a row.
     "\"\\ud800\"",
     concat!("\"~:", hundred!("long-"), "/", hundred!("name-"), "\""),
 ];

@@ -1,10 +1,10 @@
-//! What holds of the indexes of every database value.
+//! Checks that hold for the indexes of every database value.
 
 use std::cmp::Ordering;
 
 use datascript::{Attr, Datom, Db, Index, Pattern, Value, value};
 
-/// The contents of a database, summed up.
+/// The contents of a database as counts and sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Contents {
     /// Number and sum of all datoms.

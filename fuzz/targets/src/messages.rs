@@ -1,4 +1,5 @@
-//! JSON of the protocol: messages of sockets and bodies of requests, each judged a second time over a parsed tree.
+//! JSON of the protocol: messages of sockets and bodies of requests. A second, simpler parser over a JSON tree checks
+//! each result.
 
 use std::borrow::Cow;
 
@@ -11,7 +12,7 @@ use uuid::Uuid;
 
 use crate::Trace;
 
-/// Nothing: the value is of a type that its place does not allow.
+/// The value has a type that is not allowed in its place.
 #[derive(Debug)]
 struct Wrong;
 
@@ -66,10 +67,10 @@ pub(crate) const DICTIONARY: &[&str] = &[
     "\\ud800",
 ];
 
-/// Every reader takes what the schema allows, with the fields that the tree has, and nothing else.
+/// Every reader accepts exactly what the schema allows, and reads the same fields as the tree has.
 pub fn protocol(data: &[u8]) -> Trace {
     let text = protocol::body_text(data);
-    // What the tree cannot hold (lone surrogates, great depth, huge numbers) has one judge only.
+    // The tree cannot hold lone surrogates, great depth and huge numbers: there is nothing to compare with then.
     let Ok(tree) = serde_json::from_str::<Json>(&text) else {
         let _ = (ClientMessage::parse(&text).is_ok(), TxBatch::parse(&text).is_ok(), CreateGraph::parse(&text).is_ok());
         return Trace::default();
@@ -101,7 +102,7 @@ pub fn protocol(data: &[u8]) -> Trace {
     bodies.into_iter().fold(trace.step(u64::from(batch)), |trace, taken| trace.step(u64::from(taken)))
 }
 
-/// Compares a body that was read with the tree's judgement; whether it was taken.
+/// Compares a body that was read with what the tree says; gives whether it was accepted.
 fn body<T: PartialEq + std::fmt::Debug>(read: &Result<T, BodyError>, tree: &Json, expected: Option<T>) -> bool {
     if tree.is_null() {
         assert_eq!(*read, Err(BodyError::Missing));
@@ -122,12 +123,12 @@ fn field<'t>(tree: &'t Json, key: &str) -> &'t Json {
     tree.get(key).unwrap_or(&Json::Null)
 }
 
-/// What may be absent, but not null.
+/// A field that may be absent, but not null.
 fn optional<'t, T>(tree: &'t Json, key: &str, read: impl Fn(&'t Json) -> Option<T>) -> Result<Option<T>, Wrong> {
     tree.get(key).map(|value| read(value).ok_or(Wrong)).transpose()
 }
 
-/// What may be absent or null.
+/// A field that may be absent or null.
 fn nullable<'t>(tree: &'t Json, key: &str) -> Result<Option<Cow<'t, str>>, Wrong> {
     tree.get(key).filter(|value| !value.is_null()).map(|value| required(value).ok_or(Wrong)).transpose()
 }

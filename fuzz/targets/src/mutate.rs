@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// A generator of random numbers (xorshift64*): small, and the same everywhere for a seed.
+/// A generator of random numbers (xorshift64*): small, and the same on every machine for a seed.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
@@ -40,7 +40,7 @@ pub struct Mutator {
     dictionaries: &'static [&'static [&'static str]],
 }
 
-/// Where JSON values are in a text, as far as it is JSON.
+/// The places of JSON values in a text, as far as it is JSON.
 fn values(bytes: &[u8]) -> Vec<Range<usize>> {
     let mut spans = Vec::new();
     let mut open = Vec::new();
@@ -77,7 +77,7 @@ fn values(bytes: &[u8]) -> Vec<Range<usize>> {
     spans
 }
 
-/// Inputs are not grown beyond this.
+/// The longest input that mutation makes.
 const MAX_BYTES: usize = 64 * 1024;
 
 impl Mutator {
@@ -190,7 +190,7 @@ impl Mutator {
         }
     }
 
-    /// Mostly short, sometimes long.
+    /// A length: mostly short, sometimes long.
     fn length(&mut self) -> usize {
         let bound = [2, 8, 40, 400];
         let bound = self.random.pick(&bound).copied().unwrap_or_default();

@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 use crate::Target;
 use crate::mutate::{Mutator, Random};
 
-/// Inputs that did something new and are mutated further; when there are more, some are forgotten.
+/// How many inputs that did something new are kept for further mutation.
 const POOL: usize = 4000;
 
 /// How long to mutate the inputs of a target.
 #[derive(Clone, Copy, Debug)]
 pub enum Until {
-    /// So many mutations: the same run every time for a seed. None: the corpora only.
+    /// This number of mutations, so that a seed gives the same run every time; 0 runs the corpora only.
     Mutations(u64),
-    /// For so long.
+    /// For this long.
     Elapsed(Duration),
 }
 
@@ -35,7 +35,7 @@ impl Until {
 /// How to run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// When each target has had enough.
+    /// When to stop mutating for a target.
     pub until: Until,
     /// Decides all mutations.
     pub seed: u64,
@@ -106,7 +106,7 @@ fn corpus(folder: &Path) -> io::Result<Vec<Vec<u8>>> {
     paths.iter().map(fs::read).collect()
 }
 
-/// Makes a panic write the input under test to `artifacts` and tell where, before anything else happens.
+/// Makes a panic write the input under test to `artifacts` and print where, before anything else.
 pub fn keep_failing_inputs(artifacts: PathBuf) {
     let next = panic::take_hook();
     panic::set_hook(Box::new(move |info| {

@@ -1,4 +1,4 @@
-//! Transit texts: the reader, the writer, and both readers against one another.
+//! Transit texts: the reader, the writer, and the two readers compared with each other.
 
 use std::sync::Arc;
 
@@ -82,8 +82,8 @@ pub(crate) const DICTIONARY: &[&str] = &[
     "\"~`",
 ];
 
-/// A text is read or refused the same way by the tree and the token reader; what is read is JSON, and what is written of
-/// it reads as the same again; tighter limits change nothing but whether they hold.
+/// The tree reader and the token reader accept and refuse the same texts. A text that is read is JSON, and reads as the
+/// same value after it was written again. Tighter limits only refuse more.
 pub fn transit(data: &[u8]) -> Trace {
     let text = match str::from_utf8(data) {
         Ok(text) => text,
@@ -109,10 +109,10 @@ pub fn transit(data: &[u8]) -> Trace {
     }
 }
 
-/// What is read is JSON by another's judgement.
+/// A text that is read is JSON for another parser too.
 fn check_json(text: &str) {
     if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
-        // The other parser's own limit on depth, which is tighter.
+        // The other parser has a tighter limit on depth.
         assert!(error.to_string().starts_with("recursion limit exceeded"), "read, but not JSON: {error}");
     }
 }
@@ -178,7 +178,8 @@ impl Shape {
     }
 }
 
-/// Equality that also tells lists from vectors and takes NaN for itself; order counts, as writing keeps it.
+/// Equality that also tells lists from vectors, counts NaN as equal to itself, and compares the order, which writing
+/// keeps.
 fn same(a: &Value, b: &Value) -> bool {
     let all = |a: &[Value], b: &[Value]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b));
     match (a, b) {
@@ -195,8 +196,8 @@ fn same(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// Read as a client's, a text is refused or gives the same, which is then so written that it can be read as a client's
-/// again; how deep that is, is known before.
+/// A text that is read with a client's limits is refused or gives the same value. That value is written so that it can
+/// be read with these limits again, and the depth of the written text was predicted.
 fn check_strict(text: &str, tree: &Result<Value, ReadError>) {
     let Ok(strict) = transit::read_with(text, Limits::CLIENT) else { return };
     match tree {
@@ -205,7 +206,7 @@ fn check_strict(text: &str, tree: &Result<Value, ReadError>) {
     }
     let written = transit::write_string(&strict);
     assert_eq!(strict.written_depth().max(usize::from(written.starts_with('['))), depth(&written), "{written}");
-    // What was repeated by codes counts for more where the text around it is gone.
+    // Repeats by cache codes count more in a shorter text, so the limit may be passed.
     let again = transit::read_with(&written, Limits { max_repeats: 1000, ..Limits::CLIENT });
     match again {
         Ok(again) => assert!(same(&strict, &again), "{again:?} again, was {strict:?}"),
@@ -213,7 +214,7 @@ fn check_strict(text: &str, tree: &Result<Value, ReadError>) {
     }
 }
 
-/// How deep the arrays of a JSON text lie within one another.
+/// How deep the arrays of a JSON text are nested.
 fn depth(text: &str) -> usize {
     let (mut depth, mut deepest, mut quoted, mut escaped) = (0_usize, 0, false, false);
     for byte in text.bytes() {
@@ -232,7 +233,7 @@ fn depth(text: &str) -> usize {
     deepest
 }
 
-/// Tighter limits refuse, or give the same.
+/// Tighter limits refuse the text, or give the same value.
 fn check_limits(text: &str, tree: &Result<Value, ReadError>) {
     for limits in [
         Limits { max_depth: 3, ..Limits::STORED },
@@ -257,14 +258,14 @@ fn check_limits(text: &str, tree: &Result<Value, ReadError>) {
     }
 }
 
-/// Tokens make up the same value as the tree reader's, or end in the same error.
+/// The tokens give the same value as the tree reader, or end in the same error.
 fn check_tokens(text: &str, tree: &Result<Value, ReadError>) {
     let mut reader = Reader::new(text);
     let built = build_next(&mut reader).and_then(|value| reader.finish().map(|()| value).map_err(Stop::Error));
     match (built, tree) {
         (Ok(built), Ok(tree)) => assert!(same(&built, tree), "tokens give {built:?}, the tree is {tree:?}"),
         (Ok(built), Err(error)) => panic!("tokens give {built:?}, the tree {error}"),
-        // What makes the shape wrong may be seen before or after another error.
+        // A wrong shape may be found before or after another error.
         (Err(_), Err(error)) if error.kind == ErrorKind::WrongShape => {}
         (Err(Stop::Error(ours)), Err(error)) => assert_eq!(ours, *error),
         (Err(Stop::Shape), Err(error)) => panic!("tokens give a wrong shape, the tree {error}"),
@@ -294,7 +295,7 @@ fn build_next(reader: &mut Reader<'_>) -> Result<Value, Stop> {
     }
 }
 
-/// The plainest way from tokens to values.
+/// The simplest way from tokens to values.
 fn build(reader: &mut Reader<'_>, token: &Token<'_>) -> Result<Value, Stop> {
     Ok(match token {
         Token::Nil => Value::Nil,
@@ -352,7 +353,7 @@ fn distinct(pairs: Vec<(Value, Value)>) -> Arc<[(Value, Value)]> {
     entries.into()
 }
 
-/// Keys are equal as values are, but NaN also to itself. Written forms compare that where it matters here.
+/// Keys are compared as values, but NaN equals itself: so their written forms are compared.
 fn equal_keys(a: &Value, b: &Value) -> bool {
     a == b || (transit::write_string(a) == transit::write_string(b) && same(a, b))
 }

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
+use database::Param;
+use database::local::Sql;
+use database::local_sqlite::Rusqlite;
 use datascript::{Datom, Db, Flags, Index, Pattern, Report, Row};
 use graph::rules::checksum::{self, Changes};
 use graph::rules::{self, Facts, Op, deletion, normalise, prepare, sanitise, validate};
-use graph::sql::{Param, Sql};
-use graph::sql_rusqlite::Rusqlite;
 use graph::{Answer, Graph, Options};
 use protocol::{TxBatch, TxEntry};
 use transit::{Limits, Value};
@@ -97,7 +98,7 @@ pub(crate) const DICTIONARY: &[&str] = &[
     "save-block\n",
 ];
 
-/// New attribute names are kept by a database for good; with so many it is loaded again.
+/// A database never drops attribute names. With this many the database is loaded again.
 const MAX_ATTRS: usize = 20_000;
 
 thread_local! {
@@ -105,9 +106,9 @@ thread_local! {
     static BARE: Vec<Row> = base::rows(base::load("bare"));
 }
 
-/// A transaction is refused and changes nothing, or: all indexes agree; as many datoms come and go as it says; the
-/// checksum that is carried on is that of the whole; what is logged of it does the same when replayed; and the graph
-/// that is reopened from storage is the one in memory.
+/// A transaction is refused and changes nothing. Or it is accepted, and then: all indexes agree; exactly the reported
+/// datoms come and go; the updated checksum equals that of the whole graph; its log row has the same effect when
+/// replayed; and the graph reopened from storage equals the one in memory.
 pub fn tx_data(data: &[u8]) -> Trace {
     let Ok(text) = str::from_utf8(data) else { return Trace::default() };
     let (op, tx) = text.split_once('\n').unwrap_or(("", text));
@@ -133,7 +134,7 @@ fn readable<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| panic!("a database in memory cannot be read: {error}"))
 }
 
-/// The rules one by one over a database with Logseq's own entities; whether it came to a transaction.
+/// Applies the rules one by one over a database with Logseq's own entities; gives whether the transaction took place.
 fn by_rules(db: &Db, op: Option<Op>, tx: &str) -> (Trace, bool) {
     let trace = Trace::default();
     let Ok(value) = transit::read_with(tx, Limits::CLIENT) else { return (trace, false) };
@@ -151,7 +152,7 @@ fn by_rules(db: &Db, op: Option<Op>, tx: &str) -> (Trace, bool) {
     }
 }
 
-/// What holds of every transaction that the transactor took.
+/// Checks that hold for every transaction that the transactor accepted.
 fn check(report: &Report, trace: Trace) -> Trace {
     let (before, after, datoms) = (&report.db_before, &report.db_after, &report.tx_data);
     readable(indexes::check(after));
@@ -199,7 +200,7 @@ fn check(report: &Report, trace: Trace) -> Trace {
         );
     };
     carried("datoms", Changes::Datoms(datoms));
-    // Where something is untold, the entry is applied again without it.
+    // Items that the log cannot tell are left out and the entry is applied again.
     if logged.untold.is_empty() {
         carried("log", Changes::Items(&logged.items));
         replay(before, after, &logged.items);
@@ -218,8 +219,8 @@ fn has_nan(value: &Value) -> bool {
     }
 }
 
-/// Each fact that a transaction mentions is there afterwards, or not, as the last mention says; no other comes or goes.
-/// (A fact may be retracted twice: one that refers to its own entity is, when that is retracted.)
+/// After a transaction each fact that it mentions is present or absent, as its last mention says; no other fact comes
+/// or goes. (A fact may be retracted twice: a fact that refers to its own entity is, when that entity is retracted.)
 fn check_changes(before: &Db, after: &Db, datoms: &[Datom]) {
     let last: HashMap<_, _> =
         datoms.iter().map(|datom| ((datom.e, datom.a, transit::write_string(&datom.v)), datom)).collect();
@@ -233,7 +234,7 @@ fn check_changes(before: &Db, after: &Db, datoms: &[Datom]) {
     assert_eq!(count, after.count(), "{datoms:?}");
 }
 
-/// What is logged can be read and leads to the same graph.
+/// The log row can be read, and applying it gives the same graph.
 fn replay(before: &Db, after: &Db, logged: &[Value]) {
     let text = transit::write_string(&Value::vector(logged.iter().cloned()));
     let Ok(read) = transit::read_str(&text) else { panic!("the log cannot be read: {text}") };
@@ -246,7 +247,7 @@ fn replay(before: &Db, after: &Db, logged: &[Value]) {
     assert_eq!(here, there, "the log leads elsewhere: {text}");
 }
 
-/// The whole way of a batch over a small graph in SQLite.
+/// A batch over a small graph in SQLite, from message to storage.
 fn by_graph(op: Option<&str>, tx: &str) -> u64 {
     let sql = Rc::new(readable(Rusqlite::in_memory()));
     let mut graph = open(&sql);

@@ -1,4 +1,4 @@
-//! Every target passes its corpus and some mutations with a fixed seed.
+//! Every target passes its corpus, and some mutations with a fixed seed.
 
 use std::path::Path;
 

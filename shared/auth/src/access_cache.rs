@@ -6,7 +6,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 
-/// How long an answer holds, in milliseconds: also how long a removed member may go on.
+/// How long an answer is used, in milliseconds. A removed member may keep access for as long.
 const FRESH_MS: i64 = 5_000;
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
@@ -33,19 +33,19 @@ impl AccessCache {
     pub fn get(&self, graph_id: &str, credential: &str, now_ms: i64) -> Option<bool> {
         let key = digest::of_pair(graph_id, credential);
         let cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Reading does not renew: what was decided first goes first, so expired ones go before others.
+        // Reading does not renew a decision. The oldest decision is dropped first, so expired ones go before others.
         let decision = cache.peek(&key)?;
         (0..FRESH_MS).contains(&(now_ms - decision.at_ms)).then_some(decision.allowed)
     }
 
-    /// Notes a decision taken at `now_ms`.
+    /// Stores a decision made at `now_ms`.
     pub fn put(&self, graph_id: &str, credential: &str, allowed: bool, now_ms: i64) {
         let key = digest::of_pair(graph_id, credential);
         let decision = Decision { allowed, graph_id: graph_id.into(), at_ms: now_ms };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).put(key, decision);
     }
 
-    /// Drops what is known about a graph, after its members changed here.
+    /// Drops all decisions about a graph. Called after this process has changed its members.
     pub fn forget_graph(&self, graph_id: &str) {
         let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let keys: Vec<Key> =

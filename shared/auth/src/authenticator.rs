@@ -24,8 +24,8 @@ pub trait KeySetSource {
     /// [`FetchError::Status`] for any answer but success, [`FetchError::TooLarge`] or [`FetchError::Transport`].
     async fn fetch(&self, url: &str) -> Result<String, FetchError>;
 
-    /// Lets some milliseconds pass, while another caller fetches. Not a wake-up by that caller: on Workers a request must
-    /// not be continued by another one.
+    /// Waits some milliseconds while another caller fetches. It must be a timer, not a signal from that caller: on
+    /// Workers one request must not continue another one.
     async fn pause(&self);
 }
 
@@ -75,7 +75,7 @@ impl<P: Clock + KeySetSource> Authenticator<P> {
         }
     }
 
-    /// Checks what costs nothing first; a key is looked for, and perhaps fetched, for a token that is otherwise right.
+    /// Cheap checks come first. A key is looked up, and perhaps fetched, only for a token that passes all of them.
     async fn verify(&self, provider: &Provider, token: &str) -> Result<Option<Claims>, AuthError> {
         let now = self.ports.now_ms();
         if let Some(claims) = self.tokens.get(token, now) {
@@ -99,7 +99,7 @@ impl<P: Clock + KeySetSource> Authenticator<P> {
 
     async fn key(&self, provider: &Provider, wanted: Wanted<'_>, now: i64) -> Result<Option<Key>, FetchError> {
         let mut now = now;
-        // A fetch is waited for no longer than it may take, and then is no reason to wait any more.
+        // The loop ends: a fetch that takes too long counts as lost, and this caller then fetches itself.
         loop {
             match self.keys.lookup(wanted, now) {
                 Lookup::Found(key) => return Ok(Some(key)),
@@ -123,8 +123,8 @@ impl<P> fmt::Debug for Authenticator<P> {
     }
 }
 
-/// Whether a token has not expired: without an end given as a number it never does, and it is valid before the second
-/// of its end, with no allowance for clocks that differ.
+/// Whether a token has not expired. It is valid until the second of its `exp` begins, with no allowance for clocks that
+/// differ. Without a numeric `exp` it never expires.
 fn is_current(claims: &Claims, now: i64) -> bool {
     claims.exp().is_none_or(|exp| exp > seconds(now))
 }

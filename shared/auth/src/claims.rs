@@ -25,7 +25,8 @@ impl Claims {
         self.get(name)?.as_str()
     }
 
-    /// The user's id. Whoever has claims without it, or with one that is longer than an id may be, is nobody.
+    /// The user's id. None when the claim is missing or longer than an id may be; then the caller counts as
+    /// unauthenticated.
     pub fn sub(&self) -> Option<&str> {
         self.text("sub").filter(|sub| !sub.is_empty() && sub.chars().count() <= ID_CHARS)
     }
@@ -72,7 +73,7 @@ impl Claims {
 }
 
 impl fmt::Debug for Claims {
-    /// Shows whose claims they are and no more: the rest is personal.
+    /// Shows the user's id only: the other claims are personal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Claims").field("sub", &self.sub()).finish_non_exhaustive()
     }

@@ -49,7 +49,7 @@ pub struct Provider {
     pub allow_unverified: bool,
 }
 
-/// The one user of the `static` and `none` drivers.
+/// The only user of the `static` and `none` drivers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Identity(Claims);
 
@@ -74,7 +74,7 @@ impl Identity {
     }
 }
 
-/// Settings that cannot be served with.
+/// Why the settings are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// `DB_SYNC_AUTH_DRIVER` names none of the drivers.
@@ -83,7 +83,7 @@ pub enum ConfigError {
     /// The `static` driver has no token to compare with.
     #[error("DB_SYNC_AUTH_DRIVER=static needs DB_SYNC_AUTH_TOKEN")]
     MissingToken,
-    /// No request could carry the configured token.
+    /// The configured token is longer than a request's token may be.
     #[error("DB_SYNC_AUTH_TOKEN is longer than {TOKEN_BYTES} bytes")]
     TokenTooLong,
     /// `COGNITO_JWKS_URL` is nothing that can be fetched.
@@ -143,7 +143,7 @@ impl Config {
         }
     }
 
-    /// What to log at the start when not every caller proves who they are.
+    /// The warning to log at the start when callers are let in without a verified token.
     pub fn warning(&self) -> Option<&'static str> {
         match &self.driver {
             Driver::Cognito(Provider { allow_unverified: true, .. }) => {
@@ -155,7 +155,7 @@ impl Config {
         }
     }
 
-    /// Whose web pages are let in, where nothing else tells callers apart; none where tokens do.
+    /// Which web pages are let in, for the driver `none`. None for the other drivers: they go by the token.
     pub fn guests(&self) -> Option<&Guests> {
         match &self.driver {
             Driver::None { guests, .. } => Some(guests),
@@ -168,8 +168,8 @@ impl Config {
         matches!(self.driver, Driver::None { .. })
     }
 
-    /// The claims of a token that was verified before, on the way here (sync.md 2.3, 7.1): with an identity provider
-    /// its payload as it stands. Never an answer to the question whether a request may pass.
+    /// The claims of a token that the front worker has verified already (sync.md 2.3, 7.1). Its signature is not
+    /// checked again, so this must never decide whether a request is let in.
     pub fn verified_before(&self, token: Option<&str>) -> Option<Claims> {
         match &self.driver {
             Driver::Cognito(_) => jwt::payload(token?),

@@ -1,4 +1,4 @@
-//! SHA-256 digests as cache keys: of fixed size, and caches hold no tokens.
+//! SHA-256 digests as cache keys: they have a fixed size, and no cache has to hold a token.
 
 use sha2::{Digest, Sha256};
 

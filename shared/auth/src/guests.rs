@@ -1,9 +1,8 @@
 //! Which web pages may talk to a server that asks nobody for a token.
-//!
-//! Such a server trusts whoever reaches it, and every page that its user visits reaches it: through requests that need
-//! no preflight, through sockets, which know none, and through names that an attacker lets point at the loopback
-//! address (DNS rebinding). A browser tells where a page comes from (`Origin`) and by which name it calls (`Host`):
-//! both must be known.
+//! Such a server trusts every caller, and every web page that its user visits can call it: by requests that need no
+//! preflight, by WebSockets, which have no preflight, and by host names that an attacker points at the loopback address
+//! (DNS rebinding). A browser sends where a page comes from (`Origin`) and which host it calls (`Host`): both must be
+//! on a list.
 
 use crate::ConfigError;
 
@@ -36,7 +35,8 @@ impl Guests {
         Ok(guests)
     }
 
-    /// Whether pages of this origin are let in. `null`, which a page can have made, and `file://` are not.
+    /// Whether pages of this origin are let in. `file://` is not, and neither is `null`, because any page can make a
+    /// frame with that origin.
     pub fn admits_origin(&self, origin: &str) -> bool {
         let origin = origin.to_ascii_lowercase();
         let is_local = ["http://", "https://"]
@@ -54,8 +54,8 @@ impl Guests {
     }
 }
 
-/// The host of an authority: what stands before the port. What has a port that is none, or user information, is given
-/// back whole, and is on no list.
+/// The host of an authority, without its port. An authority with user information or a malformed port is returned
+/// unchanged; it matches no entry of a list.
 fn name_of(authority: &str) -> &str {
     match authority.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
@@ -70,8 +70,8 @@ fn is_loopback(name: &str) -> bool {
         || name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// `scheme://authority`, and nothing behind it: a browser sends no more. `file://` must be asked for: desktop apps before
-/// August 2026 have it, and so may a file that somebody has downloaded.
+/// Whether this is `scheme://authority` with nothing after it, as browsers send it. `file://` is allowed as an entry of
+/// the setting: desktop apps before August 2026 have this origin, but so has any downloaded page.
 fn is_origin(text: &str) -> bool {
     text == "file://"
         || text.split_once("://").is_some_and(|(scheme, authority)| !scheme.is_empty() && is_host(authority))

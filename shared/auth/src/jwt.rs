@@ -8,9 +8,9 @@ use serde::Deserialize;
 
 /// A well-formed token signed with RS256, as its header says.
 pub(crate) struct Jwt<'a> {
-    /// Names the key.
+    /// The name of the key that signed it (`kid`).
     pub(crate) kid: String,
-    /// Not verified.
+    /// The claims. They are not verified.
     pub(crate) claims: Claims,
     /// Header and payload as they were signed.
     pub(crate) signed: &'a str,
@@ -18,8 +18,8 @@ pub(crate) struct Jwt<'a> {
     pub(crate) signature: Vec<u8>,
 }
 
-/// What counts of a header. References to keys (`jku`, `x5u`, `jwk`, `x5c`) do not: keys come from the configured URL
-/// alone. A repeated name makes a header unreadable.
+/// The parts of a header that are used. References to keys (`jku`, `x5u`, `jwk`, `x5c`) are ignored: keys come from the
+/// configured URL alone. A header that repeats a name is malformed.
 #[derive(Deserialize)]
 struct Header {
     alg: String,
@@ -29,7 +29,7 @@ struct Header {
 }
 
 impl<'a> Jwt<'a> {
-    /// None for whatever is no token of three parts, or not signed with RS256 by a named key.
+    /// None if this is not a token of three parts, or if its header does not name RS256 and a key.
     pub(crate) fn parse(token: &'a str) -> Option<Self> {
         let (signed, signature) = token.rsplit_once('.')?;
         let (header, payload) = parts(token)?;
@@ -42,7 +42,7 @@ impl<'a> Jwt<'a> {
     }
 }
 
-/// The payload of a token of three parts, whoever signed it.
+/// The payload of a token of three parts. The signature is not checked.
 pub(crate) fn payload(token: &str) -> Option<Claims> {
     parts(token).and_then(|(_, payload)| decode_claims(payload))
 }

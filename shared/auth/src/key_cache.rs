@@ -7,9 +7,8 @@
 //! | older, or missing | | fetch again |
 //! | fetch failed | yes, and the set is younger than 24 h | use it |
 //! | fetch failed | no | the failure; no further fetch for a second |
-//!
-//! One fetch runs at a time: whoever else needs it waits for what it brings. A set without any usable key never takes the
-//! place of keys that verify; it is as a failed fetch, but that unknown keys are unknown.
+//! One fetch runs at a time; other callers wait for its result. A set without a usable key never replaces keys that
+//! verify. It is treated like a failed fetch, except that a token with an unknown key is refused instead of failing.
 
 use crate::key_set::{FetchError, Key, KeySet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,17 +17,17 @@ const FRESH_MS: i64 = 6 * 60 * 60 * 1000;
 /// How long keys hold while the provider cannot be reached: long enough for an outage, short enough for a key that was
 /// withdrawn.
 const USABLE_MS: i64 = 24 * 60 * 60 * 1000;
-/// Between two fetches for the sake of unknown keys: whoever invents key names cannot make this server hammer the
-/// provider, and a new key is known within a minute. Keys may change twice in it, so a token that was issued since the last
-/// fetch may cause one more: one, because anybody can write down any time of issue.
+/// The time between two fetches because of unknown keys. Somebody who invents key names cannot make this server flood
+/// the provider, and a new key is known within a minute. Keys may change twice within a minute, so a token that says it
+/// was issued after the last fetch may cause one more fetch; only one, because a token can claim any time of issue.
 const UNKNOWN_KEY_INTERVAL_MS: i64 = 60 * 1000;
-/// After a failed fetch.
+/// The time between a failed fetch and the next one.
 const RETRY_AFTER_MS: i64 = 1000;
-/// After this a fetch counts as lost, and another may begin: longer than any answer is waited for, because a request
-/// whose client went away may never come back to say how its fetch went.
+/// After this time a fetch counts as lost and another may begin. It is longer than any answer is waited for. A fetch
+/// can be lost because the request that began it was cancelled when its client went away.
 const FLIGHT_MS: i64 = 10_000;
 
-/// The last key set, and how fetching went. Nothing here waits.
+/// The last key set, and the state of fetching. No method here waits.
 #[derive(Default)]
 pub(crate) struct KeyCache(Mutex<State>);
 
@@ -36,22 +35,22 @@ pub(crate) struct KeyCache(Mutex<State>);
 struct State {
     set: Option<(KeySet, i64)>,
     failure: Option<(FetchError, i64)>,
-    /// That the set was fetched although it was fresh.
+    /// Fetches that were made although the set was fresh.
     again: Option<Again>,
     flight: Option<Flight>,
     flights: u64,
 }
 
-/// Fetches for the sake of unknown keys.
+/// Fetches because of unknown keys.
 #[derive(Clone, Copy)]
 struct Again {
-    /// When the minute began that they are counted in.
+    /// When the current minute began.
     since: i64,
-    /// Whether there was a second one.
+    /// Whether the second fetch of this minute was made.
     twice: bool,
 }
 
-/// A key that is looked for.
+/// A key to look up.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted<'a> {
     /// Its name.
@@ -65,12 +64,12 @@ pub(crate) struct Wanted<'a> {
 struct Flight {
     number: u64,
     since: i64,
-    /// The throttle as it was before, for the case that the fetch brings nothing.
+    /// The throttle as it was before; it is restored when the fetch brings nothing.
     again_before: Option<Again>,
 }
 
-/// The right to fetch, held by one caller at a time. Dropped without [`KeyCache::fetched`] it frees the way for the next
-/// one.
+/// The right to fetch, held by one caller at a time. When it is dropped without [`KeyCache::fetched`], another caller
+/// may fetch.
 pub(crate) struct FetchPermit<'a> {
     cache: &'a KeyCache,
     number: u64,
@@ -87,9 +86,9 @@ pub(crate) enum Lookup<'a> {
     Found(Key),
     Unknown,
     Failed(FetchError),
-    /// Nobody fetches: the caller is to.
+    /// Nobody is fetching: the caller has to.
     Fetch(FetchPermit<'a>),
-    /// Somebody else fetches: ask again in a moment.
+    /// Another caller is fetching: ask again in a moment.
     Wait,
 }
 
@@ -120,7 +119,8 @@ impl KeyCache {
         }
         let mut again = None;
         if let Some((_, fetched_at)) = fresh {
-            // Times of issue are whole seconds: a token of the second of the fetch may be younger than the fetch.
+            // Times of issue are whole seconds. A token issued in the same second as the fetch may be newer than the
+            // fetch.
             let is_newer = wanted.issued_at_s.is_some_and(|at| at >= fetched_at.div_euclid(1000));
             again = match state.again.filter(|again| within(now, again.since, UNKNOWN_KEY_INTERVAL_MS)) {
                 None => Some(Again { since: now, twice: false }),
@@ -132,7 +132,7 @@ impl KeyCache {
         Lookup::Fetch(FetchPermit { cache: self, number })
     }
 
-    /// Takes in what a fetch brought, and answers the question it was made for.
+    /// Stores the result of a fetch, and gives the key that the fetch was made for.
     pub(crate) fn fetched(
         &self,
         permit: FetchPermit<'_>,
@@ -158,7 +158,7 @@ impl KeyCache {
                 state.without_keys(kid, error, now)
             }
         };
-        // The permit's own end takes the lock once more.
+        // Dropping the permit takes the lock again, so it must be free by then.
         drop(state);
         drop(permit);
         outcome
@@ -166,7 +166,7 @@ impl KeyCache {
 }
 
 impl State {
-    /// The throttle holds from here on, not from the answer: between the two many may ask.
+    /// The throttle counts from the beginning of the fetch, not from its answer: many callers may ask in between.
     fn begin(&mut self, again: Option<Again>, now: i64) -> u64 {
         self.flights += 1;
         self.flight = Some(Flight { number: self.flights, since: now, again_before: self.again });
@@ -178,15 +178,15 @@ impl State {
         self.flight.is_some_and(|flight| flight.number == number)
     }
 
-    /// A fetch has ended without keys. A failure has a throttle of its own.
+    /// A fetch has ended without keys. Failed fetches have their own throttle.
     fn land(&mut self, number: u64) {
         if let Some(flight) = self.flight.take_if(|flight| flight.number == number) {
             self.again = flight.again_before;
         }
     }
 
-    /// What holds after a fetch that brought no keys. A provider that says it has none is not out of reach: whoever has no
-    /// key that is known is refused, not failed.
+    /// The answer after a fetch that brought no keys. A provider that publishes a set without keys was reachable: a
+    /// token with an unknown key is then refused (401) and is no failure (500).
     fn without_keys(&self, kid: &str, error: FetchError, now: i64) -> Result<Option<Key>, FetchError> {
         match (self.usable(kid, now), error) {
             (Some(key), _) => Ok(Some(key)),
@@ -195,14 +195,14 @@ impl State {
         }
     }
 
-    /// The key from a set that may be old, but not too old.
+    /// The key from the last set, if that set is younger than 24 hours.
     fn usable(&self, kid: &str, now: i64) -> Option<Key> {
         let (set, at) = self.set.as_ref()?;
         within(now, *at, USABLE_MS).then(|| set.find(kid)).flatten()
     }
 }
 
-/// Whether `now` is less than `span` after `at`. A clock that went back proves nothing.
+/// Whether `now` is less than `span` after `at`. False when the clock went back.
 fn within(now: i64, at: i64, span: i64) -> bool {
     (0..span).contains(&(now - at))
 }

@@ -17,7 +17,7 @@ pub const KEY_SET_BYTES: usize = 256 << 10;
 /// Keys used of a set; providers publish two or three.
 const MAX_KEYS: usize = 100;
 
-/// The one algorithm, whatever a token says; keys shorter than 2048 bits do not fit it.
+/// The only algorithm, whatever a token's header says. Keys shorter than 2048 bits are refused.
 const ALGORITHM: StrongAlg<Rsa> = StrongAlg(Rsa::rs256());
 
 /// Why there is no key set.
@@ -26,7 +26,7 @@ pub enum FetchError {
     /// No URL is configured.
     #[error("COGNITO_JWKS_URL is not set")]
     NoUrl,
-    /// The provider answered, but not with success.
+    /// The provider answered with a status that is no success.
     #[error("the key set was answered with status {0}")]
     Status(u16),
     /// The answer is longer than [`KEY_SET_BYTES`].
@@ -48,7 +48,7 @@ pub enum FetchError {
 pub(crate) struct Key(Arc<StrongKey<RsaPublicKey>>);
 
 impl Key {
-    /// Whether the token was signed with this key's other half.
+    /// Whether the token was signed with the private key that belongs to this public key.
     pub(crate) fn verifies(&self, jwt: &Jwt<'_>) -> bool {
         AlgorithmSignature::try_from_slice(&jwt.signature)
             .is_ok_and(|signature| ALGORITHM.verify_signature(&signature, &self.0, jwt.signed.as_bytes()))
@@ -75,8 +75,8 @@ struct Jwk {
 }
 
 impl KeySet {
-    /// Reads a JSON Web Key Set. Keys of other kinds, for other uses, or without a name are passed over; a set of nothing
-    /// else is [`FetchError::Useless`].
+    /// Reads a JSON Web Key Set. Keys of other kinds, for other uses, or without a name are skipped. A set in which no
+    /// key is left is [`FetchError::Useless`].
     pub(crate) fn parse(text: &str) -> Result<Self, FetchError> {
         if text.len() > KEY_SET_BYTES {
             return Err(FetchError::TooLarge);
@@ -84,11 +84,11 @@ impl KeySet {
         let document: Document = serde_json::from_str(text).map_err(|_| FetchError::Malformed)?;
         let usable = document.keys.into_iter().filter_map(|key| import(serde_json::from_value(key).ok()?));
         let set = Self(usable.take(MAX_KEYS).collect());
-        // At most MAX_KEYS squared comparisons of names.
+        // At most MAX_KEYS² comparisons of names.
         if set.0.iter().any(|(name, _)| set.find(name).is_some()) { Ok(set) } else { Err(FetchError::Useless) }
     }
 
-    /// The key of that name. Two keys of one name are as good as none: which of them is meant is anybody's guess.
+    /// The key of that name. None when two keys have the name, as it is not known which of them is meant.
     pub(crate) fn find(&self, kid: &str) -> Option<Key> {
         let mut named = self.0.iter().filter(|(name, _)| name == kid);
         let (_, key) = named.next()?;

@@ -1,8 +1,7 @@
 //! Who is asking: JWT verification, key sets, static and none drivers, admin token, signed links.
-//!
 //! An [`Authenticator`] turns the token of a request into [`Claims`] (sync.md 3). What it needs of its platform is two
 //! ports: a [`Clock`] and a [`KeySetSource`]. It owns the caches, so a process or isolate keeps one for as long as it
-//! lives. Whether the claims' subject may touch a graph is asked elsewhere; [`AccessCache`] remembers the answers.
+//! lives. Whether the user may use a graph is decided elsewhere; [`AccessCache`] remembers the answers.
 //!
 //! No lock is held while a key set is fetched, and no `Debug` output shows a token, a key or a secret.
 

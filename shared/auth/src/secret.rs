@@ -15,7 +15,8 @@ impl Secret {
         (!text.is_empty()).then_some(Self(text))
     }
 
-    /// Whether `candidate` is the secret. Digests are compared, so that the time tells neither content nor length (D-32).
+    /// Whether `candidate` is the secret. Digests are compared, so that the time taken reveals neither content nor
+    /// length (D-32).
     pub fn matches(&self, candidate: &str) -> bool {
         digest::of(&self.0).ct_eq(&digest::of(candidate)).into()
     }

@@ -6,9 +6,9 @@ use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 
-/// How long a verified token is believed: also how long it outlives a key that was withdrawn.
+/// How long a verified token counts without being verified again. It counts for as long after its key was withdrawn.
 const FRESH_MS: i64 = 60 * 60 * 1000;
-/// Tokens kept; beyond that the one unused for longest goes (D-22).
+/// How many tokens are kept. When there are more, the one unused for longest is dropped (D-22).
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(200).unwrap();
 
 /// The claims of verified tokens.

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::rules::checksum::Checksum;
 use crate::rules::diagnostics::{self, Place};
-use crate::sql::Sql;
+use database::local::Sql;
 
 /// Text of one piece, in bytes. Each piece begins where the one before it ended.
 const PIECE_BYTES: usize = 1 << 20;

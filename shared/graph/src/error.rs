@@ -1,6 +1,6 @@
 //! What can go wrong with a graph, apart from bad uploads ([`UploadError`](crate::snapshot::UploadError)).
 
-use crate::sql::SqlError;
+use database::local::SqlError;
 
 /// A failure of an operation on a graph. The texts are for logs; clients see a generic body (sync.md D-21).
 #[derive(Debug, thiserror::Error)]

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::sql::Sql;
 use crate::store::gate;
+use database::local::Sql;
 
 /// How long a removal is remembered, in milliseconds: longer than any cache of access decisions holds, than a copy of the
 /// index lags, and than a request that was let in before is under way.

@@ -14,10 +14,10 @@ use crate::pipeline::Names;
 use crate::repair::Notice;
 use crate::rules::{self, Facts};
 use crate::snapshot::{Encoding, Export, RunningExports, RunningUpload};
-use crate::sql::{Sql, SqlError};
 use crate::store::kvs::Kvs;
 use crate::store::meta::Meta;
 use crate::store::{self, kvs, log, meta};
+use database::local::{Sql, SqlError};
 
 /// Transactions of one piece of a pull, in bytes of their texts.
 const PULL_BYTES: usize = 1 << 20;

@@ -1,18 +1,15 @@
 //! The server state of one Logseq graph: transactions, log, checksum, snapshots, presence.
 //!
-//! Everything the server decides about a graph is decided here, over two ports: [`sql::Sql`] for storage and
+//! Everything the server decides about a graph is decided here, over two ports: [`database::local::Sql`] for storage and
 //! [`Clock`] for the time. Adapters (the Durable Object, a native server) own sockets and streams and move bytes.
 //!
-//! [`Graph`] is one graph; [`session`] is what a socket says to it; [`rules`] are the pure functions over database
+//! [`Graph`] is one graph; [`sockets`] is what is said to it over WebSockets; [`rules`] are the pure functions over database
 //! values that decide about transactions; [`snapshot`] is its rows on the wire.
 
 pub mod faults;
 pub mod rules;
-pub mod session;
 pub mod snapshot;
-pub mod sql;
-#[cfg(feature = "rusqlite")]
-pub mod sql_rusqlite;
+pub mod sockets;
 
 mod changes;
 mod diagnostics;

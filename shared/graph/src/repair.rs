@@ -11,8 +11,8 @@ use transit::Limits;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::rules;
-use crate::sql::{Sql, SqlError};
 use crate::store::{kvs, meta};
+use database::local::{Sql, SqlError};
 
 /// Leaves that are looked at in one go: some milliseconds.
 pub(crate) const PIECE_LEAVES: usize = 256;

@@ -6,8 +6,9 @@
 use http::header::{FORWARDED, HOST};
 use http::{HeaderMap, HeaderName, Request, Uri};
 
+use web::url;
+
 use crate::error::Error;
-use crate::url;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");

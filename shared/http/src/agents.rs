@@ -1,11 +1,10 @@
 //! Forwarding to the agents service (sync.md 2.4).
 
-use http::header::CONTENT_LENGTH;
 use http::{Method, Request, Response, StatusCode};
+use web::{Forward, RequestBody, Upstream as _};
 
-use crate::body;
 use crate::error::Error;
-use crate::platform::{Body, Platform};
+use crate::platform::Platform;
 use crate::service::Service;
 
 /// How often a local start of the service is waited for, and how long each time: thirty seconds in all.
@@ -25,37 +24,25 @@ pub const WAITING_REQUESTS: usize = 8;
 pub(crate) async fn forward<P: Platform>(
     platform: &P,
     service: &Service<P::Keys>,
-    request: &mut Request<P::Body>,
-) -> Result<Response<P::Body>, Error> {
-    if !platform.has_agents() {
-        return Err(Error::AgentsUnavailable);
-    }
+    request: &mut Request<P::Request>,
+) -> Result<Response<P::Response>, Error> {
+    let agents = platform.agents().ok_or(Error::AgentsUnavailable)?;
     let is_local = matches!(request.uri().host(), Some("127.0.0.1" | "localhost"));
     let place = if is_local && can_be_kept(request) { service.agents.enter() } else { None };
-    let Some(_place) = place else { return Ok(platform.call_agents(body::take(request)).await?) };
-    let bytes = if request.body().is_empty() { Vec::new() } else { body::read(request, KEPT_BODY_BYTES).await? };
+    let Some(_place) = place else { return Ok(agents.send(Forward::of(request)?).await?) };
+    let bytes = if request.body().is_empty() { Vec::new() } else { web::read(request, KEPT_BODY_BYTES).await? };
     for _ in 0..RETRIES {
-        match platform.call_agents(copy(request, &bytes)).await {
+        match agents.send(Forward::copy(request, &bytes)).await {
             Ok(response) if response.status() != StatusCode::SERVICE_UNAVAILABLE => return Ok(response),
             _ => platform.sleep_ms(RETRY_MS).await,
         }
     }
-    Ok(platform.call_agents(copy(request, &bytes)).await?)
+    Ok(agents.send(Forward::copy(request, &bytes)).await?)
 }
 
 /// Whether a request has no body, or one that says it is short. Nobody makes a second GET with a body.
-fn can_be_kept<B: Body>(request: &Request<B>) -> bool {
+fn can_be_kept<B: RequestBody>(request: &Request<B>) -> bool {
     let takes_body = request.method() != Method::GET && request.method() != Method::HEAD;
-    let is_short = body::declared_length(request).is_some_and(|length| length <= KEPT_BODY_BYTES as u64);
+    let is_short = web::declared_length(request).is_some_and(|length| length <= KEPT_BODY_BYTES as u64);
     request.body().is_empty() || (takes_body && is_short)
-}
-
-fn copy<B: Body>(request: &Request<B>, bytes: &[u8]) -> Request<B> {
-    let mut copy = Request::new(if bytes.is_empty() { B::empty() } else { B::full(bytes.to_vec()) });
-    copy.method_mut().clone_from(request.method());
-    copy.uri_mut().clone_from(request.uri());
-    copy.headers_mut().clone_from(request.headers());
-    // The platform counts for itself.
-    copy.headers_mut().remove(CONTENT_LENGTH);
-    copy
 }

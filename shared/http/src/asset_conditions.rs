@@ -3,7 +3,7 @@
 use http::header::{IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderName};
 
-use crate::platform::ByteRange;
+use web::ByteRange;
 
 /// What is sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

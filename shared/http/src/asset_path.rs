@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use protocol::limits::ID_CHARS;
 
-use crate::url;
+use web::url;
 
 /// Bytes of a key at most: what object stores take.
 const KEY_BYTES: usize = 1024;

@@ -8,16 +8,18 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use index::graphs;
 use protocol::bodies::OK;
 use protocol::limits::ASSET_META_CHARS;
+use web::{
+    ByteRange, Event, Failure, Level, NO_STORE, ObjectHead, ObjectMeta, ObjectStore, ResponseBody, Size, StoredObject,
+    retried, url,
+};
 
 use crate::asset_conditions::{self, Selection};
 use crate::asset_path::AssetPath;
 use crate::error::Error;
 use crate::graph_call::{self, Operation};
-use crate::platform::{Asset, AssetHead, AssetMeta, AssetStore, Body, ByteRange, Failure, Platform, PutError, Size};
-use crate::report::{Event, Level};
-use crate::retry::retried;
+use crate::platform::Platform;
 use crate::service::{Service, Settings};
-use crate::{body, cors, identity, respond, url};
+use crate::{graph_subject, identity, respond};
 
 /// Bytes of one asset of a plain graph.
 pub const PLAIN_BYTES: u64 = 100 << 20;
@@ -34,9 +36,9 @@ const DEFAULT_TYPE: &str = "application/octet-stream";
 pub(crate) async fn handle<P: Platform>(
     platform: &P,
     service: &Service<P::Keys>,
-    request: &mut Request<P::Body>,
+    request: &mut Request<P::Request>,
     rest: &str,
-) -> Result<Response<P::Body>, Error> {
+) -> Result<Response<P::Response>, Error> {
     if request.method() == Method::OPTIONS {
         return Ok(respond::no_content());
     }
@@ -55,7 +57,7 @@ pub(crate) async fn handle<P: Platform>(
             };
             if signed {
                 // The link is a key of five minutes; a cache would go on answering for it.
-                response.headers_mut().insert(CACHE_CONTROL, respond::NO_STORE);
+                response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
             }
             Ok(response)
         }
@@ -83,11 +85,11 @@ fn is_signed<B>(settings: &Settings, request: &Request<B>, key: &str, now_ms: i6
 }
 
 /// The file, or what the request asks for of it.
-async fn get<B: Body>(
-    assets: &impl AssetStore<B>,
+async fn get<B, R: ResponseBody>(
+    assets: &impl ObjectStore<B, R>,
     headers: &HeaderMap,
     path: &AssetPath,
-) -> Result<Response<B>, Error> {
+) -> Result<Response<R>, Error> {
     if asset_conditions::are_there(headers) {
         let head = assets.head(&path.key).await?.ok_or(Error::NotFound)?;
         match asset_conditions::select(headers, head.size, &head.etag, true) {
@@ -97,7 +99,7 @@ async fn get<B: Body>(
             Selection::Part(range) => {
                 // One that was replaced meanwhile is sent as a whole, and may be too short for the range.
                 let found = assets.get(&path.key, Some(range)).await;
-                if let Ok(Some(Asset { body, head: found })) = found
+                if let Ok(Some(StoredObject { body, head: found })) = found
                     && found.etag == head.etag
                 {
                     return Ok(part(body, &found, range, path)?);
@@ -105,30 +107,30 @@ async fn get<B: Body>(
             }
         }
     }
-    let Asset { body, head } = assets.get(&path.key, None).await?.ok_or(Error::NotFound)?;
+    let StoredObject { body, head } = assets.get(&path.key, None).await?.ok_or(Error::NotFound)?;
     Ok(described(Response::new(body), &head, head.size, path)?)
 }
 
-async fn head<B: Body>(
-    assets: &impl AssetStore<B>,
+async fn head<B, R: ResponseBody>(
+    assets: &impl ObjectStore<B, R>,
     headers: &HeaderMap,
     path: &AssetPath,
-) -> Result<Response<B>, Error> {
+) -> Result<Response<R>, Error> {
     let head = assets.head(&path.key).await?.ok_or(Error::NotFound)?;
     match asset_conditions::select(headers, head.size, &head.etag, false) {
         Selection::NotModified => Ok(not_modified(&head)?),
-        _ => Ok(described(Response::new(B::empty()), &head, head.size, path)?),
+        _ => Ok(described(Response::new(R::empty()), &head, head.size, path)?),
     }
 }
 
-fn not_modified<B: Body>(head: &AssetHead) -> Result<Response<B>, Failure> {
-    let mut response = Response::new(B::empty());
+fn not_modified<R: ResponseBody>(head: &ObjectHead) -> Result<Response<R>, Failure> {
+    let mut response = Response::new(R::empty());
     *response.status_mut() = StatusCode::NOT_MODIFIED;
     set_validators(response.headers_mut(), head)?;
     Ok(response)
 }
 
-fn part<B: Body>(body: B, head: &AssetHead, range: ByteRange, path: &AssetPath) -> Result<Response<B>, Failure> {
+fn part<R>(body: R, head: &ObjectHead, range: ByteRange, path: &AssetPath) -> Result<Response<R>, Failure> {
     let mut response = described(Response::new(body), head, range.length, path)?;
     *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     let last = range.first + range.length - 1;
@@ -137,12 +139,12 @@ fn part<B: Body>(body: B, head: &AssetHead, range: ByteRange, path: &AssetPath) 
 }
 
 /// The answer with what is known of the file; `length` bytes of it are sent.
-fn described<B>(
-    mut response: Response<B>,
-    head: &AssetHead,
+fn described<R>(
+    mut response: Response<R>,
+    head: &ObjectHead,
     length: u64,
     path: &AssetPath,
-) -> Result<Response<B>, Failure> {
+) -> Result<Response<R>, Failure> {
     let stored_type = head.content_type.as_deref().filter(|stored| !stored.is_empty());
     let headers = response.headers_mut();
     set(headers, CONTENT_TYPE, path.content_type().or(stored_type).unwrap_or(DEFAULT_TYPE))?;
@@ -162,13 +164,13 @@ fn described<B>(
 }
 
 /// What every answer about a file says: how to ask again, and for how long there is no need to.
-fn set_validators(headers: &mut HeaderMap, head: &AssetHead) -> Result<(), Failure> {
+fn set_validators(headers: &mut HeaderMap, head: &ObjectHead) -> Result<(), Failure> {
     set(headers, ETAG, &head.etag)?;
     set(headers, ACCEPT_RANGES, "bytes")?;
     if let Some(control) = head.cache_control.as_deref().filter(|control| !control.is_empty()) {
         set(headers, CACHE_CONTROL, control)?;
     }
-    cors::allow(headers);
+    respond::allow_origins(headers);
     Ok(())
 }
 
@@ -180,28 +182,29 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), Fai
 async fn put<P: Platform>(
     platform: &P,
     assets: &P::Assets,
-    request: &mut Request<P::Body>,
+    request: &mut Request<P::Request>,
     path: &AssetPath,
 ) -> Result<(), Error> {
     let db = platform.db().ok_or(Error::IndexMissing)?;
     let headers = request.headers().clone();
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let meta = AssetMeta {
-        content_type: header("content-type").unwrap_or(DEFAULT_TYPE),
-        checksum: header("x-amz-meta-checksum"),
-        extension: &path.extension,
-    };
-    if meta.content_type.chars().count() > ASSET_META_CHARS {
+    let content_type = header("content-type").unwrap_or(DEFAULT_TYPE);
+    let checksum = header("x-amz-meta-checksum");
+    if content_type.chars().count() > ASSET_META_CHARS {
         return Err(Error::BadRequest("invalid content type"));
     }
-    if meta.checksum.is_some_and(|checksum| checksum.chars().count() > ASSET_META_CHARS) {
+    if checksum.is_some_and(|checksum| checksum.chars().count() > ASSET_META_CHARS) {
         return Err(Error::BadRequest("invalid checksum"));
     }
     let limit = if graphs::is_e2ee(db, &path.graph_id).await? { ENCRYPTED_BYTES } else { PLAIN_BYTES };
-    let size = Size { declared: body::declared_length(request), limit };
+    let size = Size { declared: web::declared_length(request), limit };
     if size.declared.is_some_and(|length| length > limit) {
         return Err(Error::AssetTooLarge);
     }
+    // Stored, not verified.
+    let checksum = checksum.map(|checksum| ("checksum", checksum));
+    let custom: Vec<_> = checksum.into_iter().chain([("type", &*path.extension)]).collect();
+    let meta = ObjectMeta { content_type, custom: &custom };
     assets.put(&path.key, request.body_mut(), size, meta).await?;
     require_graph(platform, assets, path).await
 }
@@ -218,19 +221,9 @@ async fn require_graph<P: Platform>(platform: &P, assets: &P::Assets, path: &Ass
         other => {
             // The file is stored, and graphs are deleted rarely.
             let text = other.map_or_else(|failure| failure.0, |status| format!("the graph answered {status}"));
-            let event = Event::new(Level::Warning, "db-sync/asset-graph-unknown").about(&path.graph_id);
+            let event = Event::new(Level::Warning, "db-sync/asset-graph-unknown").about(graph_subject(&path.graph_id));
             platform.report(&event.with_error(&text));
             Ok(())
-        }
-    }
-}
-
-impl From<PutError> for Error {
-    fn from(error: PutError) -> Self {
-        match error {
-            PutError::TooLarge => Self::AssetTooLarge,
-            PutError::Interrupted(_) => Self::Interrupted,
-            PutError::Failed(failure) => failure.into(),
         }
     }
 }

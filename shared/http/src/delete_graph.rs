@@ -1,12 +1,13 @@
 //! Deleting a graph (sync.md 4.4), in an order that survives a failure at each step.
 
-use index::{Database, graphs};
+use database::Database;
+use index::graphs;
+use web::{ObjectStore as _, retried};
 
 use crate::asset_path;
 use crate::error::Error;
 use crate::graph_call::{self, Operation};
-use crate::platform::{AssetStore, Platform};
-use crate::retry::retried;
+use crate::platform::Platform;
 
 /// Pages of assets that one request deletes at most: with a thousand objects a page, a hundred thousand assets. What is
 /// beyond them is left to the next request.

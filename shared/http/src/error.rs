@@ -1,17 +1,12 @@
 //! Refusals and failures, and the one place that maps them to answers.
 
 use http::header::{CONTENT_RANGE, RETRY_AFTER};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use protocol::errors::{
-    BodyError, ErrorBody, FORBIDDEN, GRAPH_NOT_READY, NOT_FOUND, REQUEST_TOO_LARGE, SERVER_ERROR, TOO_MANY_GRAPHS,
-    UNAUTHORIZED,
+    BodyError, FORBIDDEN, GRAPH_NOT_READY, NOT_FOUND, REQUEST_TOO_LARGE, SERVER_ERROR, TOO_MANY_GRAPHS, UNAUTHORIZED,
 };
 
-use crate::platform::{Body, Failure};
-use crate::respond;
-
-/// The header that names the log line of an internal failure (D-21).
-pub const CORRELATION_ID: &str = "x-correlation-id";
+use web::{Failure, PutError, ReadError, Refusal};
 
 /// Why a request is not answered with what it asked for.
 #[derive(Debug, thiserror::Error)]
@@ -93,9 +88,8 @@ pub enum Error {
     Internal(String),
 }
 
-impl Error {
-    /// Status and text of the answer.
-    pub fn answer(&self) -> (StatusCode, &'static str) {
+impl Refusal for Error {
+    fn answer(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, UNAUTHORIZED),
             Self::Forbidden => (StatusCode::FORBIDDEN, FORBIDDEN),
@@ -124,32 +118,33 @@ impl Error {
         }
     }
 
+    fn event(&self) -> Option<&'static str> {
+        match self {
+            Self::IndexMissing => Some("db-sync/index-db-missing"),
+            Self::MissingAssets | Self::Internal(_) => Some("db-sync/http-error"),
+            _ => None,
+        }
+    }
+
+    fn describe(&self, headers: &mut HeaderMap) {
+        match self {
+            Self::TooManyDownloads => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("10"));
+            }
+            Self::RangeNotSatisfiable { size } => {
+                if let Ok(whole) = HeaderValue::from_str(&format!("bytes */{size}")) {
+                    headers.insert(CONTENT_RANGE, whole);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Error {
     /// True for refusals at the front that only senders meet whose rights were found good.
     pub(crate) fn is_of_known_sender(&self) -> bool {
         matches!(self, Self::AssetTooLarge | Self::RequestTooLarge)
-    }
-
-    /// True for failures that an operator should hear of.
-    pub fn is_internal(&self) -> bool {
-        matches!(self, Self::IndexMissing | Self::MissingAssets | Self::Internal(_))
-    }
-
-    /// The answer; an internal failure names its log line in a header.
-    pub(crate) fn response<B: Body>(&self, correlation_id: Option<&str>) -> Response<B> {
-        let (status, text) = self.answer();
-        let mut response = respond::json(status, ErrorBody::new(text).to_json());
-        if matches!(self, Self::TooManyDownloads) {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
-        }
-        if let Self::RangeNotSatisfiable { size } = self
-            && let Ok(whole) = HeaderValue::from_str(&format!("bytes */{size}"))
-        {
-            response.headers_mut().insert(CONTENT_RANGE, whole);
-        }
-        if let Some(id) = correlation_id.and_then(|id| HeaderValue::from_str(id).ok()) {
-            response.headers_mut().insert(CORRELATION_ID, id);
-        }
-        response
     }
 }
 
@@ -162,6 +157,25 @@ impl From<index::Error> for Error {
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         Self::Internal(failure.0)
+    }
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::TooLarge => Self::RequestTooLarge,
+            ReadError::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
+impl From<PutError> for Error {
+    fn from(error: PutError) -> Self {
+        match error {
+            PutError::TooLarge => Self::AssetTooLarge,
+            PutError::Interrupted(_) => Self::Interrupted,
+            PutError::Failed(failure) => failure.into(),
+        }
     }
 }
 

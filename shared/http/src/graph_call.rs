@@ -3,18 +3,17 @@
 //! Both travel in headers that no client can set: [`seal`] takes them away from every request and writes them itself. A
 //! graph that finds none of them was not called by the front worker, and refuses.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use web::{Failure, Forward, Objects as _, url};
 
 use crate::error::Error;
-use crate::platform::{Body, Failure, Platform};
-use crate::url;
+use crate::platform::Platform;
 
 const CALLER: HeaderName = HeaderName::from_static("x-db-sync-caller");
 const OPERATION: HeaderName = HeaderName::from_static("x-db-sync-operation");
 
-/// The headers by which a graph knows the front worker. An adapter that sends a request on must send these as they are
-/// in the request, whatever the client's request said.
-pub const SEALED: [HeaderName; 2] = [CALLER, OPERATION];
+/// The headers by which a graph knows the front worker.
+const SEALED: [HeaderName; 2] = [CALLER, OPERATION];
 
 /// On whose behalf the front worker calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,16 +51,16 @@ pub(crate) enum Call {
 }
 
 /// Marks a client's request with who asks.
-pub(crate) fn seal(headers: &mut HeaderMap, caller: &Caller) -> Result<(), Failure> {
+pub(crate) fn seal<B>(request: &mut Forward<B>, caller: &Caller) -> Result<(), Failure> {
     let text = match caller {
         Caller::User(id) => format!("user {}", url::encode(id)),
         Caller::Operator => "operator".to_owned(),
     };
-    write(headers, CALLER, &text)
+    write(request, CALLER, &text)
 }
 
-/// Headers of a call of our own.
-fn seal_operation(headers: &mut HeaderMap, operation: &Operation) -> Result<(), Failure> {
+/// Marks a call of our own.
+fn seal_operation<B>(request: &mut Forward<B>, operation: &Operation) -> Result<(), Failure> {
     let text = match operation {
         Operation::Revoke(id) => format!("revoke {}", url::encode(id)),
         Operation::Restore(id) => format!("restore {}", url::encode(id)),
@@ -70,15 +69,15 @@ fn seal_operation(headers: &mut HeaderMap, operation: &Operation) -> Result<(), 
         Operation::Delete => "delete".to_owned(),
         Operation::Erase => "erase".to_owned(),
     };
-    write(headers, OPERATION, &text)
+    write(request, OPERATION, &text)
 }
 
-fn write(headers: &mut HeaderMap, name: HeaderName, text: &str) -> Result<(), Failure> {
+fn write<B>(request: &mut Forward<B>, name: HeaderName, text: &str) -> Result<(), Failure> {
     for sealed in SEALED {
-        headers.remove(sealed);
+        request.remove_header(sealed);
     }
     let value = HeaderValue::from_str(text).map_err(|error| Failure(error.to_string()))?;
-    headers.insert(name, value);
+    request.set_header(name, value);
     Ok(())
 }
 
@@ -123,50 +122,58 @@ pub(crate) async fn send<P: Platform>(
     operation: &Operation,
 ) -> Result<StatusCode, Failure> {
     let name = url::encode(graph_id);
-    let mut request = Request::new(P::Body::empty());
-    *request.method_mut() = Method::POST;
     let uri = format!("http://graph.internal/?{}={name}", crate::sync::GRAPH_ID);
-    *request.uri_mut() = uri.parse().map_err(|_| Failure("a graph id that no URL holds".into()))?;
-    seal_operation(request.headers_mut(), operation)?;
-    Ok(platform.call_graph(&name, request).await?.status())
+    let uri = uri.parse().map_err(|_| Failure("a graph id that no URL holds".into()))?;
+    let mut request = Forward::new(Method::POST, uri);
+    seal_operation(&mut request, operation)?;
+    Ok(platform.graphs().send(&name, request).await?.status())
 }
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+
     use super::*;
+
+    fn own() -> Forward<()> {
+        Forward::new(Method::POST, "/".parse().unwrap())
+    }
 
     #[test]
     fn what_is_sealed_is_opened() {
         for id in ["u", "us-east-1:a b/c", "日本 operator", "delete", "", "user x"] {
-            let mut headers = HeaderMap::new();
-            seal(&mut headers, &Caller::User(id.into())).unwrap();
-            assert_eq!(open(&headers).unwrap(), Call::Client(Caller::User(id.into())), "{id}");
+            let mut request = own();
+            seal(&mut request, &Caller::User(id.into())).unwrap();
+            assert_eq!(open(request.headers()).unwrap(), Call::Client(Caller::User(id.into())), "{id}");
             for operation in [Operation::Revoke(id.into()), Operation::Restore(id.into()), Operation::Leave(id.into())]
             {
-                seal_operation(&mut headers, &operation).unwrap();
-                assert_eq!(open(&headers).unwrap(), Call::Front(operation), "{id}");
+                seal_operation(&mut request, &operation).unwrap();
+                assert_eq!(open(request.headers()).unwrap(), Call::Front(operation), "{id}");
             }
         }
-        let mut headers = HeaderMap::new();
+        let mut request = own();
         for operation in [Operation::Delete, Operation::Erase, Operation::Exists] {
-            seal_operation(&mut headers, &operation).unwrap();
-            assert_eq!(open(&headers).unwrap(), Call::Front(operation));
+            seal_operation(&mut request, &operation).unwrap();
+            assert_eq!(open(request.headers()).unwrap(), Call::Front(operation));
         }
-        seal(&mut headers, &Caller::Operator).unwrap();
-        assert_eq!(open(&headers).unwrap(), Call::Client(Caller::Operator));
+        seal(&mut request, &Caller::Operator).unwrap();
+        assert_eq!(open(request.headers()).unwrap(), Call::Client(Caller::Operator));
     }
 
     #[test]
     fn what_a_client_wrote_is_gone() {
-        let mut headers = HeaderMap::new();
+        let mut client = Request::new(());
         for name in SEALED {
             for value in ["operator", "delete", "user admin", ""] {
-                headers.append(&name, HeaderValue::from_static(value));
+                client.headers_mut().append(&name, HeaderValue::from_static(value));
             }
         }
-        seal(&mut headers, &Caller::User("u".into())).unwrap();
-        assert_eq!(open(&headers).unwrap(), Call::Client(Caller::User("u".into())));
-        assert_eq!(headers.len(), 1);
+        let mut request = Forward::copy(&client, b"");
+        seal(&mut request, &Caller::User("u".into())).unwrap();
+        assert_eq!(open(request.headers()).unwrap(), Call::Client(Caller::User("u".into())));
+        assert_eq!(request.headers().len(), 1);
+        let changes: Vec<_> = request.changes().map(|(name, value)| (name, value.is_some())).collect();
+        assert!(SEALED.iter().all(|name| changes.contains(&(name, *name == CALLER))), "an adapter is told of both");
     }
 
     #[test]

@@ -6,11 +6,11 @@ use http::header::AUTHORIZATION;
 use index::access;
 use index::users::User;
 use protocol::PresenceUser;
+use web::url;
 
 use crate::error::Error;
 use crate::platform::Platform;
 use crate::service::{Service, Settings};
-use crate::url;
 
 /// The header of the admin token.
 const ADMIN_TOKEN: &str = "x-db-sync-admin-token";
@@ -29,7 +29,7 @@ pub(crate) fn is_admin<B>(settings: &Settings, request: &Request<B>) -> bool {
 /// The caller's verified claims; none when nobody is known to ask.
 pub(crate) async fn claims<P: Platform>(
     service: &Service<P::Keys>,
-    request: &Request<P::Body>,
+    request: &Request<P::Request>,
 ) -> Result<Option<Claims>, Error> {
     let claims = service.authenticator.claims(token(request).as_deref()).await;
     claims.map_err(|error| Error::Internal(error.to_string()))
@@ -50,7 +50,7 @@ pub(crate) fn user(claims: &Claims) -> Option<User<'_>> {
 pub(crate) async fn require_access<P: Platform>(
     platform: &P,
     service: &Service<P::Keys>,
-    request: &Request<P::Body>,
+    request: &Request<P::Request>,
     graph_id: &str,
 ) -> Result<(), Error> {
     let token = token(request).unwrap_or_default();

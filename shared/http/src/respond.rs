@@ -1,44 +1,32 @@
-//! Building answers.
+//! Answers of this service: JSON, and what pages of other origins may see of it (sync.md 2.5).
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
+use web::{Cors, ResponseBody, Source};
 
-use crate::cors;
-use crate::platform::Body;
+/// On every JSON answer, preflight, asset and stream. PATCH is for the public API (D-27).
+pub(crate) const CORS: Cors = Cors {
+    allow_headers: "content-type,content-encoding,authorization,x-amz-meta-checksum,x-amz-meta-type",
+    allow_methods: "GET,POST,PUT,PATCH,DELETE,OPTIONS,HEAD",
+    expose_headers: "content-type,content-encoding,content-length,cache-control,x-asset-type,x-asset-size,\
+        x-snapshot-row-count,x-correlation-id",
+};
 
-/// A JSON answer.
-pub(crate) fn json<B: Body>(status: StatusCode, body: impl Into<Vec<u8>>) -> Response<B> {
-    let mut response = Response::new(B::full(body.into()));
-    *response.status_mut() = status;
-    say_json(response.headers_mut());
-    response
-}
-
-/// What is answered is somebody's own, some of it key material: no cache on the way keeps it.
-pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-
-fn say_json(headers: &mut HeaderMap) {
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, NO_STORE);
-    cors::allow(headers);
+/// Adds the cross-origin headers to an answer.
+pub(crate) fn allow_origins(headers: &mut HeaderMap) {
+    CORS.allow(headers);
 }
 
 /// A JSON answer with status 200.
-pub(crate) fn ok<B: Body>(body: impl Into<Vec<u8>>) -> Response<B> {
-    json(StatusCode::OK, body)
-}
-
-/// The answer to a preflight.
-pub(crate) fn no_content<B: Body>() -> Response<B> {
-    let mut response = Response::new(B::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    cors::allow(response.headers_mut());
-    response
+pub(crate) fn ok<B: ResponseBody>(body: impl Into<Vec<u8>>) -> Response<B> {
+    web::json(&CORS, StatusCode::OK, body)
 }
 
 /// A JSON answer that is made while it is sent.
-pub(crate) fn json_stream<B: Body>(source: Box<dyn crate::platform::Source>) -> Response<B> {
-    let mut response = Response::new(B::streamed(source));
-    say_json(response.headers_mut());
-    response
+pub(crate) fn json_stream<B: ResponseBody>(source: Box<dyn Source>) -> Response<B> {
+    web::json_stream(&CORS, source)
+}
+
+/// The answer to a preflight.
+pub(crate) fn no_content<B: ResponseBody>() -> Response<B> {
+    web::no_content(&CORS)
 }

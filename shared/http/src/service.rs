@@ -3,11 +3,10 @@
 use auth::{AccessCache, Authenticator, ConfigError};
 use index::activity::ActivitySeen;
 use index::users::UserThrottle;
+use web::{Gate, HEARD_OUT_REQUESTS};
 
 use crate::address::{Address, AddressError};
 use crate::agents::WAITING_REQUESTS;
-use crate::body::HEARD_OUT_REQUESTS;
-use crate::gate::Gate;
 
 /// Settings, read once.
 #[derive(Clone, Debug)]

@@ -1,17 +1,18 @@
 //! Forwarding to graphs (sync.md 2.3).
 
-use http::header::UPGRADE;
+use http::header::{ACCEPT_ENCODING, UPGRADE};
 use http::{Request, Response, StatusCode, Uri};
 use index::activity::Entity;
 use protocol::limits::ID_CHARS;
+use web::{Forward, Objects as _, url};
 
 use crate::error::Error;
 use crate::graph_call::{self, Caller};
+use crate::identity;
 use crate::index_routes::touch;
 use crate::platform::Platform;
 use crate::route::{self, GraphRoute};
 use crate::service::Service;
-use crate::{body, identity, url};
 
 /// The parameter that carries the graph's id into its object. It is always set here, over whatever a client sent.
 pub(crate) const GRAPH_ID: &str = "graph-id";
@@ -23,9 +24,9 @@ const SOCKET: &str = "/";
 pub(crate) async fn forward<P: Platform>(
     platform: &P,
     service: &Service<P::Keys>,
-    request: &mut Request<P::Body>,
+    request: &mut Request<P::Request>,
     rest: &str,
-) -> Result<Response<P::Body>, Error> {
+) -> Result<Response<P::Response>, Error> {
     let (graph_id, tail) = route::graph_path(rest);
     if graph_id.is_empty() {
         return Err(Error::BadRequest("missing graph id"));
@@ -58,10 +59,14 @@ pub(crate) async fn forward<P: Platform>(
         return Err(Error::BadRequest("invalid upgrade"));
     }
     let uri = rewritten(&service.settings.address.of(request)?, request.uri(), graph_id, path)?;
-    let mut request = body::take(request);
-    *request.uri_mut() = uri;
-    graph_call::seal(request.headers_mut(), &caller)?;
-    let response = platform.call_graph(graph_id, request).await?;
+    let mut forward = Forward::of(request)?.to(uri);
+    graph_call::seal(&mut forward, &caller)?;
+    // On the way from front to graph the runtime may write its own codings over those that the client takes.
+    match request.headers().get(ACCEPT_ENCODING) {
+        Some(accepted) => forward.set_header(ACCEPT_ENCODING, accepted.clone()),
+        None => forward.remove_header(ACCEPT_ENCODING),
+    }
+    let response = platform.graphs().send(graph_id, forward).await?;
     if let (Caller::User(user), Some(db), true) = (&caller, platform.db(), response.status() < StatusCode::BAD_REQUEST)
     {
         let now_ms = platform.now_ms();

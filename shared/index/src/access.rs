@@ -1,9 +1,10 @@
 //! Who may do what with a graph (sync.md 8.4): owners and members have access, owners and managers manage.
-//!
-//! Both look at the graph's own row: whoever is left in another table of a graph that is gone, or is written there while it
-//! goes, has access to nothing.
+//! Both conditions need the graph's own row. So rows of members that are left behind, or written while a graph is
+//! deleted, give no access.
 
-use crate::{Database, Error, Param, Session};
+use database::{Database, Param, ReadFrom};
+
+use crate::Error;
 
 /// A condition: the graph exists, and the user owns it or is a member. Parameters: graph, user, user.
 macro_rules! with_access {
@@ -27,26 +28,25 @@ const ACCESS: &str = concat!("SELECT 1 WHERE ", with_access!());
 const MANAGER: &str = concat!("SELECT 1 WHERE ", managing!());
 
 /// Whether the user owns the graph or is a member of it. A graph without a row gives access to nobody.
-///
-/// A copy of the database may not know yet that somebody was added: its "no" is asked again of the primary copy. A "yes"
-/// may be as old as the copy, and stands.
+/// A replica may not know yet that somebody was added, so its "no" is checked with the primary copy. Its "yes" is
+/// accepted, although it may be a little old.
 pub async fn has_access(db: &impl Database, graph_id: &str, user_id: &str) -> Result<bool, Error> {
-    Ok(holds(db, Session::Default, ACCESS, graph_id, user_id).await? || has_access_now(db, graph_id, user_id).await?)
+    Ok(holds(db, ReadFrom::Nearest, ACCESS, graph_id, user_id).await? || has_access_now(db, graph_id, user_id).await?)
 }
 
-/// The same, asked of the primary copy alone.
+/// The same, asked of the primary copy only.
 pub async fn has_access_now(db: &impl Database, graph_id: &str, user_id: &str) -> Result<bool, Error> {
-    holds(db, Session::FirstPrimary, ACCESS, graph_id, user_id).await
+    holds(db, ReadFrom::Primary, ACCESS, graph_id, user_id).await
 }
 
-/// Whether the user owns the graph or is a member with the role `manager`. A "no" is the primary copy's.
+/// Whether the user owns the graph or is a member with the role `manager`. A "no" is checked with the primary copy.
 pub async fn is_manager(db: &impl Database, graph_id: &str, user_id: &str) -> Result<bool, Error> {
-    Ok(holds(db, Session::Default, MANAGER, graph_id, user_id).await?
-        || holds(db, Session::FirstPrimary, MANAGER, graph_id, user_id).await?)
+    Ok(holds(db, ReadFrom::Nearest, MANAGER, graph_id, user_id).await?
+        || holds(db, ReadFrom::Primary, MANAGER, graph_id, user_id).await?)
 }
 
-async fn holds(db: &impl Database, session: Session, sql: &str, graph_id: &str, user_id: &str) -> Result<bool, Error> {
+async fn holds(db: &impl Database, from: ReadFrom, sql: &str, graph_id: &str, user_id: &str) -> Result<bool, Error> {
     let user = Param::Text(user_id);
-    let rows = db.query(session, sql, &[Param::Text(graph_id), user, user]).await?;
+    let rows = db.query(from, sql, &[Param::Text(graph_id), user, user]).await?;
     Ok(!rows.is_empty())
 }

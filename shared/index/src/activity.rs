@@ -3,11 +3,12 @@
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use database::{Database, Param};
 use lru::LruCache;
 
-use crate::{Database, Error, Param};
+use crate::Error;
 
-/// How many (day, entity) pairs are remembered as written.
+/// How many pairs of day and entity are remembered as written.
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
 
 const MS_PER_DAY: i64 = 86_400_000;
@@ -33,7 +34,8 @@ impl<'a> Entity<'a> {
     }
 }
 
-/// Remembers what was written, one an isolate or process; the oldest is forgotten first. Clones share their memory.
+/// Remembers what was written; the oldest entry is dropped first. There is one for each isolate or process, and clones
+/// share it.
 #[derive(Clone)]
 pub struct ActivitySeen(Arc<Mutex<LruCache<String, (), keyed::Build>>>);
 
@@ -48,8 +50,8 @@ impl ActivitySeen {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is to be written about an entity that is active now; nothing when that was written today, or is about to be:
-    /// while the database is slow one write waits, not one of each request.
+    /// The note to write about an entity that is active now. None when it was written today or is being written: while
+    /// the database is slow, one write waits, not one for each request.
     pub fn note(&self, entity: Entity<'_>, now_ms: i64) -> Option<Note> {
         let (kind, id) = entity.parts();
         let day = day_utc(now_ms);
@@ -63,7 +65,7 @@ impl ActivitySeen {
     }
 }
 
-/// A note to be written. One that is dropped before it was is made anew with the next request.
+/// A note to be written. When it is dropped unwritten, the next request makes a new one.
 pub struct Note {
     seen: ActivitySeen,
     key: String,
@@ -75,10 +77,9 @@ pub struct Note {
 }
 
 impl Note {
-    /// Writes it.
+    /// Writes the note.
     pub async fn write(mut self, db: &impl Database) -> Result<(), Error> {
-        let params =
-            [Param::Text(&self.day), Param::Text(self.kind), Param::Text(&self.id), Param::millis(self.now_ms)];
+        let params = [Param::Text(&self.day), Param::Text(self.kind), Param::Text(&self.id), Param::Int(self.now_ms)];
         db.execute(TOUCH, &params).await?;
         self.written = true;
         Ok(())

@@ -1,7 +1,9 @@
 //! Key material of end-to-end encryption (sync.md 4.7). All of it is opaque text made by clients.
 
+use database::{Database, Param, ReadFrom};
+
 use crate::access::{managing, with_access};
-use crate::{Database, Error, Param, Session, users};
+use crate::{Error, users};
 
 /// A user's RSA pair; the private key is encrypted by the client.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,7 +22,7 @@ const UPSERT_RSA_PAIR: &str = "INSERT INTO user_rsa_keys (user_id, public_key, e
 
 const GRAPH_KEY: &str = "SELECT encrypted_aes_key FROM graph_aes_keys WHERE graph_id = ? AND user_id = ?";
 
-/// The copy of a graph's key for a user, on whatever condition follows and the user's access.
+/// Writes a user's copy of a graph's key, if the user has access and the condition that is appended holds.
 macro_rules! upsert_graph_key {
     ($($condition:tt)+) => {
         concat!(
@@ -39,7 +41,7 @@ const GRANT_GRAPH_KEY: &str = upsert_graph_key!(" AND ", managing!());
 
 /// The user's RSA pair, if a row exists.
 pub async fn rsa_pair(db: &impl Database, user_id: &str) -> Result<Option<RsaPair>, Error> {
-    let rows = db.query(Session::FirstPrimary, RSA_PAIR, &[Param::Text(user_id)]).await?;
+    let rows = db.query(ReadFrom::Primary, RSA_PAIR, &[Param::Text(user_id)]).await?;
     Ok(rows.first().map(|row| RsaPair { public_key: row.string(0), encrypted_private_key: row.string(1) }))
 }
 
@@ -57,14 +59,14 @@ pub async fn upsert_rsa_pair(
     encrypted_private_key: &str,
     now_ms: i64,
 ) -> Result<(), Error> {
-    let now = Param::millis(now_ms);
+    let now = Param::Int(now_ms);
     let params = [Param::Text(user_id), Param::Text(public_key), Param::Text(encrypted_private_key), now, now];
     db.execute(UPSERT_RSA_PAIR, &params).await?;
     Ok(())
 }
 
-/// The public key of the user whom this e-mail address stands for ([`users::id_by_email`]): the one who would be invited
-/// by it, whether or not somebody else of that address has a key.
+/// The public key of the user to whom this e-mail address belongs ([`users::id_by_email`]), who is the one that would
+/// be invited by it. Keys of other users with the same address do not count.
 pub async fn public_key_of(db: &impl Database, email: &str) -> Result<Option<String>, Error> {
     match users::id_by_email(db, email).await? {
         Some(user_id) => Ok(rsa_pair(db, &user_id).await?.and_then(|pair| pair.public_key)),
@@ -72,17 +74,18 @@ pub async fn public_key_of(db: &impl Database, email: &str) -> Result<Option<Str
     }
 }
 
-/// The user's own copy of the graph key. That there is none is the primary copy's word: clients would make a new key.
+/// The user's own copy of the graph key. Only the primary copy of the database may say that there is none, because
+/// clients then make a new key.
 pub async fn graph_key(db: &impl Database, graph_id: &str, user_id: &str) -> Result<Option<String>, Error> {
     let params = [Param::Text(graph_id), Param::Text(user_id)];
-    let mut rows = db.query(Session::Default, GRAPH_KEY, &params).await?;
+    let mut rows = db.query(ReadFrom::Nearest, GRAPH_KEY, &params).await?;
     if rows.is_empty() {
-        rows = db.query(Session::FirstPrimary, GRAPH_KEY, &params).await?;
+        rows = db.query(ReadFrom::Primary, GRAPH_KEY, &params).await?;
     }
     Ok(rows.first().and_then(|row| row.string(0)))
 }
 
-/// A copy of a graph's key, as it comes from a client.
+/// A copy of a graph's key, as a client sends it.
 #[derive(Clone, Copy, Debug)]
 pub struct GraphKey<'a> {
     /// The graph.
@@ -93,18 +96,18 @@ pub struct GraphKey<'a> {
     pub encrypted_aes_key: &'a str,
 }
 
-/// Stores the user's copy of the graph key over what was there, if the user has access in the moment of writing; false,
-/// and nothing stored, otherwise.
+/// Stores the user's copy of the graph key, replacing an older one, if the user has access at the moment of writing.
+/// Otherwise false, and nothing is stored.
 pub async fn set_graph_key(db: &impl Database, key: GraphKey<'_>, now_ms: i64) -> Result<bool, Error> {
-    let (graph, user, now) = (Param::Text(key.graph_id), Param::Text(key.user_id), Param::millis(now_ms));
+    let (graph, user, now) = (Param::Text(key.graph_id), Param::Text(key.user_id), Param::Int(now_ms));
     let params = [graph, user, Param::Text(key.encrypted_aes_key), now, now, graph, user, user];
     Ok(db.execute(SET_GRAPH_KEY, &params).await? > 0)
 }
 
-/// Stores a user's copy of the graph key on behalf of `granter`, if in the moment of writing the user has access and the
-/// granter manages the graph; false, and nothing stored, otherwise.
+/// Stores a user's copy of the graph key on behalf of `granter`, if at the moment of writing the user has access and
+/// the granter manages the graph. Otherwise false, and nothing is stored.
 pub async fn grant_graph_key(db: &impl Database, key: GraphKey<'_>, granter: &str, now_ms: i64) -> Result<bool, Error> {
-    let (graph, user, now) = (Param::Text(key.graph_id), Param::Text(key.user_id), Param::millis(now_ms));
+    let (graph, user, now) = (Param::Text(key.graph_id), Param::Text(key.user_id), Param::Int(now_ms));
     let granter = Param::Text(granter);
     let params =
         [graph, user, Param::Text(key.encrypted_aes_key), now, now, graph, user, user, graph, granter, granter];

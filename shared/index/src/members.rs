@@ -1,17 +1,18 @@
 //! Members of graphs: listing, adding, changing roles, removing (sync.md 4.6).
 
+use database::{Database, Param, ReadFrom, Row};
 use protocol::bodies::members::{Member, Role};
 
+use crate::Error;
 use crate::access::{managing, with_access};
-use crate::{Database, Error, Param, Row, Session};
 
 /// Whether somebody may remove a member.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Removal {
-    /// The caller may, or may have done so already.
+    /// The caller may remove the member, who may be removed already.
     Allowed,
-    /// The caller is no member any more, or never was, and asks to be removed: the graph itself knows whether an earlier
-    /// removal was left half done.
+    /// The caller asks to leave, but is not a member (any more). The graph's object knows whether an earlier removal
+    /// was left half done.
     Gone,
     /// The caller may not remove that member.
     Forbidden,
@@ -21,7 +22,7 @@ const LIST: &str = "SELECT m.user_id, m.graph_id, m.role, m.invited_by, m.create
     FROM graph_members m LEFT JOIN users u ON m.user_id = u.id WHERE m.graph_id = ? \
     ORDER BY m.created_at ASC, m.rowid ASC";
 
-// Each change looks for the rights of whoever asks in the moment in which it happens.
+// Each writing statement checks the caller's rights itself, so that rights lost a moment before do not count.
 pub(crate) const UPSERT: &str = concat!(
     "INSERT INTO graph_members (user_id, graph_id, role, invited_by, created_at) SELECT ?, ?, ?, ?, ? WHERE ",
     managing!(),
@@ -38,11 +39,11 @@ const DELETE: &str = concat!(
     ")"
 );
 
-/// The key of whoever has no access any more: an owner without a member's row keeps it.
+/// Deletes the key of a user who has no access any more. An owner without a member's row keeps the key.
 const DELETE_KEY: &str =
     concat!("DELETE FROM graph_aes_keys WHERE graph_id = ? AND user_id = ? AND NOT ", with_access!());
 
-/// Whether the graph exists, the target's role, and whether the caller manages.
+/// Whether the graph exists, the member's role, and whether the caller manages the graph.
 const STANDING: &str = concat!(
     "SELECT (SELECT 1 FROM graphs WHERE graph_id = ?), \
      (SELECT COALESCE(role, '') FROM graph_members WHERE graph_id = ? AND user_id = ?), ",
@@ -51,7 +52,7 @@ const STANDING: &str = concat!(
 
 /// The graph's members in the order of their joining.
 pub async fn list(db: &impl Database, graph_id: &str) -> Result<Vec<Member>, Error> {
-    let rows = db.query(Session::FirstPrimary, LIST, &[Param::Text(graph_id)]).await?;
+    let rows = db.query(ReadFrom::Primary, LIST, &[Param::Text(graph_id)]).await?;
     Ok(rows.iter().map(member_of).collect())
 }
 
@@ -67,8 +68,8 @@ fn member_of(row: &Row) -> Member {
     }
 }
 
-/// Adds a member on behalf of `invited_by`, or overwrites role and inviter of one who is there. False, and nothing
-/// written, when whoever invites manages no such graph.
+/// Adds a member on behalf of `invited_by`, or overwrites role and inviter of one who is there. False, and nothing is
+/// written, when `invited_by` does not manage the graph.
 pub async fn upsert(
     db: &impl Database,
     graph_id: &str,
@@ -91,7 +92,7 @@ pub(crate) fn upsert_params<'a>(
 ) -> [Param<'a>; 8] {
     let (graph, inviter) = (Param::Text(graph_id), Param::Text(invited_by));
     let role = Param::Text(role.as_str());
-    [Param::Text(user_id), graph, role, inviter, Param::millis(now_ms), graph, inviter, inviter]
+    [Param::Text(user_id), graph, role, inviter, Param::Int(now_ms), graph, inviter, inviter]
 }
 
 /// Changes a member's role on behalf of `caller`; nothing happens when there is no such member. False, and nothing
@@ -108,12 +109,12 @@ pub async fn set_role(
     Ok(db.execute(SET_ROLE, &params).await? > 0 || crate::access::is_manager(db, graph_id, caller).await?)
 }
 
-/// Whether `caller` may remove a member: a manager removes anyone who is no manager, a plain member leaves. Asked of the
-/// primary copy; [`remove`] looks again when it acts.
+/// Whether `caller` may remove a member: a manager removes anyone who is no manager, a plain member leaves. Asked of
+/// the primary copy; [`remove`] checks again when it writes.
 pub async fn removal(db: &impl Database, graph_id: &str, member_id: &str, caller: &str) -> Result<Removal, Error> {
     let (graph, caller_param) = (Param::Text(graph_id), Param::Text(caller));
     let params = [graph, graph, Param::Text(member_id), graph, caller_param, caller_param];
-    let rows = db.query(Session::FirstPrimary, STANDING, &params).await?;
+    let rows = db.query(ReadFrom::Primary, STANDING, &params).await?;
     let row = rows.first();
     let exists = row.and_then(|row| row.int(0)).is_some();
     let (role, manages) = (row.and_then(|row| row.text(1)), row.and_then(|row| row.int(2)) == Some(1));
@@ -126,8 +127,8 @@ pub async fn removal(db: &impl Database, graph_id: &str, member_id: &str, caller
     })
 }
 
-/// Removes a member on behalf of `caller`, as [`removal`] says, and the member's copy of the graph key (D-04). False when
-/// there was nobody whom the caller may remove.
+/// Removes a member on behalf of `caller`, as [`removal`] says, and the member's copy of the graph key (D-04). False
+/// when no row was removed: there is no such member, or the caller may not remove them.
 pub async fn remove(db: &impl Database, graph_id: &str, member_id: &str, caller: &str) -> Result<bool, Error> {
     let (graph, member, caller) = (Param::Text(graph_id), Param::Text(member_id), Param::Text(caller));
     let delete = [graph, member, caller, graph, caller, caller];

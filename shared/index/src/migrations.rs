@@ -1,14 +1,6 @@
-//! The schema of the index as migration files, in order (sync.md 8.1). Databases remember applied files by name, so
-//! names never change.
+//! The schema of the index as migration files, in order (sync.md 8.1).
 
-/// One migration file.
-#[derive(Clone, Copy, Debug)]
-pub struct Migration {
-    /// The file's name, under which a database remembers it.
-    pub name: &'static str,
-    /// Its statements.
-    pub sql: &'static str,
-}
+use database::{Database, DbError, Migration, migrations};
 
 macro_rules! migration {
     ($name:literal) => {
@@ -16,7 +8,7 @@ macro_rules! migration {
     };
 }
 
-/// All migrations of the sync database.
+/// All migrations of the index.
 pub const MIGRATIONS: &[Migration] = &[
     migration!("0001_init.sql"),
     migration!("0002_add_graph_e2ee.sql"),
@@ -25,3 +17,8 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0005_add_user_created_at.sql"),
     migration!("0006_add_daily_active_entities.sql"),
 ];
+
+/// The names of the migrations that the operator has yet to apply. Empty: the schema is up to date.
+pub async fn missing(db: &impl Database) -> Result<Vec<&'static str>, DbError> {
+    migrations::missing(db, MIGRATIONS).await
+}

@@ -3,11 +3,12 @@
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 
+use database::{Database, Param, ReadFrom};
 use lru::LruCache;
 
-use crate::{Database, Error, Param, Session};
+use crate::Error;
 
-/// How long an unchanged user is not written again; each request renews it.
+/// How long a user whose claims did not change is not written again. Each request renews this time.
 const THROTTLE_MS: i64 = 60 * 60 * 1000;
 
 /// How many users the throttle remembers.
@@ -35,7 +36,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// True when writing `user` would change nothing: every claim there is equals what was written last.
+    /// True when writing `user` would change nothing: every claim that is present equals the value written last.
     fn covers(&self, user: &User<'_>) -> bool {
         user.email.is_none_or(|email| self.email.as_deref() == Some(email))
             && user.email_verified.is_none_or(|verified| self.email_verified == Some(verified))
@@ -43,7 +44,7 @@ impl Seen {
     }
 
     fn merge(&mut self, user: &User<'_>, now_ms: i64) {
-        // As the statement below: what was known of one address says nothing about another.
+        // As in the statement below: a flag that belongs to the old address does not count for a new one.
         let same_address = user.email.is_none_or(|email| self.email.as_deref() == Some(email));
         self.email_verified = user.email_verified.or(self.email_verified.filter(|_| same_address));
         if let Some(email) = user.email {
@@ -56,7 +57,7 @@ impl Seen {
     }
 }
 
-/// Remembers which users were written lately, one an isolate or process.
+/// Remembers which users were written lately. There is one for each isolate or process.
 pub struct UserThrottle(Mutex<LruCache<String, Seen, keyed::Build>>);
 
 impl Default for UserThrottle {
@@ -90,7 +91,7 @@ impl UserThrottle {
     }
 }
 
-// That an address is verified is a fact about that address: it does not outlive a change to another one.
+// The flag "verified" belongs to the address. When the address changes, the flag is cleared.
 const UPSERT: &str = "INSERT INTO users (id, email, email_verified, username, created_at) VALUES (?, ?, ?, ?, ?) \
     ON CONFLICT(id) DO UPDATE SET email = COALESCE(excluded.email, users.email), \
     email_verified = CASE WHEN excluded.email IS NOT NULL AND excluded.email IS NOT users.email \
@@ -98,8 +99,8 @@ const UPSERT: &str = "INSERT INTO users (id, email, email_verified, username, cr
     username = COALESCE(excluded.username, users.username), \
     created_at = COALESCE(users.created_at, excluded.created_at)";
 
-// Verified rows first, the oldest before the others: rows without a time are older than the column for it. Two rows
-// tell whether one that does not say is the only one.
+// Verified rows first, then the oldest; a row without a time is older than that column. Two rows are enough to see
+// whether an unverified row is the only one.
 const BY_EMAIL: &str = "SELECT id, email_verified FROM users \
     WHERE email = ? AND (email_verified IS NULL OR email_verified <> 0) \
     ORDER BY email_verified IS NULL, created_at, rowid LIMIT 2";
@@ -111,21 +112,21 @@ pub async fn upsert(db: &impl Database, throttle: &UserThrottle, user: &User<'_>
     }
     let params = [
         Param::Text(user.id),
-        Param::text(user.email),
+        Param::opt(user.email),
         user.email_verified.map_or(Param::Null, Param::flag),
-        Param::text(user.username),
-        Param::millis(now_ms),
+        Param::opt(user.username),
+        Param::Int(now_ms),
     ];
     db.execute(UPSERT, &params).await?;
     throttle.remember(user, now_ms);
     Ok(())
 }
 
-/// The id of the user whom this e-mail address stands for (D-42): the oldest whose address is verified; where there is
-/// none, one of whom it is not known, if it is the only one. Whoever registers an address that they cannot receive mail
-/// at is never found by it.
+/// The id of the user to whom this e-mail address belongs (D-42): the oldest user whose address is verified. If there
+/// is none: the user for whom it is not known, if there is only one such user. A user whose address is known to be
+/// unverified is never found.
 pub async fn id_by_email(db: &impl Database, email: &str) -> Result<Option<String>, Error> {
-    let rows = db.query(Session::FirstPrimary, BY_EMAIL, &[Param::Text(email)]).await?;
+    let rows = db.query(ReadFrom::Primary, BY_EMAIL, &[Param::Text(email)]).await?;
     Ok(match rows.as_slice() {
         [first, ..] if first.int(1).is_some() => first.string(0),
         [only] => only.string(0),

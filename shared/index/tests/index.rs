@@ -4,18 +4,20 @@
 
 use std::cell::{Cell, RefCell};
 
+use database::sqlite::Sqlite;
+use database::{Database, DbError, Param, ReadFrom, Row, Statement};
 use index::activity::{ActivitySeen, Entity};
 use index::graphs::NewGraph;
 use index::keys::GraphKey;
 use index::members::Removal;
-use index::sqlite::SqliteIndex;
+use index::migrations::MIGRATIONS;
 use index::users::{User, UserThrottle};
-use index::{Database, DbError, Error, Param, Row, Session, Statement, access, graphs, keys, members, users};
+use index::{Error, access, graphs, keys, members, migrations, users};
 use pollster::block_on;
 use protocol::bodies::members::Role;
 
-fn db() -> SqliteIndex {
-    SqliteIndex::in_memory().unwrap()
+fn db() -> Sqlite {
+    Sqlite::in_memory(MIGRATIONS).unwrap()
 }
 
 fn new_graph<'a>(graph_id: &'a str, user_id: &'a str) -> NewGraph<'a> {
@@ -31,29 +33,29 @@ fn run(db: &impl Database, sql: &str) {
 }
 
 fn rows(db: &impl Database, sql: &str) -> Vec<Row> {
-    block_on(db.query(Session::None, sql, &[])).unwrap()
+    block_on(db.query(ReadFrom::Primary, sql, &[])).unwrap()
 }
 
 /// Records what reaches the database.
 struct Recorder<D> {
     inner: D,
-    seen: RefCell<Vec<(Option<Session>, String, usize)>>,
+    seen: RefCell<Vec<(Option<ReadFrom>, String, usize)>>,
 }
 
-impl Recorder<SqliteIndex> {
+impl Recorder<Sqlite> {
     fn new() -> Self {
         Self { inner: db(), seen: RefCell::default() }
     }
 
-    fn take(&self) -> Vec<(Option<Session>, String, usize)> {
+    fn take(&self) -> Vec<(Option<ReadFrom>, String, usize)> {
         self.seen.take()
     }
 }
 
 impl<D: Database> Database for Recorder<D> {
-    async fn query(&self, session: Session, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
-        self.seen.borrow_mut().push((Some(session), sql.to_owned(), params.len()));
-        self.inner.query(session, sql, params).await
+    async fn query(&self, from: ReadFrom, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+        self.seen.borrow_mut().push((Some(from), sql.to_owned(), params.len()));
+        self.inner.query(from, sql, params).await
     }
 
     async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, DbError> {
@@ -173,7 +175,7 @@ fn set_key(db: &impl Database, graph_id: &str, user_id: &str, text: &str) -> boo
 }
 
 /// A graph of `owner` with a manager `m1` and the members `a` and `b`; all of them have keys.
-fn shared() -> SqliteIndex {
+fn shared() -> Sqlite {
     let db = db();
     create(&db, "g", "owner", 1);
     for (user, role) in [("m1", Role::Manager), ("a", Role::Member), ("b", Role::Member)] {
@@ -192,7 +194,7 @@ fn members_of(db: &impl Database) -> Vec<String> {
 #[test]
 fn removing_members() {
     let db = shared();
-    // Target, caller, what is said before, and whether anything goes.
+    // Member, caller, the answer of `removal`, and whether a row is removed.
     for (target, caller, expected, goes) in [
         ("owner", "m1", Removal::Forbidden, false),
         ("m1", "m1", Removal::Forbidden, false),
@@ -223,7 +225,7 @@ fn removing_members() {
 
 #[test]
 fn rights_are_those_of_the_moment_of_writing() {
-    // What a caller was allowed when it was looked at is forbidden when it happens: nothing changes.
+    // The caller lost the right between the check and the write: nothing changes.
     let db = shared();
     run(&db, "UPDATE graph_members SET role = 'manager' WHERE user_id = 'a'");
     assert!(!block_on(members::remove(&db, "g", "a", "m1")).unwrap(), "the member became a manager");
@@ -255,7 +257,7 @@ fn a_grant_that_races_a_removal_leaves_no_key() {
 #[test]
 fn nothing_is_written_for_a_graph_without_a_row() {
     let db = shared();
-    // As if rows had been written while the graph went.
+    // As if rows had been written while the graph was deleted.
     run(&db, "DELETE FROM graphs");
     for user in ["owner", "m1", "a"] {
         assert!(!block_on(access::has_access(&db, "g", user)).unwrap(), "{user} has a ghost");
@@ -269,7 +271,7 @@ fn nothing_is_written_for_a_graph_without_a_row() {
     assert_eq!(rows(&db, "SELECT 1 FROM graph_aes_keys WHERE encrypted_aes_key = 'new'").len(), 0);
 }
 
-/// An index whose nearest copy is empty, and whose writes are done while their answer gets lost.
+/// An index whose nearest replica is empty, and whose writes happen although their answers are lost.
 struct Unlucky<D> {
     inner: D,
     stale: bool,
@@ -277,10 +279,10 @@ struct Unlucky<D> {
 }
 
 impl<D: Database> Database for Unlucky<D> {
-    async fn query(&self, session: Session, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
-        match session {
-            Session::Default if self.stale => Ok(Vec::new()),
-            _ => self.inner.query(session, sql, params).await,
+    async fn query(&self, from: ReadFrom, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+        match from {
+            ReadFrom::Nearest if self.stale => Ok(Vec::new()),
+            _ => self.inner.query(from, sql, params).await,
         }
     }
 
@@ -311,7 +313,7 @@ fn what_was_done_is_done_although_its_answer_got_lost() {
     assert!(block_on(access::has_access(&db, "g", "owner")).unwrap());
     db.lost.set(true);
     block_on(graphs::delete(&db, "g")).unwrap();
-    // What was not done is a failure.
+    // A write that did not happen is a failure.
     run(&db, "ALTER TABLE graph_members RENAME TO away");
     block_on(graphs::create(&db, &new_graph("h", "owner"), 1)).unwrap_err();
     run(&db, "ALTER TABLE away RENAME TO graph_members");
@@ -435,9 +437,9 @@ fn keys_are_stored_over_what_was_there() {
 }
 
 #[test]
-fn reads_use_the_session_of_their_purpose() {
+fn reads_ask_the_copy_that_their_purpose_needs() {
     let db = Recorder::new();
-    let sessions = || db.take().into_iter().filter_map(|(session, ..)| session).collect::<Vec<_>>();
+    let copies = || db.take().into_iter().filter_map(|(from, ..)| from).collect::<Vec<_>>();
     create(&db, "g", "u", 1);
     assert!(set_key(&db, "g", "u", "k"));
     block_on(async {
@@ -449,13 +451,13 @@ fn reads_use_the_session_of_their_purpose() {
         access::has_access(&db, "g", "u").await.unwrap();
         access::is_manager(&db, "g", "u").await.unwrap();
     });
-    assert_eq!(sessions(), [Session::Default; 7]);
+    assert_eq!(copies(), [ReadFrom::Nearest; 7]);
     block_on(async {
         keys::graph_key(&db, "g", "v").await.unwrap();
         access::has_access(&db, "g", "v").await.unwrap();
         access::is_manager(&db, "g", "v").await.unwrap();
     });
-    assert_eq!(sessions(), [Session::Default, Session::FirstPrimary].repeat(3), "a no is asked again");
+    assert_eq!(copies(), [ReadFrom::Nearest, ReadFrom::Primary].repeat(3), "a no is asked again");
     block_on(async {
         users::id_by_email(&db, "e").await.unwrap();
         keys::rsa_pair(&db, "u").await.unwrap();
@@ -465,7 +467,7 @@ fn reads_use_the_session_of_their_purpose() {
         graphs::exists(&db, "g").await.unwrap();
         access::has_access_now(&db, "g", "u").await.unwrap();
     });
-    assert!(sessions().iter().all(|session| *session == Session::FirstPrimary));
+    assert!(copies().iter().all(|from| *from == ReadFrom::Primary));
 }
 
 #[test]
@@ -485,17 +487,10 @@ fn deleting_a_graph_leaves_no_row() {
 }
 
 #[test]
-fn migrations_run_once_and_adopt_existing_columns() {
-    let file = std::env::temp_dir().join(format!("index-migrations-{}.sqlite", std::process::id()));
-    let open = || rusqlite::Connection::open(&file).unwrap();
-    SqliteIndex::new(open()).unwrap();
-    let again = SqliteIndex::new(open()).unwrap();
-    assert_eq!(rows(&again, "SELECT * FROM d1_migrations").len(), 6);
-    run(&again, "DELETE FROM d1_migrations");
-    let adopted = SqliteIndex::new(open()).unwrap();
-    assert_eq!(rows(&adopted, "SELECT * FROM d1_migrations").len(), 6);
-    let indexes =
-        rows(&adopted, "SELECT name FROM sqlite_master WHERE type = 'index' AND name LIKE 'idx_%' ORDER BY name");
+fn migrations_make_the_schema_and_adopt_existing_columns() {
+    let db = db();
+    assert!(block_on(migrations::missing(&db)).unwrap().is_empty());
+    let indexes = rows(&db, "SELECT name FROM sqlite_master WHERE type = 'index' AND name LIKE 'idx_%' ORDER BY name");
     let names: Vec<_> = indexes.iter().map(|row| row.text(0).unwrap()).collect();
     assert_eq!(
         names,
@@ -506,7 +501,11 @@ fn migrations_run_once_and_adopt_existing_columns() {
             "idx_users_email"
         ]
     );
-    drop((again, adopted));
+    // A database of another server has all of it, and does not remember by which files.
+    let file = std::env::temp_dir().join(format!("index-migrations-{}.sqlite", std::process::id()));
+    let open = || Sqlite::new(rusqlite::Connection::open(&file).unwrap(), MIGRATIONS).unwrap();
+    run(&open(), "DELETE FROM d1_migrations");
+    assert!(block_on(migrations::missing(&open())).unwrap().is_empty());
     std::fs::remove_file(file).unwrap();
 }
 
@@ -514,7 +513,7 @@ fn migrations_run_once_and_adopt_existing_columns() {
 type Registered = (&'static str, &'static str, &'static str);
 
 /// An index in which these users have one address, and each has a key named after them.
-fn registered(users: &[Registered]) -> SqliteIndex {
+fn registered(users: &[Registered]) -> Sqlite {
     let db = db();
     for (id, verified, created_at) in users {
         run(
@@ -536,14 +535,15 @@ fn an_address_stands_for_the_oldest_verified_user() {
         (&[("a", "1", "5")], Some("a")),
         (&[("a", "NULL", "5")], Some("a")),
         (&[("a", "0", "5")], None),
-        // Whoever registers the address first, or later, without being able to receive its mail.
+        // Users who registered the address, earlier or later, but cannot receive its mail.
         (&[("thief", "0", "1"), ("a", "1", "5")], Some("a")),
         (&[("a", "1", "5"), ("thief", "0", "9")], Some("a")),
         (&[("thief", "NULL", "1"), ("a", "1", "5")], Some("a")),
         (&[("thief", "0", "1"), ("a", "NULL", "5")], Some("a")),
         (&[("thief", "NULL", "1"), ("a", "NULL", "5")], None),
         (&[("thief", "0", "1"), ("another", "0", "2")], None),
-        // Age decides among verified ones, not the order of rows; a row without a time is older than that column.
+        // Among verified users the oldest counts, not the order of rows; a row without a time is older than that
+        // column.
         (&[("younger", "1", "9"), ("a", "1", "5")], Some("a")),
         (&[("younger", "1", "9"), ("a", "1", "NULL"), ("old", "1", "5")], Some("a")),
         (&[("a", "1", "5"), ("same-time", "1", "5")], Some("a")),
@@ -563,7 +563,7 @@ fn an_address_stands_for_the_oldest_verified_user() {
 
 #[test]
 fn a_new_address_is_not_verified_because_the_old_one_was() {
-    let write = |db: &SqliteIndex, throttle: &UserThrottle, email, email_verified, now_ms| {
+    let write = |db: &Sqlite, throttle: &UserThrottle, email, email_verified, now_ms| {
         let user = User { id: "u", email, email_verified, username: None };
         block_on(users::upsert(db, throttle, &user, now_ms)).unwrap();
         rows(db, "SELECT email, email_verified FROM users")
@@ -575,7 +575,7 @@ fn a_new_address_is_not_verified_because_the_old_one_was() {
     assert_eq!(verified(&write(&db, &throttle, Some("mine@example.test"), None, 3)), Some(1));
     let changed = write(&db, &throttle, Some("victim@example.test"), None, 4);
     assert_eq!((changed[0].text(0), verified(&changed)), (Some("victim@example.test"), None));
-    // The throttle has forgotten it too: the same claims with the flag are written.
+    // The throttle has dropped the flag too, so the same claims with the flag are written.
     assert_eq!(verified(&write(&db, &throttle, Some("victim@example.test"), Some(true), 5)), Some(1));
     assert_eq!(verified(&write(&db, &throttle, Some("other@example.test"), Some(false), 6)), Some(0));
 }

@@ -1,9 +1,9 @@
 //! Hash maps and sets over what clients choose.
-//!
-//! Whoever knows a hash function can send keys that all fall into one slot, and every look-up then walks over all of them:
-//! the square of what was sent. So keys that clients choose are hashed with a secret that is drawn once a process. The
-//! standard library's `RandomState` does not do: it has no randomness on `wasm32-unknown-unknown`, where its keys are the
-//! same everywhere. Numbers that the server gives out itself (entity ids, addresses) need none of this.
+//! A client that knows the hash function can send keys that all fall into one slot. Every look-up then walks over all
+//! of them, and n keys cost n² steps. So keys that clients choose are hashed with a secret that is drawn once a
+//! process. The standard library's `RandomState` is not enough: on `wasm32-unknown-unknown` it has no randomness, and
+//! its secret is the same in every process. Numbers that the server gives out itself (entity ids, addresses) need none
+//! of this.
 //!
 //! Nothing that is stored or sent may depend on these hashes: they differ from one process to the next.
 
@@ -19,7 +19,7 @@ pub type Map<K, V> = HashMap<K, V, Build>;
 /// A set whose members come from clients.
 pub type Set<T> = HashSet<T, Build>;
 
-/// Makes hashers with this process's secret. All of one process agree.
+/// Makes hashers with this process's secret: all of them give the same hash for the same key.
 #[derive(Clone, Debug)]
 pub struct Build(SeedableRandomState);
 
@@ -31,8 +31,8 @@ struct Secret {
 /// Drawn at the first use: outside of a request, Workers give no random bytes.
 static SECRET: LazyLock<Secret> = LazyLock::new(|| Secret { shared: SharedSeed::from_u64(random()), own: random() });
 
-/// 64 random bits, for what must differ and need not be secret. Where the platform has none, what the standard library makes of its own: better than nothing, and a
-/// server that cannot be attacked this way is not worth one that does not run.
+/// 64 random bits, for what must differ and need not be secret. Where the platform gives no random bytes, the standard
+/// library's own hash state is used instead: it is weaker, but a server that does not start would be worse.
 pub fn random() -> u64 {
     getrandom::u64().unwrap_or_else(|_| RandomState::new().hash_one(0_u8))
 }

@@ -1,4 +1,4 @@
-//! Somebody who works on another graph meanwhile.
+//! A user who works on another graph during an attack.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use conformance::{Server, Socket, TestGraph};
 use serde_json::json;
 
-/// What a bystander waits for an answer at most, on two cores.
+/// The longest that a bystander may wait for an answer, on two cores.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Says hello on a graph of its own, again and again.

@@ -1,4 +1,4 @@
-//! Many sockets that are written to while whatever comes back is thrown away.
+//! Many sockets to write to; everything that comes back is read and thrown away.
 
 use std::io::{ErrorKind, Read as _};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use conformance::Socket;
 
-/// Reads from sockets, so that they take what they are sent.
+/// Reads from the sockets, so that the server can go on sending.
 pub struct Drain {
     over: Arc<AtomicBool>,
     bytes: Arc<AtomicU64>,
@@ -43,7 +43,7 @@ impl Drain {
         Self { over, bytes, reader }
     }
 
-    /// Stops reading; the bytes that came.
+    /// Stops reading; gives the number of bytes that came.
     pub fn stop(self) -> u64 {
         self.over.store(true, Ordering::Relaxed);
         self.reader.join().expect("the reader ends");

@@ -1,7 +1,6 @@
 //! Attacks on DB-sync servers, black-box like the conformance suite and with its settings (`BASE_URL` and the others).
-//!
-//! Each case does one class of harm as fast as a client can, checks that it came to nothing, and measures a
-//! [`Bystander`] all the while. docs/security.md lists classes, defences and cases.
+//! Each case carries out one class of attack as fast as a client can, checks that it did no harm, and measures a
+//! [`Bystander`] meanwhile. docs/security.md lists classes, defences and cases.
 #![expect(
     missing_docs,
     clippy::expect_used,

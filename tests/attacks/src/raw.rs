@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use conformance::Client;
 
-/// Sends a request with this target exactly as it stands; the status of the answer. Servers may cut the connection
-/// instead: that is 0.
+/// Sends a request with exactly this target, and gives the status of the answer: 0 if the server cuts the connection
+/// instead.
 pub fn status(client: &Client, method: &str, target: &str, headers: &[(&str, &str)]) -> u16 {
     let address = client.base.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).expect("server listens");
@@ -23,7 +23,7 @@ pub fn status(client: &Client, method: &str, target: &str, headers: &[(&str, &st
     }
     request.push_str("\r\n");
     stream.write_all(request.as_bytes()).expect("request is sent");
-    // The connection may stay open for seconds: no more is read than is looked at.
+    // Only the bytes that are needed are read, because the connection may stay open for seconds.
     let mut line = Vec::new();
     let mut part = [0; 64];
     while !line.contains(&b'\n') {

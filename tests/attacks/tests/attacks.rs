@@ -12,7 +12,7 @@ use libtest_mimic::Arguments;
 
 fn main() {
     let mut arguments = Arguments::from_args();
-    // What a bystander notices of one attack must not come from another.
+    // One at a time, so that a bystander notices only the attack that it is measured with.
     arguments.test_threads = Some(1);
     conformance::cases::run(&arguments, suite::all());
 }

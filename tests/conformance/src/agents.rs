@@ -1,4 +1,4 @@
-//! A stand-in for the agents worker: it says what it was asked, so that forwarding can be seen.
+//! A stand-in for the agents worker: it answers with what it was asked, so that tests see what was forwarded.
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -13,7 +13,7 @@ pub struct Agents {
     calls: Arc<Mutex<HashMap<String, Calls>>>,
 }
 
-/// What is remembered of a path.
+/// The requests for one path.
 #[derive(Default)]
 struct Calls {
     count: usize,
@@ -52,7 +52,7 @@ impl Agents {
     }
 }
 
-/// One request a connection; a broken one is the server's problem, which the case under way notices.
+/// One request for each connection. A broken connection is an error of the server, and fails the running case.
 fn answer(stream: &TcpStream, calls: &Mutex<HashMap<String, Calls>>) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();

@@ -1,4 +1,4 @@
-//! Runs test cases against one server, with a runner of its own.
+//! Runs test cases against one server, with its own test runner.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ macro_rules! cases {
     };
 }
 
-/// Runs the cases, or lists them, and ends the process with what came of it.
+/// Runs the cases, or lists them, and ends the process with the matching exit code.
 pub fn run(arguments: &Arguments, cases: Vec<Case>) -> ! {
     run_on(Server::start, arguments, cases)
 }

@@ -1,4 +1,5 @@
-//! A stand-in of the client `logseq/chat`, written from sync.md 14: what it asks, in which order, and what it refuses.
+//! A stand-in for the client `logseq/chat`, written from sync.md 14: its requests, their order, and the answers that it
+//! refuses.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ pub const SCHEMA_VERSION: &str = "65.33";
 /// The scopes of its tokens.
 const SCOPES: &str = "openid email profile aws.cognito.signin.user.admin";
 
-/// Frames of a snapshot beyond this are refused.
+/// Longer frames of a snapshot are refused.
 const FRAME_BYTES: usize = 64 << 20;
 
 /// The app on one device, with one graph open.
@@ -26,22 +27,22 @@ pub struct Chat {
     /// Rows of the snapshot that it began with.
     pub rows: Vec<Row>,
     socket: Option<Socket>,
-    /// The greatest counter that a `changed` told while an answer was outstanding.
+    /// The greatest counter in a `changed` that came while an answer was outstanding.
     changed: Option<i64>,
 }
 
-/// Its copy of the graph, from the change sets that it was told since it was opened.
+/// Its copy of the graph, made from the change sets since it was opened.
 #[derive(Debug, Default)]
 pub struct Mirror {
     pub schema_version: String,
     pub cursor: i64,
     /// Attributes by identity.
     pub entities: BTreeMap<String, Value>,
-    /// Identities that were deleted, in the order in which that was told.
+    /// Identities that were deleted, in the order of the change sets.
     pub deleted: Vec<String>,
 }
 
-/// Why it begins anew.
+/// Why the client starts again.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ended {
     /// The server told it to download the snapshot.
@@ -65,7 +66,7 @@ pub fn sign_in(server: &Server, name: &str) -> Client {
     person.with_token(&server.issuer.sign(&claims))
 }
 
-/// Makes a graph: the row, the upload of its own initial data in one request, and a look whether it is ready.
+/// Makes a graph: creates the row, uploads its own initial data in one request, and checks that the graph is ready.
 pub fn create_graph(client: &Client) -> String {
     let name = format!("chat-{}", tx::id());
     let body = json!({
@@ -80,7 +81,7 @@ pub fn create_graph(client: &Client) -> String {
     graph
 }
 
-/// One request, not packed, one frame with all rows.
+/// One request, not compressed, one frame with all rows.
 pub fn upload(client: &Client, graph: &str, rows: &[Row]) {
     let path = format!("/sync/{graph}/snapshot/upload?reset=true&finished=true&checksum=0000000000000000");
     let headers = [("content-type", "application/transit+json")];
@@ -98,12 +99,12 @@ impl Chat {
     /// Opens a graph: its row, the descriptor, the counter, the snapshot; then a socket that follows.
     pub fn open(client: &Client, graph: &str) -> Self {
         let row = listed(client, graph);
-        // Absent would count as not ready, and as encrypted.
+        // The client takes an absent field for "not ready" and for "encrypted".
         assert_eq!((&row["graph-ready-for-use?"], &row["graph-e2ee?"]), (&json!(true), &json!(false)), "{row}");
         let descriptor = client.get(&format!("/sync/{graph}/snapshot/download")).status(200).json();
         let pull = client.get(&format!("/sync/{graph}/pull")).status(200).json();
         assert_eq!(descriptor["ok"], true, "{descriptor}");
-        // It would unpack once more what its HTTP library has unpacked.
+        // With this field the client would unpack once more what its HTTP library has unpacked.
         assert_eq!(descriptor.get("content-encoding"), None, "{descriptor}");
         let version = descriptor["schema-version"].as_str().filter(|version| !version.is_empty());
         let schema_version = version.expect("the descriptor has a schema version").to_owned();
@@ -127,7 +128,7 @@ impl Chat {
         self.socket.as_mut().expect("a socket")
     }
 
-    /// Asks for what changed until nothing more is known to have.
+    /// Asks for changes until it has followed every `changed`.
     pub fn follow(&mut self) -> Result<(), Ended> {
         loop {
             let ask = json!({ "type": "entity/pull", "since": self.mirror.cursor });
@@ -174,14 +175,14 @@ impl Chat {
         }
     }
 
-    /// Sends one entry against a counter; what it was answered.
+    /// Sends one entry against a counter; gives the answer.
     pub fn send_at(&self, t_before: i64, op: &str, items: &[Value], tx_id: &str) -> Value {
         let entry = json!({ "tx-id": tx_id, "tx": Value::from(items.to_vec()).to_string(), "outliner-op": op });
         let body = json!({ "t-before": t_before, "txs": [entry] });
         self.client.post(&format!("/sync/{}/tx/batch", self.graph), &body).status(200).json()
     }
 
-    /// Writes: sends, follows and sends again while others were faster. The counter after it.
+    /// Writes an entry: when another client was faster, follows and sends again. Gives the counter afterwards.
     pub fn write(&mut self, op: &str, items: &[Value]) -> i64 {
         let tx_id = tx::id();
         loop {
@@ -197,7 +198,7 @@ impl Chat {
 
 /// The rows of a snapshot, with the checks that the app makes.
 fn snapshot(client: &Client, path: &str) -> Vec<Row> {
-    // Its HTTP library unpacks what the answer's own header says, once.
+    // Its HTTP library unpacks once, if the answer's header says so.
     let answer = client.send("GET", path, &[("accept-encoding", "gzip")], None);
     answer.status(200);
     assert_eq!(answer.header("content-encoding") == "gzip", answer.bytes.starts_with(&[0x1f, 0x8b]));

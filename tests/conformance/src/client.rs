@@ -1,4 +1,4 @@
-//! HTTP as one person speaks it.
+//! HTTP requests of one person.
 
 use std::io::Read as _;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method, Request};
 use serde_json::Value;
 
-/// What came back.
+/// The answer to a request.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
@@ -69,7 +69,7 @@ impl Client {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
-            // A server may close a connection whose request it refused unread; the next case must not find that one.
+            // No connection is used twice: a server may close one whose request it refused without reading it.
             .max_idle_connections(0)
             .timeout_global(Some(Duration::from_mins(2)))
             .build()

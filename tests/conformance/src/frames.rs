@@ -45,7 +45,7 @@ pub fn rows(stream: &[u8]) -> Vec<Row> {
     out
 }
 
-/// Unpacks one layer of gzip, if there is any. A second one below it is a fault of whoever packed.
+/// Unpacks one layer of gzip, if there is any. A second layer would be an error of the server.
 pub fn gunzip(bytes: &[u8]) -> Vec<u8> {
     const MAGIC: [u8; 2] = [0x1f, 0x8b];
     if !bytes.starts_with(&MAGIC) {

@@ -36,18 +36,18 @@ pub fn send(client: &Client, method: &str, path: &str, headers: &[&str]) -> Answ
     receive(&mut stream)
 }
 
-/// The next answer of a connection, its body as it was sent but for the chunks.
+/// The next answer on a connection; chunks of its body are put together, nothing else is changed.
 pub fn receive(stream: &mut TcpStream) -> Answer {
     let (status, headers, mut bytes) = read_head(stream);
     if status == 101 || status == 204 {
-        // What follows is no body.
+        // The answer has no body: what follows belongs to the next protocol.
         return Answer { status, headers, bytes };
     }
     let declared: Option<usize> = header(&headers, "content-length").and_then(|length| length.parse().ok());
     while declared.is_none_or(|length| bytes.len() < length) {
         let mut part = [0; 16 << 10];
         match stream.read(&mut part) {
-            // A server that has closed with bytes unread resets the connection behind its answer.
+            // When the server closes the connection with bytes unread, it is reset after the answer.
             Ok(0) | Err(_) => break,
             Ok(got) => bytes.extend_from_slice(&part[..got]),
         }

@@ -10,7 +10,7 @@ use crate::agents::Agents;
 use crate::client::Client;
 use crate::tokens::Issuer;
 
-/// How often a killed server is started before it counts as one that does not start.
+/// How often the start of a killed server is tried.
 const RESTARTS: usize = 5;
 
 /// How long a start may take before the suite gives up.
@@ -36,12 +36,12 @@ struct Own {
     wrapping: Option<Wrapping>,
 }
 
-/// A module between the worker and its platform.
+/// A module between the worker and the platform.
 #[derive(Clone)]
 pub struct Wrapping {
     /// An ES module that takes the worker's place and imports it as `./index.js`.
     pub module: PathBuf,
-    /// What the server says is added to this file: faults make it say much.
+    /// The file to which the server's output is appended: faults cause much output.
     pub log: PathBuf,
 }
 
@@ -64,7 +64,7 @@ impl Server {
         Self::start_behind(None)
     }
 
-    /// The same, with the worker behind a module. A server named by `BASE_URL` stands behind it already.
+    /// The same, with the worker behind a module. A server named by `BASE_URL` must have the module already.
     pub fn start_behind(wrapping: Option<Wrapping>) -> Self {
         match std::env::var("BASE_URL") {
             Ok(base) => Self::given(base.trim_end_matches('/').to_owned()),
@@ -80,7 +80,7 @@ impl Server {
         server
     }
 
-    /// A server of the caller's own, whatever `BASE_URL` says: it can be killed.
+    /// Starts a server for the caller alone, whatever `BASE_URL` says, so that it can be killed.
     pub fn own(wrapping: Option<Wrapping>) -> Self {
         let jwks_port = std::env::var("JWKS_PORT").ok().filter(|_| std::env::var_os("BASE_URL").is_none());
         let jwks_port = jwks_port.map_or_else(free_port, |port| port.parse().expect("JWKS_PORT is a port"));
@@ -135,10 +135,11 @@ impl Server {
             .expect("cargo runs")
     }
 
-    /// Kills the server, as a power cut would, and waits until nobody listens any more. Only one of the caller's own.
+    /// Kills the server, as a power cut would, and waits until nobody listens on its port. Only for a server that the
+    /// caller has started.
     pub fn kill(&mut self) {
         let own = self.own.as_mut().expect("a server of the caller's own");
-        // `cargo run` has become the launcher; workerd is killed the moment that it is gone.
+        // `cargo run` has replaced itself with the launcher; workerd is killed as soon as that has ended.
         own.child.kill().expect("the server is killed");
         own.child.wait().expect("the server has ended");
         let until = Instant::now() + START_PATIENCE;
@@ -148,8 +149,8 @@ impl Server {
         }
     }
 
-    /// Starts a killed server again, over the same data. Its port is one of those that the system gives to connections, and
-    /// may be taken by one for a moment: then it is tried again.
+    /// Starts a killed server again over the same data. Another connection may have its port for a moment, as the
+    /// system gives out such ports; then the start is repeated.
     pub fn restart(&mut self) {
         for attempt in 1..=RESTARTS {
             let own = self.own.take().expect("a server of the caller's own");
@@ -168,12 +169,12 @@ impl Server {
         }
     }
 
-    /// Waits until it answers; an error is how it ended instead.
+    /// Waits until the server answers; the error says how it ended instead.
     fn becomes_healthy(&mut self) -> Result<(), ExitStatus> {
         let until = Instant::now() + START_PATIENCE;
         let address = self.base.trim_start_matches("http://").to_owned();
         loop {
-            // A plain connection first: the client below treats a refused one as a failed case.
+            // Tries a plain connection first: for the client below a refused one fails the case.
             if TcpStream::connect(&address).is_ok() && self.anonymous().get("/health").status == 200 {
                 return Ok(());
             }

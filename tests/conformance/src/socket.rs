@@ -22,7 +22,7 @@ pub struct Socket {
     ws: WebSocket<TcpStream>,
 }
 
-/// What ends a socket: the code and reason of the server's Close frame.
+/// How the server closed a socket: the code and reason of its Close frame.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Closed(pub u16, pub String);
 
@@ -82,7 +82,7 @@ impl Socket {
         self.send_text(&message.to_string());
     }
 
-    /// The same on a socket that the server may have closed.
+    /// The same for a socket that the server may have closed.
     pub fn try_send(&mut self, message: &Value) -> Result<(), Error> {
         self.ws.send(Message::text(message.to_string()))
     }
@@ -157,8 +157,8 @@ impl Socket {
         }
     }
 
-    /// Reads until the server has closed the socket and ended its connection, which is when clients hear of it; how it was
-    /// closed. An answer to the Close frame goes out by itself.
+    /// Reads until the server has closed the socket and ended the connection, which is when clients notice it; gives
+    /// how it was closed. The Close frame is answered automatically.
     pub fn until_end(&mut self) -> Closed {
         let closed = loop {
             if let Err(closed) = self.receive_or_closed() {
@@ -186,7 +186,7 @@ impl Socket {
     }
 }
 
-/// Status, headers and what came behind them.
+/// Status, headers and the bytes after them.
 pub(crate) fn read_head(stream: &mut TcpStream) -> (u16, HeaderMap, Vec<u8>) {
     let mut raw = Vec::new();
     let end = loop {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// Slots of the cache; when they are used up it begins anew.
+/// Slots of the cache; when all are used, it starts again from the first.
 const SLOTS: usize = 44 * 44;
 
 /// The value of a text, with every repeated text spelled out. Tags and maps stay the arrays that they are.

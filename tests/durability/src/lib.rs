@@ -1,2 +1,2 @@
-//! Tests of what outlives the death of a server: they start and kill one of their own, so they stand apart from the
-//! conformance suite, which is pointed at any.
+//! Tests of what survives when a server is killed. They start and kill a server of their own, so they are not part of
+//! the conformance suite, which runs against any server.

@@ -1,4 +1,4 @@
-//! What `cargo xtask serve` leaves behind, locks and says.
+//! What `cargo xtask serve` leaves behind, what it locks, and what it prints.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "test code, helpers included")]
 
@@ -27,7 +27,7 @@ fn launch(port: u16, data: &Path, settings: &[(&str, &str)]) -> Child {
         .unwrap()
 }
 
-/// Asks, polling, until the answer is yes.
+/// Polls until the answer is yes.
 fn await_that(what: &str, mut yes: impl FnMut() -> bool) {
     let until = Instant::now() + PATIENCE;
     while !yes() {
@@ -36,7 +36,7 @@ fn await_that(what: &str, mut yes: impl FnMut() -> bool) {
     }
 }
 
-/// The status of a request, if anybody answers.
+/// The status of a request; none if nobody answers.
 fn ask(port: u16, path: &str, headers: &str) -> Option<u16> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
@@ -66,7 +66,7 @@ fn workerd_of(launcher: u32) -> u32 {
     found.unwrap_or_else(|| panic!("the launcher {launcher} has no workerd:\n{list}"))
 }
 
-/// The ports that a process listens on, as Linux tells them.
+/// The ports that a process listens on, read from Linux's /proc.
 fn ports_of(process: u32) -> Vec<u16> {
     let sockets: Vec<String> = std::fs::read_dir(format!("/proc/{process}/fd"))
         .unwrap()
@@ -83,7 +83,7 @@ fn ports_of(process: u32) -> Vec<u16> {
     listening.collect()
 }
 
-/// What a process that ends by itself has said.
+/// The output of a process that ends by itself.
 fn ended(mut child: Child) -> Output {
     await_that("the launcher ends", || child.try_wait().unwrap().is_some());
     child.wait_with_output().unwrap()
@@ -112,7 +112,7 @@ fn a_killed_launcher_takes_workerd_with_it() {
     signal("-KILL", launcher.id());
     launcher.wait().unwrap();
     await_that("nobody listens any more", || TcpStream::connect(("127.0.0.1", port)).is_err());
-    // The folder is free again, however the first has ended.
+    // The folder is free again, whichever way the first launcher ended.
     let launcher = launch(port, data.path(), &[]);
     await_health(port);
     signal("-TERM", launcher.id());
@@ -145,7 +145,7 @@ fn a_folder_is_served_once_and_read_by_its_owner_only() {
     assert!(said.trim_end().ends_with(sentence) && said.trim_end().lines().count() == 1, "{said}");
     assert_eq!(ask(port, "/health", ""), Some(200), "the first goes on");
 
-    // A graph makes its database when it is asked for the first time; the index was made with the start.
+    // A graph creates its database with the first request to it; the index was created at the start.
     assert_eq!(ask(port, "/sync/g/pull", "x-db-sync-admin-token: operator\r\n"), Some(200));
     let files = below(&data);
     for folder in ["SyncDO", "D1"] {
@@ -261,7 +261,7 @@ fn no_header_from_outside_speaks_to_miniflare() {
             "Origin: https://evil.example\r\nMF-Original-URL: http://localhost/core/log",
         ] {
             for path in ["/graphs", "/core/error"] {
-                // Refused or cut off; what counts is below.
+                // The request is refused or cut off; the assertion is below.
                 let status = ask(port, path, &format!("{header}\r\n"));
                 assert!(!own.contains(&port) || status.is_none(), "{header}: {status:?}");
             }
@@ -285,7 +285,7 @@ fn without_authentication_strangers_are_kept_out() {
     assert_eq!(ask(port, "/graphs", "origin: https://evil.example\r\n"), Some(403));
     assert_eq!(ask(port, "/sync/g", &format!("{socket}origin: https://evil.example\r\n")), Some(403));
     assert_eq!(ask(port, "/sync/g", &format!("{socket}origin: null\r\n")), Some(403));
-    // A name that was made to point here.
+    // A host name that an attacker points at this address.
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     write!(stream, "GET /graphs HTTP/1.1\r\nhost: rebound.example:{port}\r\nconnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();

@@ -1,4 +1,4 @@
-//! What was acknowledged outlives a kill.
+//! What was acknowledged is there after the server was killed.
 
 use conformance::{Server, TestGraph, tx};
 use serde_json::Value;

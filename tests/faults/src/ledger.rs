@@ -3,11 +3,11 @@
 use conformance::{Answer, Client, TestGraph, tx};
 use serde_json::{Value, json};
 
-/// A graph, and what was acknowledged of it.
+/// A graph, and the writes to it that were acknowledged.
 pub struct Ledger {
     pub graph: TestGraph,
     page: String,
-    /// Blocks that are stored for certain.
+    /// Blocks whose write was acknowledged.
     acknowledged: Vec<String>,
     /// Number of the next block's title and order.
     next: usize,
@@ -26,7 +26,7 @@ impl Ledger {
         Self::on(TestGraph::initial(owner))
     }
 
-    /// The same on a graph that was uploaded just now.
+    /// The same for a graph that was just uploaded.
     #[track_caller]
     pub fn on(graph: TestGraph) -> Self {
         let page = tx::id();
@@ -35,7 +35,7 @@ impl Ledger {
         Self { graph, acknowledged: vec![page.clone()], page, next: 0 }
     }
 
-    /// Entries for so many new blocks.
+    /// Entries for this number of new blocks.
     pub fn draft(&mut self, blocks: usize) -> Draft {
         let blocks: Vec<String> = (0..blocks).map(|_| tx::id()).collect();
         let entries = blocks.iter().map(|block| {

@@ -27,7 +27,7 @@ pub fn is_long() -> bool {
     std::env::var_os("FAULTS_LONG").is_some_and(|value| value == "1")
 }
 
-/// Numbers of the places of a sweep, without an end: each, or every tenth from `offset` on.
+/// The numbers of the places of a sweep, an endless list: every place, or every tenth from `offset` on.
 pub fn places(offset: usize) -> impl Iterator<Item = usize> {
     let (first, step) = if is_long() { (0, 1) } else { (offset % 10, 10) };
     (first..).step_by(step)

@@ -1,4 +1,4 @@
-//! What is to fail, and how.
+//! Orders: which call to the platform fails, and how.
 
 use conformance::TestGraph;
 use serde_json::{Value, json};
@@ -38,12 +38,12 @@ impl Order {
         Self::new("fail", at, matching)
     }
 
-    /// All calls from now on are late. Only where answers are awaited: `d1`, `r2`, `graph`.
+    /// All calls from now on are answered late. Only for calls whose answer is awaited: `d1`, `r2`, `graph`.
     pub fn wait(at: &'static str, matching: &str, ms: u64) -> Self {
         Self { ms, times: -1, ..Self::new("wait", at, matching) }
     }
 
-    /// All calls from now on get no answer, until orders are cleared. Only where answers are awaited.
+    /// All calls from now on get no answer until the orders are cleared. Only for calls whose answer is awaited.
     pub fn hang(at: &'static str, matching: &str) -> Self {
         Self { times: -1, ..Self::new("hang", at, matching) }
     }
@@ -58,37 +58,37 @@ impl Order {
         Self::new("trap", "event", matching)
     }
 
-    /// After its effect instead: what is lost is the answer.
+    /// The call fails after its effect: only the answer is lost.
     #[must_use]
     pub fn after(self) -> Self {
         Self { after: true, ..self }
     }
 
-    /// So many calls pass first.
+    /// This number of calls succeeds first.
     #[must_use]
     pub fn skip(self, skip: usize) -> Self {
         Self { skip, ..self }
     }
 
-    /// So many calls instead.
+    /// This number of calls fails, not one.
     #[must_use]
     pub fn times(self, times: i64) -> Self {
         Self { times, ..self }
     }
 
-    /// All calls instead.
+    /// All calls fail, not one.
     #[must_use]
     pub fn always(self) -> Self {
         self.times(-1)
     }
 
-    /// Calls of this graph only.
+    /// Only calls of this graph fail.
     #[must_use]
     pub fn of(self, graph: &TestGraph) -> Self {
         Self { graph: Some(graph.id.clone()), ..self }
     }
 
-    /// What the failure says.
+    /// The error's text.
     #[must_use]
     pub fn saying(self, message: &'static str) -> Self {
         Self { message, ..self }

@@ -1,11 +1,11 @@
-//! The platform under the worker, which does as it is ordered.
+//! The platform under the worker, which carries out orders.
 
 use conformance::{Client, Server, TestGraph};
 use serde_json::Value;
 
 use crate::Order;
 
-/// Orders to the platform. None is left when this is dropped.
+/// Orders to the platform. They are withdrawn when this is dropped.
 pub struct Platform {
     control: Client,
 }
@@ -33,7 +33,7 @@ impl Platform {
         self.control.put("/faults/orders", &order.to_json()).status(200);
     }
 
-    /// Withdraws all orders. What hangs fails, and calls are forgotten.
+    /// Withdraws all orders. Calls that hang fail, and the list of calls is cleared.
     #[track_caller]
     pub fn clear(&self) {
         self.control.delete("/faults/orders").status(200);

@@ -23,9 +23,9 @@ pub(crate) fn wrapping() -> Wrapping {
 
 fn main() {
     let mut arguments = Arguments::from_args();
-    // There is one platform, and orders of one case must not reach another.
+    // All cases share one platform, so they run one after another.
     arguments.test_threads = Some(1);
-    // What an earlier run has said.
+    // The output of an earlier run.
     let _there_was_none = std::fs::remove_file(wrapping().log);
     conformance::cases::run_on(|| Server::start_behind(Some(wrapping())), &arguments, suite::all());
 }

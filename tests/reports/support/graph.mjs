@@ -9,7 +9,7 @@ export async function call(method, path, body) {
   return { status: answer.status, json: await answer.json().catch(() => null) };
 }
 
-/** Tells the verdict, and ends with it. */
+/** Prints the verdict, and ends the process with the matching exit code. */
 export function done(right, text) {
   console.log(`${right ? 'ok' : 'FAIL'} ${text}`);
   process.exitCode = right ? 0 : 1;

@@ -16,7 +16,7 @@ struct Pending {
     edit: Edit,
     /// The transaction as it was last made.
     tx: String,
-    /// Sent even where it makes no sense any more.
+    /// Sent even if it makes no sense any more.
     stubborn: bool,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Client {
     local: Db,
     pending: Vec<Pending>,
     pub(crate) online: bool,
-    /// The server said that it is further.
+    /// The server said that its counter is higher.
     pub(crate) behind: bool,
     /// Batches refused: as stale, for an entry.
     pub(crate) refused: (u32, u32),
@@ -147,7 +147,7 @@ impl Client {
         Ok(changed)
     }
 
-    /// What succeeded is done, what failed is rolled back.
+    /// Entries that succeeded are done; the one that failed is rolled back.
     fn rejected(&mut self, reply: &Json, count: usize) -> Result<()> {
         ensure!(reply.get("reason").and_then(Json::as_str) == Some("db transact failed"), "rejected: {reply}");
         let ids = |key: &str| reply.get(key).and_then(Json::as_array).map_or(&[] as &[Json], Vec::as_slice);
@@ -158,7 +158,7 @@ impl Client {
         ensure!(succeeded.len() < count, "all succeeded, and yet {reply}");
         let failed = self.pending.get(succeeded.len()).ok_or("nothing failed")?;
         ensure!(reply.get("failed-tx-id") == Some(&json!(failed.id)), "another one failed: {reply}");
-        // Over the same state, and without validation, the server takes what the client's own database takes.
+        // Over the same state and without validation, the server accepts what the client's own database accepts.
         let excused = failed.edit.is_bad() || failed.stubborn || self.kind == Base::Logseq;
         ensure!(excused, "{:?} was refused: {reply}", failed.edit);
         self.pending.drain(..=succeeded.len());
@@ -166,7 +166,7 @@ impl Client {
         Ok(())
     }
 
-    /// Sends what a client with a wrong idea of the counter would.
+    /// Sends a batch as a client that has a wrong counter would.
     pub(crate) fn send_stale(&mut self, server: &mut Server, rng: &mut Rng) -> Result<()> {
         let t = [-1, self.t + 1 + rng.number(3), self.t - 1].get(rng.below(3)).copied().unwrap_or(-1);
         let message = json!({ "type": "tx/batch", "t-before": t, "txs": [{ "tx": "[[\"~:db/add\",1,\"~:x\",1]]" }] });

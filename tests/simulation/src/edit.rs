@@ -1,4 +1,4 @@
-//! What users do, as intentions by uuid that can be repeated over another state of the graph.
+//! What users do. Edits name entities by uuid, so that they can be applied again to another state of the graph.
 
 use datascript::{Db, Eid, Index, Pattern, Value};
 use graph::rules::attrs;
@@ -15,7 +15,7 @@ pub(crate) enum Edit {
     Page(Uuid),
     /// A new block below another, perhaps with a reference.
     Insert { uuid: Uuid, parent: Uuid, order: String, refers: Option<Uuid> },
-    /// So many new blocks at once: more than 72 are a large entry.
+    /// Several new blocks at once; more than 72 make a large entry.
     Paste { first: u128, count: u128, parent: Uuid },
     /// Another title.
     Title { uuid: Uuid, title: String },
@@ -32,7 +32,7 @@ pub(crate) enum Edit {
 /// What a defective client sends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Bad {
-    /// An edit of a block that never was, after one that would be fine.
+    /// A valid edit, then one of a block that never existed.
     UnknownBlock(Uuid),
     /// No Transit.
     Undecodable,
@@ -45,7 +45,7 @@ pub(crate) enum Bad {
 const NOW: i64 = 1_755_000_000_000;
 
 impl Edit {
-    /// A random edit of what is there.
+    /// A random edit of something in the graph.
     pub(crate) fn random(rng: &mut Rng, db: &Db) -> Result<Self> {
         let pages = nodes(db, true)?;
         let blocks = nodes(db, false)?;
@@ -239,7 +239,7 @@ fn moved(db: &Db, uuid: Uuid, parent: Uuid, order: &str) -> Result<Option<Vec<Va
     Ok(Some(items))
 }
 
-/// A valid key between siblings, as far as anyone looks.
+/// A key between siblings that passes the server's validation.
 fn order(rng: &mut Rng) -> String {
     const DIGITS: &[u8] = b"123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut key = String::from("a");
@@ -296,7 +296,7 @@ fn subtree(db: &Db, root: Eid) -> Result<Vec<Eid>> {
     Ok(order)
 }
 
-/// The pages, or the blocks, that users edit; not what the graph came with.
+/// The pages, or the blocks, that users made; not those that the graph began with.
 fn nodes(db: &Db, pages: bool) -> Result<Vec<Uuid>> {
     let mut found = Vec::new();
     let attr = if pages { attrs::BLOCK_NAME } else { attrs::BLOCK_PARENT };

@@ -83,7 +83,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Command, String> {
     Ok(Command { options, replay })
 }
 
-/// Another one each time, small enough to be typed again.
+/// A random seed, small enough to be typed again.
 pub(crate) fn seed_of_the_moment() -> Result<u64, String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| error.to_string())?;
     Ok(now.as_secs() % 1_000_000 * 1_000_000)

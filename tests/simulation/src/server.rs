@@ -1,16 +1,17 @@
-//! The server: one graph over one database, which survives while the graph object dies.
+//! The server: one graph over one database. The database survives when the graph object is dropped.
 
 use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
+use database::Param;
+use database::local::Sql;
+use database::local_sqlite::Rusqlite;
 use datascript::{Db, Row, Value};
 use graph::faults::{self, Point};
 use graph::rules::checksum;
-use graph::session::{Effect, Frame, Message};
 use graph::snapshot::FrameWriter;
-use graph::sql::{Param, Sql};
-use graph::sql_rusqlite::Rusqlite;
+use graph::sockets::{Effect, Frame, Message};
 use graph::{Graph, Options};
 use protocol::query::UploadQuery;
 use serde_json::Value as Json;
@@ -29,9 +30,9 @@ pub(crate) struct Server {
     pub(crate) graph: SimGraph,
     clock: Rc<Cell<i64>>,
     cache_bytes: usize,
-    /// What the log alone makes of the base.
+    /// The database that the log gives when it is applied to the base.
     pub(crate) shadow: Db,
-    /// The log as it was seen before; it only grows.
+    /// The log as it was at the last check; it may only grow.
     log: Vec<String>,
     /// Times it died, by chance or at a fault point.
     pub(crate) deaths: u32,
@@ -123,7 +124,8 @@ impl Server {
         Ok(Answer::Reply { reply, changed })
     }
 
-    /// Rows, log, counter and checksum agree; the log only grew, and makes the same graph of the base.
+    /// Checks that rows, log, counter and checksum agree, that the log only grew, and that applying it to the base
+    /// gives the same graph.
     pub(crate) fn check(&mut self) -> Result<()> {
         let position = self.graph.position().map_err(fail)?;
         let mut rows: Vec<(i64, String)> = Vec::new();
@@ -168,8 +170,8 @@ impl Server {
         Ok(live)
     }
 
-    /// What a refused entry must leave alone. The tail row is looked at through its datoms elsewhere: a transaction
-    /// without effect may write it (datascript.md 10.2).
+    /// State that a refused entry must not change. The tail row is not part of it, as a transaction without effect may
+    /// write it (datascript.md 10.2); its datoms are compared elsewhere.
     fn stored(&self) -> Result<Stored> {
         let int = |sql: &str| {
             let mut found = 0;
@@ -178,7 +180,7 @@ impl Server {
                 found = row.int(0)?.unwrap_or_default();
                 Ok(ControlFlow::Break(()))
             })?;
-            Ok::<_, graph::sql::SqlError>(found)
+            Ok::<_, database::local::SqlError>(found)
         };
         let mut checksum = None;
         let tables = int("SELECT count(*) FROM sqlite_master WHERE name = 'sync_meta'").map_err(fail)?;

@@ -1,4 +1,4 @@
-//! One seed from its start to agreement.
+//! One seed, from its start until all clients agree.
 
 use graph::faults;
 
@@ -167,7 +167,7 @@ impl World {
         Ok(())
     }
 
-    /// Everyone comes online and sends what is left; then all agree.
+    /// All clients come online and send their pending edits; then all must agree.
     fn settle(&mut self) -> Result<()> {
         faults::disarm();
         self.download = None;

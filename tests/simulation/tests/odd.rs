@@ -1,5 +1,5 @@
-//! Odd graphs in `cargo test`: the kept plans, each of which failed once, and some seeds. The independent reader takes part
-//! in the test command alone, which has the packages it needs.
+//! Odd graphs in `cargo test`: the kept plans, each of which failed once, and some seeds. The independent reader is
+//! used by `cargo xtask test` only, which installs the packages it needs.
 
 use std::path::{Path, PathBuf};
 

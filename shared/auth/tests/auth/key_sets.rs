@@ -201,7 +201,7 @@ fn nothing_is_locked_while_a_fetch_is_under_way() {
     assert_eq!(verdict(&authenticator, &third), Ok(true));
 }
 
-/// Polls all of them until none is left; the answers, in the order of the questions.
+/// Polls all futures until each is done; gives their results in the same order.
 fn run_all<T>(mut futures: Vec<std::pin::Pin<Box<dyn Future<Output = T> + '_>>>, each_round: impl Fn(usize)) -> Vec<T> {
     let context = &mut Context::from_waker(Waker::noop());
     let mut answers: Vec<Option<T>> = futures.iter().map(|_| None).collect();
@@ -223,7 +223,7 @@ fn run_all<T>(mut futures: Vec<std::pin::Pin<Box<dyn Future<Output = T> + '_>>>,
 
 #[test]
 fn parallel_tokens_cost_one_fetch() {
-    // Nothing known yet, keys known, keys grown old.
+    // No keys yet; fresh keys; keys that are too old.
     for age in [None, Some(0), Some(7 * HOUR)] {
         let world = World::new(&[KEY_A.jwk("a")]);
         let authenticator = authenticator(&world, &[]);
@@ -272,7 +272,7 @@ fn a_fetch_that_is_given_up_or_lost_is_begun_again() {
         let mut given_up = pin!(authenticator.claims(Some(&first)));
         assert!(given_up.as_mut().poll(context).is_pending());
     }
-    // Its request went away without a word.
+    // The request that held it was cancelled.
     let mut lost: std::pin::Pin<Box<dyn Future<Output = _>>> = Box::pin(authenticator.claims(Some(&first)));
     assert!(lost.as_mut().poll(context).is_pending());
     assert_eq!(world.fetches.get(), 2, "the first one's end freed the way");

@@ -1,5 +1,5 @@
-//! The recorded conversation with every kind of credential: who was let in is let in, and nobody else. Reads
-//! `server/tokens.jsonl` below `GOLDEN_DIR` (default: `tests/reference/golden` of the repository).
+//! The recorded conversation with every kind of credential: the same tokens are let in as in the recording, and no
+//! others. Reads `server/tokens.jsonl` below `GOLDEN_DIR` (default: `tests/reference/golden` of the repository).
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -55,7 +55,8 @@ fn recorded_credentials() {
     let world = World::new(&[KEY_A.jwk("a")]);
     let authenticator = authenticator(&world, &[]);
     let (mut accepted, mut refused) = (0, 0);
-    // Steps with a credential of their own are about where a token stands; who has none is covered elsewhere.
+    // Steps with their own credential test where in a request a token may be; requests without a token are tested
+    // elsewhere.
     for step in steps.filter(|step| step["who"] != "anon" && step["request"].get("auth").is_none()) {
         let port = &step["port"]["response"]["status"];
         let status = if port.is_null() { &step["response"]["status"] } else { port };

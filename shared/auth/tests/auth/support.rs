@@ -43,7 +43,7 @@ impl TestKey {
         json!({"kty": "RSA", "kid": kid, "use": "sig", "alg": "RS256", "n": self.jwk["n"], "e": self.jwk["e"]})
     }
 
-    /// The modulus, which everybody knows.
+    /// The modulus, which is public.
     pub(crate) fn modulus(&self) -> Vec<u8> {
         URL_SAFE_NO_PAD.decode(self.jwk["n"].as_str().unwrap()).unwrap()
     }
@@ -91,7 +91,7 @@ pub(crate) struct World {
     pub(crate) now_ms: Cell<i64>,
     pub(crate) jwks: RefCell<Result<String, FetchError>>,
     pub(crate) fetches: Cell<u32>,
-    /// How often somebody waited for another one's fetch.
+    /// How often a caller waited for the fetch of another one.
     pub(crate) pauses: Cell<u32>,
     /// A fetch waits until this is false.
     pub(crate) hold: Cell<bool>,
@@ -155,7 +155,7 @@ pub(crate) fn authenticator<'a>(world: &'a World, extra: &[(&str, &str)]) -> Aut
     Authenticator::new(config(extra), world)
 }
 
-/// What a token comes to: `Ok(true)` claims, `Ok(false)` 401, `Err` 500.
+/// The result for a token: `Ok(true)` claims, `Ok(false)` 401, `Err` 500.
 pub(crate) fn verdict(authenticator: &Authenticator<&World>, token: &str) -> Result<bool, ()> {
     ask(authenticator, Some(token)).map(|claims| claims.is_some()).map_err(drop)
 }

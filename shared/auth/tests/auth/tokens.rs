@@ -68,7 +68,8 @@ fn a_verified_token_is_verified_once() {
     assert_eq!(verdict(&authenticator, &short), Ok(true));
     world.pass_ms(1);
     assert_eq!(verdict(&authenticator, &short), Ok(false), "expired since");
-    // The key is withdrawn. Who was verified stays so for the rest of the hour, even past the age of the key set.
+    // The key is withdrawn. A token that was verified before counts for the rest of its hour, even when the key set is
+    // too old.
     world.publish(&[KEY_B.jwk("b")]);
     assert_eq!(verdict(&authenticator, &KEY_B.sign(&header("b"), &claims())), Ok(true));
     world.pass_ms(hours(1) - 60_001);

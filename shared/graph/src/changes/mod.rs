@@ -17,8 +17,8 @@ use transit::ReadError;
 
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::sql::Sql;
 use crate::store::log::{self, LogRange};
+use database::local::Sql;
 use identity::Identity;
 use named::Named;
 use write::Head;

@@ -3,8 +3,8 @@
 use protocol::{Reject, RejectReason, ServerMessage};
 
 use crate::error::Error;
-use crate::sql::SqlError;
 use crate::store::meta::Meta;
+use database::local::SqlError;
 
 /// The answer to the sender of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use super::entry::Pending;
 use crate::error::{Error, Result};
 use crate::faults::{self, Point};
 use crate::graph::Graph;
-use crate::sql::{Sql, SqlError};
 use crate::store::{kvs, log, meta};
+use database::local::{Sql, SqlError};
 
 impl<S: Sql + 'static> Graph<S> {
     /// Stores what the connection and the pending log hold. After an error the caller forgets both.

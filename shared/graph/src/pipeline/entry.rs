@@ -228,7 +228,7 @@ struct Step {
     logged: Option<String>,
 }
 
-/// Sync.md 11.5 and 11.8. `None`: nothing happens, not even to the transaction counter of the database.
+/// Steps of sync.md 11.5 and 11.8. `None`: nothing happens, not even to the transaction counter of the database.
 fn transact(facts: &mut Facts, db: &Db, op: Option<Op>, items: Vec<Value>) -> Result<Option<Step>, Stop> {
     let mut items = prepare::prepare(db, op, items)?;
     let cleanup = deletion::deletion_cleanup(db, &items)?;

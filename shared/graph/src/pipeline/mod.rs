@@ -22,8 +22,8 @@ pub(crate) use names::Names;
 use crate::error::Result;
 use crate::faults::{self, Point};
 use crate::graph::Graph;
-use crate::sql::Sql;
 use budget::Budget;
+use database::local::Sql;
 use entry::Pending;
 
 impl<S: Sql + 'static> Graph<S> {

@@ -20,8 +20,8 @@ use protocol::limits;
 
 use super::frame_writer::FrameWriter;
 use crate::error::{Error, Result};
-use crate::sql::{Sql, SqlError};
 use crate::store::kvs::{self, StoredRow};
+use database::local::{Sql, SqlError};
 
 /// How the bytes of an export are packed.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]

@@ -14,9 +14,9 @@ use crate::faults::{self, Point};
 use crate::graph::Graph;
 use crate::repair::{self, Notice, PIECE_LEAVES, Repair};
 use crate::rules;
-use crate::sql::{Sql, SqlError};
 use crate::store::upload_mark::{NO_ADDR, UploadMark};
 use crate::store::{kvs, meta};
+use database::local::{Sql, SqlError};
 
 /// A request that has rows to bring, as the graph remembers it while it runs. It is lost with the process, and the request
 /// with it.

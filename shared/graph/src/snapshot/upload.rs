@@ -34,8 +34,8 @@ use super::frame_reader::{FrameError, FrameReader};
 use super::inflate::{Inflate, InflateError};
 use crate::error::Error;
 use crate::repair::Repair;
-use crate::sql::SqlError;
 use crate::store::upload_mark::NO_ADDR;
+use database::local::SqlError;
 
 /// Rows are stored once they pass so many bytes, or so many rows.
 const BUFFER_BYTES: usize = 1 << 20;

@@ -2,7 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use crate::sql::{Param, Sql, SqlError};
+use database::Param;
+use database::local::{Sql, SqlError};
 
 /// Whether the graph is marked as deleted.
 pub(crate) fn is_deleted(sql: &impl Sql) -> Result<bool, SqlError> {

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use datascript::{Addr, Conn, Row, Storage, StorageError, Writes};
 
 use super::statements::Statements;
-use crate::sql::{Param, Sql, SqlError};
+use database::Param;
+use database::local::{Sql, SqlError};
 
 static UPSERT: Statements =
     Statements::new("INSERT OR REPLACE INTO kvs (addr, content, addresses) VALUES ", "(?,?,?)", "", 3);

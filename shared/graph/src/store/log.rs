@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use super::statements::Statements;
-use crate::sql::{Param, Sql, SqlError};
+use database::Param;
+use database::local::{Sql, SqlError};
 
 static APPEND: Statements =
     Statements::new("INSERT INTO tx_log (t, tx, created_at, outliner_op) VALUES ", "(?,?,?,?)", "", 4);

@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use super::upload_mark::UploadMark;
-use crate::sql::{Param, Sql, SqlError};
+use database::Param;
+use database::local::{Sql, SqlError};
 
 /// The values of `sync_meta`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

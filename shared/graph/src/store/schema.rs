@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 
 use super::upload_mark::NO_ADDR;
 use super::{kvs, meta};
-use crate::sql::{Param, Sql, SqlError};
+use database::Param;
+use database::local::{Sql, SqlError};
 
 /// The three tables of the reference, and four of our own: rows saved for running exports (sync.md 10.3) with the number
 /// of the commit that overwrote them, and rows of an upload that wait for its end, both empty while nothing runs; removals

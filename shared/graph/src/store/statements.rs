@@ -5,7 +5,7 @@
 
 use std::sync::OnceLock;
 
-use crate::sql::MAX_PARAMS;
+use database::local::MAX_PARAMS;
 
 /// `head` + `group, group, …` + `tail`, for every count of groups that fits into one statement.
 pub(super) struct Statements {

@@ -2,11 +2,11 @@
 
 use std::rc::Rc;
 
+use database::local::Sql;
+use database::local_sqlite::Rusqlite;
 use datascript::{Db, Index, Pattern, Value};
 use graph::rules::{checksum, initial_data};
 use graph::snapshot::Encoding;
-use graph::sql::Sql;
-use graph::sql_rusqlite::Rusqlite;
 use graph::{Graph, Options};
 use uuid::Uuid;
 

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use database::Param;
+use database::local::Sql;
+use database::local_sqlite::Rusqlite;
 use datascript::{Addr, Conn, Db, Index, Row, Storage, StorageError, Value};
 use graph::rules::checksum;
-use graph::session::{Effect, Frame, Message};
-use graph::sql::{Param, Sql};
-use graph::sql_rusqlite::Rusqlite;
+use graph::sockets::{Effect, Frame, Message};
 use graph::{Graph, Options};
 use serde_json::Value as Json;
 

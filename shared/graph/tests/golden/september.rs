@@ -2,11 +2,12 @@
 
 use std::rc::Rc;
 
+use database::Param;
+use database::local::Sql;
+use database::local_sqlite::Rusqlite;
 use datascript::{Attrs, Db, Nodes, Value};
 use graph::rules::{attrs::PRESET, static_schema};
-use graph::session::{Effect, Frame, Message};
-use graph::sql::{Param, Sql};
-use graph::sql_rusqlite::Rusqlite;
+use graph::sockets::{Effect, Frame, Message};
 use graph::{EntityAnswer, GraphName};
 use protocol::ServerMessage;
 use serde_json::{Value as Json, json};

@@ -5,8 +5,8 @@
 use std::fmt::Write;
 use std::rc::Rc;
 
-use graph::session::{Effect, Frame, Message};
-use graph::sql_rusqlite::Rusqlite;
+use database::local_sqlite::Rusqlite;
+use graph::sockets::{Effect, Frame, Message};
 use graph::{EntityAnswer, Graph, GraphName, Options};
 use peak_alloc::PeakAlloc;
 

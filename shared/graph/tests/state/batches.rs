@@ -1,6 +1,6 @@
 //! Batches over a graph without validation: what is applied, refused, logged and told (sync.md 11, 22).
 
-use graph::sql::Sql;
+use database::local::Sql;
 use serde_json::{Value as Json, json};
 
 use super::client::{
@@ -9,7 +9,7 @@ use super::client::{
 use super::support::{count, meta, new_graph, open};
 
 /// A page 1 with a block 2.
-fn small() -> (super::support::TestGraph, std::rc::Rc<graph::sql_rusqlite::Rusqlite>) {
+fn small() -> (super::support::TestGraph, std::rc::Rc<database::local_sqlite::Rusqlite>) {
     let (mut graph, sql) = new_graph();
     apply(&mut graph, &[entry("create-page", None, &page(1))]);
     apply(&mut graph, &[entry("insert-blocks", None, &block(2, &lookup(1), &lookup(1)))]);

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
+use database::local_sqlite::Rusqlite;
 use datascript::{Db, Index, Pattern};
 use graph::rules::checksum;
-use graph::session::{Effect, Frame, Message};
-use graph::sql_rusqlite::Rusqlite;
+use graph::sockets::{Effect, Frame, Message};
 use serde_json::{Value as Json, json};
 
 use super::support::{TestGraph, count, meta, open};

@@ -1,7 +1,7 @@
 //! Death at every fault point of a batch (design: invariant 1).
 
 use graph::faults::{self, Point};
-use graph::session::{Effect, Frame, Message};
+use graph::sockets::{Effect, Frame, Message};
 use serde_json::json;
 
 use super::client::{apply, assert_consistent, block, entry, everything, lookup, page, title};

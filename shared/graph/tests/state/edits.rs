@@ -1,8 +1,9 @@
 //! Every edit that a client may make reaches every other device: of any size, and told as what the server holds (D-43, D-62 to
 //! D-66).
 
+use database::Param;
+use database::local::Sql;
 use datascript::Value;
-use graph::sql::{Param, Sql};
 use serde_json::{Value as Json, json};
 
 use super::client::{
@@ -43,7 +44,7 @@ fn refused(graph: &mut TestGraph, op: &str, items: &[Json]) -> String {
 }
 
 /// Pages 1 and 2, so many blocks on the first, and validation from then on.
-fn validated(blocks: usize) -> (TestGraph, std::rc::Rc<graph::sql_rusqlite::Rusqlite>) {
+fn validated(blocks: usize) -> (TestGraph, std::rc::Rc<database::local_sqlite::Rusqlite>) {
     let stamps = |n: usize| [add(uuid(n), "block/created-at", 1), add(uuid(n), "block/updated-at", 1)];
     let (mut graph, sql) = new_graph();
     let pages: Vec<Json> = (1..3).flat_map(|n| [page(n), stamps(n).to_vec()].concat()).collect();
@@ -329,7 +330,7 @@ fn define(facts: &[(&str, &str)]) -> Vec<Json> {
 }
 
 /// A graph with blocks 2 to 5 on page 1 and the attribute `:user.property/p`.
-fn with_attribute(facts: &[(&str, &str)]) -> (TestGraph, std::rc::Rc<graph::sql_rusqlite::Rusqlite>) {
+fn with_attribute(facts: &[(&str, &str)]) -> (TestGraph, std::rc::Rc<database::local_sqlite::Rusqlite>) {
     let (mut graph, sql) = new_graph();
     apply(&mut graph, &[entry("create-page", None, &page(1))]);
     let blocks = (2..6).flat_map(|n| block(n, &lookup(1), &lookup(1)));

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use database::Param;
+use database::local::Sql;
+use database::local_sqlite::Rusqlite;
 use datascript::{Addr, Attrs, Conn, Datom, Db, Nodes, Row, Storage, StorageError, TX0, Value};
 use graph::rules::{attrs::PRESET, static_schema};
-use graph::sql::{Param, Sql};
-use graph::sql_rusqlite::Rusqlite;
 use graph::{EntityAnswer, EntityPull, GraphName};
 use protocol::ResetReason;
 use serde_json::{Value as Json, json};

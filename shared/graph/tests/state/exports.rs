@@ -4,11 +4,11 @@ use std::cell::Cell;
 use std::io::Read;
 use std::rc::Rc;
 
+use database::local::Sql;
+use database::local_sqlite::Rusqlite;
 use datascript::Row;
 use flate2::read::GzDecoder;
 use graph::snapshot::{Encoding, Export, FrameReader};
-use graph::sql::Sql;
-use graph::sql_rusqlite::Rusqlite;
 use graph::{Graph, Options};
 
 use super::client::{apply, assert_consistent, block, entry, lookup, page, retract, title};

@@ -3,9 +3,9 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use graph::session::{Effect, Frame, Message};
+use database::local_sqlite::Rusqlite;
 use graph::snapshot::{Encoding, UploadError};
-use graph::sql_rusqlite::Rusqlite;
+use graph::sockets::{Effect, Frame, Message};
 use graph::{Error, Graph, Options, REVOCATION_MS, REVOCATIONS};
 use protocol::query::UploadQuery;
 

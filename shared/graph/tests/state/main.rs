@@ -20,7 +20,7 @@ mod limits;
 mod names;
 mod nesting;
 mod repairs;
-mod sessions;
+mod sockets;
 mod storage;
 mod support;
 mod upload_parts;

@@ -34,7 +34,7 @@ fn add(value: &str) -> Json {
     json!({ "tx": tx, "outliner-op": "save-block", "tx-id": uuid(9) })
 }
 
-fn graph_of_a_block() -> (TestGraph, std::rc::Rc<graph::sql_rusqlite::Rusqlite>) {
+fn graph_of_a_block() -> (TestGraph, std::rc::Rc<database::local_sqlite::Rusqlite>) {
     let (mut graph, sql) = new_graph();
     apply(&mut graph, &[entry("create-page", None, &page(1))]);
     apply(&mut graph, &[entry("insert-blocks", None, &block(2, &lookup(1), &lookup(1)))]);
@@ -110,7 +110,8 @@ fn what_clients_cannot_read_is_refused_and_changes_nothing() {
 /// A graph that took such values before they were refused opens, and goes on.
 #[test]
 fn what_was_stored_before_stays_readable() {
-    use graph::sql::{Param, Sql};
+    use database::Param;
+    use database::local::Sql;
     let (mut graph, sql) = graph_of_a_block();
     apply(&mut graph, &[add("\"a-value-to-replace\"")]);
     drop(graph);
@@ -133,7 +134,8 @@ fn what_was_stored_before_stays_readable() {
 /// A schema that an earlier version stored may have as many values as a message, and its row has more.
 #[test]
 fn a_row_may_have_more_values_than_a_message() {
-    use graph::sql::{Param, Sql};
+    use database::Param;
+    use database::local::Sql;
     let (mut graph, sql) = graph_of_a_block();
     let tx = "[[\"~:db/add\",1,\"~:db/ident\",\"~:a\"],[\"~:db/add\",1,\"~:db/doc\",\"a-value-to-replace\"]]";
     apply(&mut graph, &[json!({ "tx": tx, "outliner-op": "save-block" })]);

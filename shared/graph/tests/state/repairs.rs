@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
+use database::Param;
+use database::local::Sql;
+use database::local_sqlite::Rusqlite;
 use datascript::{Index, Pattern, Value};
 use graph::snapshot::{Ending, UploadError};
-use graph::sql::{Param, Sql};
-use graph::sql_rusqlite::Rusqlite;
 use protocol::query::UploadQuery;
 use serde_json::Value as Json;
 

@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
+use database::Param;
+use database::local::Sql;
+use database::local_sqlite::Rusqlite;
 use graph::snapshot::{FrameWriter, UploadError, Uploaded};
-use graph::sql::{Param, Sql};
-use graph::sql_rusqlite::Rusqlite;
 use graph::{Graph, Options};
 use protocol::query::UploadQuery;
 

@@ -4,9 +4,9 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use database::local::Sql;
+use database::local_sqlite::Rusqlite;
 use graph::snapshot::UploadError;
-use graph::sql::Sql;
-use graph::sql_rusqlite::Rusqlite;
 use graph::{Graph, Options};
 use protocol::limits::UPLOAD_IDLE_MS;
 use protocol::query::UploadQuery;

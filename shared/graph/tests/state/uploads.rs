@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::rc::Rc;
 
+use database::Param;
+use database::local::Sql;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use graph::faults::{self, Point};
 use graph::snapshot::UploadError;
-use graph::sql::{Param, Sql};
 use protocol::query::UploadQuery;
 
 use super::support::{OWNER, TestRow, count, empty_tree, frame, meta, new_graph, open, rows_of, upload};

@@ -7,12 +7,13 @@ use std::task::Poll;
 
 use graph::Revocation;
 use index::access;
+use web::{Event, Level};
 
 use super::question::{Asking, Turn};
 use super::{GraphHost, GraphState};
 use crate::error::Error;
 use crate::graph_call::Caller;
-use crate::report::{Event, Level};
+use crate::graph_subject;
 
 /// How long an answer of the index that a socket needs is waited for, in milliseconds. After it the index counts as out of
 /// reach.
@@ -84,7 +85,7 @@ async fn ask_index<H: GraphHost>(host: &H, state: &GraphState, user_id: &str, as
     };
     let allowed = answer.unwrap_or_else(|error| {
         let event = Event::new(Level::Warning, "db-sync/access-recheck-failed");
-        host.report(&event.about(&graph_id).with_error(&error));
+        host.report(&event.about(graph_subject(&graph_id)).with_error(&error));
         unknown
     });
     // A removal that came with the answer is newer than the answer.

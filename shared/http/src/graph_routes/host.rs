@@ -1,16 +1,15 @@
 //! The ports of a graph, and what is remembered beside it.
 
 use std::cell::RefCell;
-use std::future::Future;
 use std::rc::Rc;
 
 use auth::AccessCache;
+use database::Database;
+use database::local::Sql;
 use graph::Graph;
-use graph::sql::Sql;
 use http::{Request, Response};
-use index::Database;
 use protocol::Holder;
-use uuid::Uuid;
+use web::{Failure, Gate, HEARD_OUT_REQUESTS, Host, RequestBody, ResponseBody};
 
 use super::allowance::Allowances;
 use super::line::Lines;
@@ -19,10 +18,6 @@ use super::ready::ReadyFlag;
 use super::roster::Roster;
 use super::single::Single;
 use super::stream::Streams;
-use crate::body::HEARD_OUT_REQUESTS;
-use crate::gate::Gate;
-use crate::platform::{Body, Failure};
-use crate::report::Event;
 use crate::service::Settings;
 
 /// A graph and those who stream from it. Borrowed for one synchronous step at a time, never across an await.
@@ -30,17 +25,11 @@ pub type SharedGraph<S> = Rc<RefCell<Graph<S>>>;
 
 /// The platform under a graph: one thread, one graph.
 #[expect(async_fn_in_trait, reason = "a graph lives on one thread")]
-pub trait GraphHost {
+pub trait GraphHost: Host + Sockets {
     /// The graph's own database.
     type Sql: Sql + 'static;
-    /// Bodies of requests and responses.
-    type Body: Body;
     /// The index database.
     type Db: Database + 'static;
-    /// A handle to an accepted socket.
-    type Socket;
-    /// A long message under construction. Where memory is short it lies outside of it (D-41).
-    type LongText: Default;
 
     /// The graph.
     fn graph(&self) -> &SharedGraph<Self::Sql>;
@@ -48,14 +37,32 @@ pub trait GraphHost {
     /// The index database, unless it is not configured.
     fn db(&self) -> Option<Rc<Self::Db>>;
 
-    /// Accepts a WebSocket, keeps with it whom it belongs to and which graph it is at, and gives it and the answer that switches protocols. Fails,
-    /// and accepts nothing, when the holder cannot be kept.
+    /// Lets whatever else waits have its turn: long work is cut into pieces with this between them.
+    async fn turn(&self);
+
+    /// Calls [`sockets::on_wake`](super::sockets::on_wake) once, after that time. Until then the graph stays in memory.
+    fn wake_after(&self, ms: u32);
+}
+
+/// The sockets of a graph.
+pub trait Sockets {
+    /// Bodies of requests.
+    type Request: RequestBody;
+    /// Bodies of responses.
+    type Response: ResponseBody;
+    /// A handle to an accepted socket.
+    type Socket;
+    /// A long message under construction. Where memory is short it lies outside of it (D-41).
+    type LongText: Default;
+
+    /// Accepts a WebSocket, keeps with it whom it belongs to and which graph it is at, and gives it and the answer that
+    /// switches protocols. Fails, and accepts nothing, when the holder cannot be kept.
     fn accept(
         &self,
-        request: Request<Self::Body>,
+        request: &mut Request<Self::Request>,
         holder: &Holder,
         graph_id: Option<&str>,
-    ) -> Result<(Self::Socket, Response<Self::Body>), Failure>;
+    ) -> Result<(Self::Socket, Response<Self::Response>), Failure>;
 
     /// All accepted sockets that are open.
     fn sockets(&self) -> Vec<Self::Socket>;
@@ -83,24 +90,6 @@ pub trait GraphHost {
 
     /// Closes a socket.
     fn close(&self, socket: &Self::Socket, code: u16, reason: &str);
-
-    /// Lets whatever else waits have its turn: long work is cut into pieces with this between them.
-    async fn turn(&self);
-
-    /// Waits.
-    fn sleep_ms(&self, ms: u32) -> impl Future<Output = ()> + 'static;
-
-    /// Calls [`sockets::on_wake`](super::sockets::on_wake) once, after that time. Until then the graph stays in memory.
-    fn wake_after(&self, ms: u32);
-
-    /// Milliseconds since the epoch.
-    fn now_ms(&self) -> i64;
-
-    /// A random UUID (version 4).
-    fn random_uuid(&self) -> Uuid;
-
-    /// Logs an event and, where that is configured, reports it. Never waits, never fails.
-    fn report(&self, event: &Event<'_>);
 }
 
 /// What a graph's routes remember between requests; all of it can be lost.

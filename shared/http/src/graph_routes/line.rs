@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
-use graph::session::OwnedFrame;
+use graph::sockets::OwnedFrame;
 use protocol::limits::MESSAGE_BYTES;
 
 /// Bytes that frames of all sockets together may wait with: as one message at its longest. A question or a

@@ -19,24 +19,29 @@ mod version;
 
 use std::rc::Rc;
 
-use graph::session::Close;
+use graph::sockets::Close;
 use http::header::ORIGIN;
 use http::{Request, Response};
 use protocol::bodies::OK;
 use protocol::limits::MESSAGE_BYTES;
 use protocol::query::parse_since;
 use protocol::{TxBatch, body_text};
+use web::{Event, url};
 
-pub use host::{GraphHost, GraphState, SharedGraph};
+pub use host::{GraphHost, GraphState, SharedGraph, Sockets};
 
 use crate::error::Error;
 use crate::graph_call::{self, Call, Caller, Operation};
 use crate::route::{self, GraphRoute};
 use crate::sync::{GRAPH_ID, is_upgrade};
-use crate::{body, guests, refuse, respond, url};
+use crate::{graph_subject, guests, refuse, respond};
 
 /// Answers a request to a graph.
-pub async fn handle<H: GraphHost>(host: &H, state: &GraphState, mut request: Request<H::Body>) -> Response<H::Body> {
+pub async fn handle<H: GraphHost>(
+    host: &H,
+    state: &GraphState,
+    mut request: Request<H::Request>,
+) -> Response<H::Response> {
     let origin = request.headers().get(ORIGIN).cloned();
     let outcome = dispatch(host, state, &mut request).await;
     sockets::report_notice(host, state);
@@ -44,9 +49,9 @@ pub async fn handle<H: GraphHost>(host: &H, state: &GraphState, mut request: Req
         Ok(response) => response,
         Err(error) => {
             // Whoever gets here has access to the graph.
-            body::hear_out(request.body_mut(), &state.heard_out).await;
+            web::hear_out(request.body_mut(), &state.heard_out).await;
             refuse(&error, host.random_uuid(), |event| {
-                host.report(&crate::report::Event { graph_id: state.graph_id().as_deref(), ..*event });
+                host.report(&Event { subject: state.graph_id().as_deref().map(graph_subject), ..*event });
             })
         }
     };
@@ -57,8 +62,8 @@ pub async fn handle<H: GraphHost>(host: &H, state: &GraphState, mut request: Req
 async fn dispatch<H: GraphHost>(
     host: &H,
     state: &GraphState,
-    request: &mut Request<H::Body>,
-) -> Result<Response<H::Body>, Error> {
+    request: &mut Request<H::Request>,
+) -> Result<Response<H::Response>, Error> {
     if let Some(graph_id) = url::query(request.uri(), GRAPH_ID).filter(|id| !id.is_empty()) {
         state.remember_graph_id(&graph_id);
     }
@@ -70,7 +75,7 @@ async fn dispatch<H: GraphHost>(
     if is_upgrade(request) {
         ready::require(host, state).await?;
         admission::require(host, state, &caller).await?;
-        return sockets::accept(host, state, body::take(request), &caller);
+        return sockets::accept(host, state, request, &caller);
     }
     let (_, route) = route::graph_route(request.method(), request.uri().path()).ok_or(Error::NotFound)?;
     match route {
@@ -94,7 +99,7 @@ async fn operate<H: GraphHost>(
     host: &H,
     state: &GraphState,
     operation: &Operation,
-) -> Result<Response<H::Body>, Error> {
+) -> Result<Response<H::Response>, Error> {
     match operation {
         Operation::Revoke(user) => revoke(host, state, user)?,
         Operation::Leave(user) => {
@@ -136,9 +141,9 @@ fn revoke<H: GraphHost>(host: &H, state: &GraphState, user: &str) -> Result<(), 
 async fn pull<H: GraphHost>(
     host: &H,
     state: &GraphState,
-    request: &Request<H::Body>,
+    request: &Request<H::Request>,
     caller: &Caller,
-) -> Result<Response<H::Body>, Error> {
+) -> Result<Response<H::Response>, Error> {
     let since = url::query(request.uri(), "since");
     let since = parse_since(since.as_deref()).map_err(|_| Error::BadRequest("invalid since"))?;
     ready::require(host, state).await?;
@@ -147,7 +152,11 @@ async fn pull<H: GraphHost>(
     respond_pieces(host, state, stream::PullPieces::new(Rc::clone(host.graph()), pull))
 }
 
-async fn diagnostics<H: GraphHost>(host: &H, state: &GraphState, caller: &Caller) -> Result<Response<H::Body>, Error> {
+async fn diagnostics<H: GraphHost>(
+    host: &H,
+    state: &GraphState,
+    caller: &Caller,
+) -> Result<Response<H::Response>, Error> {
     ready::require(host, state).await?;
     admission::require(host, state, caller).await?;
     let diagnostics = host.graph().borrow_mut().diagnostics()?;
@@ -159,7 +168,7 @@ fn respond_pieces<H: GraphHost>(
     host: &H,
     state: &GraphState,
     source: impl stream::Pieces + 'static,
-) -> Result<Response<H::Body>, Error> {
+) -> Result<Response<H::Response>, Error> {
     let graph = Rc::clone(host.graph());
     let now_ms = move || graph.borrow().now_ms();
     Ok(match stream::Ahead::begin(source, &state.streams, now_ms)? {
@@ -171,10 +180,10 @@ fn respond_pieces<H: GraphHost>(
 async fn tx_batch<H: GraphHost>(
     host: &H,
     state: &GraphState,
-    request: &mut Request<H::Body>,
+    request: &mut Request<H::Request>,
     caller: &Caller,
-) -> Result<Response<H::Body>, Error> {
-    let bytes = body::read(request, MESSAGE_BYTES).await?;
+) -> Result<Response<H::Response>, Error> {
+    let bytes = web::read(request, MESSAGE_BYTES).await?;
     let batch = TxBatch::parse(&body_text(&bytes))?.into_owned();
     // Of a long batch one copy is enough.
     drop(bytes);
@@ -188,7 +197,7 @@ async fn tx_batch<H: GraphHost>(
     Ok(respond::ok(outcome.answer.to_json()))
 }
 
-fn reset<H: GraphHost>(host: &H, state: &GraphState) -> Result<Response<H::Body>, Error> {
+fn reset<H: GraphHost>(host: &H, state: &GraphState) -> Result<Response<H::Response>, Error> {
     sockets::close_all(host, Close::GRAPH_DELETED);
     host.graph().borrow_mut().reset()?;
     state.forget_access();

@@ -6,14 +6,15 @@
 
 use std::rc::Rc;
 
-use graph::session::{Close, Message};
+use graph::sockets::{Close, Message};
 use graph::{EntityAnswer, GraphName, Pull};
 use protocol::server::MessageError;
 use protocol::{ClientMessage, Holder, ServerMessage};
+use web::{Event, Level};
 
 use super::sockets::{close, report_failure, send, send_long};
 use super::{GraphHost, GraphState, version};
-use crate::report::{Event, Level};
+use crate::graph_subject;
 
 /// A pull whose first piece is made, and was not all of it.
 pub(super) struct LongPull<H: GraphHost> {
@@ -205,7 +206,10 @@ pub(super) fn send_entities<H: GraphHost>(
         EntityAnswer::NotReady => send(host, state, socket, &Message::error(MessageError::NotReady)),
     }
     if let Some(attribute) = pulled.left_out {
-        let event = Event { graph_id: Some(&graph_id), ..Event::new(Level::Warning, "db-sync/reference-left-out") };
+        let event = Event {
+            subject: Some(graph_subject(&graph_id)),
+            ..Event::new(Level::Warning, "db-sync/reference-left-out")
+        };
         host.report(&event.with_error(attribute.as_str()));
     }
     report_failure(host, state, pulled.failure);

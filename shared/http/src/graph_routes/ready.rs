@@ -2,9 +2,11 @@
 
 use std::cell::Cell;
 
+use web::{Event, Level};
+
 use super::{GraphHost, GraphState};
 use crate::error::Error;
-use crate::report::{Event, Level};
+use crate::graph_subject;
 
 /// Times the flag is written at most before one request is done with it: again only after a change that came meanwhile.
 const ROUNDS: usize = 5;
@@ -118,6 +120,6 @@ pub(super) async fn tell<H: GraphHost>(host: &H, state: &GraphState, graph_id: &
 async fn tell_or_report<H: GraphHost>(host: &H, state: &GraphState, graph_id: &str) {
     if let Err(error) = tell(host, state, graph_id).await {
         let event = Event::new(Level::Warning, "db-sync/ready-flag-failed");
-        host.report(&event.about(graph_id).with_error(&error.to_string()));
+        host.report(&event.about(graph_subject(graph_id)).with_error(&error.to_string()));
     }
 }

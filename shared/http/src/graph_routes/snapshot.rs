@@ -2,29 +2,29 @@
 
 use std::rc::Rc;
 
-use graph::session::Close;
+use database::local::Sql;
 use graph::snapshot::{Encoding, Ending, Upload, UploadError, Uploaded};
-use graph::sql::Sql;
+use graph::sockets::Close;
 use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use protocol::bodies::Body as _;
 use protocol::bodies::snapshot::{SnapshotDescriptor, SnapshotUploaded};
 use protocol::query::UploadQuery;
+use web::{NO_STORE, RequestBody, ResponseBody as _, url};
 
 use super::stream::ExportChunks;
 use super::{GraphHost, GraphState, SharedGraph, admission, ready, sockets, version};
 use crate::error::Error;
 use crate::graph_call::Caller;
-use crate::platform::Body;
-use crate::{cors, respond, url};
+use crate::respond;
 
 /// Says where the stream is, and what it would hold now (sync.md 10.2).
 pub(super) async fn descriptor<H: GraphHost>(
     host: &H,
     state: &GraphState,
-    request: &Request<H::Body>,
+    request: &Request<H::Request>,
     caller: &Caller,
-) -> Result<Response<H::Body>, Error> {
+) -> Result<Response<H::Response>, Error> {
     let graph_id = state.graph_id().ok_or(Error::BadRequest("missing graph id"))?;
     ready::require(host, state).await?;
     admission::require(host, state, caller).await?;
@@ -43,9 +43,9 @@ pub(super) async fn descriptor<H: GraphHost>(
 pub(super) async fn stream<H: GraphHost>(
     host: &H,
     state: &GraphState,
-    request: &Request<H::Body>,
+    request: &Request<H::Request>,
     caller: &Caller,
-) -> Result<Response<H::Body>, Error> {
+) -> Result<Response<H::Response>, Error> {
     ready::require(host, state).await?;
     admission::require(host, state, caller).await?;
     let gzip = state.settings.stream_gzip && accepts_gzip(request.headers());
@@ -54,15 +54,16 @@ pub(super) async fn stream<H: GraphHost>(
     host.graph().borrow_mut().position()?;
     let export = host.graph().borrow_mut().begin_export(encoding)?;
     let rows = export.row_count();
-    let mut response = Response::new(H::Body::streamed(Box::new(ExportChunks::new(Rc::clone(host.graph()), export))));
+    let mut response =
+        Response::new(H::Response::streamed(Box::new(ExportChunks::new(Rc::clone(host.graph()), export))));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/transit+json"));
     if gzip {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
-    headers.insert(CACHE_CONTROL, respond::NO_STORE);
+    headers.insert(CACHE_CONTROL, NO_STORE);
     headers.insert(HeaderName::from_static("x-snapshot-row-count"), HeaderValue::from(rows));
-    cors::allow(headers);
+    respond::allow_origins(headers);
     Ok(response)
 }
 
@@ -82,9 +83,9 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 pub(super) async fn upload<H: GraphHost>(
     host: &H,
     state: &GraphState,
-    request: &mut Request<H::Body>,
+    request: &mut Request<H::Request>,
     caller: &Caller,
-) -> Result<Response<H::Body>, Error> {
+) -> Result<Response<H::Response>, Error> {
     let graph_id = state.graph_id().ok_or(Error::BadRequest("missing graph id"))?;
     let parameter = |name| url::query(request.uri(), name);
     let (reset, finished, checksum) = (parameter("reset"), parameter("finished"), parameter("checksum"));
@@ -195,7 +196,7 @@ impl<S: Sql + 'static> Drop for RunningUpload<S> {
 }
 
 /// The next bytes that are any.
-async fn next_chunk<B: Body>(body: &mut B) -> Result<Option<Vec<u8>>, Error> {
+async fn next_chunk<B: RequestBody>(body: &mut B) -> Result<Option<Vec<u8>>, Error> {
     loop {
         match body.chunk().await.map_err(|_| Error::Interrupted)? {
             Some(bytes) if bytes.is_empty() => {}

@@ -2,11 +2,12 @@
 
 use std::rc::Rc;
 
-use graph::session::{self, Close, Effect, Message, OwnedFrame};
+use graph::sockets::{Close, Effect, Message, OwnedFrame};
 use http::{Request, Response};
 use protocol::limits::NEWS_TURN_BYTES;
 use protocol::server::MessageError;
 use protocol::{ClientMessage, Holder, PresenceUser};
+use web::{Event, Level};
 
 use super::line::{Line, NoRoom};
 use super::pulls::LongPull;
@@ -14,20 +15,20 @@ use super::roster::{About, Due, Editing, SENDS_A_TURN, WINDOW_MS};
 use super::{GraphHost, GraphState, admission, pulls, version};
 use crate::error::Error;
 use crate::graph_call::Caller;
+use crate::graph_subject;
 use crate::identity;
-use crate::report::{Event, Level};
 
 /// Accepts a socket and tells everyone who is there. Nothing may be awaited between the check of the caller and this.
 pub(super) fn accept<H: GraphHost>(
     host: &H,
     state: &GraphState,
-    request: Request<H::Body>,
+    request: &mut Request<H::Request>,
     caller: &Caller,
-) -> Result<Response<H::Body>, Error> {
+) -> Result<Response<H::Response>, Error> {
     let holder = match caller {
         Caller::Operator => Holder::Operator,
         Caller::User(id) => {
-            let user = identity::presence(&state.settings, &request).filter(|user| user.user_id == *id);
+            let user = identity::presence(&state.settings, request).filter(|user| user.user_id == *id);
             Holder::User(user.ok_or(Error::Unauthorized)?)
         }
     };
@@ -285,14 +286,15 @@ fn keep_and_tell<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket,
 
 /// A socket goes: its close is answered, the others learn who is left.
 pub fn on_close<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, code: u16, reason: &str) {
-    host.close(socket, session::close_code(code), reason);
+    host.close(socket, graph::sockets::close_code(code), reason);
     leave(host, state, socket);
 }
 
 /// A socket broke. Nothing can be sent to it any more.
 pub fn on_error<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Socket, error: &str) {
     let graph_id = state.graph_id();
-    let event = Event { graph_id: graph_id.as_deref(), ..Event::new(Level::Error, "db-sync/ws-error") };
+    let event =
+        Event { subject: graph_id.as_deref().map(graph_subject), ..Event::new(Level::Error, "db-sync/ws-error") };
     host.report(&event.with_error(error));
     leave(host, state, socket);
 }
@@ -462,7 +464,7 @@ fn online<H: GraphHost>(host: &H, state: &GraphState) -> Rc<str> {
     known.unwrap_or_else(|| {
         let open = open_sockets(host, state);
         let users = open.iter().filter_map(|(_, holder)| holder.user());
-        let text: Rc<str> = session::online_users(users).into();
+        let text: Rc<str> = graph::sockets::online_users(users).into();
         state.roster.borrow_mut().set_online(&text);
         text
     })
@@ -476,7 +478,7 @@ fn wake_later<H: GraphHost>(host: &H, state: &GraphState) {
 
 fn report<H: GraphHost>(host: &H, state: &GraphState, event: &'static str, error: &str) {
     let graph_id = state.graph_id();
-    let event = Event { graph_id: graph_id.as_deref(), ..Event::new(Level::Error, event) };
+    let event = Event { subject: graph_id.as_deref().map(graph_subject), ..Event::new(Level::Error, event) };
     host.report(&event.with_error(error));
 }
 
@@ -490,6 +492,7 @@ pub(super) fn report_failure<H: GraphHost>(host: &H, state: &GraphState, failure
 pub(super) fn report_notice<H: GraphHost>(host: &H, state: &GraphState) {
     let Some(notice) = host.graph().borrow_mut().take_notice() else { return };
     let graph_id = state.graph_id();
-    let event = Event { graph_id: graph_id.as_deref(), ..Event::new(Level::Warning, "db-sync/damaged-rows") };
+    let event =
+        Event { subject: graph_id.as_deref().map(graph_subject), ..Event::new(Level::Warning, "db-sync/damaged-rows") };
     host.report(&event.with_error(&notice.to_string()));
 }

@@ -4,14 +4,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use database::local::Sql;
 use graph::snapshot::Export;
-use graph::sql::Sql;
 use graph::{Diagnostics, Pull};
 use protocol::limits::{PULL_IDLE_MS, PULL_STREAMS};
+use web::{Failure, Source};
 
 use super::SharedGraph;
 use crate::error::Error;
-use crate::platform::{Failure, Source};
 
 /// A source that knows its end before it is asked for more.
 pub(super) trait Pieces: Source {

@@ -3,10 +3,11 @@
 use std::future::Future;
 use std::rc::Rc;
 
+use web::Failure;
+
 use super::admission::{PATIENCE_MS, within};
 use super::{GraphHost, GraphState};
 use crate::error::Error;
-use crate::platform::Failure;
 
 /// What the index says, else what the graph itself says, which the index then learns, so that it does not change under the
 /// clients when the graph is migrated. None where neither knows. Kept for as long as the graph is in memory.

@@ -6,12 +6,13 @@ use index::users;
 use protocol::bodies::members::{AddMember, ChangeRole, MemberList, MemberTarget};
 use protocol::bodies::{self, Body as _};
 use protocol::limits::ID_CHARS;
+use web::{Event, Failure, Level};
 
 use super::Call;
 use crate::error::Error;
 use crate::graph_call::{self, Operation};
-use crate::platform::{Failure, Platform};
-use crate::report::{Event, Level};
+use crate::graph_subject;
+use crate::platform::Platform;
 
 pub(super) async fn list<P: Platform>(call: &Call<'_, P>) -> Result<String, Error> {
     call.require_access().await?;
@@ -96,7 +97,7 @@ async fn finish_leaving<P: Platform>(call: &Call<'_, P>, graph_id: &str) -> Resu
 async fn tell<P: Platform>(call: &Call<'_, P>, graph_id: &str, operation: &Operation, failed: &'static str) {
     if let Err(failure) = try_tell(call, graph_id, operation).await {
         let event = Event::new(Level::Warning, failed);
-        call.platform.report(&event.about(graph_id).with_error(&failure.to_string()));
+        call.platform.report(&event.about(graph_subject(graph_id)).with_error(&failure.to_string()));
     }
 }
 

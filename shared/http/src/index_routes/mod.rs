@@ -11,12 +11,13 @@ use protocol::bodies::Body as _;
 use protocol::bodies::graphs::GraphDeleted;
 use protocol::body_text;
 use protocol::limits::{ID_CHARS, INDEX_BODY_BYTES};
+use web::{Failure, RequestBody, Undone, url};
 
 use crate::error::Error;
-use crate::platform::{Failure, Platform, Undone};
+use crate::platform::Platform;
 use crate::route::{IndexMatch, IndexRoute, index_route};
 use crate::service::Service;
-use crate::{body, delete_graph, identity, respond, url};
+use crate::{delete_graph, identity, respond};
 
 /// What the handlers of a route work with.
 struct Call<'a, P: Platform> {
@@ -54,8 +55,8 @@ impl<P: Platform> Call<'_, P> {
 pub(crate) async fn handle<P: Platform>(
     platform: &P,
     service: &Service<P::Keys>,
-    request: &mut Request<P::Body>,
-) -> Result<Response<P::Body>, Error> {
+    request: &mut Request<P::Request>,
+) -> Result<Response<P::Response>, Error> {
     if request.method() == Method::OPTIONS || request.method() == Method::HEAD {
         return Ok(respond::no_content());
     }
@@ -100,9 +101,9 @@ async fn admin_delete<P: Platform>(
     platform: &P,
     service: &Service<P::Keys>,
     db: &P::Db,
-    request: &Request<P::Body>,
+    request: &Request<P::Request>,
     found: &IndexMatch<'_>,
-) -> Result<Response<P::Body>, Error> {
+) -> Result<Response<P::Response>, Error> {
     if !identity::is_admin(&service.settings, request) {
         return Err(Error::Unauthorized);
     }
@@ -117,7 +118,7 @@ async fn admin_delete<P: Platform>(
 async fn identify<P: Platform>(
     service: &Service<P::Keys>,
     db: &P::Db,
-    request: &Request<P::Body>,
+    request: &Request<P::Request>,
     now_ms: i64,
 ) -> Result<String, Error> {
     let claims = identity::claims::<P>(service, request).await?.ok_or(Error::Unauthorized)?;
@@ -149,7 +150,7 @@ async fn answer<P: Platform>(
     call: &Call<'_, P>,
     service: &Service<P::Keys>,
     route: IndexRoute,
-    request: &mut Request<P::Body>,
+    request: &mut Request<P::Request>,
 ) -> Result<String, Error> {
     match route {
         IndexRoute::ListGraphs => graphs::list(call).await,
@@ -183,7 +184,7 @@ async fn answer<P: Platform>(
     }
 }
 
-async fn text<B: crate::platform::Body>(request: &mut Request<B>) -> Result<String, Error> {
-    let bytes = body::read(request, INDEX_BODY_BYTES).await?;
+async fn text<B: RequestBody>(request: &mut Request<B>) -> Result<String, Error> {
+    let bytes = web::read(request, INDEX_BODY_BYTES).await?;
     Ok(body_text(&bytes).into_owned())
 }

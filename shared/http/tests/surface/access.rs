@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use graph::session::OwnedFrame;
+use graph::sockets::OwnedFrame;
 use protocol::Holder;
 use serde_json::json;
 use sync_http::graph_routes::sockets::{on_frame, on_frame_at_once};

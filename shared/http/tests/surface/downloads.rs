@@ -3,11 +3,11 @@
 use std::io::Read;
 use std::rc::Rc;
 
+use database::local::Sql as _;
 use graph::snapshot::FrameReader;
-use graph::sql::Sql as _;
 use serde_json::{Value, json};
 
-use crate::world::{TestBody, TestGraph, World, request};
+use crate::world::{TestAnswer, TestBody, TestGraph, World, request};
 
 fn batch(world: &World, graph: &str, items: &Value) {
     let t = world.ok("owner", "GET", &format!("/sync/{graph}/pull"), "")["t"].clone();
@@ -46,7 +46,7 @@ fn noise(seed: usize, bytes: usize) -> String {
     (0..bytes).map(|_| next()).collect()
 }
 
-fn begin(world: &World, path: &str, accepts: &str) -> http::Response<TestBody> {
+fn begin(world: &World, path: &str, accepts: &str) -> http::Response<TestAnswer> {
     let mut request = request(Some("owner"), "GET", path, "");
     request.headers_mut().insert("accept-encoding", accepts.parse().unwrap());
     pollster::block_on(sync_http::handle(world, &world.service, request))
@@ -81,7 +81,7 @@ const BREAKING: [(&str, Break); 4] = [
 ];
 
 /// Reads so many pieces of a body, lets something happen, and reads on: what came, and whether it ended with an error.
-fn read_through(body: &mut TestBody, pieces: usize, happens: impl FnOnce()) -> (Vec<u8>, bool) {
+fn read_through(body: &mut TestAnswer, pieces: usize, happens: impl FnOnce()) -> (Vec<u8>, bool) {
     let mut sent = Vec::new();
     for _ in 0..pieces {
         sent.extend(body.next_piece().unwrap().unwrap());

@@ -1,6 +1,6 @@
 //! `entity/pull` over sockets (sync.md 7.6): who is answered, by what version, and at which graph.
 
-use graph::sql::Sql as _;
+use database::local::Sql as _;
 use serde_json::{Value, json};
 
 use crate::world::{ADMIN, World, settings};

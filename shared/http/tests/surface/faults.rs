@@ -20,7 +20,7 @@ fn shared() -> (World, String) {
 }
 
 fn count(world: &World, sql: &str) -> usize {
-    pollster::block_on(index::Database::query(world.index(), index::Session::None, sql, &[])).unwrap().len()
+    pollster::block_on(database::Database::query(world.index(), database::ReadFrom::Primary, sql, &[])).unwrap().len()
 }
 
 #[test]

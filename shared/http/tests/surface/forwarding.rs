@@ -7,7 +7,7 @@ use std::task::{Context, Waker};
 
 use serde_json::json;
 use sync_http::agents::{KEPT_BODY_BYTES, WAITING_REQUESTS};
-use sync_http::platform::Failure;
+use web::Failure;
 
 use crate::world::{ADMIN, TestBody, World, request};
 
@@ -58,9 +58,9 @@ fn access_is_asked_once_in_five_seconds() {
     assert_eq!(bob(), 200, "access is remembered");
     world.time.advance(5_000);
     assert_eq!([bob(), bob()], [403, 403]);
-    let users = pollster::block_on(index::Database::query(
+    let users = pollster::block_on(database::Database::query(
         &*db,
-        index::Session::None,
+        database::ReadFrom::Primary,
         "SELECT id FROM users WHERE id = 'bob'",
         &[],
     ));
@@ -85,14 +85,14 @@ fn agents_are_waited_for_on_local_hosts() {
 
     let calls = Rc::new(Cell::new(0));
     let counted = Rc::clone(&calls);
-    *world.agents.borrow_mut() = Some(Box::new(move |_| {
+    world.agents.set(move |_| {
         counted.set(counted.get() + 1);
         match counted.get() {
             1 => Ok(503),
             2 => Err(Failure("not yet".into())),
             _ => Ok(201),
         }
-    }));
+    });
     let local = |path: &str| local(path, "body", true);
     assert_eq!(world.send(local("/sessions?x=1")).status, 201);
     assert_eq!((calls.get(), world.slept_ms.get()), (3, 200));
@@ -100,7 +100,7 @@ fn agents_are_waited_for_on_local_hosts() {
         assert_eq!(world.send(local(path)).status, 201);
     }
 
-    *world.agents.borrow_mut() = Some(Box::new(|_| Ok(503)));
+    world.agents.set(|_| Ok(503));
     world.slept_ms.set(0);
     assert_eq!(world.send(local("/sessions")).status, 503);
     assert_eq!(world.slept_ms.get(), 30_000);
@@ -124,12 +124,12 @@ fn only_small_bodies_are_sent_again() {
     let world = World::new();
     let sent = Rc::new(Cell::new((0, 0)));
     let counted = Rc::clone(&sent);
-    *world.agents.borrow_mut() = Some(Box::new(move |request| {
+    world.agents.set(move |request| {
         let bytes: usize = request.body().chunks.iter().map(Vec::len).sum();
         assert_eq!(request.headers().get("x-kept").unwrap(), "yes");
         counted.set((counted.get().0 + 1, counted.get().1 + bytes));
         Ok(503)
-    }));
+    });
     for (bytes, declares, calls) in [
         (0, false, 301),
         (0, true, 301),
@@ -156,7 +156,7 @@ fn only_small_bodies_are_sent_again() {
 #[test]
 fn few_wait_for_the_agents_at_once() {
     let world = World::new();
-    *world.agents.borrow_mut() = Some(Box::new(|_| Ok(503)));
+    world.agents.set(|_| Ok(503));
     world.sleeps_forever.set(true);
     let mut context = Context::from_waker(Waker::noop());
     let start = || Box::pin(sync_http::handle(&world, &world.service, local("/sessions", "", false)));
@@ -170,7 +170,7 @@ fn few_wait_for_the_agents_at_once() {
 #[test]
 fn preflights_of_agents_are_theirs() {
     let world = World::new();
-    *world.agents.borrow_mut() = Some(Box::new(|request| Ok(if request.method() == "OPTIONS" { 299 } else { 500 })));
+    world.agents.set(|request| Ok(if request.method() == "OPTIONS" { 299 } else { 500 }));
     assert_eq!(world.call(None, "OPTIONS", "/sessions", "").status, 299);
 }
 

@@ -247,7 +247,8 @@ fn membership_is_asked_again_before_a_write() {
     graph.frame(&bob, &message(0, PAGE));
     assert_eq!(graph.questions(), 0, "asked when the socket was opened");
     let db = world.db.clone().unwrap();
-    pollster::block_on(index::Database::execute(&*db, "DELETE FROM graph_members WHERE user_id = 'bob'", &[])).unwrap();
+    pollster::block_on(database::Database::execute(&*db, "DELETE FROM graph_members WHERE user_id = 'bob'", &[]))
+        .unwrap();
     world.time.advance(5_000);
     graph.frame(&bob, &message(1, OTHER));
     assert_eq!(*bob.closed.borrow(), Some((1008, "access revoked".into())), "D-18");
@@ -260,7 +261,7 @@ fn an_index_that_is_away_revokes_nothing() {
     let graph_id = world.create("owner", "g");
     let owner = world.connect("owner", &graph_id);
     let db = world.db.clone().unwrap();
-    pollster::block_on(index::Database::execute(&*db, "ALTER TABLE graphs RENAME TO away", &[])).unwrap();
+    pollster::block_on(database::Database::execute(&*db, "ALTER TABLE graphs RENAME TO away", &[])).unwrap();
     world.time.advance(5_000);
     world.graph(&graph_id).frame(&owner, r#"{"type":"tx/batch","t-before":0,"txs":[]}"#);
     assert_eq!(owner.received.borrow().last().unwrap()["reason"], "empty tx data");

@@ -41,7 +41,7 @@ const ROUTES: [(&str, &str); 12] = [
 #[test]
 fn pages_that_are_not_known_reach_nothing() {
     let world = open_door(&[]);
-    *world.agents.borrow_mut() = Some(Box::new(|_| panic!("a stranger reached the agents")));
+    world.agents.set(|_| panic!("a stranger reached the agents"));
     for (method, path) in ROUTES {
         for origin in [STRANGER, "null", "file://", "http://localhost.evil.example", ""] {
             let answer = world.send(from("localhost:8787", Some(origin), method, path));

@@ -149,7 +149,7 @@ fn deletion_goes_in_an_order_that_can_be_retried() {
     let path = format!("/graphs/{graph}");
     let members = || {
         let sql = format!("SELECT user_id FROM graph_members WHERE graph_id = '{graph}'");
-        let rows = index::Database::query(&**world.db.as_ref().unwrap(), index::Session::None, &sql, &[]);
+        let rows = database::Database::query(&**world.db.as_ref().unwrap(), database::ReadFrom::Primary, &sql, &[]);
         pollster::block_on(rows).unwrap().len()
     };
     // Each step fails once, and the owner repeats the deletion.
@@ -230,7 +230,7 @@ fn drivers_without_tokens_of_a_provider() {
 fn activity_that_cannot_be_noted_fails_nothing() {
     let world = World::new();
     let db = world.db.clone().unwrap();
-    pollster::block_on(index::Database::execute(&*db, "DROP TABLE daily_active_entities", &[])).unwrap();
+    pollster::block_on(database::Database::execute(&*db, "DROP TABLE daily_active_entities", &[])).unwrap();
     world.create("owner", "g");
     assert!(world.event_names().contains(&"db-sync/activity-touch-failed-user-failed".into()));
 }

@@ -4,14 +4,14 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use graph::session::OwnedFrame;
-use graph::sql::Sql as _;
+use database::local::Sql as _;
+use graph::sockets::OwnedFrame;
 use http::Response;
 use protocol::limits::{PULL_IDLE_MS, PULL_STREAMS, PULLS_AT_ONCE};
 use serde_json::{Value, json};
 use sync_http::graph_routes::sockets;
 
-use crate::world::{PULL_MESSAGE_BYTES, TestBody, TestGraph, TestSocket, World, request};
+use crate::world::{PULL_MESSAGE_BYTES, TestAnswer, TestGraph, TestSocket, World, request};
 
 const PULL: &str = r#"{"type":"pull","since":0}"#;
 const ENTITY_PULL: &str = r#"{"type":"entity/pull","since":0}"#;
@@ -242,7 +242,7 @@ fn what_comes_behind_a_long_pull_is_bounded_too() {
     assert!(types(&socket).len() < 10);
 }
 
-fn stream(world: &World, path: &str) -> Response<TestBody> {
+fn stream(world: &World, path: &str) -> Response<TestAnswer> {
     pollster::block_on(sync_http::handle(world, &world.service, request(Some("owner"), "GET", path, "")))
 }
 

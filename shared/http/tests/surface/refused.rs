@@ -4,7 +4,7 @@ use std::future::Future as _;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
-use sync_http::body::{HEARD_OUT_BYTES, HEARD_OUT_REQUESTS};
+use web::{HEARD_OUT_BYTES, HEARD_OUT_REQUESTS};
 
 use crate::world::{Fate, TestBody, World, request, token};
 
@@ -144,11 +144,11 @@ fn one_user_makes_no_more_than_a_thousand_graphs() {
     let db = world.db.clone().unwrap();
     let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 999) \
         INSERT INTO graphs (graph_id, graph_name, user_id) SELECT 'g' || i, 'n' || i, 'u' FROM n";
-    pollster::block_on(index::Database::execute(&*db, rows, &[])).unwrap();
+    pollster::block_on(database::Database::execute(&*db, rows, &[])).unwrap();
     world.create("u", "the thousandth");
     let create = |user| world.call(Some(user), "POST", "/graphs", r#"{"graph-name":"x","graph-e2ee?":false}"#);
     assert_eq!(create("u").refusal(), (429, "too many graphs".into()));
     assert_eq!(create("another").status, 200);
-    pollster::block_on(index::Database::execute(&*db, "DELETE FROM graphs WHERE graph_id = 'g1'", &[])).unwrap();
+    pollster::block_on(database::Database::execute(&*db, "DELETE FROM graphs WHERE graph_id = 'g1'", &[])).unwrap();
     assert_eq!(create("u").status, 200, "room again");
 }

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
+use database::local::Sql as _;
 use graph::snapshot::FrameWriter;
-use graph::sql::Sql as _;
 use protocol::limits::UPLOAD_IDLE_MS;
 use serde_json::{Value, json};
 

@@ -10,19 +10,19 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use ::graph::sql_rusqlite::Rusqlite;
-use ::index::Database as _;
+use ::database::local_sqlite::Rusqlite;
 use auth::{Clock, FetchError, KeySetSource};
+use database::Database as _;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use pollster::block_on;
 use serde_json::Value;
 use sync_http::graph_routes::{self, GraphState};
-use sync_http::platform::{Body as _, Failure, Platform, Undone};
-use sync_http::report::{Event, Level, Trace};
+use sync_http::platform::Platform;
 use sync_http::service::{Service, Settings};
 use uuid::Uuid;
+use web::{Event, Failure, Forward, Host, Level, Objects, Payload, ResponseBody as _, Trace, Undone, Upstream};
 
-pub(crate) use bodies::{Fate, MemoryAssets, Stored, TestBody};
+pub(crate) use bodies::{Fate, MemoryAssets, Stored, TestAnswer, TestBody};
 use graph::GraphIndex;
 pub(crate) use graph::{PULL_MESSAGE_BYTES, TestGraph, TestSocket, Write};
 pub(crate) use index::{Fault, TestIndex};
@@ -65,6 +65,36 @@ impl KeySetSource for NoKeys {
 /// Answers agents requests.
 type Agents = Box<dyn FnMut(&Request<TestBody>) -> Result<u16, Failure>>;
 
+/// The agents service, if there is one.
+#[derive(Default)]
+pub(crate) struct TestAgents(RefCell<Option<Agents>>);
+
+impl TestAgents {
+    /// Takes its place.
+    pub(crate) fn set(&self, agents: impl FnMut(&Request<TestBody>) -> Result<u16, Failure> + 'static) {
+        *self.0.borrow_mut() = Some(Box::new(agents));
+    }
+}
+
+impl Upstream<TestBody, TestAnswer> for TestAgents {
+    async fn send(&self, request: Forward<TestBody>) -> Result<Response<TestAnswer>, Failure> {
+        let mut agents = self.0.borrow_mut();
+        let status = (agents.as_mut().unwrap())(&request.into_request(received))?;
+        let mut response = Response::new(TestAnswer::empty());
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        Ok(response)
+    }
+}
+
+/// What a forwarded request arrives with.
+fn received(payload: Payload<TestBody>) -> TestBody {
+    match payload {
+        Payload::None => TestBody::default(),
+        Payload::Bytes(bytes) => TestBody::chunks([bytes]),
+        Payload::Unread(body) => body,
+    }
+}
+
 /// Work beside an answer.
 type Late = Pin<Box<dyn Future<Output = Result<(), Undone>>>>;
 
@@ -75,7 +105,7 @@ pub(crate) struct World {
     pub(crate) graphs: RefCell<HashMap<String, Rc<TestGraph>>>,
     /// Method and address of everything that was sent to a graph.
     pub(crate) calls: RefCell<Vec<String>>,
-    pub(crate) agents: RefCell<Option<Agents>>,
+    pub(crate) agents: TestAgents,
     pub(crate) slept_ms: Cell<u64>,
     /// Whoever sleeps never wakes.
     pub(crate) sleeps_forever: Cell<bool>,
@@ -115,7 +145,7 @@ impl World {
             assets: Some(MemoryAssets::default()),
             graphs: RefCell::default(),
             calls: RefCell::default(),
-            agents: RefCell::default(),
+            agents: TestAgents::default(),
             slept_ms: Cell::default(),
             sleeps_forever: Cell::default(),
             events: Rc::default(),
@@ -248,7 +278,7 @@ impl World {
 }
 
 pub(crate) fn request(user: Option<&str>, method: &str, path: &str, body: &str) -> Request<TestBody> {
-    let body = if body.is_empty() { TestBody::empty() } else { TestBody::full(body.into()) };
+    let body = if body.is_empty() { TestBody::default() } else { TestBody::chunks([body.into()]) };
     let mut request = Request::new(body);
     *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap();
     *request.uri_mut() = format!("http://sync.test{path}").parse().unwrap();
@@ -318,21 +348,9 @@ impl Answer {
     }
 }
 
-impl Platform for World {
-    type Body = TestBody;
-    type Db = Rc<TestIndex>;
-    type Keys = NoKeys;
-    type Assets = MemoryAssets;
-
-    fn db(&self) -> Option<&Rc<TestIndex>> {
-        self.db.as_ref()
-    }
-
-    fn assets(&self) -> Option<&MemoryAssets> {
-        self.assets.as_ref()
-    }
-
-    async fn call_graph(&self, name: &str, request: Request<TestBody>) -> Result<Response<TestBody>, Failure> {
+impl Objects<TestBody, TestAnswer> for World {
+    async fn send(&self, name: &str, request: Forward<TestBody>) -> Result<Response<TestAnswer>, Failure> {
+        let request = request.into_request(received);
         self.calls.borrow_mut().push(format!("{name} {} {}", request.method(), request.uri()));
         let graph = self.graph(name);
         if graph.answers_left.get() == Some(0) {
@@ -345,28 +363,43 @@ impl Platform for World {
         }
         Ok(graph_routes::handle(&*graph, &graph.memory, request).await)
     }
+}
 
-    fn has_agents(&self) -> bool {
-        self.agents.borrow().is_some()
+impl Platform for World {
+    type Request = TestBody;
+    type Response = TestAnswer;
+    type Db = Rc<TestIndex>;
+    type Keys = NoKeys;
+    type Assets = MemoryAssets;
+    type Graphs = Self;
+    type Agents = TestAgents;
+
+    fn db(&self) -> Option<&Rc<TestIndex>> {
+        self.db.as_ref()
     }
 
-    async fn call_agents(&self, request: Request<TestBody>) -> Result<Response<TestBody>, Failure> {
-        let mut agents = self.agents.borrow_mut();
-        let status = (agents.as_mut().unwrap())(&request)?;
-        let mut response = Response::new(TestBody::empty());
-        *response.status_mut() = StatusCode::from_u16(status).unwrap();
-        Ok(response)
+    fn assets(&self) -> Option<&MemoryAssets> {
+        self.assets.as_ref()
     }
 
+    fn graphs(&self) -> &Self {
+        self
+    }
+
+    fn agents(&self) -> Option<&TestAgents> {
+        self.agents.0.borrow().is_some().then_some(&self.agents)
+    }
+}
+
+impl Host for World {
     fn now_ms(&self) -> i64 {
         self.time.now()
     }
 
-    async fn sleep_ms(&self, ms: u32) {
+    fn sleep_ms(&self, ms: u32) -> impl Future<Output = ()> + 'static {
         self.slept_ms.set(self.slept_ms.get() + u64::from(ms));
-        if self.sleeps_forever.get() {
-            std::future::pending::<()>().await;
-        }
+        let forever = self.sleeps_forever.get();
+        std::future::poll_fn(move |_| if forever { Poll::Pending } else { Poll::Ready(()) })
     }
 
     fn wait_until(&self, work: impl Future<Output = Result<(), Undone>> + 'static) {

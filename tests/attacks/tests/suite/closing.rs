@@ -12,7 +12,7 @@ fn a_close_by_the_server_is_heard_at_once(server: &Server) {
     let graph = TestGraph::initial(&server.person("owner"));
     let guest = server.person("guest");
     graph.invite(&guest, "member");
-    // Several, because the last one of a graph ends with the graph's own sleep.
+    // Several sockets, because the last socket of a graph is closed anyway when the graph hibernates.
     let open = |client| {
         let mut socket = Socket::open(client, &graph.id);
         socket.ask(&json!({ "type": "hello", "client": "c" }));

@@ -14,7 +14,7 @@ fn batch() -> Value {
     tx::batch(0, &[tx::entry(&tx::page(&tx::id(), "Late"), "create-page", &tx::id())])
 }
 
-/// What an open socket still gets for a write after the deletion was answered.
+/// What an open socket still receives for a write after the deletion was answered.
 fn is_acknowledged(mut socket: Socket) -> bool {
     if socket.try_send(&batch()).is_err() {
         return false;

@@ -1,4 +1,4 @@
-//! Tokens with claims longer than what a sleeping socket keeps.
+//! Tokens with claims longer than what is kept with a hibernating socket.
 
 use conformance::{Client, Server, Socket, TestGraph, tx};
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ fn a_socket_always_knows_whose_it_is(server: &Server) {
             let guest = named(server, more);
             graph.invite(&guest, "member");
             let mut socket = Socket::try_open(&guest, &graph.id).expect("accepted");
-            // The longest that may stand beside the names.
+            // The longest block id that is kept beside the names.
             socket.send(&json!({ "type": "presence", "editing-block-uuid": "日".repeat(21) }));
             socket.drain();
             (guest, socket)

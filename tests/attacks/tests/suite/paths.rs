@@ -1,12 +1,12 @@
-//! Texts that one parser reads as another route than the next: dot segments, slashes and letters in every encoding, and
-//! headers of the front worker's own.
+//! Paths that two parsers may read as different routes (dot segments, slashes and letters in every encoding), and
+//! headers that only the front worker may set.
 
 use attacks::{Bystander, raw};
 use conformance::{Server, Socket, TestGraph, tx};
 
 super::cases![members_reach_no_operation_that_is_not_theirs, headers_of_the_front_worker_are_ignored];
 
-/// What only the operator or the front worker may do, with the method it once went by.
+/// Operations that only the operator or the front worker may use, each with its former method.
 const TARGETS: [(&str, &str); 4] = [
     ("DELETE", "admin/reset"),
     ("POST", "internal/revoke-access"),
@@ -14,7 +14,7 @@ const TARGETS: [(&str, &str); 4] = [
     ("DELETE", "internal/erase"),
 ];
 
-/// Every way to write a tail that some parser takes for `path`.
+/// Every way to write a tail that some parser reads as `path`.
 fn disguises(path: &str) -> Vec<String> {
     let (first, rest) = path.split_once('/').unwrap();
     let mut tails = vec![
@@ -87,7 +87,7 @@ fn members_reach_no_operation_that_is_not_theirs(server: &Server) {
             let target = format!("/sync/{}{tail}{query}", graph.id);
             for method in [method, "POST", "DELETE"] {
                 let status = raw::status(&member, method, &target, &[]);
-                // Targets that a parser has taken for another host's, graph's or route's path go nowhere either.
+                // Targets that parsers have read as the path of another host, graph or route are refused as well.
                 assert!(matches!(status, 400 | 401 | 403 | 404 | 405), "{method} {target}: {status}");
             }
         }

@@ -10,7 +10,7 @@ super::cases![a_removal_that_races_upgrades_and_writes_holds];
 
 const ROUNDS: usize = 40;
 
-/// What a socket of somebody who was removed must never hear.
+/// Messages that the socket of a removed user must never receive.
 fn hears_nothing(mut socket: Socket, asked: &serde_json::Value) -> bool {
     if socket.try_send(asked).is_err() {
         return true;
@@ -33,7 +33,7 @@ fn a_removal_that_races_upgrades_and_writes_holds(server: &Server) {
     for round in 0..ROUNDS {
         let guest = server.person("guest");
         graph.invite(&guest, "member");
-        // What the front worker finds out is remembered there.
+        // The front worker now remembers that the member has access.
         guest.get(&graph.path("/health")).status(200);
         let start = Barrier::new(4);
         let sockets: Vec<Socket> = std::thread::scope(|scope| {
@@ -65,7 +65,7 @@ fn a_removal_that_races_upgrades_and_writes_holds(server: &Server) {
         guest.get(&graph.path("/pull?since=0")).status(403);
         assert_eq!(graph.t(), 0, "round {round}");
         if round % 10 == 0 {
-            // Whoever is added again is in at once.
+            // A member who is added again has access at once.
             graph.invite(&guest, "member");
             let mut socket = Socket::open(&guest, &graph.id);
             assert_eq!(socket.ask(&json!({ "type": "hello", "client": "c" }))["type"], "hello");

@@ -1,4 +1,4 @@
-//! As many sockets as there can be, and what they say to each other.
+//! As many sockets as the limits allow, and the messages between them.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ const OF_USER: usize = 32;
 const OF_GRAPH: usize = 500;
 const FLOOD: Duration = Duration::from_secs(10);
 
-/// Each socket edits another block twice a second: told to everyone it would be half a million messages a second.
+/// Each socket reports another block twice a second: sent to everyone, this would be half a million messages a second.
 const ROUND: Duration = Duration::from_millis(500);
 
 fn refused(client: &Client, graph: &TestGraph) {
@@ -30,11 +30,11 @@ fn sockets_are_capped_and_their_presence_is_bounded(server: &Server) {
         for _ in 0..OF_USER.min(OF_GRAPH - sockets.len()) {
             sockets.push(Socket::try_open(&guest, &graph.id).expect("accepted"));
         }
-        // One more of this user, or of all.
+        // One socket too many, of this user or of the graph.
         refused(&guest, &graph);
     }
     refused(&graph.owner, &graph);
-    // What was told while they came.
+    // Messages sent while the sockets were opened.
     for socket in &mut sockets {
         socket.drain();
     }

@@ -65,7 +65,7 @@ fn block(id: &str, page: &str, order: &str, title: &str) -> Value {
     ])
 }
 
-/// A device with a graph of its own, that has one page, and what the page is.
+/// A device with its own graph of one page, and the page's uuid.
 fn device(server: &Server) -> (Chat, String) {
     let client = sign_in(server, "chat");
     let graph = create_graph(&client);
@@ -113,7 +113,7 @@ fn items_need_not_be_normalised(server: &Server) {
     chat.write("insert-blocks", &[block(&one, &home, "a0", "One"), block(&two, &home, "a1", "Two")]);
     chat.follow().unwrap();
     assert_eq!(chat.mirror.get(&one, "block/page"), Some(&tx::block(&home)));
-    // Four elements.
+    // Items of four elements.
     chat.write("save-block", &[tx::add(tx::block(&one), "block/title", "One, again")]);
     chat.write(
         "save-block",
@@ -125,7 +125,7 @@ fn items_need_not_be_normalised(server: &Server) {
     chat.follow().unwrap();
     assert_eq!(chat.mirror.get(&one, "block/title"), Some(&json!("One, again")));
     assert_eq!(chat.mirror.get(&one, "block/updated-at"), Some(&json!(TIME + 1)));
-    // A value for another, and one where none was.
+    // Compare-and-set of a value, and of an absent value.
     chat.write(
         "save-block",
         &[cas(&two, "block/title", "Two", "Second"), cas(&two, "block/collapsed?", Value::Null, true)],
@@ -133,7 +133,7 @@ fn items_need_not_be_normalised(server: &Server) {
     chat.follow().unwrap();
     assert_eq!(chat.mirror.get(&two, "block/title"), Some(&json!("Second")));
     assert_eq!(chat.mirror.get(&two, "block/collapsed?"), Some(&json!(true)));
-    // What was expected is not there: refused, and nothing happens.
+    // The expected value is not there: the entry is refused and changes nothing.
     let refused =
         chat.send_at(chat.mirror.cursor, "save-block", &[cas(&two, "block/title", "Two", "Third")], &tx::id());
     assert_eq!(
@@ -141,7 +141,7 @@ fn items_need_not_be_normalised(server: &Server) {
         (&json!("tx/reject"), &json!("db transact failed")),
         "{refused}"
     );
-    // References by map item, as a list; and an attribute that goes.
+    // References in a map item, as a list; and an attribute that is retracted.
     let map = json!(["^ ", "~:db/id", tx::block(&two), "~:block/refs", [tx::block(&one), tx::block(&home)]]);
     chat.write("save-block", &[map]);
     chat.write("save-block", &[json!(["~:db.fn/retractAttribute", tx::block(&two), "~:block/collapsed?"])]);
@@ -157,7 +157,7 @@ fn items_need_not_be_normalised(server: &Server) {
     chat.follow().unwrap();
     assert_eq!(chat.mirror.block(&one), None);
     assert_eq!(chat.mirror.deleted, [tx::block(&one).to_string()]);
-    // What the log tells is normalised as ever: five elements, nobody's numbers, none of these forms.
+    // The log is normalised as for other clients: items of five elements, no entity numbers, none of these forms.
     let pull = chat.client.get(&format!("/sync/{}/pull?since=0", chat.graph)).json();
     for row in pull["txs"].as_array().unwrap() {
         let tx = conformance::transit::expand(row["tx"].as_str().unwrap());
@@ -172,7 +172,7 @@ fn items_need_not_be_normalised(server: &Server) {
 fn an_entity_that_nobody_can_name_is_dropped_and_the_entry_goes_on(server: &Server) {
     let (mut chat, home) = device(server);
     let one = tx::id();
-    // A file entity goes by the number that it has on the device.
+    // A file entity is named by the number that it has on the device.
     let local = json!(["~:db/add", 180, "~:file/last-modified-at", format!("~m{TIME}")]);
     chat.write("insert-blocks", &[local, block(&one, &home, "a0", "One")]);
     chat.follow().unwrap();
@@ -183,7 +183,7 @@ fn its_own_edit_comes_back_to_its_socket(server: &Server) {
     let (mut chat, home) = device(server);
     let one = tx::id();
     let t = chat.write("insert-blocks", &[block(&one, &home, "a0", "One")]);
-    // Over HTTP nobody is the sender.
+    // For a write over HTTP every socket hears `changed`.
     chat.hear().unwrap();
     assert_eq!(chat.mirror.cursor, t);
     assert_eq!(chat.mirror.get(&one, "block/title"), Some(&json!("One")));
@@ -193,14 +193,14 @@ fn two_devices_follow_each_other(server: &Server) {
     let (mut chat, home) = device(server);
     let mut other = Chat::open(&chat.client, &chat.graph);
     other.connect();
-    // And a desktop, which replays transactions.
+    // And the desktop app, which replays transactions.
     let mut desktop = Socket::open(&chat.client, &chat.graph);
     let (one, two) = (tx::id(), tx::id());
     let t = chat.write("insert-blocks", &[block(&one, &home, "a0", "One")]);
     other.hear().unwrap();
     assert_eq!(other.mirror.cursor, t);
     assert_eq!(other.mirror.get(&one, "block/title"), Some(&json!("One")));
-    // The other writes without having heard: stale, a pull, and again.
+    // The other device writes without having followed: it is stale, pulls, and sends again.
     chat.write("save-block", &[tx::add(tx::block(&one), "block/title", "One!")]);
     let t = other.write("insert-blocks", &[block(&two, &home, "a1", "Two")]);
     let entry = tx::entry(&[tx::add(tx::block(&two), "block/title", "Two, from the desktop")], "save-block", &tx::id());
@@ -219,7 +219,7 @@ fn a_page_and_its_blocks_go(server: &Server) {
     let blocks: Vec<String> = (0..5).map(|_| tx::id()).collect();
     let items: Vec<Value> = blocks.iter().enumerate().map(|(n, id)| block(id, &home, &format!("a{n}"), "x")).collect();
     chat.write("insert-blocks", &items);
-    // Recycling is a mark, as a map item.
+    // Deleting a page in the app only marks it, by a map item.
     let recycled = json!(["^ ", "~:db/id", tx::block(&home), "~:logseq.property/deleted-at", TIME]);
     chat.write("delete-page", &[recycled]);
     chat.follow().unwrap();
@@ -237,7 +237,7 @@ fn a_lost_answer_is_tried_again(server: &Server) {
     let before = chat.mirror.cursor;
     let lost = chat.send_at(before, "insert-blocks", &items, &tx_id);
     assert_eq!(lost["type"], "tx/batch/ok", "{lost}");
-    // The same again: somebody was faster, namely itself.
+    // The same entry again: the answer is stale, because its own first entry was applied.
     let again = chat.send_at(before, "insert-blocks", &items, &tx_id);
     assert_eq!(again["reason"], "stale", "{again}");
     chat.follow().unwrap();
@@ -260,7 +260,7 @@ fn a_replaced_graph_ends_the_socket(server: &Server) {
     upload(&chat.client, &chat.graph, &frames::rows(&frames::initial_graph(false)));
     let ended = chat.follow().unwrap_err();
     assert_eq!(ended, Ended::Closed(Closed(1012, "snapshot replaced".into())));
-    // Its cursor is one that the new graph has not reached.
+    // Its cursor is beyond the counter of the new graph.
     chat.connect();
     assert_eq!(chat.follow(), Err(Ended::Reset("cursor-ahead".into())));
     let mut anew = Chat::open(&chat.client, &chat.graph);

@@ -1,5 +1,4 @@
-//! What comes to the door and must not get further: oversized names, refused bodies, odd handshakes, unverified
-//! addresses.
+//! Requests that must be refused at the front: names too long, refused bodies, odd handshakes, unverified addresses.
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,7 +54,7 @@ fn names_have_limits(server: &Server) {
     server.person(&id).get("/graphs").error(401, "unauthorized");
 }
 
-/// Someone whose token claims this address, and says of it what `verified` says.
+/// A user whose token has this address and this `email_verified`.
 fn claiming(server: &Server, email: &str, verified: &Value) -> Client {
     let person = server.person("claiming");
     let mut claims = server.issuer.claims(&person.user);
@@ -119,7 +118,7 @@ fn refused_bodies_hold_nobody_up(server: &Server) {
     flood(&owner, &owner.anonymous(), &paths);
 }
 
-/// Known senders are heard out, but not all at once.
+/// The bodies of known senders are read to the end, but not all at once.
 fn oversized_bodies_hold_nobody_up(server: &Server) {
     let owner = server.person("owner");
     let graph = TestGraph::create(&owner);
@@ -127,8 +126,7 @@ fn oversized_bodies_hold_nobody_up(server: &Server) {
     flood(&owner, &owner, &paths);
 }
 
-/// Twenty connections that go on sending for as long as anybody takes it, while `bystander` says hello on a graph of
-/// their own.
+/// Twenty connections send for as long as the server reads, while `bystander` says hello on another graph.
 fn flood(bystander: &Client, client: &Client, paths: &[String]) {
     const SENDERS: usize = 20;
     let quiet = TestGraph::initial(bystander);
@@ -145,7 +143,7 @@ fn flood(bystander: &Client, client: &Client, paths: &[String]) {
                 while !over.load(Ordering::Relaxed) {
                     let mut stream = raw::connect(client);
                     let mut sent = stream.write_all(head.as_bytes());
-                    // Bounded by what was announced; ended by the server, or by the end of the case.
+                    // Sends at most the announced length; ends earlier when the server or the case ends.
                     for _ in 0..4_096 {
                         if sent.is_err() || over.load(Ordering::Relaxed) {
                             break;
@@ -176,7 +174,7 @@ fn flood(bystander: &Client, client: &Client, paths: &[String]) {
 fn short_refused_bodies_are_heard_out(server: &Server) {
     let owner = server.person("owner");
     let graph = TestGraph::create(&owner);
-    // Written as a whole before anything is read, as simple clients do; and the connection is good for more.
+    // Writes everything before it reads, as simple clients do; afterwards the connection can be used again.
     for bytes in [1, 10_000, 60_000] {
         let anonymous = owner.anonymous();
         let mut stream = raw::connect(&anonymous);
@@ -189,7 +187,7 @@ fn short_refused_bodies_are_heard_out(server: &Server) {
             raw::receive(&mut stream).error(401, "unauthorized");
         }
     }
-    // A client that waits to be asked for its body hears at once that nobody wants it.
+    // A client that waits for `100 Continue` is refused at once.
     let waits = ["content-length: 100000000", "expect: 100-continue"];
     raw::send(&owner.anonymous(), "POST", &graph.path("/tx/batch"), &waits).error(401, "unauthorized");
 }
@@ -218,7 +216,7 @@ fn a_handshake_is_a_get_with_everything(server: &Server) {
             }
         }
     }
-    // Nothing that claims to be a handshake is a failure of the server.
+    // No malformed handshake is a 5xx.
     for left_out in HANDSHAKE {
         let lines: Vec<&str> = HANDSHAKE.into_iter().filter(|line| *line != left_out).collect();
         let status = upgrade(&owner, "GET", &graph.path(""), &lines).status;

@@ -155,7 +155,7 @@ fn writes_during_a_slow_download_do_not_tear_it(server: &Server) {
     let mut stream = raw::connect(&graph.owner);
     let request = raw::head(&graph.owner, "GET", &graph.path("/snapshot/stream"), &[]);
     std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
-    // The answer has begun, and is not read on.
+    // The answer has begun; no more of it is read.
     assert_eq!(stream.peek(&mut [0; 1]).unwrap(), 1);
     for _ in 0..6 {
         t = write(t, 40, 200);

@@ -243,7 +243,8 @@ fn large_bodies_are_refused(server: &Server) {
     let name = "x".repeat(1 << 20);
     person.post("/graphs", &json!({ "graph-name": name })).error(413, "request too large");
     let short = TestGraph::initial(&person);
-    // Whoever has sent too much is heard out, so that simple clients, which write before they read, hear why.
+    // The whole body is read although it is too long, so that simple clients, which read only after writing everything,
+    // see the answer.
     let long = vec![b' '; (32 << 20) + 1];
     person.send("POST", &short.path("/tx/batch"), &[], Some(&long)).error(413, "request too large");
     assert_eq!(frames::rows(&person.get(&short.path("/snapshot/stream")).bytes).len(), 418);

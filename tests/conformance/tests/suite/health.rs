@@ -1,4 +1,4 @@
-//! The health route and what no route answers.
+//! The health route, and paths that no route answers.
 
 use conformance::Server;
 use serde_json::json;

@@ -49,7 +49,7 @@ fn add_by_id_and_by_email(server: &Server) {
     guest.get("/graphs").status(200);
     owner.post(&members_path(&graph), &by_email).expect(200, &json!({ "ok": true }));
     guest.get(&format!("/graphs/{}/access", graph.id)).status(200);
-    // A user id wins over an e-mail, and needs no existence.
+    // A user id counts before an e-mail address, and the user need not exist.
     let both = json!({ "user-id": "someone-else", "email": "nobody@example.test" });
     owner.post(&members_path(&graph), &both).expect(200, &json!({ "ok": true }));
     let rows = owner.get(&members_path(&graph)).json();
@@ -126,7 +126,7 @@ fn members_leave_by_themselves(server: &Server) {
     graph.invite(&guest, "member");
     let path = format!("{}/{}", members_path(&graph), guest.user);
     guest.delete(&path).expect(200, &json!({ "ok": true }));
-    // The answer may have been lost (D-86).
+    // Leaving again is allowed, as the first answer may have been lost (D-86).
     guest.delete(&path).expect(200, &json!({ "ok": true }));
     guest.get(&format!("/graphs/{}/access", graph.id)).error(403, "forbidden");
     let stranger = server.person("stranger");

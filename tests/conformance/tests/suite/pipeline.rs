@@ -69,7 +69,7 @@ impl Fixture {
         answer
     }
 
-    /// What must not change: counter, checksum, log and the blocks.
+    /// State that a refused entry must not change: counter, checksum, log and blocks.
     fn state(&self) -> (Value, Value) {
         (self.graph.pull(), self.blocks())
     }
@@ -222,7 +222,7 @@ fn deleting_a_block_takes_its_descendants(server: &Server) {
     assert!(![&top, &middle, &leaf].iter().any(|id| f.has(id)) && f.has(&beside));
     let orphan = tx::new_block(&tx::id(), &f.page, &leaf, "a0", "orphan");
     assert_eq!(f.rejected(&orphan, "insert-blocks")["missing-block-uuids"], json!([leaf]));
-    // A descendant goes with its ancestor whatever the operation is called.
+    // A descendant is deleted with its ancestor, whatever the operation's name.
     let other = f.block(&beside, "a0", "child");
     f.ok(&[tx::retract_entity(tx::block(&beside))], "save-block");
     assert!(!f.has(&other));

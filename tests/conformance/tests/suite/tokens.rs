@@ -1,4 +1,4 @@
-//! Forged, malformed and foreign tokens (sync.md 3; the authentication attack table).
+//! Forged, malformed and foreign tokens (sync.md 3).
 
 use conformance::tokens::{encode, now};
 use conformance::{Server, Socket, TestGraph};

@@ -281,7 +281,7 @@ fn a_last_part_that_comes_again_takes_nothing_back(server: &Server) {
     let (first, last) = all.split_at(200);
     graph.upload("reset=true", &frames::frame(first)).status(200);
     for _ in 0..2 {
-        // The second time because the answer was lost: nothing has happened since.
+        // Sent again because the answer was lost; nothing was written in between.
         let answer = graph.upload("reset=false&finished=true&checksum=0000000000000000", &frames::frame(last));
         answer.expect(200, &json!({ "ok": true, "count": 218 }));
         assert_eq!(graph.rows(), all);

@@ -288,7 +288,7 @@ fn a_sleeping_graph_remembers_its_people(server: &Server) {
     assert_eq!(a.ask(&tx::batch(0, &[page_entry(&page)]))["t"], 1);
     assert_eq!(b.drain().len(), 2);
     std::thread::sleep(SLEEP);
-    // The first event after the sleep: everyone is still connected, and still who they were.
+    // The first event after the sleep: all sockets are still open, and their users are still known.
     let mut c = Socket::try_open(&guest, &graph.id).expect("accepted");
     let users = c.receive()["online-users"].clone();
     let owner =
@@ -296,7 +296,7 @@ fn a_sleeping_graph_remembers_its_people(server: &Server) {
     assert_eq!(owner["editing-block-uuid"], block.as_str());
     a.drain();
     let done = b.ask(&tx::batch(1, &[page_entry(&tx::id())]));
-    // What was told before the answer: the third socket.
+    // The message before the answer is about the third socket.
     let done = if done["type"] == "online-users" { b.receive() } else { done };
     assert_eq!(done["t"], 2, "{done}");
     assert_eq!(a.drain(), [json!({ "type": "changed", "t": 2 })]);

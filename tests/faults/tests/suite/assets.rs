@@ -25,7 +25,7 @@ fn put_chunked(client: &Client, path: &str, body: &[u8]) -> Answer {
     let mut stream = raw::connect(client);
     stream.write_all(raw::head(client, "PUT", path, &["transfer-encoding: chunked"]).as_bytes()).unwrap();
     for chunk in body.chunks(1 << 20) {
-        // A server that gives up may stop to read.
+        // A server that refuses the body may stop reading it.
         let mut send = || {
             write!(stream, "{:x}\r\n", chunk.len())?;
             stream.write_all(chunk)?;
@@ -49,7 +49,7 @@ fn a_failed_put_stores_nothing_and_can_be_repeated(server: &Server) {
     graph.owner.get(&path).status(404);
     graph.owner.send("PUT", &path, &[], Some(b"picture")).status(200);
     assert_eq!(graph.owner.get(&path).bytes, b"picture");
-    // Stored, with the answer lost: again is harmless.
+    // The asset was stored and the answer lost: sending it again is harmless.
     platform.order(&Order::fail("r2", "^put ").after());
     assert!(graph.owner.send("PUT", &path, &[], Some(b"another")).status >= 500);
     graph.owner.send("PUT", &path, &[], Some(b"another")).status(200);
@@ -89,7 +89,7 @@ fn a_multipart_put_that_fails_is_given_up_whole(server: &Server) {
         put_chunked(&graph.owner, &path, &body).status(200);
         assert!(graph.owner.get(&path).bytes == body, "{failing}: what was put comes back");
     }
-    // An abort that fails hides nothing.
+    // The upload still fails when the abort fails as well.
     platform.clear();
     platform.order(&Order::fail("r2", "^part 2 "));
     platform.order(&Order::fail("r2", "^abort ").saying("the abort failed"));

@@ -9,7 +9,7 @@ super::cases![
     storage_that_stays_broken_refuses_until_it_is_whole,
 ];
 
-/// So many blocks at once fill the tail: the batch writes nodes and deletes some.
+/// Enough blocks to fill the tail, so that the batch writes nodes and deletes some.
 const BLOCKS: usize = 40;
 
 /// More statements than any batch has.
@@ -21,7 +21,7 @@ fn every_statement_of_a_batch_may_fail(server: &Server) {
     ledger.write(BLOCKS);
     for after in [false, true] {
         let mut tried = 0;
-        // All of them, always: they are few.
+        // Every place is tried, as there are few.
         for place in 0.. {
             assert!(place < MAX_STATEMENTS, "a batch without an end");
             let draft = ledger.draft(BLOCKS);

@@ -18,7 +18,7 @@ super::cases![
 /// Membership is remembered for five seconds.
 const FORGOTTEN: Duration = Duration::from_millis(5_100);
 
-/// A member's question is given up after three seconds.
+/// The server stops waiting for an answer about a member after three seconds.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 const HELLO: &str = "hello";
@@ -72,7 +72,7 @@ fn an_index_that_hangs_keeps_nobody_but_those_who_ask(server: &Server) {
     let bystander = Bystander::watch(server);
     std::thread::sleep(FORGOTTEN);
     platform.order(&Order::hang("d1", "graph_members"));
-    // Asked about, with nobody answering; somebody else on the same graph meanwhile.
+    // One member is asked about and the index does not answer; another one uses the same graph meanwhile.
     let draft = ledger.draft(3);
     let asked = Instant::now();
     socket.send(&json!({ "type": "hello", "client": "c" }));
@@ -106,7 +106,7 @@ fn activity_is_noted_behind_the_answer(server: &Server) {
     let platform = Platform::of(server);
     for order in [Order::wait("d1", "daily_active_entities", 3_000), Order::hang("d1", "daily_active_entities")] {
         let mut ledger = Ledger::begin(&server.person("owner"));
-        // Nobody's activity was noted today, as far as this isolate knows: another graph and another user.
+        // Another graph and another user, so that this isolate has not noted their activity today.
         let other = Ledger::begin(&server.person("other"));
         platform.order(&order);
         let fresh = server.person("fresh");

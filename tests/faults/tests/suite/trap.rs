@@ -38,7 +38,7 @@ fn after_a_trap_bystanders_are_answered_within_seconds(server: &Server) {
     let platform = Platform::of(server);
     let mut ledger = Ledger::begin(&server.person("owner"));
     let mut others = Ledger::begin(&server.person("other"));
-    // Its membership is being asked when the instance dies.
+    // The index is being asked about its membership when the instance dies.
     let mut waiting = Socket::open(&others.graph.owner, &others.graph.id);
     std::thread::sleep(FORGOTTEN);
     platform.order(&Order::hang("d1", "graph_members").times(1));
@@ -50,7 +50,7 @@ fn after_a_trap_bystanders_are_answered_within_seconds(server: &Server) {
     let mut trapping = raw::connect(&ledger.graph.owner);
     let head = raw::head(&ledger.graph.owner, "POST", &ledger.graph.path("/tx/batch"), &[&length]);
     trapping.write_all(format!("{head}{body}").as_bytes()).unwrap();
-    // Nobody answers it: the front worker's part of it died with the instance.
+    // It gets no answer: the front worker's half of it died with the instance.
     let until = Instant::now() + PATIENCE;
     while !platform.is_done() {
         assert!(Instant::now() < until, "nothing has trapped");
@@ -58,7 +58,7 @@ fn after_a_trap_bystanders_are_answered_within_seconds(server: &Server) {
     }
     platform.clear();
     let trapped = Instant::now();
-    // A graph whose question died with the instance is not blocked.
+    // A graph that was waiting for the index when the instance died is not blocked.
     let pulled = others.graph.owner.get(&others.graph.path("/pull?since=0"));
     pulled.status(200);
     let mut fresh = Socket::open(&others.graph.owner, &others.graph.id);

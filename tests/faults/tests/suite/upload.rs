@@ -34,7 +34,7 @@ fn large() -> Vec<u8> {
     all.chunks(20).flat_map(frames::frame).collect()
 }
 
-/// Uploads until it succeeds, as a client does, and proves what then is there.
+/// Uploads until it succeeds, as a client does, and checks what is stored then.
 #[track_caller]
 fn repeats(graph: TestGraph) {
     graph.upload("reset=true&finished=true", &frames::initial_graph(false)).status(200);
@@ -103,7 +103,7 @@ fn a_repeated_last_part_destroys_nothing(server: &Server) {
     ledger.prove();
 }
 
-/// Parts of the upload of two people: which are taken, and what is there then.
+/// Parts of two people's uploads: which are accepted, and what is stored in the end.
 fn uploads_do_not_mix(server: &Server) {
     let graph = TestGraph::create(&server.person("owner"));
     let manager = server.person("manager");
@@ -125,7 +125,7 @@ fn uploads_do_not_mix(server: &Server) {
 fn a_failed_upload_locks_nobody_out(server: &Server) {
     let platform = Platform::of(server);
     let mut ledger = Ledger::begin(&server.person("owner"));
-    // The index has taken the mark in, and the answer is lost: the graph itself is untouched.
+    // The index stored the flag and its answer was lost: the graph itself is unchanged.
     platform.order(&Order::fail("d1", "UPDATE graphs SET graph_ready_for_use").after());
     let failed = ledger.graph.upload("reset=true&finished=true", &frames::initial_graph(false)).status;
     assert!(failed >= 500, "{failed}");
@@ -139,10 +139,10 @@ fn a_part_that_breaks_off_leaves_nothing_behind(server: &Server) {
     let mut ledger = Ledger::begin(&server.person("owner"));
     let row = |i: i64| (7_000_000 + i, format!("[\"^ \",\"{}\"]", "x".repeat(100_000)), None);
     let body: Vec<u8> = (0..40).flat_map(|i| frames::frame(&[row(i)])).collect();
-    // Forgets the calls of the first upload.
+    // Clears the list of calls of the first upload.
     platform.clear();
     let mut stream = raw::connect(&ledger.graph.owner);
-    // Without it, rows for a graph that was written to are not taken at all.
+    // Without the checksum, rows for a graph that was written to are refused.
     let checksum = ledger.graph.pull()["checksum"].as_str().unwrap().to_owned();
     let path = ledger.graph.path(&format!("/snapshot/upload?reset=false&finished=true&checksum={checksum}"));
     let length = format!("content-length: {}", 2 * body.len());
@@ -190,7 +190,7 @@ fn an_upload_that_races_a_deletion_leaves_nothing(server: &Server) {
     await_that("the upload has begun", || platform.statements(&graph) > 0);
     owner.delete(&format!("/graphs/{}", graph.id)).expect(200, &json!({ "graph-id": graph.id, "deleted": true }));
     platform.clear();
-    // Refused before, perhaps, and cut.
+    // The request may be refused early or cut off.
     let _gone = stream.write_all(rest);
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(platform.count("sql", "INTO kvs") + platform.count("sql", "INTO upload_rows"), 0);

@@ -23,11 +23,11 @@ const SCHEMA: [&str; 8] = [
 /// What is known of the facts of a graph, by their fingerprints.
 #[derive(Debug, Default)]
 pub(crate) struct Membership {
-    /// Added while their attribute was indexed, which it has been ever since.
+    /// Facts added while their attribute was indexed, as it has been ever since.
     must: FxHashSet<u64>,
-    /// Added while it was not, which it never was since.
+    /// Facts added while their attribute was not indexed, as it has not been since.
     never: FxHashSet<u64>,
-    /// What attributes were after the last batch.
+    /// Whether each attribute was indexed after the last batch.
     schema: Option<Schema>,
 }
 
@@ -35,20 +35,20 @@ pub(crate) struct Membership {
 #[derive(Default)]
 struct Switched {
     attrs: FxHashSet<String>,
-    /// Items that may switch something: with one, nothing comes back.
+    /// Number of items that may switch something: a single one cannot switch there and back.
     items: usize,
     everything: bool,
 }
 
 impl Membership {
-    /// What is known of a graph that nobody has seen before.
+    /// The state for a graph of unknown history.
     pub(crate) fn of(facts: &Facts, db: &Db) -> Self {
-        // How it came to be is unknown, so what AVET has counts as what it should have.
+        // Its history is unknown, so whatever AVET holds counts as right.
         let must = facts.avet.iter().filter(|fact| is_indexed(db.schema(), fact)).map(|fact| fact.id).collect();
         Self { must, never: FxHashSet::default(), schema: Some(db.schema().clone()) }
     }
 
-    /// Follows a batch.
+    /// Updates the state after a batch.
     pub(crate) fn follow(&mut self, before: &Facts, after: &Facts, said: &[Said], db: &Db) {
         let switched = Switched::by(said, before, after, db);
         let Some(schema) = self.schema.take() else { return };
@@ -71,7 +71,7 @@ impl Membership {
         *self = Self { must, never, schema: Some(db.schema().clone()) };
     }
 
-    /// AVET holds nothing that is not there.
+    /// AVET holds no fact that EAVT does not hold.
     pub(crate) fn no_ghosts(facts: &Facts) -> Outcome {
         let all = ids(&facts.eavt);
         match facts.avet.iter().find(|fact| !all.contains(&fact.id)) {
@@ -80,7 +80,7 @@ impl Membership {
         }
     }
 
-    /// AVET holds nothing that it must not.
+    /// AVET holds no fact that was never indexed.
     pub(crate) fn none_too_many(&self, facts: &Facts) -> Outcome {
         match facts.avet.iter().find(|fact| self.never.contains(&fact.id)) {
             Some(fact) => Err(Failure::new(Kind::Overindexed, format!("{fact} is in AVET, and was never indexed"))),
@@ -88,7 +88,7 @@ impl Membership {
         }
     }
 
-    /// AVET holds what it must.
+    /// AVET holds every fact that it must hold.
     pub(crate) fn none_missing(&self, facts: &Facts) -> Outcome {
         let avet = ids(&facts.avet);
         match facts.eavt.iter().find(|fact| self.must.contains(&fact.id) && !avet.contains(&fact.id)) {

@@ -28,7 +28,7 @@ pub(crate) fn digest(facts: &[Fact]) -> String {
     format!("{f:x}-{d:x}")
 }
 
-/// One text for equal values, whatever the order of sets and maps; types stay apart.
+/// The same text for equal values, whatever the order of sets and maps; different types give different texts.
 fn canonical(out: &mut String, value: &Value) {
     match value {
         Value::Nil => out.push_str("nil"),

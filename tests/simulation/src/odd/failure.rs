@@ -10,11 +10,11 @@ pub enum Kind {
     Server,
     /// An answer is not what the protocol knows, or does not agree with what is stored.
     Answer,
-    /// A reopened graph is another one.
+    /// A reopened graph differs from the one before.
     Reopened,
     /// An index is out of order.
     Order,
-    /// The engine's order of values is none.
+    /// The engine's order of values is no total order.
     Compare,
     /// EAVT, AEVT and the count disagree.
     Indexes,
@@ -32,7 +32,7 @@ pub enum Kind {
     Ident,
     /// An acknowledged fact is missing.
     Lost,
-    /// A fact came or went that nobody spoke of.
+    /// A fact came or went that no item mentions.
     Frame,
     /// A refused entry changed something.
     Refused,

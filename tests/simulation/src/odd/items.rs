@@ -5,7 +5,7 @@ use super::plan::Entry;
 use super::{names, schema, told, valid, values};
 use crate::rng::Rng;
 
-/// Makes items; remembers what it made, so that later ones meet earlier ones.
+/// Makes items, and remembers them so that later items touch the same facts.
 pub(crate) struct Maker {
     pub(crate) rng: Rng,
     pub(crate) flavour: Flavour,
@@ -18,7 +18,7 @@ pub(crate) struct Maker {
     pub(crate) valid: valid::Known,
 }
 
-/// Facts to come back to.
+/// Facts that later items use again.
 const REMEMBERED: usize = 60;
 
 impl Maker {
@@ -57,7 +57,7 @@ impl Maker {
         }
     }
 
-    /// More names than a graph keeps, in an entry that an operation may fail with.
+    /// More names than a graph keeps, in an entry whose operation allows it to fail.
     pub(crate) fn flood(&mut self) -> Entry {
         let first = self.rng.below(1000);
         let mut items: Vec<String> =
@@ -67,7 +67,7 @@ impl Maker {
         Entry::with_op(items, op)
     }
 
-    /// A fact with an attribute that was never heard of.
+    /// A fact with a new attribute.
     fn named(&mut self) -> String {
         self.named += 1;
         let name = names::new(&mut self.rng, self.named);
@@ -190,7 +190,7 @@ impl Maker {
         format!(r#"["~:db/add",{e},"~:{attr}",{value},{tx}]"#)
     }
 
-    /// An item that cannot be.
+    /// An item that must be refused.
     fn bad(&mut self) -> String {
         let attr = self.attr();
         let bad = [
@@ -207,7 +207,7 @@ impl Maker {
     }
 
     fn attr(&mut self) -> String {
-        // The first ones more often than the rest.
+        // The first ones are chosen more often.
         let bound = 1 + self.rng.below(self.attrs.len());
         let place = self.rng.below(bound);
         self.attrs.get(place).cloned().unwrap_or_default()

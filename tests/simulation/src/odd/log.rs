@@ -33,7 +33,7 @@ pub(crate) fn replays(rows: Vec<Row>, logged: &[String], after: &Facts, db: &Db)
     Err(Failure::new(Kind::Log, format!("only in the graph {here:?}, only by the log {there:?}: {logged:?}")))
 }
 
-/// What entities are called: their uuid, else their ident.
+/// The names of entities: their uuid, else their ident.
 fn names(facts: &Facts) -> FxHashMap<u32, String> {
     let mut names = FxHashMap::default();
     for fact in &facts.eavt {
@@ -60,8 +60,9 @@ fn plain(value: &Value) -> Value {
     }
 }
 
-/// Facts by names instead of numbers; entities without names have been there before, under the same number. What was a
-/// reference `before` and is none any more is the number that each copy has given: those facts are left out.
+/// Facts with names instead of entity numbers; entities without names were there before, under the same number. Facts
+/// under an attribute that was a reference `before` and is none any more are left out: they hold a number that differs
+/// from copy to copy.
 fn named(facts: &Facts, db: &Db, before: &Db) -> FxHashSet<String> {
     let names = names(facts);
     let name = |e: u32| names.get(&e).cloned().unwrap_or_else(|| e.to_string());
@@ -75,7 +76,7 @@ fn named(facts: &Facts, db: &Db, before: &Db) -> FxHashSet<String> {
     facts.eavt.iter().filter(|fact| is_ref(db, fact) || !is_ref(before, fact)).map(tell).collect()
 }
 
-/// Facts and log texts that npm datascript is asked about at most: small graphs find as much.
+/// The longest question for npm datascript, in facts and log texts: small graphs find as many defects.
 const MOST_FACTS: usize = 150;
 const MOST_BYTES: usize = 100_000;
 
@@ -93,8 +94,8 @@ fn told(logged: &[String]) -> Outcome<Vec<(Keyword, Value)>> {
     Ok(told)
 }
 
-/// The same as a question to npm datascript. None: it would not understand it, as the schema changes, which its own cannot,
-/// or it is too long.
+/// The same as a question for npm datascript. None if the schema changes, which npm datascript cannot do, or if the
+/// question is too long.
 pub(crate) fn question(
     rows: Vec<Row>,
     before: &Facts,
@@ -110,7 +111,7 @@ pub(crate) fn question(
     let copy = base::open_rows(rows).or_fail(Kind::Log)?;
     let told = told(logged)?;
     let mut schema = BTreeMap::new();
-    // What comes and goes within the batch has its attributes, too.
+    // Attributes that come and go within the batch count too.
     for a in before.eavt.iter().chain(&after.eavt).map(|fact| &fact.a).chain(told.iter().map(|(a, _)| a)) {
         let flags = |db: &Db| {
             let flags = db.attr(a.as_str()).map(|attr| db.flags(attr)).unwrap_or_default();

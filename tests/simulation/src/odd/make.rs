@@ -6,7 +6,7 @@ use super::{names, told, valid};
 use crate::base::Base;
 use crate::rng::Rng;
 
-/// What a graph is mostly about: small graphs of one kind find more than large ones of all.
+/// What a graph is mostly about: small graphs of one kind find more defects than large mixed ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flavour {
     /// Everything.
@@ -79,7 +79,7 @@ pub(crate) fn told(seed: u64) -> Plan {
     plan_of(Flavour::Told, Rng::new(seed))
 }
 
-/// Numbers of entities that have names from the start: of what has none, nothing is kept.
+/// Numbers of entities that have names from the start; facts of entities without a name are not kept.
 const NAMED: usize = 40;
 
 fn named() -> Entry {
@@ -88,7 +88,7 @@ fn named() -> Entry {
 }
 
 fn plan_of(flavour: Flavour, mut rng: Rng) -> Plan {
-    // The whole of Logseq's own entities is dear to check, so most validated graphs make the few that they need.
+    // Checking all of Logseq's own entities takes long, so most validated graphs create only the few that they need.
     let base = if flavour == Flavour::Valid && rng.percent(4) { Base::Logseq } else { Base::Empty };
     let cache = rng.pick(&CACHES).copied().unwrap_or(64 << 10);
     let mut maker = Maker::new(rng, flavour);
@@ -101,7 +101,7 @@ fn plan_of(flavour: Flavour, mut rng: Rng) -> Plan {
         steps.push(Step::Batch(vec![named()]));
     }
     let (least, most) = flavour.batches();
-    // Short ones are the rule.
+    // Most are short.
     let most = 1 + maker.rng.below((most - least).max(1));
     let room = 1 + maker.rng.below(most);
     for _ in 0..least + maker.rng.below(room) {

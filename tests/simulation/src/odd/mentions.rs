@@ -1,4 +1,4 @@
-//! What the items of an entry speak of, as far as that can be told without a database.
+//! What the items of an entry may change, as far as that can be said without a database.
 
 use datascript::{Eid, Value};
 use rustc_hash::FxHashSet;
@@ -13,22 +13,22 @@ pub(crate) enum Mention {
     Add { e: Eid, a: String, v: Value },
     /// Something else about one attribute of one entity.
     Pair { e: Eid, a: String },
-    /// An attribute of an entity that is not told by its number.
+    /// An attribute of an entity that is not given by its number.
     Attr(String),
-    /// Whatever follows from the end of an entity.
+    /// Anything, as an entity is retracted.
     Entity(Value),
-    /// Something that cannot be told.
+    /// Something unknown.
     Unknown,
 }
 
 /// What the items of an entry say.
 pub(crate) struct Said {
     pub(crate) mentions: Vec<Mention>,
-    /// What they speak of may be dropped without a word: some operations are.
+    /// The entry may be dropped without an error, as some operations are.
     pub(crate) may_be_dropped: bool,
     /// Something gets an ident that is no keyword.
     pub(crate) odd_ident: bool,
-    /// Something may get another name in the place of one, or lose it and live on.
+    /// An entity may change its name, or lose it and stay.
     pub(crate) renames: bool,
 }
 
@@ -83,9 +83,9 @@ fn ident(item: &Value) -> Option<&Value> {
 struct Identity {
     /// The entity and the attribute, as they are written.
     entity: String,
-    /// It gets a name, which is one.
+    /// It gets a valid name.
     is_new: bool,
-    /// It is told by its number.
+    /// It is given by its number.
     is_numbered: bool,
 }
 
@@ -93,7 +93,7 @@ struct Identity {
 const SOMEONE: &str = "someone";
 
 impl Identity {
-    /// Of its uuid and of its ident.
+    /// What is said of its uuid, and of its ident.
     fn of(item: &Value) -> Vec<Self> {
         match item {
             Value::Map(_) => {

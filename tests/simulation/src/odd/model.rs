@@ -1,4 +1,4 @@
-//! What must hold of the facts after a batch, told from its accepted items alone.
+//! What must be true of the facts after a batch, derived from its accepted items alone.
 
 use datascript::{Db, Flags, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -11,22 +11,22 @@ use super::order::same;
 /// What the accepted entries of a batch said, put together.
 #[derive(Default)]
 struct Sum {
-    /// The last fact added for an entity and attribute, by both; only while nothing later could have taken it away.
+    /// The last fact added, by entity and attribute; removed when a later item may have taken it away.
     added: FxHashMap<u64, (u32, String, Value)>,
     pairs: FxHashSet<u64>,
     attrs: FxHashSet<String>,
-    /// Anything may have happened.
+    /// Nothing is known: anything may have changed.
     anything: bool,
-    /// Entities may have had no name for a while, in which nothing of them was kept.
+    /// Entities may have been without a name for a while, and their facts were dropped then.
     renames: bool,
 }
 
-/// Facts acknowledged are there.
+/// Checks that acknowledged facts are there.
 pub(crate) fn added(before: &Facts, after: &Facts, said: &[Said], db: &Db) -> Outcome {
     Sum::by(said, db).check_added(before, after, db)
 }
 
-/// What nobody spoke of is as it was.
+/// Checks that facts that no item mentions are unchanged.
 pub(crate) fn rest(before: &Facts, after: &Facts, said: &[Said], db: &Db) -> Outcome {
     let sum = Sum::by(said, db);
     if sum.anything { Ok(()) } else { sum.check_rest(before, after) }
@@ -44,7 +44,7 @@ impl Sum {
     fn take(&mut self, said: &Said, db: &Db) {
         let wild = |mention: &Mention| match mention {
             Mention::Entity(_) | Mention::Unknown => true,
-            // Parts go with their whole.
+            // Components are retracted with their owner.
             Mention::Pair { a, .. } | Mention::Attr(a) | Mention::Add { a, .. } => {
                 flags(db, a).contains(Flags::COMPONENT)
             }
@@ -90,7 +90,7 @@ impl Sum {
             }
         }
         for (ea, (e, a, v)) in &self.added {
-            // What nobody can name is not kept (D-66).
+            // Facts of entities without a name are not kept (D-66).
             if !had.contains(e) || !have.contains(e) {
                 continue;
             }

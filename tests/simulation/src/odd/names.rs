@@ -3,7 +3,7 @@
 use super::values;
 use crate::rng::Rng;
 
-/// Attributes that odd facts may have; what some of them are, the schema decides later.
+/// Attributes that odd facts may have. Some of them are defined by the schema later.
 const ATTRS: [&str; 18] = [
     "a",
     "b",
@@ -37,7 +37,7 @@ const IDENTS: [&str; 8] = [
     "logseq.kv/graph-rtc-e2ee?",
 ];
 
-/// The attributes of one graph: few, so that facts meet.
+/// The attributes of one graph: few, so that facts share them.
 pub(crate) fn few(rng: &mut Rng) -> Vec<String> {
     let mut attrs: Vec<String> = Vec::new();
     for _ in 0..2 + rng.below(6) {
@@ -49,7 +49,7 @@ pub(crate) fn few(rng: &mut Rng) -> Vec<String> {
     attrs
 }
 
-/// A name that no other is equal to, somewhere among the others.
+/// A unique name that sorts somewhere among the others.
 pub(crate) fn new(rng: &mut Rng, number: usize) -> String {
     let place = rng.below(4096);
     match rng.below(6) {

@@ -1,4 +1,4 @@
-//! The orders of datascript.md 3.3, written down a second time, and what holds of any order.
+//! A second implementation of the orders of datascript.md 3.3, and checks that hold for any order.
 
 use std::cmp::Ordering;
 
@@ -8,7 +8,7 @@ use super::facts::{Fact, Facts, shown};
 use super::failure::{Kind, Outcome, check};
 use crate::rng::Rng;
 
-/// Facts so far apart are compared as well: an order that goes round in circles shows between neighbours last.
+/// Facts at this distance are compared too: an order with a circle in it may look right between neighbours.
 const DISTANCE: usize = 3;
 /// Values of one graph that are compared with each other.
 const VALUES: usize = 48;
@@ -31,14 +31,14 @@ pub(crate) fn ascending(facts: &Facts) -> Outcome {
     Ok(())
 }
 
-/// The engine's order of values is an order: the same from both sides, the same for equals, and transitive.
+/// The engine's order of values is a total order: antisymmetric, the same for equal values, and transitive.
 pub(crate) fn is_order(facts: &Facts, rng: &mut Rng) -> Outcome {
     let mut values: Vec<&Value> = facts.eavt.iter().map(|fact| &fact.v).collect();
     while values.len() > VALUES {
         let place = rng.below(values.len());
         values.swap_remove(place);
     }
-    // Two scalars of one type have no chance to be out of order with each other.
+    // A graph of integers, texts and booleans only is skipped: their order is simple.
     if values.iter().all(|value| matches!(value, Value::Int(_) | Value::String(_) | Value::Bool(_))) {
         return Ok(());
     }
@@ -56,7 +56,7 @@ fn triple(a: &Value, b: &Value, c: &Value) -> Outcome {
     let show = || format!("{} {} {}", shown(a), shown(b), shown(c));
     check!(ab == value::compare(b, a).reverse(), Kind::Compare, "depends on the side: {}", show());
     check!(ab.is_ne() || same(a, b), Kind::Compare, "different and compared as equal: {}", show());
-    // Where both steps go one way, so does the whole; an equal step changes nothing.
+    // If a ≤ b and b ≤ c, then a ≤ c; equal steps change nothing.
     let expected = match (ab, bc) {
         (Ordering::Equal, other) | (other, Ordering::Equal) => Some(other),
         (one, other) if one == other => Some(one),
@@ -163,7 +163,7 @@ fn same_type(a: &Value, b: &Value) -> Ordering {
         (Value::Instant(a), Value::Instant(b)) => a.cmp(b),
         (Value::Int(_) | Value::Float(_), _) => a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal),
         (Value::Uuid(_) | Value::Scalar(_), _) => units(&uuid_text(a), &uuid_text(b)),
-        // Those of one hash are told apart in a way of the engine's own (DS-8).
+        // Values of the same hash are ordered by the engine's own rule (DS-8).
         _ => value::hash(a).cmp(&value::hash(b)).then_with(|| value::compare(a, b)),
     }
 }

@@ -58,7 +58,7 @@ impl Entry {
 }
 
 impl Plan {
-    /// How much of it there is: less is simpler.
+    /// The size of the plan: a smaller one is simpler.
     pub(crate) fn size(&self) -> usize {
         let of_step = |step: &Step| match step {
             Step::Batch(entries) => entries.iter().flat_map(|entry| &entry.items).map(|item| 8 + item.len()).sum(),

@@ -3,12 +3,13 @@
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
+use database::Param;
+use database::local::Sql;
+use database::local_sqlite::Rusqlite;
 use datascript::{Db, Row};
 use graph::rules::checksum;
-use graph::session::{Effect, Frame, Message};
 use graph::snapshot::FrameWriter;
-use graph::sql::{Param, Sql};
-use graph::sql_rusqlite::Rusqlite;
+use graph::sockets::{Effect, Frame, Message};
 use graph::{Graph, Options};
 use protocol::limits;
 use protocol::query::UploadQuery;
@@ -40,7 +41,7 @@ struct World<'k> {
     sql: Rc<Rusqlite>,
     graph: SimGraph,
     cache: usize,
-    /// What was there after the last step.
+    /// The facts after the last step.
     facts: Facts,
     membership: Membership,
     t: i64,
@@ -118,7 +119,7 @@ impl<'k> World<'k> {
         Ok(world)
     }
 
-    /// Lets a failure pass that does not count.
+    /// Ignores a failure of a check that does not count.
     fn counted(&self, outcome: Outcome) -> Outcome {
         outcome.or_else(|failure| if self.without.contains(&failure.kind) { Ok(()) } else { Err(failure) })
     }
@@ -126,7 +127,7 @@ impl<'k> World<'k> {
     /// A client sends entries.
     fn batch(&mut self, entries: &[Entry], reader: Option<&mut Reader>) -> Outcome {
         if entries.is_empty() {
-            // Nothing but what the shrinker left.
+            // The shrinker may have taken all entries out.
             return Ok(());
         }
         let rows = self.rows()?;
@@ -193,7 +194,7 @@ impl<'k> World<'k> {
         self.same_facts("reopened")
     }
 
-    /// The rows go to a fresh graph, with which things go on.
+    /// The rows are uploaded into a fresh graph, which is used from here on.
     fn upload(&mut self) -> Outcome {
         let rows = self.rows()?;
         let checksum = self.graph.position().or_fail(Kind::Server)?.checksum;
@@ -303,7 +304,7 @@ fn ensured(holds: bool, kind: Kind, detail: impl Fn() -> String) -> Outcome {
     if holds { Ok(()) } else { Err(Failure::new(kind, detail())) }
 }
 
-/// The entries that stand.
+/// The entries that were accepted.
 fn accepted<'e>(reply: &Json, entries: &'e [Entry]) -> Outcome<&'e [Entry]> {
     let kind = reply.get("type").and_then(Json::as_str);
     if kind == Some("tx/batch/ok") {

@@ -31,7 +31,8 @@ impl Reader {
         Ok(Self { process, input, output: BufReader::new(output) })
     }
 
-    /// The reader finds the facts of the graph in its rows. `is_flushed`: the trees alone hold them all.
+    /// Checks that the reader finds the facts of the graph in its rows. `is_flushed`: the trees hold all of them, the
+    /// tail none.
     pub(crate) fn check(&mut self, rows: &[Row], facts: &Facts, is_flushed: bool) -> Outcome {
         let rows: Vec<Json> = rows.iter().map(|row| json!([row.addr, row.content, row.addresses])).collect();
         let answer = self.ask(&json!({ "rows": rows })).or_fail(Kind::Reader)?;
@@ -48,7 +49,7 @@ impl Reader {
         Ok(())
     }
 
-    /// npm datascript gets from the facts before to those after by what was logged.
+    /// Checks that npm datascript, given the facts before, arrives at the facts after by applying the log.
     pub(crate) fn replays(&mut self, question: &Json) -> Outcome {
         let answer = self.ask(question).or_fail(Kind::Log)?;
         match answer.get("error").and_then(Json::as_str) {
@@ -71,7 +72,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -29,7 +29,7 @@ pub struct Options {
     pub told: bool,
     /// Whether every step is printed.
     pub trace: bool,
-    /// Checks that do not count, while a defect is known that would hide others.
+    /// Checks that do not count, because a known defect would hide others.
     pub without: Vec<Kind>,
     /// Failures of one kind that are made smaller and kept; further ones are only counted.
     pub keep: u64,
@@ -37,7 +37,7 @@ pub struct Options {
     pub failures: PathBuf,
 }
 
-/// What came of it.
+/// The outcome.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
     /// Of the graphs that passed.

@@ -17,7 +17,7 @@ const BUILT_IN: [&str; 10] = [
     "logseq.property/built-in?",
 ];
 
-/// An item about what an attribute is. Entities from 100 on stand for attributes.
+/// An item that defines an attribute. Entities from 100 on stand for attributes.
 pub(crate) fn item(rng: &mut Rng, attr: &str) -> String {
     let e = 100 + rng.below(4);
     let ident = match rng.below(30) {
@@ -63,7 +63,7 @@ fn fact(rng: &mut Rng) -> (&'static str, String) {
         12 => ("db/unique", r#""~:db.unique/identity""#),
         13 => ("db/unique", r#""~:db.unique/value""#),
         14 => ("db/isComponent", "true"),
-        // The schema keeps it whole, in the root row.
+        // The schema stores the value in the root row.
         _ => return ("db/index", format!("\"{}\"", "i".repeat(rng.below(3000)))),
     };
     (fixed.0, fixed.1.to_owned())

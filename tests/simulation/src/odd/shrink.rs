@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::plan::{Entry, Plan, Step};
 
-/// Plans that are tried at most, and for how long: what is large then is small enough.
+/// The most plans that are tried, and the longest time; then the plan counts as small enough.
 const TRIES: usize = 3000;
 const TIME: Duration = Duration::from_secs(20);
 
@@ -36,7 +36,7 @@ struct Shrinker<'f> {
 }
 
 impl Shrinker<'_> {
-    /// Whether it took long enough: even making plans is slow where they are large.
+    /// Whether the time is over: even making plans takes long when they are large.
     fn is_over(&self) -> bool {
         self.tries == 0 || Instant::now() > self.until
     }

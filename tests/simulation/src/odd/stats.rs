@@ -1,4 +1,4 @@
-//! What was done, summed up.
+//! Counts of what was done.
 
 use std::fmt;
 use std::ops::AddAssign;
@@ -18,7 +18,7 @@ pub struct Stats {
     pub reopened: u64,
     /// Uploads of a graph into a fresh one.
     pub uploads: u64,
-    /// Looks of the independent reader.
+    /// Checks by the independent reader.
     pub read: u64,
     /// Rows of the log that npm datascript replayed.
     pub told: u64,

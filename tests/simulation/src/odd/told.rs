@@ -1,12 +1,12 @@
-//! Entries in every form that a client may send, about few entities that have names, lose them and get others: what the log
-//! tells of them has to be what the server holds (D-66).
+//! Entries in every form that a client may send, about a few entities that get, lose and change names. What the log
+//! tells of them must be what the server holds (D-66).
 
 use super::items::Maker;
 use super::names;
 use super::plan::Entry;
 use crate::rng::Rng;
 
-/// Attributes of facts; what they are is said once, at the start.
+/// Attributes of facts; the schema defines them once, at the start.
 const VALUES: [&str; 7] =
     ["block/title", "block/order", "kv/value", "odd/many", "odd/key", "odd/value", "block/collapsed?"];
 const REFERENCES: [&str; 6] = ["block/parent", "block/page", "block/refs", "block/tags", "odd/part", "odd/one"];
@@ -57,7 +57,7 @@ pub(crate) fn entry(maker: &mut Maker) -> Entry {
     }
 }
 
-/// Many items that succeed, and some that may not.
+/// Many items that succeed, and some that may fail.
 fn large(rng: &mut Rng, count: usize) -> Vec<String> {
     let fill = |n: usize| format!(r#"["~:db/add","~:odd/many","~:odd/many",{n}]"#);
     let mut items: Vec<String> = (0..count).map(fill).collect();

@@ -38,7 +38,7 @@ const NUMBERS: [&str; 29] = [
     "0.30000000000000004",
 ];
 
-/// Scalars that the server carries without knowing what they mean, and other scalars seldom seen.
+/// Scalars that the server stores without knowing their meaning, and other rare scalars.
 const SCALARS: [&str; 31] = [
     "true",
     "false",
@@ -89,7 +89,7 @@ pub(crate) fn number(rng: &mut Rng) -> String {
     if rng.percent(40) { rng.below(12).to_string() } else { pick(rng, &NUMBERS) }
 }
 
-/// A value whose place among others is hard to tell: numbers with NaN, and sequences, maps and sets next to each other.
+/// A value whose order among others is difficult: numbers with NaN, and sequences, maps and sets next to each other.
 pub(crate) fn disordered(rng: &mut Rng) -> String {
     match rng.below(8) {
         0 => r#""~zNaN""#.to_owned(),
@@ -228,7 +228,7 @@ fn colliding(rng: &mut Rng) -> String {
     }
 }
 
-/// A value that nests as deep as some that a careless client sends.
+/// A deeply nested value, as a careless client may send.
 fn nested(rng: &mut Rng) -> String {
     let depth = 1 + rng.below(120);
     let (open, close) = match rng.below(3) {

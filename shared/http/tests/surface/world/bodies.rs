@@ -4,7 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use sync_http::platform::{Asset, AssetHead, AssetMeta, AssetStore, Body, ByteRange, Failure, PutError, Size, Source};
+use web::{
+    ByteRange, Failure, ObjectHead, ObjectMeta, ObjectStore, PutError, RequestBody, ResponseBody, Size, Source,
+    StoredObject,
+};
 
 /// What a sender learns of a body.
 #[derive(Default)]
@@ -17,11 +20,10 @@ pub(crate) struct Fate {
     pub(crate) discarded: Cell<Option<u64>>,
 }
 
-/// A body of chunks, or one made while it is read.
+/// A request's body of chunks.
 #[derive(Default)]
 pub(crate) struct TestBody {
     pub(crate) chunks: VecDeque<Vec<u8>>,
-    source: Option<Box<dyn Source>>,
     /// The connection breaks after the chunks.
     pub(crate) broken: bool,
     /// Done before the chunk of that number comes.
@@ -41,17 +43,26 @@ impl TestBody {
     pub(crate) fn before_chunk(self, number: usize, work: Box<dyn FnOnce()>) -> Self {
         Self { before: Some((number, work)), ..self }
     }
+}
 
+/// A response's body, there as a whole or made while it is read.
+#[derive(Default)]
+pub(crate) struct TestAnswer {
+    whole: Option<Vec<u8>>,
+    source: Option<Box<dyn Source>>,
+}
+
+impl TestAnswer {
     /// The next piece of what is made while it is read, or of what was there as a whole.
     pub(crate) fn next_piece(&mut self) -> Result<Option<Vec<u8>>, Failure> {
-        match self.chunks.pop_front() {
+        match self.whole.take() {
             Some(chunk) => Ok(Some(chunk)),
             None => self.source.as_mut().map_or(Ok(None), |source| source.next()),
         }
     }
 
     pub(crate) fn bytes(mut self) -> Result<Vec<u8>, Failure> {
-        let mut bytes: Vec<u8> = self.chunks.drain(..).flatten().collect();
+        let mut bytes = self.whole.take().unwrap_or_default();
         while let Some(chunk) = self.source.as_mut().map_or(Ok(None), |source| source.next())? {
             assert!(!chunk.is_empty(), "sources give no empty chunk");
             bytes.extend(chunk);
@@ -60,21 +71,27 @@ impl TestBody {
     }
 }
 
-impl Body for TestBody {
+impl ResponseBody for TestAnswer {
     fn empty() -> Self {
         Self::default()
     }
 
     fn full(bytes: Vec<u8>) -> Self {
-        Self::chunks([bytes])
+        Self { whole: Some(bytes), source: None }
     }
 
     fn streamed(source: Box<dyn Source>) -> Self {
-        Self { source: Some(source), ..Self::default() }
+        Self { whole: None, source: Some(source) }
+    }
+}
+
+impl RequestBody for TestBody {
+    fn is_empty(&self) -> bool {
+        self.chunks.is_empty() && !self.broken
     }
 
-    fn is_empty(&self) -> bool {
-        self.chunks.is_empty() && self.source.is_none() && !self.broken
+    fn take(&mut self) -> Option<Self> {
+        (self.given == 0).then(|| std::mem::take(self))
     }
 
     async fn cancel(&mut self) {
@@ -142,10 +159,10 @@ impl MemoryAssets {
 }
 
 impl Stored {
-    fn head(&self) -> AssetHead {
+    fn head(&self) -> ObjectHead {
         let digest =
             self.bytes.iter().fold(self.bytes.len() as u64, |sum, byte| sum.wrapping_mul(31) + u64::from(*byte));
-        AssetHead {
+        ObjectHead {
             size: self.bytes.len() as u64,
             etag: format!("\"{digest:x}\""),
             content_type: Some(self.content_type.clone()),
@@ -155,8 +172,8 @@ impl Stored {
     }
 }
 
-impl AssetStore<TestBody> for MemoryAssets {
-    async fn get(&self, key: &str, range: Option<ByteRange>) -> Result<Option<Asset<TestBody>>, Failure> {
+impl ObjectStore<TestBody, TestAnswer> for MemoryAssets {
+    async fn get(&self, key: &str, range: Option<ByteRange>) -> Result<Option<StoredObject<TestAnswer>>, Failure> {
         self.check()?;
         let objects = self.objects.borrow();
         let Some(stored) = objects.get(key) else { return Ok(None) };
@@ -167,10 +184,10 @@ impl AssetStore<TestBody> for MemoryAssets {
             .bytes
             .get(at(range.first)..at(range.first + range.length))
             .ok_or_else(|| Failure("no such range".into()))?;
-        Ok(Some(Asset { body: TestBody::full(bytes.to_vec()), head }))
+        Ok(Some(StoredObject { body: TestAnswer::full(bytes.to_vec()), head }))
     }
 
-    async fn head(&self, key: &str) -> Result<Option<AssetHead>, Failure> {
+    async fn head(&self, key: &str) -> Result<Option<ObjectHead>, Failure> {
         self.check()?;
         let head = self.objects.borrow().get(key).map(Stored::head);
         if let Some(meanwhile) = self.meanwhile.take() {
@@ -179,7 +196,7 @@ impl AssetStore<TestBody> for MemoryAssets {
         Ok(head)
     }
 
-    async fn put(&self, key: &str, body: &mut TestBody, size: Size, meta: AssetMeta<'_>) -> Result<(), PutError> {
+    async fn put(&self, key: &str, body: &mut TestBody, size: Size, meta: ObjectMeta<'_>) -> Result<(), PutError> {
         self.check()?;
         let mut bytes = Vec::new();
         while let Some(chunk) = body.chunk().await.map_err(PutError::Interrupted)? {
@@ -188,13 +205,14 @@ impl AssetStore<TestBody> for MemoryAssets {
                 return Err(PutError::TooLarge);
             }
         }
+        let custom = |name| meta.custom.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         let stored = Stored {
             bytes,
             content_type: meta.content_type.to_owned(),
             content_encoding: None,
             cache_control: None,
-            checksum: meta.checksum.map(str::to_owned),
-            extension: meta.extension.to_owned(),
+            checksum: custom("checksum"),
+            extension: custom("type").unwrap(),
         };
         self.objects.borrow_mut().insert(key.to_owned(), stored);
         Ok(())

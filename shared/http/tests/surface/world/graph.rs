@@ -6,20 +6,19 @@ use std::future::Future;
 use std::rc::Rc;
 use std::task::Poll;
 
-use ::graph::sql_rusqlite::Rusqlite;
+use ::database::local_sqlite::Rusqlite;
 use ::graph::{Graph, Options};
+use database::{Database, DbError, Param, ReadFrom, Row, Statement};
 use http::{Request, Response, StatusCode};
-use index::{Database, DbError, Param, Row, Session, Statement};
 use pollster::block_on;
 use protocol::Holder;
 use serde_json::Value;
-use sync_http::graph_routes::{GraphHost, GraphState, SharedGraph, sockets};
-use sync_http::platform::{Body as _, Failure};
-use sync_http::report::Event;
+use sync_http::graph_routes::{GraphHost, GraphState, SharedGraph, Sockets, sockets};
 use uuid::Uuid;
+use web::{Event, Failure, Host, ResponseBody as _, Trace, Undone};
 
 use super::Time;
-use super::bodies::TestBody;
+use super::bodies::{TestAnswer, TestBody};
 use super::index::TestIndex;
 
 /// The index as a graph reaches it.
@@ -65,7 +64,7 @@ impl GraphIndex {
 }
 
 impl Database for GraphIndex {
-    async fn query(&self, session: Session, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+    async fn query(&self, from: ReadFrom, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
         self.asked.set(self.asked.get() + 1);
         if sql.contains("graph_members") {
             self.questions.set(self.questions.get() + 1);
@@ -74,7 +73,7 @@ impl Database for GraphIndex {
             std::future::pending::<()>().await;
         }
         std::future::poll_fn(|_| if self.late.get() { Poll::Pending } else { Poll::Ready(()) }).await;
-        let rows = self.db.query(session, sql, params).await;
+        let rows = self.db.query(from, sql, params).await;
         if let Some(meanwhile) = sql.contains("graph_members").then(|| self.meanwhile.take()).flatten() {
             meanwhile();
         }
@@ -137,7 +136,7 @@ pub(crate) const PULL_MESSAGE_BYTES: usize = 2 << 20;
 
 impl TestGraph {
     pub(crate) fn frame(&self, socket: &Rc<TestSocket>, text: &str) {
-        block_on(sockets::on_frame(self, &self.memory, socket, ::graph::session::OwnedFrame::Text(text.to_owned())));
+        block_on(sockets::on_frame(self, &self.memory, socket, ::graph::sockets::OwnedFrame::Text(text.to_owned())));
     }
 
     /// How often the index was asked for membership.
@@ -197,27 +196,18 @@ impl TestGraph {
     }
 }
 
-impl GraphHost for TestGraph {
-    type Sql = Rc<Rusqlite>;
-    type Body = TestBody;
-    type Db = GraphIndex;
+impl Sockets for TestGraph {
+    type Request = TestBody;
+    type Response = TestAnswer;
     type Socket = Rc<TestSocket>;
     type LongText = String;
 
-    fn graph(&self) -> &SharedGraph<Rc<Rusqlite>> {
-        &self.graph
-    }
-
-    fn db(&self) -> Option<Rc<GraphIndex>> {
-        self.db.clone()
-    }
-
     fn accept(
         &self,
-        _: Request<TestBody>,
+        _: &mut Request<TestBody>,
         holder: &Holder,
         graph_id: Option<&str>,
-    ) -> Result<(Rc<TestSocket>, Response<TestBody>), Failure> {
+    ) -> Result<(Rc<TestSocket>, Response<TestAnswer>), Failure> {
         let socket = Rc::new(TestSocket {
             id: self.sockets.borrow().len() as u64,
             attachment: RefCell::default(),
@@ -227,7 +217,7 @@ impl GraphHost for TestGraph {
         });
         self.keep(&socket, holder)?;
         self.sockets.borrow_mut().push(Rc::clone(&socket));
-        let mut response = Response::new(TestBody::empty());
+        let mut response = Response::new(TestAnswer::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         Ok((socket, response))
     }
@@ -271,20 +261,35 @@ impl GraphHost for TestGraph {
     fn close(&self, socket: &Rc<TestSocket>, code: u16, reason: &str) {
         socket.closed.borrow_mut().get_or_insert_with(|| (code, reason.to_owned()));
     }
+}
+
+impl GraphHost for TestGraph {
+    type Sql = Rc<Rusqlite>;
+    type Db = GraphIndex;
+
+    fn graph(&self) -> &SharedGraph<Rc<Rusqlite>> {
+        &self.graph
+    }
+
+    fn db(&self) -> Option<Rc<GraphIndex>> {
+        self.db.clone()
+    }
 
     async fn turn(&self) {
         self.turns.set(self.turns.get() + 1);
         std::future::poll_fn(|_| if self.busy.get() { Poll::Pending } else { Poll::Ready(()) }).await;
     }
 
+    fn wake_after(&self, _: u32) {
+        assert!(!self.to_wake.replace(true), "asked once");
+    }
+}
+
+impl Host for TestGraph {
     fn sleep_ms(&self, ms: u32) -> impl Future<Output = ()> + 'static {
         assert!(ms <= 5_000, "nobody waits longer for an answer of the index");
         let over = self.db.as_ref().is_some_and(|db| db.hangs.get());
         std::future::poll_fn(move |_| if over { Poll::Ready(()) } else { Poll::Pending })
-    }
-
-    fn wake_after(&self, _: u32) {
-        assert!(!self.to_wake.replace(true), "asked once");
     }
 
     fn now_ms(&self) -> i64 {
@@ -297,5 +302,13 @@ impl GraphHost for TestGraph {
 
     fn report(&self, event: &Event<'_>) {
         self.events.borrow_mut().push(serde_json::from_str(&event.to_json()).unwrap());
+    }
+
+    fn wait_until(&self, _: impl Future<Output = Result<(), Undone>> + 'static) {
+        unreachable!("a graph answers when all is done");
+    }
+
+    fn trace(&self, _: &Trace<'_>) {
+        unreachable!("the front traces requests");
     }
 }

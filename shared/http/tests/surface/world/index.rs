@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 
-use index::sqlite::SqliteIndex;
-use index::{Database, DbError, Param, Row, Session, Statement};
+use database::sqlite::Sqlite;
+use database::{Database, DbError, Param, ReadFrom, Row, Statement};
+use index::migrations::MIGRATIONS;
 
 /// What goes wrong with a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +24,7 @@ type Work = Box<dyn FnOnce()>;
 
 /// The index, and what goes wrong next.
 pub(crate) struct TestIndex {
-    inner: SqliteIndex,
+    inner: Sqlite,
     faults: RefCell<Vec<Planned>>,
     /// Done once, before a statement with that part in it.
     before: RefCell<Option<(&'static str, Work)>>,
@@ -42,7 +43,7 @@ struct Planned {
 
 impl TestIndex {
     pub(crate) fn new() -> Self {
-        Self { inner: SqliteIndex::in_memory().unwrap(), faults: RefCell::default(), before: RefCell::default() }
+        Self { inner: Sqlite::in_memory(MIGRATIONS).unwrap(), faults: RefCell::default(), before: RefCell::default() }
     }
 
     /// The next `times` statements with that part in them go wrong.
@@ -65,13 +66,13 @@ impl TestIndex {
         self.faults.borrow_mut().clear();
     }
 
-    fn take(&self, session: Option<Session>, sql: &str) -> Option<Fault> {
+    fn take(&self, from: Option<ReadFrom>, sql: &str) -> Option<Fault> {
         let due = self.before.borrow_mut().take_if(|(part, _)| sql.contains(*part));
         if let Some((_, work)) = due {
             work();
         }
         let mut faults = self.faults.borrow_mut();
-        let fits = |fault: Fault| fault != Fault::Stale || session == Some(Session::Default);
+        let fits = |fault: Fault| fault != Fault::Stale || from == Some(ReadFrom::Nearest);
         let planned =
             faults.iter_mut().find(|planned| planned.times > 0 && fits(planned.fault) && sql.contains(planned.part))?;
         if planned.after > 0 {
@@ -101,12 +102,12 @@ impl TestIndex {
 }
 
 impl Database for TestIndex {
-    async fn query(&self, session: Session, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
-        let fault = self.take(Some(session), sql);
+    async fn query(&self, from: ReadFrom, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+        let fault = self.take(Some(from), sql);
         if fault == Some(Fault::Stale) {
             return Ok(Vec::new());
         }
-        self.with_fault(fault, self.inner.query(session, sql, params)).await
+        self.with_fault(fault, self.inner.query(from, sql, params)).await
     }
 
     async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, DbError> {

@@ -1,0 +1,32 @@
+//! What a worker of ours needs of Cloudflare's platform.
+//!
+//! Nothing is decided here. Each module implements a port of [`web`], `auth` or `database` with what the runtime offers;
+//! bodies that nobody reads stay JavaScript streams. What the runtime throws is a result: methods of the `worker` crate that
+//! unwrap it are bound anew in `bindings`.
+
+mod background;
+mod bindings;
+mod d1;
+mod failure;
+mod forward;
+mod host;
+mod key_set;
+mod r2;
+mod reporter;
+mod request;
+mod response;
+mod sleep;
+mod sql;
+
+pub use background::background;
+pub use bindings::text;
+pub use d1::D1;
+pub use failure::{failure, thrown_text, worker_failure};
+pub use forward::{ObjectNamespace, Service};
+pub use host::{Host, KeepAlive, now_ms, setting};
+pub use key_set::HttpKeys;
+pub use r2::R2;
+pub use request::{JsRequest, incoming};
+pub use response::{JsResponse, passed, respond, respond_from_object, switching};
+pub use sleep::Sleep;
+pub use sql::DurableSql;
