@@ -246,7 +246,9 @@ mod tests {
         for right in ["", "https://keys.example/jwks.json", "http://127.0.0.1:8799/jwks.json"] {
             assert_eq!(url(right), Ok(()), "{right}");
         }
-        for wrong in ["keys.example", "https://", "https:///jwks.json", "ftp://keys.example", "https://keys.example/a b"] {
+        for wrong in
+            ["keys.example", "https://", "https:///jwks.json", "ftp://keys.example", "https://keys.example/a b"]
+        {
             assert_eq!(url(wrong), Err(ConfigError::NoKeysUrl(wrong.to_owned())));
         }
     }

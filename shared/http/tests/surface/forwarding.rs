@@ -142,7 +142,10 @@ fn missing_migrations_are_told_by_health() {
     world.sql("DELETE FROM d1_migrations WHERE name LIKE '0006%'");
     let (status, text) = health().refusal();
     assert_eq!(status, 503);
-    assert!(text.starts_with("the index database lacks migrations: run `npx wrangler d1 migrations apply DB`"), "{text}");
+    assert!(
+        text.starts_with("the index database lacks migrations: run `npx wrangler d1 migrations apply DB`"),
+        "{text}"
+    );
     world.sql("INSERT INTO d1_migrations (name) VALUES ('0006_add_daily_active_entities.sql')");
     assert_eq!(health().status, 200);
     world.sql("DROP TABLE d1_migrations");
