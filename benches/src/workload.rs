@@ -46,6 +46,6 @@ pub(crate) fn upload_initial(graph: &mut Graph<Rusqlite>) -> anyhow::Result<()> 
     let mut upload = graph.begin_upload(&query, "client", true, true)?;
     graph.close_for_upload(&mut upload)?;
     graph.feed_upload(&mut upload, &body)?;
-    graph.end_upload(upload)?;
+    graph.finish_upload(&mut upload)?;
     Ok(())
 }

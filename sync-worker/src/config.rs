@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 use cloudflare::{HttpKeys, setting};
-use sync_http::service::{Service, Settings};
+use sync_http::service::{Service, Settings, SettingsError};
 use web::Sentry;
 use worker::Env;
 
@@ -20,11 +20,11 @@ pub(crate) struct Isolate {
 }
 
 thread_local! {
-    static ISOLATE: OnceCell<Option<Rc<Isolate>>> = const { OnceCell::new() };
+    static ISOLATE: OnceCell<Result<Rc<Isolate>, SettingsError>> = const { OnceCell::new() };
 }
 
-/// The isolate's state; none when the settings cannot be served with.
-pub(crate) fn isolate(env: &Env) -> Option<Rc<Isolate>> {
+/// The isolate's state, or why the settings cannot be served with.
+pub(crate) fn isolate(env: &Env) -> Result<Rc<Isolate>, SettingsError> {
     ISOLATE.with(|isolate| {
         let opened = isolate.get_or_init(|| match Settings::from_lookup(|name| setting(env, name)) {
             Ok(settings) => {
@@ -32,11 +32,11 @@ pub(crate) fn isolate(env: &Env) -> Option<Rc<Isolate>> {
                     worker::console_warn!("{warning}");
                 }
                 let sentry = Rc::new(Sentry::from_lookup(SERVICE, |name| setting(env, name)));
-                Some(Rc::new(Isolate { service: Service::new(settings, HttpKeys), sentry }))
+                Ok(Rc::new(Isolate { service: Service::new(settings, HttpKeys), sentry }))
             }
             Err(error) => {
                 worker::console_error!("{error}");
-                None
+                Err(error)
             }
         });
         opened.clone()

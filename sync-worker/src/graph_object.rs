@@ -110,7 +110,7 @@ impl DurableObject for SyncDO {
             // Without it each heartbeat wakes the graph, and is answered all the same.
             let _ = state.as_raw().set_websocket_auto_response(&pair);
         }
-        let host = isolate(&env).and_then(|isolate| match GraphObject::new(state, env, &isolate) {
+        let host = isolate(&env).ok().and_then(|isolate| match GraphObject::new(state, env, &isolate) {
             Ok(host) => Some(host),
             Err(failure) => {
                 worker::console_error!("a graph without storage: {}", failure.0);

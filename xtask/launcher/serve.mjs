@@ -222,7 +222,11 @@ async function serve() {
   const instance = await start(options());
   port = Number((await instance.unsafeGetDirectURL(STORED_WORKER)).port);
   const refusal = await health();
-  if (refusal) throw new Error(refusal);
+  if (refusal) {
+    // The worker logs the same.
+    said = [];
+    throw new Error(refusal);
+  }
   startServing();
   const here = `${urlHost(args.host)}:${port}`;
   const base = `http://${here}`;

@@ -14,8 +14,8 @@ export function urlHost(host) {
 }
 
 /**
- * Settings of wrangler.toml with those of the environment before them. The worker is not told who its peers are: whether
- * all of them are on this machine is known here alone.
+ * Settings of wrangler.toml with those of the environment before them. The worker is not told who its peers are, nor which
+ * other workers are started: whether all of them are on this machine is known here alone.
  */
 export function settingsFrom(env, configured, host) {
   const settings = { ...configured };
@@ -23,6 +23,9 @@ export function settingsFrom(env, configured, host) {
     if (OWN.test(name) || name in configured) settings[name] = value;
   }
   settings.DB_SYNC_LOCAL_PEERS = isLoopback(host) ? 'loopback' : 'any';
+  // An agents worker on this machine may be started at the same time as this one; any other runs, or does not.
+  const agents = agentsAddress(env)?.hostname.replace(/^\[|\]$/g, '');
+  settings.DB_SYNC_LOCAL_AGENTS = agents && (agents === 'localhost' || isLoopback(agents)) ? 'starting' : 'none';
   return settings;
 }
 

@@ -11,8 +11,9 @@ test('only loopback addresses are this machine alone', () => {
 });
 
 test('who the peers are is not the environment\'s to say', () => {
-  const env = { DB_SYNC_LOCAL_PEERS: 'loopback', DB_SYNC_TRUSTED_PROXIES: 'loopback', HOME: '/root' };
-  assert.deepEqual(settingsFrom(env, { A: 1 }, '0.0.0.0'), { A: 1, DB_SYNC_LOCAL_PEERS: 'any', DB_SYNC_TRUSTED_PROXIES: 'loopback' });
+  const env = { DB_SYNC_LOCAL_PEERS: 'loopback', DB_SYNC_LOCAL_AGENTS: 'starting', DB_SYNC_TRUSTED_PROXIES: 'loopback', HOME: '/root' };
+  const settings = { A: 1, DB_SYNC_LOCAL_PEERS: 'any', DB_SYNC_LOCAL_AGENTS: 'none', DB_SYNC_TRUSTED_PROXIES: 'loopback' };
+  assert.deepEqual(settingsFrom(env, { A: 1 }, '0.0.0.0'), settings);
   assert.equal(settingsFrom({}, {}, '127.0.0.1').DB_SYNC_LOCAL_PEERS, 'loopback');
 });
 
@@ -31,6 +32,12 @@ test('the warning says what is open to whom', () => {
   assert.match(none, /loopback names, nas\.local alone: list 192\.168\.1\.5, \[fe80::1\] in DB_SYNC_ALLOW_HOSTS/);
   assert.match(none, /DB_SYNC_TRUSTED_PROXIES is ignored/);
   assert.match(warn({}, '192.168.1.5'), /open to their members/);
+});
+
+test('only agents on this machine may be starting', () => {
+  const told = (url) => settingsFrom(url ? { AGENTS_SERVICE_URL: url } : {}, {}, '127.0.0.1').DB_SYNC_LOCAL_AGENTS;
+  for (const url of ['http://127.0.0.1:8788', 'http://localhost:8788', 'http://[::1]:8788']) assert.equal(told(url), 'starting', url);
+  for (const url of [undefined, 'http://192.168.1.5:8788', 'http://agents.example']) assert.equal(told(url), 'none', url);
 });
 
 test('an address of the agents worker that is none is named', () => {

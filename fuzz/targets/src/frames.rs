@@ -168,7 +168,7 @@ fn upload(stream: &[u8], size: usize, trace: Trace) -> Trace {
     plain(graph.close_for_upload(&mut upload));
     let mut pieces = stream.chunks(size.max(1));
     let fed = pieces.try_for_each(|piece| graph.feed_upload(&mut upload, piece));
-    if fed.is_err() || graph.end_upload(upload).is_err() {
+    if fed.is_err() || graph.finish_upload(&mut upload).is_err() {
         assert!(plain(graph.is_uploading()), "open after half an upload");
         return trace.step(u64::from(fed.is_err()));
     }

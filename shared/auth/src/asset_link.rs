@@ -6,7 +6,7 @@ use sha2::Sha256;
 use std::fmt;
 
 /// How long a link is valid, in seconds.
-pub const LIFETIME_S: i64 = 300;
+const LIFETIME_S: i64 = 300;
 
 /// The query of a link, as text: `expires=…&signature=…`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,19 +27,18 @@ impl fmt::Display for AssetLink {
 pub fn sign(secret: &Secret, object: &str, now_s: i64) -> AssetLink {
     let expires = now_s.saturating_add(LIFETIME_S);
     let tag = mac(secret, object, expires).finalize().into_bytes();
-    let digits = tag.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    let signature = digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect();
-    AssetLink { expires, signature }
+    AssetLink { expires, signature: base16ct::lower::encode_string(&tag) }
 }
 
 /// Whether the query parameters of a link allow to read `object` now. `expires` is decimal digits alone; beyond the
 /// lifetime from now on it is refused, so that no link lives longer.
 pub fn verify(secret: &Secret, object: &str, expires: &str, signature: &str, now_s: i64) -> bool {
     let Some(expires) = digits(expires) else { return false };
-    let Some(signature) = from_hex(signature) else { return false };
+    let mut tag = [0; 32];
+    let Ok(tag) = base16ct::mixed::decode(signature, &mut tag) else { return false };
     let in_time = now_s < expires && expires <= now_s.saturating_add(LIFETIME_S);
     // The comparison takes the same time for every signature.
-    in_time && mac(secret, object, expires).verify_slice(&signature).is_ok()
+    in_time && mac(secret, object, expires).verify_slice(tag).is_ok()
 }
 
 fn mac(secret: &Secret, object: &str, expires: i64) -> Hmac<Sha256> {
@@ -52,20 +51,6 @@ fn mac(secret: &Secret, object: &str, expires: i64) -> Hmac<Sha256> {
 
 fn digits(text: &str) -> Option<i64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
-}
-
-/// The bytes of a SHA-256 tag given in hexadecimal digits.
-fn from_hex(text: &str) -> Option<[u8; 32]> {
-    if text.len() != 64 {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    let mut digits = text.chars();
-    for byte in &mut bytes {
-        let (high, low) = (digits.next()?.to_digit(16)?, digits.next()?.to_digit(16)?);
-        *byte = u8::try_from(high << 4 | low).ok()?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

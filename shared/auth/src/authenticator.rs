@@ -1,9 +1,9 @@
 //! From a token to claims (sync.md 3.2, 3.3, 3.6).
 
+use crate::caches::TokenCache;
 use crate::jwt::Jwt;
 use crate::key_cache::{KeyCache, Lookup, Wanted};
 use crate::key_set::{FetchError, Key, KeySet};
-use crate::token_cache::{TokenCache, seconds};
 use crate::{Claims, Config, Driver, Provider};
 use protocol::limits::TOKEN_BYTES;
 use std::fmt;
@@ -35,6 +35,12 @@ pub enum AuthError {
     /// The keys are unknown, and none that is cached fits.
     #[error(transparent)]
     KeySet(#[from] FetchError),
+}
+
+/// The token of a request (sync.md 3.1): what follows an exact `Bearer ` in the `Authorization` header, else the query
+/// parameter `token`. A header of another scheme counts as none.
+pub fn token_from_request<'a>(authorization: Option<&'a str>, query_token: Option<&'a str>) -> Option<&'a str> {
+    authorization.and_then(|header| header.strip_prefix("Bearer ")).or(query_token)
 }
 
 /// Verifies tokens and remembers what it has verified. One for a process or isolate.
@@ -126,7 +132,9 @@ impl<P> fmt::Debug for Authenticator<P> {
 /// Whether a token has not expired. It is valid until the second of its `exp` begins, with no allowance for clocks that
 /// differ. Without a numeric `exp` it never expires.
 fn is_current(claims: &Claims, now: i64) -> bool {
-    claims.exp().is_none_or(|exp| exp > seconds(now))
+    #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch are far below 2^53")]
+    let seconds = now.div_euclid(1000) as f64;
+    claims.exp().is_none_or(|exp| exp > seconds)
 }
 
 impl Provider {

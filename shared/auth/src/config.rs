@@ -86,6 +86,9 @@ pub enum ConfigError {
     /// The configured token is longer than a request's token may be.
     #[error("DB_SYNC_AUTH_TOKEN is longer than {TOKEN_BYTES} bytes")]
     TokenTooLong,
+    /// `COGNITO_JWKS_URL` is nothing that can be fetched.
+    #[error("COGNITO_JWKS_URL must be an address such as https://keys.example/jwks.json, not {0:?}")]
+    NoKeysUrl(String),
     /// An entry of `DB_SYNC_ALLOW_ORIGINS` is no origin.
     #[error("DB_SYNC_ALLOW_ORIGINS must list origins such as https://notes.example, not {0:?}")]
     NoOrigin(String),
@@ -111,7 +114,7 @@ impl Config {
             None | Some("cognito") => Driver::Cognito(Provider {
                 issuer: get("COGNITO_ISSUER"),
                 client_ids: client_ids(get("COGNITO_CLIENT_ID"), get("COGNITO_CLIENT_IDS")),
-                jwks_url: get("COGNITO_JWKS_URL"),
+                jwks_url: get("COGNITO_JWKS_URL").map(keys_url).transpose()?,
                 allow_unverified: get("DB_SYNC_ALLOW_UNVERIFIED_JWT_CLAIMS").is_some_and(|value| is_truthy(&value)),
             }),
             Some("static") => {
@@ -178,6 +181,15 @@ impl Config {
     }
 }
 
+/// An address that keys can be fetched from: a scheme and a host at least.
+fn keys_url(text: String) -> Result<String, ConfigError> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    match rest {
+        Some(rest) if !rest.is_empty() && !rest.starts_with('/') && !text.contains(char::is_whitespace) => Ok(text),
+        _ => Err(ConfigError::NoKeysUrl(text)),
+    }
+}
+
 /// The allow-list of client ids: entries of the list are trimmed, blank ones ignored.
 fn client_ids(one: Option<String>, list: Option<String>) -> Vec<String> {
     let list = list.unwrap_or_default();
@@ -226,6 +238,19 @@ mod tests {
         let long = "x".repeat(TOKEN_BYTES + 1);
         let long = [("DB_SYNC_AUTH_DRIVER", "static"), ("DB_SYNC_AUTH_TOKEN", &*long)];
         assert_eq!(error(&long), ConfigError::TokenTooLong);
+    }
+
+    #[test]
+    fn keys_come_from_an_address() {
+        let url = |text| config(&[("COGNITO_JWKS_URL", text)]).map(|_| ());
+        for right in ["", "https://keys.example/jwks.json", "http://127.0.0.1:8799/jwks.json"] {
+            assert_eq!(url(right), Ok(()), "{right}");
+        }
+        for wrong in
+            ["keys.example", "https://", "https:///jwks.json", "ftp://keys.example", "https://keys.example/a b"]
+        {
+            assert_eq!(url(wrong), Err(ConfigError::NoKeysUrl(wrong.to_owned())));
+        }
     }
 
     #[test]

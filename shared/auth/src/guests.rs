@@ -1,4 +1,5 @@
 //! Which web pages may talk to a server that asks nobody for a token.
+//!
 //! Such a server trusts every caller, and every web page that its user visits can call it: by requests that need no
 //! preflight, by WebSockets, which have no preflight, and by host names that an attacker points at the loopback address
 //! (DNS rebinding). A browser sends where a page comes from (`Origin`) and which host it calls (`Host`): both must be

@@ -7,6 +7,7 @@
 //! | older, or missing | | fetch again |
 //! | fetch failed | yes, and the set is younger than 24 h | use it |
 //! | fetch failed | no | the failure; no further fetch for a second |
+//!
 //! One fetch runs at a time; other callers wait for its result. A set without a usable key never replaces keys that
 //! verify. It is treated like a failed fetch, except that a token with an unknown key is refused instead of failing.
 

@@ -3,7 +3,7 @@
 //! Everything the server decides about a graph is decided here, over two ports: [`database::local::Sql`] for storage and
 //! [`Clock`] for the time. Adapters (the Durable Object, a native server) own sockets and streams and move bytes.
 //!
-//! [`Graph`] is one graph; [`sockets`] is what is said to it over WebSockets; [`rules`] are the pure functions over database
+//! [`Graph`] is one graph; [`sockets`] is what is said to it over sockets; [`rules`] are the pure functions over database
 //! values that decide about transactions; [`snapshot`] is its rows on the wire.
 
 pub mod faults;

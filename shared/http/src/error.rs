@@ -8,6 +8,10 @@ use protocol::errors::{
 
 use web::{Failure, PutError, ReadError, Refusal};
 
+/// What the operator has to do, as `/health` says it.
+const NOT_MIGRATED: &str = "the index database lacks migrations: run `npx wrangler d1 migrations apply DB`, \
+    with --local under wrangler dev, and with --env and --remote on Cloudflare";
+
 /// Why a request is not answered with what it asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -83,6 +87,9 @@ pub enum Error {
     /// There is no index database.
     #[error("the index database is not configured")]
     IndexMissing,
+    /// The index database lacks migrations.
+    #[error("the index database lacks migrations")]
+    NotMigrated,
     /// Something failed that the client can do nothing about. The text goes to the log only.
     #[error("{0}")]
     Internal(String),
@@ -113,6 +120,7 @@ impl Refusal for Error {
             Self::RowTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "snapshot row too large"),
             Self::TooManyDownloads => (StatusCode::SERVICE_UNAVAILABLE, "too many downloads"),
             Self::AgentsUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "agents service unavailable"),
+            Self::NotMigrated => (StatusCode::SERVICE_UNAVAILABLE, NOT_MIGRATED),
             Self::MissingAssets => (StatusCode::INTERNAL_SERVER_ERROR, "missing assets bucket"),
             Self::IndexMissing | Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, SERVER_ERROR),
         }

@@ -19,6 +19,7 @@ pub mod service;
 
 mod delete_graph;
 mod guests;
+mod health;
 mod identity;
 mod index_routes;
 mod respond;
@@ -68,7 +69,7 @@ async fn dispatch<P: Platform>(
     guests::admit(&service.settings, request)?;
     let path = request.uri().path().to_owned();
     match route::target(request.method(), &path) {
-        Target::Health => Ok(respond::ok(protocol::bodies::OK)),
+        Target::Health => health::answer(platform, service).await,
         Target::Index => index_routes::handle(platform, service, request).await,
         Target::Agents => agents::forward(platform, service, request).await,
         Target::Asset(rest) => assets::handle(platform, service, request, rest).await,

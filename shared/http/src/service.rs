@@ -1,12 +1,14 @@
 //! What the surface remembers between requests, one an isolate or process, and how it is set up.
 
+use std::sync::atomic::AtomicBool;
+
 use auth::{AccessCache, Authenticator, ConfigError};
 use index::activity::ActivitySeen;
 use index::users::UserThrottle;
 use web::{Gate, HEARD_OUT_REQUESTS};
 
 use crate::address::{Address, AddressError};
-use crate::agents::WAITING_REQUESTS;
+use crate::agents::{Silence, WAITING_REQUESTS};
 
 /// Settings, read once.
 #[derive(Clone, Debug)]
@@ -21,6 +23,9 @@ pub struct Settings {
     pub initial_data: bool,
     /// What one graph takes.
     pub limits: Limits,
+    /// `DB_SYNC_LOCAL_AGENTS=starting`, which whoever serves this worker sets when it knows of an agents worker on this machine
+    /// that may not have started yet: then that is waited for.
+    pub agents_start_here: bool,
 }
 
 /// How much one graph takes (sync.md 7.5).
@@ -68,7 +73,9 @@ impl Settings {
         };
         let address = Address::from_lookup(&lookup)?;
         let initial_data = lookup("DB_SYNC_INITIAL_DATA").is_some_and(|value| value == "true");
-        Ok(Self { auth: auth::Config::from_lookup(lookup)?, address, stream_gzip, initial_data, limits })
+        let agents_start_here = lookup("DB_SYNC_LOCAL_AGENTS").is_some_and(|agents| agents == "starting");
+        let auth = auth::Config::from_lookup(lookup)?;
+        Ok(Self { auth, address, stream_gzip, initial_data, limits, agents_start_here })
     }
 }
 
@@ -93,8 +100,11 @@ pub struct Service<K> {
     pub(crate) activity: ActivitySeen,
     /// Requests that wait for the agents service.
     pub(crate) agents: Gate,
+    pub(crate) agents_silence: Silence,
     /// Requests whose refused bodies are taken in.
     pub(crate) heard_out: Gate,
+    /// Whether the index was found to have its schema.
+    pub(crate) has_schema: AtomicBool,
 }
 
 impl<K> Service<K> {
@@ -107,7 +117,9 @@ impl<K> Service<K> {
             users: UserThrottle::default(),
             activity: ActivitySeen::default(),
             agents: Gate::new(WAITING_REQUESTS),
+            agents_silence: Silence::default(),
             heard_out: Gate::new(HEARD_OUT_REQUESTS),
+            has_schema: AtomicBool::default(),
         }
     }
 

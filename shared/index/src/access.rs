@@ -1,4 +1,5 @@
 //! Who may do what with a graph (sync.md 8.4): owners and members have access, owners and managers manage.
+//!
 //! Both conditions need the graph's own row. So rows of members that are left behind, or written while a graph is
 //! deleted, give no access.
 
@@ -28,6 +29,7 @@ const ACCESS: &str = concat!("SELECT 1 WHERE ", with_access!());
 const MANAGER: &str = concat!("SELECT 1 WHERE ", managing!());
 
 /// Whether the user owns the graph or is a member of it. A graph without a row gives access to nobody.
+///
 /// A replica may not know yet that somebody was added, so its "no" is checked with the primary copy. Its "yes" is
 /// accepted, although it may be a little old.
 pub async fn has_access(db: &impl Database, graph_id: &str, user_id: &str) -> Result<bool, Error> {

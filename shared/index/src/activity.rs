@@ -1,17 +1,16 @@
 //! Which users and graphs were active on a day (sync.md 8.5).
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use database::{Database, Param};
-use lru::LruCache;
+use keyed::Cache;
+use time::UtcDateTime;
 
 use crate::Error;
 
 /// How many pairs of day and entity are remembered as written.
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
-
-const MS_PER_DAY: i64 = 86_400_000;
 
 const TOUCH: &str = "INSERT INTO daily_active_entities (day_utc, entity_type, entity_id, first_seen_at) \
     VALUES (?, ?, ?, ?) ON CONFLICT(day_utc, entity_type, entity_id) DO NOTHING";
@@ -34,34 +33,26 @@ impl<'a> Entity<'a> {
     }
 }
 
-/// Remembers what was written; the oldest entry is dropped first. There is one for each isolate or process, and clones
-/// share it.
-#[derive(Clone)]
-pub struct ActivitySeen(Arc<Mutex<LruCache<String, (), keyed::Build>>>);
+/// Remembers what was written. There is one for each isolate or process, and clones share it.
+#[derive(Clone, Debug)]
+pub struct ActivitySeen(Arc<Cache<String, ()>>);
 
 impl Default for ActivitySeen {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(LruCache::with_hasher(CAPACITY, keyed::Build::default()))))
+        Self(Arc::new(Cache::new(CAPACITY)))
     }
 }
 
 impl ActivitySeen {
-    fn seen(&self) -> MutexGuard<'_, LruCache<String, (), keyed::Build>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The note to write about an entity that is active now. None when it was written today or is being written: while
     /// the database is slow, one write waits, not one for each request.
     pub fn note(&self, entity: Entity<'_>, now_ms: i64) -> Option<Note> {
         let (kind, id) = entity.parts();
         let day = day_utc(now_ms);
         let key = format!("{day} {kind} {id}");
-        let mut seen = self.seen();
-        if seen.contains(&key) {
-            return None;
-        }
-        seen.put(key.clone(), ());
-        Some(Note { seen: self.clone(), key, day, kind, id: id.to_owned(), now_ms, written: false })
+        // The key names the day: it means nothing on another one, and needs no end.
+        let is_new = self.0.put_if_absent(key.clone(), (), now_ms..i64::MAX);
+        is_new.then(|| Note { seen: self.clone(), key, day, kind, id: id.to_owned(), now_ms, written: false })
     }
 }
 
@@ -89,24 +80,16 @@ impl Note {
 impl Drop for Note {
     fn drop(&mut self) {
         if !self.written {
-            self.seen.seen().pop(&self.key);
+            self.seen.0.remove(&self.key);
         }
     }
 }
 
-/// The day in UTC as `YYYY-MM-DD` (days to civil date in the proleptic Gregorian calendar).
+/// The day in UTC as `YYYY-MM-DD`.
 fn day_utc(now_ms: i64) -> String {
-    // Days since 0000-03-01, so that the leap day is the last of its year.
-    let days = now_ms.div_euclid(MS_PER_DAY) + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
+    // No clock leaves the years -9999 to 9999, which are all that this type knows.
+    let now = UtcDateTime::from_unix_timestamp(now_ms.div_euclid(1000)).unwrap_or(UtcDateTime::UNIX_EPOCH);
+    format!("{:04}-{:02}-{:02}", now.year(), u8::from(now.month()), now.day())
 }
 
 #[cfg(test)]

@@ -93,11 +93,11 @@ pub async fn name_exists(db: &impl Database, graph_name: &str, user_id: &str) ->
 }
 
 /// Whether the graph has a row, as the primary copy knows it.
-pub async fn exists(db: &impl Database, graph_id: &str) -> Result<bool, Error> {
+async fn exists(db: &impl Database, graph_id: &str) -> Result<bool, Error> {
     Ok(!db.query(ReadFrom::Primary, EXISTS, &[Param::Text(graph_id)]).await?.is_empty())
 }
 
-/// Creates the graph and makes its owner a manager, in one unit (D-23).
+/// Creates the graph and makes its owner a manager, both or neither (D-23).
 pub async fn create(db: &impl Database, graph: &NewGraph<'_>, now_ms: i64) -> Result<(), Error> {
     let now = Param::Int(now_ms);
     let row = [

@@ -9,10 +9,10 @@ use crate::access::{managing, with_access};
 /// Whether somebody may remove a member.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Removal {
-    /// The caller may remove the member, who may be removed already.
+    /// The caller may. The member may be gone already.
     Allowed,
-    /// The caller asks to leave, but is not a member (any more). The graph's object knows whether an earlier removal
-    /// was left half done.
+    /// The caller wants to leave, but is no member any more, or never was. The graph itself knows whether an earlier
+    /// removal was left half done.
     Gone,
     /// The caller may not remove that member.
     Forbidden,
@@ -50,7 +50,7 @@ const STANDING: &str = concat!(
     managing!()
 );
 
-/// The graph's members in the order of their joining.
+/// The graph's members in the order in which they joined.
 pub async fn list(db: &impl Database, graph_id: &str) -> Result<Vec<Member>, Error> {
     let rows = db.query(ReadFrom::Primary, LIST, &[Param::Text(graph_id)]).await?;
     Ok(rows.iter().map(member_of).collect())
@@ -95,8 +95,8 @@ pub(crate) fn upsert_params<'a>(
     [Param::Text(user_id), graph, role, inviter, Param::Int(now_ms), graph, inviter, inviter]
 }
 
-/// Changes a member's role on behalf of `caller`; nothing happens when there is no such member. False, and nothing
-/// written, when the caller does not manage the graph.
+/// Changes a member's role on behalf of `caller`. Nothing happens if there is no such member. Returns false and writes
+/// nothing if the caller does not manage the graph.
 pub async fn set_role(
     db: &impl Database,
     graph_id: &str,

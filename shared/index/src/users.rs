@@ -1,10 +1,9 @@
-//! The rows of users: what their claims say, written when it changed (sync.md 8.3).
+//! The rows of users: what their claims say, written when it has changed (sync.md 8.3).
 
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
 
 use database::{Database, Param, ReadFrom};
-use lru::LruCache;
+use keyed::Cache;
 
 use crate::Error;
 
@@ -28,11 +27,12 @@ pub struct User<'a> {
     pub username: Option<&'a str>,
 }
 
+/// What was written about a user, as far as claims told it.
+#[derive(Clone, Debug, Default)]
 struct Seen {
     email: Option<String>,
     email_verified: Option<bool>,
     username: Option<String>,
-    at_ms: i64,
 }
 
 impl Seen {
@@ -43,7 +43,7 @@ impl Seen {
             && user.username.is_none_or(|name| self.username.as_deref() == Some(name))
     }
 
-    fn merge(&mut self, user: &User<'_>, now_ms: i64) {
+    fn merge(&mut self, user: &User<'_>) {
         // As in the statement below: a flag that belongs to the old address does not count for a new one.
         let same_address = user.email.is_none_or(|email| self.email.as_deref() == Some(email));
         self.email_verified = user.email_verified.or(self.email_verified.filter(|_| same_address));
@@ -53,41 +53,38 @@ impl Seen {
         if let Some(name) = user.username {
             self.username = Some(name.to_owned());
         }
-        self.at_ms = now_ms;
     }
 }
 
 /// Remembers which users were written lately. There is one for each isolate or process.
-pub struct UserThrottle(Mutex<LruCache<String, Seen, keyed::Build>>);
+#[derive(Debug)]
+pub struct UserThrottle(Cache<String, Seen>);
 
 impl Default for UserThrottle {
     fn default() -> Self {
-        Self(Mutex::new(LruCache::with_hasher(THROTTLE_CAPACITY, keyed::Build::default())))
+        Self(Cache::new(THROTTLE_CAPACITY))
     }
 }
 
 impl UserThrottle {
     /// True when the user was written less than the throttle's time ago with the same values; renews that time.
     fn renew(&self, user: &User<'_>, now_ms: i64) -> bool {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match seen.get_mut(user.id) {
-            Some(entry) if entry.covers(user) && now_ms - entry.at_ms < THROTTLE_MS => {
-                entry.at_ms = now_ms;
-                true
-            }
-            _ => false,
+        let covering = self.0.get(user.id, now_ms).filter(|seen| seen.covers(user));
+        let is_covered = covering.is_some();
+        if let Some(seen) = covering {
+            self.put(user, seen, now_ms);
         }
+        is_covered
     }
 
     fn remember(&self, user: &User<'_>, now_ms: i64) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = seen.get_mut(user.id) {
-            entry.merge(user, now_ms);
-        } else {
-            let mut entry = Seen { email: None, email_verified: None, username: None, at_ms: now_ms };
-            entry.merge(user, now_ms);
-            seen.put(user.id.to_owned(), entry);
-        }
+        let mut seen = self.0.get(user.id, now_ms).unwrap_or_default();
+        seen.merge(user);
+        self.put(user, seen, now_ms);
+    }
+
+    fn put(&self, user: &User<'_>, seen: Seen, now_ms: i64) {
+        self.0.put(user.id.to_owned(), seen, now_ms..now_ms.saturating_add(THROTTLE_MS));
     }
 }
 
@@ -100,7 +97,7 @@ const UPSERT: &str = "INSERT INTO users (id, email, email_verified, username, cr
     created_at = COALESCE(users.created_at, excluded.created_at)";
 
 // Verified rows first, then the oldest; a row without a time is older than that column. Two rows are enough to see
-// whether an unverified row is the only one.
+// whether a row without the flag is the only one.
 const BY_EMAIL: &str = "SELECT id, email_verified FROM users \
     WHERE email = ? AND (email_verified IS NULL OR email_verified <> 0) \
     ORDER BY email_verified IS NULL, created_at, rowid LIMIT 2";

@@ -1,4 +1,5 @@
-//! Hash maps and sets over what clients choose.
+//! Hash maps, sets and caches over what clients choose.
+//!
 //! A client that knows the hash function can send keys that all fall into one slot. Every look-up then walks over all
 //! of them, and n keys cost n² steps. So keys that clients choose are hashed with a secret that is drawn once a
 //! process. The standard library's `RandomState` is not enough: on `wasm32-unknown-unknown` it has no randomness, and
@@ -7,12 +8,16 @@
 //!
 //! Nothing that is stored or sent may depend on these hashes: they differ from one process to the next.
 
+mod cache;
+
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 
 use foldhash::SharedSeed;
 use foldhash::quality::{FoldHasher, SeedableRandomState};
+
+pub use cache::Cache;
 
 /// A map whose keys come from clients.
 pub type Map<K, V> = HashMap<K, V, Build>;

@@ -1,4 +1,5 @@
 //! Attacks on DB-sync servers, black-box like the conformance suite and with its settings (`BASE_URL` and the others).
+//!
 //! Each case carries out one class of attack as fast as a client can, checks that it did no harm, and measures a
 //! [`Bystander`] meanwhile. docs/security.md lists classes, defences and cases.
 #![expect(

@@ -6,6 +6,12 @@ use std::time::Duration;
 use http::{HeaderMap, Method, Request};
 use serde_json::Value;
 
+/// How the proxy of `wrangler dev` says that it lost its connection to the worker.
+const WRANGLER_LOST: &[u8] = b"Your worker restarted mid-request.";
+
+/// How often such a request is repeated.
+const LOST_REPEATS: usize = 5;
+
 /// The answer to a request.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -69,7 +75,9 @@ impl Client {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
-            // No connection is used twice: a server may close one whose request it refused without reading it.
+            // No connection is used twice. workerd answers a request that the worker refuses without reading its body, and resets the
+            // connection when more than 64 KiB of the body come behind the answer; the answer does not say `connection: close`. The
+            // worker cannot say it either, as the platform removes the header.
             .max_idle_connections(0)
             .timeout_global(Some(Duration::from_mins(2)))
             .build()
@@ -91,6 +99,19 @@ impl Client {
 
     /// One request with these headers besides the token's.
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Answer {
+        let mut answer = self.send_once(method, path, headers, body);
+        for _ in 0..LOST_REPEATS {
+            // The proxy of `wrangler dev` does use connections again, and meets one that workerd has reset: the request has not
+            // reached the worker, and the proxy leaves the repetition to the client.
+            if answer.status != 503 || !answer.bytes.starts_with(WRANGLER_LOST) {
+                break;
+            }
+            answer = self.send_once(method, path, headers, body);
+        }
+        answer
+    }
+
+    fn send_once(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Answer {
         let mut request =
             Request::builder().method(method.parse::<Method>().expect("method")).uri(format!("{}{path}", self.base));
         if let Some(token) = &self.token {

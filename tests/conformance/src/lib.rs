@@ -10,6 +10,7 @@
 //! | `SIGNING_KEY` | file that keeps the signing key between runs, since servers cache key sets |
 //! | `ADMIN_TOKEN` | value of the server's `DB_SYNC_ADMIN_TOKEN` (`admin-secret`) |
 //! | `AGENTS_PORT` | loopback port on which the suite plays the agents worker; name it only if the server forwards there |
+//! | `PROXY` | `wrangler` where `wrangler dev` serves the worker: it puts a proxy of its own before it, which answers some odd requests itself |
 //! | `ASSET_LINK_SECRET` | value of the server's variable of that name (`asset-link-secret`) |
 #![expect(
     missing_docs,

@@ -24,6 +24,8 @@ pub struct Server {
     pub asset_link_secret: String,
     /// The agents worker that the server forwards to, if it does.
     pub agents: Option<Agents>,
+    /// `wrangler dev` stands between: what it makes of a request is not the server's answer.
+    pub proxied: bool,
     own: Option<Own>,
 }
 
@@ -108,6 +110,7 @@ impl Server {
             admin_token: setting("ADMIN_TOKEN", "admin-secret"),
             asset_link_secret: setting("ASSET_LINK_SECRET", "asset-link-secret"),
             agents: None,
+            proxied: std::env::var("PROXY").is_ok_and(|proxy| proxy == "wrangler"),
             own: None,
         }
     }

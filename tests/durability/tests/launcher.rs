@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "test code, helpers included")]
 
 use std::fs::Metadata;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -172,10 +172,10 @@ fn a_start_says_who_may_come_in() {
         signal("-TERM", launcher.id());
         (status, String::from_utf8(ended(launcher).stdout).unwrap())
     };
-    let (status, said) = first_lines(&[("DB_SYNC_AUTH_DRIVER", "Ldap")]);
-    assert_eq!(status, Some(500));
-    let wrong = "DB_SYNC_AUTH_DRIVER is \"ldap\", which is none of cognito, static, none: EVERY REQUEST FAILS";
-    assert!(said.contains(wrong) && !said.contains("Cognito"), "{said}");
+    let (status, said) = first_lines(&[("DB_SYNC_AUTH_DRIVER", "Static"), ("DB_SYNC_AUTH_TOKEN", "do-not-print")]);
+    assert_eq!(status, Some(200));
+    assert!(said.contains("authentication: static token in DB_SYNC_AUTH_TOKEN"), "{said}");
+    assert!(!said.contains("do-not-print"), "{said}");
 
     let lists = [
         ("DB_SYNC_AUTH_DRIVER", "none"),
@@ -188,6 +188,61 @@ fn a_start_says_who_may_come_in() {
     let pages = "web pages let in: loopback, Logseq's apps, https://notes.example, https://wiki.example; \
         host names: loopback, nas.local";
     assert!(said.contains(pages), "{said}");
+}
+
+/// What a start that fails says beside its steps, and that it never said to be ready.
+fn refusal(port: u16, data: &Path, settings: &[(&str, &str)]) -> String {
+    let output = ended(launch(port, data, settings));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("Ready"), "it is not ready");
+    let said = String::from_utf8(output.stderr).unwrap();
+    said.lines().filter(|line| !line.starts_with("==> ")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_wrong_setting_stops_the_start_with_one_sentence() {
+    let data = tempfile::tempdir().unwrap();
+    for (settings, sentence) in [
+        (&[("DB_SYNC_AUTH_DRIVER", "Ldap")][..], "DB_SYNC_AUTH_DRIVER must be cognito, static or none, not \"ldap\""),
+        (&[("DB_SYNC_AUTH_DRIVER", "static")], "DB_SYNC_AUTH_DRIVER=static needs DB_SYNC_AUTH_TOKEN"),
+        (
+            &[("DB_SYNC_LIMIT_USER_SOCKETS", "many")],
+            "DB_SYNC_LIMIT_USER_SOCKETS must be a whole number above 0, not \"many\"",
+        ),
+        (
+            &[("COGNITO_JWKS_URL", "keys.example")],
+            "COGNITO_JWKS_URL must be an address such as https://keys.example/jwks.json, not \"keys.example\"",
+        ),
+        (
+            &[("AGENTS_SERVICE_URL", "127.0.0.1:8788")],
+            "AGENTS_SERVICE_URL must be an address such as http://127.0.0.1:8788, not \"127.0.0.1:8788\"",
+        ),
+    ] {
+        assert_eq!(refusal(free_port(), data.path(), settings), format!("error: {sentence}"));
+    }
+}
+
+#[test]
+fn a_taken_port_is_told_in_one_line() {
+    let (data, taken) = (tempfile::tempdir().unwrap(), TcpListener::bind(("127.0.0.1", 0)).unwrap());
+    let port = taken.local_addr().unwrap().port();
+    let said = refusal(port, data.path(), &[]);
+    assert_eq!(said, format!("error: port {port} of 127.0.0.1 is in use: choose another with --port"));
+}
+
+#[test]
+fn a_free_port_is_chosen_and_told() {
+    let data = tempfile::tempdir().unwrap();
+    let mut launcher = launch(0, data.path(), &[]);
+    let lines = BufReader::new(launcher.stdout.take().unwrap()).lines();
+    let told = lines.map_while(Result::ok).find_map(|line| {
+        let port = line.strip_prefix("==> Ready: http://127.0.0.1:")?.split_once(' ')?.0;
+        Some(port.parse().unwrap())
+    });
+    let port = told.unwrap_or_else(|| panic!("no address was told"));
+    assert_eq!(ask(port, "/health", ""), Some(200));
+    signal("-TERM", launcher.id());
+    assert!(ended(launcher).status.success());
 }
 
 #[test]

@@ -75,7 +75,7 @@ impl Server {
         for piece in frame.finish().chunks(50_000) {
             self.graph.feed_upload(&mut upload, piece).map_err(fail)?;
         }
-        let uploaded = self.graph.end_upload(upload).map_err(fail)?;
+        let uploaded = self.graph.finish_upload(&mut upload).map_err(fail)?;
         ensure!(uploaded.opened, "the upload did not open the graph");
         Ok(())
     }

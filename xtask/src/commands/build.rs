@@ -9,7 +9,8 @@ use anyhow::{Context, Result};
 
 use super::setup;
 use crate::process::{self, note, step};
-use crate::tools::{Tools, fingerprint};
+use crate::tools::Tools;
+use crate::tools::fingerprint::{self, Look};
 use crate::workers::{self, WORKERS, Worker};
 
 const HELP: &str = "\
@@ -66,8 +67,10 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<()> {
         }
     }
     let tools = setup::prepare_build()?;
+    // Before the build: what is edited meanwhile counts as an edit.
+    let seen = WORKERS.map(|worker| fingerprint::look(worker).ok());
     WORKERS.iter().try_for_each(|worker| build(worker, &tools, profile))?;
-    if again { watch(&tools, profile) } else { Ok(()) }
+    if again { watch(seen, &tools, profile) } else { Ok(()) }
 }
 
 /// Builds a worker unless its last build had the same sources, tools and profile.
@@ -99,14 +102,13 @@ pub(crate) fn build(worker: &Worker, tools: &Tools, profile: Profile) -> Result<
 const LOOK: Duration = Duration::from_millis(300);
 
 /// Builds workers again after edits. Polls: a look at a few hundred files costs less than a crate that is told by the system.
-fn watch(tools: &Tools, profile: Profile) -> Result<()> {
+fn watch(mut built: [Option<Look>; WORKERS.len()], tools: &Tools, profile: Profile) -> Result<()> {
     std::thread::spawn(|| {
         // Whoever started this holds the other end, and needs no builds any more when it is gone.
         let _ended = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         std::process::exit(0);
     });
     let look = || WORKERS.map(fingerprint::look);
-    let mut built = WORKERS.map(|worker| fingerprint::look(worker).ok());
     note("waiting for edits");
     loop {
         std::thread::sleep(LOOK);

@@ -7,6 +7,7 @@ pub(crate) mod lint;
 pub(crate) mod serve;
 pub(crate) mod setup;
 pub(crate) mod test;
+mod wrangler;
 
 use anyhow::Result;
 

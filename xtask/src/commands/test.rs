@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use lexopt::ValueExt as _;
 
-use super::{build, setup};
+use super::{build, setup, wrangler};
 use crate::process::{self, note, step};
 use crate::serving::Serving;
 use crate::tools;
@@ -22,6 +22,7 @@ Usage: cargo xtask test [OPTIONS]
 
 Options:
   --long             full numbers: 20000 seeds, 100000 graphs, 500000 mutations, every place where something can fail
+                     and the black-box suite against `wrangler dev` too
   --random           other seeds each time; they are printed
   --seeds N          seeds of the simulation (default 1000)
   --graphs N         odd graphs (default 2000), and a fifth as many whose log is replayed entry by entry
@@ -86,9 +87,9 @@ impl Amounts {
 }
 
 /// What the tests of the running worker are told of it; the tools' own defaults.
-const ISSUER: &str = "https://issuer.test/pool";
-const CLIENT_ID: &str = "client-under-test";
-const ADMIN_TOKEN: &str = "admin-secret";
+pub(super) const ISSUER: &str = "https://issuer.test/pool";
+pub(super) const CLIENT_ID: &str = "client-under-test";
+pub(super) const ADMIN_TOKEN: &str = "admin-secret";
 
 /// Runs the command.
 pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
@@ -146,6 +147,10 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
     for suite in WORKERS.iter().flat_map(|worker| worker.suites) {
         step(suite.title);
         process::run(cargo().args(["test", "--quiet", "-p", suite.package]).env("FAULTS_LONG", all_faults))?;
+    }
+
+    if amounts.all_faults {
+        wrangler::check(&root)?;
     }
 
     step("Independent reader: transit-js and npm datascript");

@@ -28,7 +28,10 @@ pub(crate) fn of_files(files: &[&str]) -> Result<String> {
 }
 
 /// Name, time and size of each source of a worker. Two looks that are equal saw no edit in between; a look takes milliseconds.
-pub(crate) fn look(worker: &Worker) -> Result<Vec<(PathBuf, SystemTime, u64)>> {
+pub(crate) type Look = Vec<(PathBuf, SystemTime, u64)>;
+
+/// Looks at the sources of a worker.
+pub(crate) fn look(worker: &Worker) -> Result<Look> {
     let seen = |path: PathBuf| -> Result<_> {
         let meta = path.metadata().with_context(|| format!("cannot read {}", path.display()))?;
         Ok((path, meta.modified()?, meta.len()))

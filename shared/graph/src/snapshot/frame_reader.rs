@@ -3,18 +3,7 @@
 use datascript::Row;
 use protocol::limits;
 
-use super::row_parser::RowParser;
-
-/// Why bytes are not a framed snapshot.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FrameError {
-    /// Not frames of rows, or cut short.
-    #[error("invalid snapshot")]
-    Invalid,
-    /// A row's content passes the limit of sync.md 7.5.
-    #[error("snapshot row too large")]
-    RowTooLarge,
-}
+use super::row_parser::{FrameError, RowParser};
 
 /// Reads rows out of a stream of frames, whatever the pieces it arrives in; holds one row.
 #[derive(Debug)]

@@ -3,15 +3,15 @@
 mod export;
 mod frame_reader;
 mod frame_writer;
-mod import;
 mod inflate;
 mod row_parser;
 mod upload;
 
 pub use export::{Encoding, Export};
-pub use frame_reader::{FrameError, FrameReader};
+pub use frame_reader::FrameReader;
 pub use frame_writer::FrameWriter;
-pub use upload::{Ending, Upload, UploadError, Uploaded};
+pub use row_parser::FrameError;
+pub use upload::{Upload, UploadError, Uploaded};
 
 pub(crate) use export::RunningExports;
-pub(crate) use import::Running as RunningUpload;
+pub(crate) use upload::Running as RunningUpload;

@@ -6,10 +6,19 @@
 
 use datascript::Row;
 
-use super::frame_reader::FrameError;
-
 /// Longest number or literal that can mean anything here.
 const MAX_LITERAL: usize = 32;
+
+/// Why bytes are not a framed snapshot.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// Not frames of rows, or cut short.
+    #[error("invalid snapshot")]
+    Invalid,
+    /// A row's content passes the limit of sync.md 7.5.
+    #[error("snapshot row too large")]
+    RowTooLarge,
+}
 
 /// What the grammar allows next.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]

@@ -30,6 +30,11 @@ impl OwnedFrame {
             Self::Binary(bytes) => Frame::Binary(bytes),
         }
     }
+
+    /// What the frame says. The frame itself goes: of a long one there is no room for both, and nothing reads it again.
+    pub fn into_message(self) -> Message<'static> {
+        Message::parse(self.as_frame()).into_owned()
+    }
 }
 
 /// How a socket is to be closed.

@@ -6,12 +6,8 @@ use std::fmt::Write;
 use std::rc::Rc;
 
 use database::local_sqlite::Rusqlite;
-use graph::sockets::{Effect, Frame, Message};
+use graph::sockets::{Effect, OwnedFrame};
 use graph::{EntityAnswer, Graph, GraphName, Options};
-use peak_alloc::PeakAlloc;
-
-#[global_allocator]
-static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 const MIB: usize = 1 << 20;
 
@@ -71,15 +67,14 @@ fn peak(text: String) -> (usize, String) {
     let options = Options { cache_bytes: 12 * MIB, ..Options::default() };
     let mut graph = Graph::new(Rusqlite::in_memory().unwrap(), || 0, options);
     graph.position().unwrap();
-    let before = ALLOCATOR.current_usage() - text.len();
-    ALLOCATOR.reset_peak_usage();
+    let length = text.len();
+    let mut effect = Effect::None;
     // As the HTTP layer does it: the text goes before the batch is applied.
-    let message = Message::parse(Frame::Text(&text)).into_owned();
-    drop(text);
-    let effect = graph.react(None, message).effect;
-    let peak = ALLOCATOR.peak_usage() - before;
+    let counted = allocation_counter::measure(|| {
+        effect = graph.react(None, OwnedFrame::Text(text).into_message()).effect;
+    });
     match effect {
-        Effect::ReplyAndTell { reply, .. } => (peak, reply),
+        Effect::ReplyAndTell { reply, .. } => (length + usize::try_from(counted.bytes_max).unwrap(), reply),
         other => panic!("{other:?}"),
     }
 }
@@ -90,21 +85,18 @@ fn changes_peak(batch: String) -> (usize, usize) {
     let sql = Rc::new(Rusqlite::in_memory().unwrap());
     let mut graph = Graph::new(Rc::clone(&sql), || 0, options);
     graph.position().unwrap();
-    let message = Message::parse(Frame::Text(&batch)).into_owned();
-    drop(batch);
-    let effect = graph.react(None, message).effect;
+    let effect = graph.react(None, OwnedFrame::Text(batch).into_message()).effect;
     assert!(matches!(&effect, Effect::ReplyAndTell { reply, .. } if reply.contains("tx/batch/ok")), "{effect:?}");
     drop((effect, graph));
     let mut graph = Graph::new(sql, || 0, options);
-    let before = ALLOCATOR.current_usage();
-    ALLOCATOR.reset_peak_usage();
     let mut sent = 0;
-    let pulled = graph.entity_pull(0, GraphName("g"), Some("65"), &mut |piece| sent += piece.len()).unwrap();
-    assert_eq!(pulled.answer, EntityAnswer::Changes);
-    (ALLOCATOR.peak_usage() - before, sent)
+    let counted = allocation_counter::measure(|| {
+        let pulled = graph.entity_pull(0, GraphName("g"), Some("65"), &mut |piece| sent += piece.len()).unwrap();
+        assert_eq!(pulled.answer, EntityAnswer::Changes);
+    });
+    (usize::try_from(counted.bytes_max).unwrap(), sent)
 }
 
-/// One test: the allocator counts for the whole process.
 #[test]
 fn messages_cost_a_few_times_their_length() {
     // Texts of the entries in bytes, and tenths of them that the batch may take. Values of few bytes take many times their

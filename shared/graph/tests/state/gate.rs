@@ -80,8 +80,8 @@ fn what_is_under_way_ends_with_the_graph() {
         }
         let rows = frame(&empty_tree());
         assert!(graph.close_for_upload(&mut closing).is_err());
-        assert!(graph.feed_upload(&mut closing, &rows).and_then(|()| graph.end_upload(closing)).is_err());
-        assert!(graph.feed_upload(&mut staged, &rows).and_then(|()| graph.end_upload(staged)).is_err());
+        assert!(graph.feed_upload(&mut closing, &rows).and_then(|()| graph.finish_upload(&mut closing)).is_err());
+        assert!(graph.feed_upload(&mut staged, &rows).and_then(|()| graph.finish_upload(&mut staged)).is_err());
         assert!(graph.next_chunk(&mut export).is_err());
         assert!(graph.pull_piece(&mut pull, &mut String::new()).is_err());
         assert_eq!(count(&sql, "kvs") > 0, !erased, "nothing came back");

@@ -6,7 +6,7 @@ use database::Param;
 use database::local::Sql;
 use database::local_sqlite::Rusqlite;
 use datascript::{Index, Pattern, Value};
-use graph::snapshot::{Ending, UploadError};
+use graph::snapshot::{Upload, UploadError};
 use protocol::query::UploadQuery;
 use serde_json::Value as Json;
 
@@ -138,7 +138,7 @@ fn changes(sql: &Rusqlite) -> i64 {
 }
 
 /// Sends rows up to the moment in which they are looked at.
-fn sent(graph: &mut TestGraph, query: (&str, &str, &str), rows: &[TestRow]) -> Ending {
+fn sent(graph: &mut TestGraph, query: (&str, &str, &str), rows: &[TestRow]) -> Upload {
     let query = UploadQuery::new(Some(query.0), Some(query.1), Some(query.2));
     let mut upload = graph.begin_upload(&query, OWNER, false, !rows.is_empty()).unwrap();
     if upload.closes_graph() {
@@ -147,7 +147,8 @@ fn sent(graph: &mut TestGraph, query: (&str, &str, &str), rows: &[TestRow]) -> E
     if !rows.is_empty() {
         graph.feed_upload(&mut upload, &frame(rows)).unwrap();
     }
-    graph.store_rest(upload).unwrap()
+    graph.store_rest(&mut upload).unwrap();
+    upload
 }
 
 #[test]
@@ -171,7 +172,7 @@ fn uploads_are_repaired_in_pieces() {
     assert!((1..2_000).contains(&most), "{most} rows written in one go");
     let built = count(&copied, "upload_rows");
     assert!(usize::try_from(built).unwrap() > rows.len() * 3 / 2, "what is built waits with the upload");
-    assert!(graph.finish_upload(ending).unwrap().opened);
+    assert!(graph.finish_upload(&mut ending).unwrap().opened);
     assert_eq!(count(&copied, "upload_rows"), 0);
     assert_eq!(facts(graph.db().unwrap()), sound);
     assert_sorted(&mut graph);
@@ -194,9 +195,9 @@ fn a_repair_that_is_given_up_changes_nothing() {
     while count(&copied, "upload_rows") < i64::try_from(rows.len()).unwrap() + 50 {
         assert!(graph.verify_piece(&mut ending).unwrap());
     }
-    graph.abandon_upload(&ending.into_upload());
-    let ending = sent(&mut graph, ("false", "true", ""), &[]);
-    assert!(graph.finish_upload(ending).unwrap().opened);
+    graph.abandon_upload(&mut ending);
+    let mut ending = sent(&mut graph, ("false", "true", ""), &[]);
+    assert!(graph.finish_upload(&mut ending).unwrap().opened);
     assert_eq!(facts(graph.db().unwrap()), sound);
     assert_sorted(&mut graph);
     // Over an open graph.
@@ -206,10 +207,10 @@ fn a_repair_that_is_given_up_changes_nothing() {
     while count(&sql, "upload_rows") < i64::try_from(rows.len()).unwrap() + 50 {
         assert!(source.verify_piece(&mut ending).unwrap());
     }
-    source.abandon_upload(&ending.into_upload());
+    source.abandon_upload(&mut ending);
     assert_eq!((rows_of(&sql), count(&sql, "upload_rows")), (before, 0));
-    let ending = sent(&mut source, ("false", "true", &sum), &rows);
-    source.finish_upload(ending).unwrap();
+    let mut ending = sent(&mut source, ("false", "true", &sum), &rows);
+    source.finish_upload(&mut ending).unwrap();
     assert!(source.take_notice().unwrap().to_string().contains("all indexes built again"));
     assert_eq!(facts(source.db().unwrap()), sound);
     assert_sorted(&mut source);

@@ -93,7 +93,7 @@ pub(crate) fn upload_by(
     for piece in pieces {
         graph.feed_upload(&mut upload, piece)?;
     }
-    graph.end_upload(upload)
+    graph.finish_upload(&mut upload)
 }
 
 /// A graph without datoms, as a client would upload it.

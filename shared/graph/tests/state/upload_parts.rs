@@ -196,13 +196,13 @@ fn a_part_twice_at_a_time_is_taken_once() {
     // Another part does not push it aside, the same one does.
     let beyond = frame(&rows[rows.len() / 2 + 40..]);
     let mut astray = graph.begin_upload(&query, OWNER, false, true).unwrap();
-    let outcome = graph.feed_upload(&mut astray, &beyond).and_then(|()| graph.end_upload(astray).map(drop));
+    let outcome = graph.feed_upload(&mut astray, &beyond).and_then(|()| graph.finish_upload(&mut astray).map(drop));
     assert!(matches!(outcome, Err(UploadError::Conflict)), "{outcome:?}");
     let end = upload(&mut graph, ("false", "true", ""), false, &[]);
     assert!(matches!(end, Err(UploadError::Conflict)), "nor does an end without rows: {end:?}");
     graph.feed_upload(&mut slow, &last[last.len() - 10..last.len() - 5]).unwrap();
     assert!(upload(&mut graph, ("false", "true", &sum), false, &[&last]).unwrap().opened);
-    let outcome = graph.feed_upload(&mut slow, &last[last.len() - 5..]).and_then(|()| graph.end_upload(slow));
+    let outcome = graph.feed_upload(&mut slow, &last[last.len() - 5..]).and_then(|()| graph.finish_upload(&mut slow));
     assert!(matches!(outcome, Err(UploadError::Superseded)), "{outcome:?}");
     assert_eq!(rows_of(&sql), rows);
     assert!(!graph.is_uploading().unwrap());
@@ -259,7 +259,7 @@ fn what_is_heard_of_keeps_its_time() {
         clock.set(clock.get() + UPLOAD_IDLE_MS / 2);
         assert!(graph.is_uploading().unwrap());
     }
-    assert!(graph.end_upload(slow).unwrap().opened);
+    assert!(graph.finish_upload(&mut slow).unwrap().opened);
     assert_eq!(rows_of(&sql), rows);
 
     // Rows that wait for an open graph, whose sender has gone without a word.

@@ -209,7 +209,7 @@ fn a_later_upload_supersedes_one_that_is_under_way() {
     upload(&mut graph, ("true", "true", SUM), false, &[&frame(&empty_tree())]).unwrap();
     let outcome = graph.feed_upload(&mut slow, &slow_body[1000..]);
     assert!(matches!(outcome, Err(UploadError::Superseded)), "{outcome:?}");
-    assert!(graph.end_upload(slow).is_err());
+    assert!(graph.finish_upload(&mut slow).is_err());
     assert_eq!(rows_of(&sql), empty_tree());
     assert!(!graph.is_uploading().unwrap());
 
@@ -217,7 +217,7 @@ fn a_later_upload_supersedes_one_that_is_under_way() {
     graph.close_for_upload(&mut slow).unwrap();
     graph.reset().unwrap();
     graph.feed_upload(&mut slow, &frame(&empty_tree())).unwrap();
-    assert!(matches!(graph.end_upload(slow), Err(UploadError::Superseded)));
+    assert!(matches!(graph.finish_upload(&mut slow), Err(UploadError::Superseded)));
     assert_eq!(graph.position().unwrap().checksum, None);
 }
 
@@ -235,7 +235,7 @@ fn transactions_during_uploads() {
     graph.feed_upload(&mut upload_to_open, &frame(&[empty_tree(), filler(1_000_004, 1_001_000)].concat())).unwrap();
     assert_eq!(apply(&mut graph, &create), 1);
     let before = everything(&sql);
-    assert!(matches!(graph.end_upload(upload_to_open), Err(UploadError::Superseded)));
+    assert!(matches!(graph.finish_upload(&mut upload_to_open), Err(UploadError::Superseded)));
     assert_eq!(everything(&sql), before);
     assert_eq!(count(&sql, "upload_rows"), 0);
     assert_consistent(&mut graph, &sql);
@@ -251,7 +251,7 @@ fn transactions_during_uploads() {
         assert_eq!(heard.reply["reason"], "snapshot upload in progress");
         assert_eq!((&heard.reply["t"], heard.others), (&serde_json::json!(1), None));
     }
-    assert!(graph.end_upload(replacement).unwrap().opened);
+    assert!(graph.finish_upload(&mut replacement).unwrap().opened);
     assert_eq!(apply(&mut graph, &create), 1);
     assert_consistent(&mut graph, &sql);
 }
@@ -324,7 +324,7 @@ fn work_between_turns_is_bounded() {
         pieces += 1;
     }
     assert!(pieces > 4 + 100_000 / 330, "{pieces} pieces");
-    assert_eq!(graph.end_upload(upload).unwrap().count, 100_000);
+    assert_eq!(graph.finish_upload(&mut upload).unwrap().count, 100_000);
     assert_eq!(count(&sql, "upload_rows"), 100_000);
 }
 
@@ -345,7 +345,7 @@ fn an_upload_that_fails_gives_its_space_back() {
             graph.feed_upload(&mut running, &many).unwrap();
             assert!(count(&sql, "upload_rows") > 2900, "rows were stored");
             if abandoned {
-                graph.abandon_upload(&running);
+                graph.abandon_upload(&mut running);
             } else {
                 let outcome = graph.feed_upload(&mut running, &broken[many.len()..]);
                 assert!(matches!(outcome, Err(UploadError::Invalid)), "{outcome:?}");
@@ -384,7 +384,7 @@ fn a_part_that_fails_late_leaves_an_opened_graph_alone() {
     graph.close_for_upload(&mut first).unwrap();
     graph.feed_upload(&mut first, &frame(&rows[..700])).unwrap();
     assert!(upload(&mut graph, ("false", "true", ""), false, &[&frame(&rows)]).unwrap().opened);
-    graph.abandon_upload(&first);
+    graph.abandon_upload(&mut first);
     assert!(!graph.is_uploading().unwrap());
     assert_eq!(rows_of(&sql), rows);
 }

@@ -17,7 +17,7 @@ use crate::graph_subject;
 
 /// How long an answer of the index that a socket needs is waited for, in milliseconds. After it the index counts as out of
 /// reach.
-pub(super) const PATIENCE_MS: u32 = 3_000;
+pub(crate) const PATIENCE_MS: u32 = 3_000;
 
 /// Refuses callers who were removed, and everyone once the graph is deleted. Nothing may be awaited between this and what
 /// it is asked for.
@@ -113,7 +113,7 @@ fn revocation<H: GraphHost>(host: &H, user_id: &str) -> Result<Option<Revocation
 }
 
 /// What `work` gives, unless `timer` ends first.
-pub(super) async fn within<T>(work: impl Future<Output = T>, timer: impl Future<Output = ()>) -> Option<T> {
+pub(crate) async fn within<T>(work: impl Future<Output = T>, timer: impl Future<Output = ()>) -> Option<T> {
     let (mut work, mut timer) = (pin!(work), pin!(timer));
     poll_fn(|context| match work.as_mut().poll(context) {
         Poll::Ready(answer) => Poll::Ready(Some(answer)),

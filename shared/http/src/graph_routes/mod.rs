@@ -28,6 +28,7 @@ use protocol::query::parse_since;
 use protocol::{TxBatch, body_text};
 use web::{Event, url};
 
+pub(crate) use admission::{PATIENCE_MS, within};
 pub use host::{GraphHost, GraphState, SharedGraph, Sockets};
 
 use crate::error::Error;

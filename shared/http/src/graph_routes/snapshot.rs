@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use database::local::Sql;
-use graph::snapshot::{Encoding, Ending, Upload, UploadError, Uploaded};
+use graph::snapshot::{Encoding, Upload, UploadError};
 use graph::sockets::Close;
 use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
@@ -96,12 +96,14 @@ pub(super) async fn upload<H: GraphHost>(
     let body = request.body_mut();
     let mut chunk = next_chunk(body).await?;
     admission::require(host, state, caller).await?;
-    let begun = host.graph().borrow_mut().begin_upload(&query, &owner(caller), gzip, chunk.is_some())?;
-    let mut running = RunningUpload { graph: Rc::clone(host.graph()), upload: Some(begun), ending: None };
-    if running.closes_graph() {
+    let graph = host.graph();
+    let upload = graph.borrow_mut().begin_upload(&query, &owner(caller), gzip, chunk.is_some())?;
+    let mut running = RunningUpload { graph: Rc::clone(graph), upload };
+    let upload = &mut running.upload;
+    if upload.closes_graph() {
         let close = || {
             admission::require_still(host, caller)?;
-            Ok(running.close_graph()?)
+            Ok(graph.borrow_mut().close_for_upload(upload)?)
         };
         ready::close(host, state, &graph_id, close).await?;
         // Nobody can come back before the upload has ended, or was given up (D-50).
@@ -110,20 +112,20 @@ pub(super) async fn upload<H: GraphHost>(
     // Ends with the body.
     while let Some(bytes) = chunk {
         admission::require_still(host, caller)?;
-        running.push(bytes);
-        while running.piece()? {
+        upload.push(bytes);
+        while graph.borrow_mut().upload_piece(upload)? {
             host.turn().await;
             admission::require_still(host, caller)?;
         }
         chunk = next_chunk(body).await?;
     }
     admission::require_still(host, caller)?;
-    running.store_rest()?;
-    while running.verify_piece()? {
+    graph.borrow_mut().store_rest(upload)?;
+    while graph.borrow_mut().verify_piece(upload)? {
         host.turn().await;
         admission::require_still(host, caller)?;
     }
-    let uploaded = running.finish()?;
+    let uploaded = graph.borrow_mut().finish_upload(upload)?;
     if uploaded.opened {
         // The end of an upload without rows opens a graph that has none yet.
         host.graph().borrow_mut().position()?;
@@ -144,53 +146,14 @@ fn owner(caller: &Caller) -> String {
 /// nobody waits for the answer.
 struct RunningUpload<S: Sql + 'static> {
     graph: SharedGraph<S>,
-    /// Absent once all rows are stored.
-    upload: Option<Upload>,
-    /// Present from then on until the end.
-    ending: Option<Ending>,
-}
-
-impl<S: Sql + 'static> RunningUpload<S> {
-    fn closes_graph(&self) -> bool {
-        self.upload.as_ref().is_some_and(Upload::closes_graph)
-    }
-
-    fn close_graph(&mut self) -> Result<(), UploadError> {
-        self.upload.as_mut().map_or(Ok(()), |upload| self.graph.borrow_mut().close_for_upload(upload))
-    }
-
-    fn push(&mut self, bytes: Vec<u8>) {
-        if let Some(upload) = &mut self.upload {
-            upload.push(bytes);
-        }
-    }
-
-    fn piece(&mut self) -> Result<bool, UploadError> {
-        self.upload.as_mut().map_or(Ok(false), |upload| self.graph.borrow_mut().upload_piece(upload))
-    }
-
-    fn store_rest(&mut self) -> Result<(), UploadError> {
-        let upload = self.upload.take().ok_or(UploadError::Superseded)?;
-        self.ending = Some(self.graph.borrow_mut().store_rest(upload)?);
-        Ok(())
-    }
-
-    fn verify_piece(&mut self) -> Result<bool, UploadError> {
-        self.ending.as_mut().map_or(Ok(false), |ending| self.graph.borrow_mut().verify_piece(ending))
-    }
-
-    fn finish(&mut self) -> Result<Uploaded, UploadError> {
-        let ending = self.ending.take().ok_or(UploadError::Superseded)?;
-        self.graph.borrow_mut().finish_upload(ending)
-    }
+    upload: Upload,
 }
 
 impl<S: Sql + 'static> Drop for RunningUpload<S> {
     fn drop(&mut self) {
-        let left = self.upload.take().or_else(|| self.ending.take().map(Ending::into_upload));
         // The graph is never borrowed while a request is dropped; were it, the rows would wait for the next upload.
-        if let (Ok(mut graph), Some(upload)) = (self.graph.try_borrow_mut(), left) {
-            graph.abandon_upload(&upload);
+        if let Ok(mut graph) = self.graph.try_borrow_mut() {
+            graph.abandon_upload(&mut self.upload);
         }
     }
 }

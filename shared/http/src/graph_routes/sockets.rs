@@ -76,8 +76,8 @@ pub struct Later<H: GraphHost> {
 }
 
 enum Work<H: GraphHost> {
-    /// Nothing was done about this frame.
-    Frame(OwnedFrame),
+    /// Nothing was done yet about this message. Its frame is gone, so that up to 32 MiB are parsed once.
+    Message(Message<'static>),
     /// A long answer.
     Pull(Box<LongPull<H>>),
 }
@@ -97,7 +97,7 @@ pub async fn finish<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Sock
     // turn in between.
     while let Some(work) = next {
         let done = match work {
-            Work::Frame(frame) => answer(host, state, socket, frame).await,
+            Work::Message(message) => answer(host, state, socket, message).await,
             Work::Pull(long) => pulls::finish(host, state, socket, long).await,
         };
         if let Err(reason) = done {
@@ -106,18 +106,17 @@ pub async fn finish<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Sock
         if line.wants_turn() {
             host.turn().await;
         }
-        next = line.next().map(Work::Frame);
+        next = line.next().map(|frame| Work::Message(frame.into_message()));
     }
 }
 
-/// Handles a frame whose sender may have to be asked about; an error is why the socket is to be closed.
+/// Handles a message whose sender may have to be asked about; an error is why the socket is to be closed.
 async fn answer<H: GraphHost>(
     host: &H,
     state: &GraphState,
     socket: &H::Socket,
-    frame: OwnedFrame,
+    message: Message<'static>,
 ) -> Result<(), Close> {
-    let message = Message::parse(frame.as_frame());
     let holder = match standing(host, state, socket, &message) {
         Standing::In(holder) => holder,
         Standing::Out(reason) => return Err(reason),
@@ -146,8 +145,6 @@ async fn answer<H: GraphHost>(
         }
     }
     let much = pulls::asks_for_much(&message);
-    let message = message.into_owned();
-    drop(frame);
     if let Some(long) = react(host, state, socket, &holder, message) {
         pulls::finish(host, state, socket, long).await?;
     }
@@ -180,25 +177,18 @@ pub fn on_frame_at_once<H: GraphHost>(
         }
     };
     let later = |work| Later { line: state.lines.begin(host.id(socket)), work };
-    let message = Message::parse(frame.as_frame());
+    // The frame goes with this: a batch takes several times its text while it is applied.
+    let message = frame.into_message();
     match standing(host, state, socket, &message) {
-        Standing::In(holder) if !lacks_version(state, &message) => {
-            let message = message.into_owned();
-            // A batch takes several times its text while it is applied.
-            drop(frame);
-            match react(host, state, socket, &holder, message) {
-                Some(long) => Err(later(Work::Pull(long))),
-                None => Ok(()),
-            }
-        }
+        Standing::In(holder) if !lacks_version(state, &message) => match react(host, state, socket, &holder, message) {
+            Some(long) => Err(later(Work::Pull(long))),
+            None => Ok(()),
+        },
         Standing::Out(reason) => {
             close(host, socket, reason);
             Ok(())
         }
-        Standing::In(_) | Standing::Ask(_) => {
-            drop(message);
-            Err(later(Work::Frame(frame)))
-        }
+        Standing::In(_) | Standing::Ask(_) => Err(later(Work::Message(message))),
     }
 }
 

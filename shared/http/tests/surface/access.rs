@@ -439,3 +439,28 @@ fn whoever_gives_up_asking_leaves_it_to_the_next() {
     object.frame(&sockets[0], HELLO);
     assert_eq!(sockets[0].received.borrow().last().unwrap()["type"], "hello", "its line has ended with it");
 }
+
+#[test]
+fn a_batch_is_parsed_once_where_its_sender_must_be_asked_about() {
+    const TEXT_BYTES: usize = 4 << 20;
+    let (world, graph) = shared();
+    let bob = world.connect("bob", &graph);
+    let object = world.graph(&graph);
+    // Escaped, so that the parser copies it. It is no transaction, so that the graph refuses the entry unread.
+    let batch = json!({ "type": "tx/batch", "t-before": 7, "txs": [{ "tx": "\"".repeat(TEXT_BYTES) }] }).to_string();
+    let handle = || {
+        let frame = OwnedFrame::Text(batch.clone());
+        let mut handled = std::pin::pin!(on_frame(&*object, &object.memory, &bob, frame));
+        let counted = allocation_counter::measure(|| assert!(poll(handled.as_mut())));
+        assert_eq!(bob.received.borrow().last().unwrap()["type"], "tx/reject");
+        counted.bytes_total
+    };
+    let asked = object.questions();
+    let known = handle();
+    assert_eq!(object.questions(), asked, "the answer to the upgrade still counts");
+    assert!(known >= TEXT_BYTES as u64, "a parse is seen in what is allocated: {known}");
+    world.time.advance(5_000);
+    let unknown = handle();
+    assert_eq!(object.questions(), asked + 1);
+    assert!(unknown < known + TEXT_BYTES as u64 / 2, "{unknown} bytes with a question, {known} without");
+}

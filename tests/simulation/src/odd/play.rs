@@ -236,7 +236,7 @@ impl<'k> World<'k> {
         for piece in frame.finish().chunks(50_000) {
             self.graph.feed_upload(&mut upload, piece).or_fail(Kind::Upload)?;
         }
-        let uploaded = self.graph.end_upload(upload).or_fail(Kind::Upload)?;
+        let uploaded = self.graph.finish_upload(&mut upload).or_fail(Kind::Upload)?;
         check!(uploaded.opened, Kind::Upload, "the upload did not open the graph");
         Ok(())
     }
