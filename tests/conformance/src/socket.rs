@@ -84,7 +84,12 @@ impl Socket {
 
     /// The same for a socket that the server may have closed.
     pub fn try_send(&mut self, message: &Value) -> Result<(), Error> {
-        self.ws.send(Message::text(message.to_string()))
+        self.try_send_text(&message.to_string())
+    }
+
+    /// The same with any text.
+    pub fn try_send_text(&mut self, text: &str) -> Result<(), Error> {
+        self.ws.send(Message::text(text))
     }
 
     pub fn send_text(&mut self, text: &str) {
