@@ -12,7 +12,7 @@ use cloudflare::text::{self, JsText};
 use cloudflare::{D1, DurableSql, JsRequest, JsResponse, Sleep, failure, now_ms, thrown_text, worker_failure};
 use graph::sockets::OwnedFrame;
 use graph::{Graph, Options};
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use js_sys::{JsString, Object, Uint8Array, WeakMap};
 use protocol::Holder;
 use sync_http::graph_routes::{self, GraphHost, GraphState, SharedGraph, Sockets, sockets};
@@ -42,6 +42,9 @@ const TAG_BYTES: usize = 256;
 /// On the health answer of a graph: the size of the isolate's wasm memory, which is also its peak.
 const MEMORY_HEADER: &str = "x-wasm-memory-bytes";
 
+/// Beside it: a random id of this object in memory. Another one tells that the graph slept or was started anew in between.
+const INSTANCE_HEADER: &str = "x-instance-id";
+
 #[cfg(target_arch = "wasm32")]
 fn memory_bytes() -> usize {
     const PAGE: usize = 64 << 10;
@@ -67,6 +70,8 @@ struct GraphObject {
     env: Env,
     graph: SharedGraph<DurableSql>,
     memory: GraphState,
+    /// What [`INSTANCE_HEADER`] says.
+    instance: HeaderValue,
     /// Numbers of sockets, by the objects that the runtime has for them: it gives the same ones until the graph sleeps.
     numbers: WeakMap,
     next_number: Cell<u32>,
@@ -82,11 +87,15 @@ impl GraphObject {
         let options = Options { initial_data: settings.initial_data, ..OPTIONS };
         let graph = Rc::new(RefCell::new(Graph::new(sql, now_ms, options)));
         let memory = GraphState::new(settings, name);
+        // Within an object the runtime always has random bytes.
+        let instance = web::random_uuid().unwrap_or_default().to_string();
+        let instance = HeaderValue::try_from(instance).map_err(|error| Failure(error.to_string()))?;
         Ok(Rc::new_cyclic(|me| Self {
             host: cloudflare::Host::new(state, Rc::clone(&isolate.sentry)),
             env,
             graph,
             memory,
+            instance,
             numbers: WeakMap::new(),
             next_number: Cell::new(0),
             me: Weak::clone(me),
@@ -114,10 +123,11 @@ impl DurableObject for SyncDO {
     async fn fetch(&self, request: worker::Request) -> Result<worker::Response> {
         let request = cloudflare::incoming(Clone::clone(request.inner())).ok_or_else(misconfigured)?;
         let host = self.host.as_ref().ok_or_else(misconfigured)?;
-        let tells_memory = request.uri().path() == "/health";
+        let tells_of_itself = request.uri().path() == "/health";
         let mut response = graph_routes::handle(&**host, &host.memory, request).await;
-        if tells_memory {
+        if tells_of_itself {
             response.headers_mut().insert(MEMORY_HEADER, memory_bytes().into());
+            response.headers_mut().insert(INSTANCE_HEADER, host.instance.clone());
         }
         cloudflare::respond_from_object(response)
     }

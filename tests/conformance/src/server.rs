@@ -191,6 +191,11 @@ impl Server {
         }
     }
 
+    /// Whether the suite has started it: then it is the worker of this repository.
+    pub fn is_own(&self) -> bool {
+        self.own.is_some()
+    }
+
     /// A new person whom the server has never seen.
     pub fn person(&self, name: &str) -> Client {
         let user = format!("{name}-{}", uuid::Uuid::new_v4().simple());

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use attacks::Bystander;
 use attacks::flood::Drain;
-use conformance::{Client, Server, Socket, TestGraph};
+use conformance::{Client, Server, Socket, TestGraph, tx};
 use serde_json::json;
 
 super::cases![sockets_are_capped_and_their_presence_is_bounded];
@@ -37,6 +37,11 @@ fn sockets_are_capped_and_their_presence_is_bounded(server: &Server) {
     // Messages sent while the sockets were opened.
     for socket in &mut sockets {
         socket.drain();
+    }
+    let page = tx::entry(&tx::page(&tx::id(), "Page"), "create-page", &tx::id());
+    graph.batch(0, &[page]).status(200);
+    for socket in &mut sockets {
+        assert_eq!(socket.drain(), [json!({ "type": "changed", "t": 1 })], "a change reaches all, once");
     }
     let drain = Drain::of(&sockets);
     let until = Instant::now() + FLOOD;

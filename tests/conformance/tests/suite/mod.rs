@@ -1,5 +1,7 @@
 //! The cases, one file per part of the protocol.
 
+mod access;
+mod access_table;
 mod agents;
 mod assets;
 mod chat;
@@ -10,6 +12,7 @@ mod graphs;
 mod health;
 mod members;
 mod pipeline;
+mod size;
 mod sync_http;
 mod tokens;
 mod upload;
@@ -29,10 +32,12 @@ pub(crate) fn all() -> Vec<Case> {
         sync_http::cases(),
         pipeline::cases(),
         ws::cases(),
+        size::cases(),
         upload::cases(),
         download::cases(),
         assets::cases(),
         agents::cases(),
+        access::cases(),
         door::cases(),
         chat::cases(),
     ]
