@@ -1,6 +1,5 @@
 //! As much as one message may hold, in both directions (sync.md 7.6).
 
-use conformance::socket::Closed;
 use conformance::{Server, Socket, TestGraph, tx};
 use serde_json::{Value, json};
 
