@@ -144,7 +144,7 @@ mod tests {
         }
 
         fn take(&mut self) -> Option<Self> {
-            (self.0 == 0).then(|| Self(0))
+            (self.0 == 0).then_some(Self(0))
         }
 
         async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
