@@ -1,6 +1,6 @@
 //! A WebSocket as a client uses it.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -85,6 +85,32 @@ impl Socket {
     /// The same for a socket that the server may have closed.
     pub fn try_send(&mut self, message: &Value) -> Result<(), Error> {
         self.ws.send(Message::text(message.to_string()))
+    }
+
+    /// Sends a text that closes the socket, and gives how it was closed. A server that closes it while the text is on its way may
+    /// cut the connection, so that its Close frame is lost: then there is none.
+    pub fn send_to_the_end(&mut self, text: &str) -> Option<Closed> {
+        let cut = |error: &Error| match error {
+            Error::Io(error) => matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe),
+            _ => false,
+        };
+        match self.ws.send(Message::text(text)) {
+            Ok(()) => {}
+            Err(error) if cut(&error) => return None,
+            Err(error) => panic!("sending: {error}"),
+        }
+        loop {
+            match self.ws.read() {
+                Ok(Message::Close(frame)) => {
+                    return frame.map(|frame| Closed(frame.code.into(), frame.reason.to_string()));
+                }
+                Ok(Message::Text(text)) => panic!("answered: {text}"),
+                Ok(_) => {}
+                Err(Error::ConnectionClosed | Error::AlreadyClosed) => return None,
+                Err(error) if cut(&error) => return None,
+                Err(error) => panic!("waiting for the end: {error}"),
+            }
+        }
     }
 
     pub fn send_text(&mut self, text: &str) {

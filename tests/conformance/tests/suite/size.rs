@@ -8,6 +8,9 @@ super::cases![an_oversized_message_closes_the_socket, fifty_megabytes_are_pulled
 /// The longest message that is read.
 const MESSAGE_BYTES: usize = 32 << 20;
 
+/// The code that says so (RFC 6455, 7.4.1).
+const TOO_BIG: u16 = 1009;
+
 /// A `hello` of this many bytes.
 fn hello(bytes: usize) -> String {
     let around = json!({ "type": "hello", "client": "" }).to_string().len();
@@ -21,8 +24,8 @@ fn an_oversized_message_closes_the_socket(server: &Server) {
     socket.send_text(&hello(MESSAGE_BYTES));
     assert_eq!(socket.receive()["type"], "online-users", "the second socket");
     assert_eq!(socket.receive()["type"], "hello", "as long as it may be");
-    socket.send_text(&hello(MESSAGE_BYTES + 1));
-    println!("{:?}", socket.until_end());
+    let closed = socket.send_to_the_end(&hello(MESSAGE_BYTES + 1));
+    assert!(closed.as_ref().is_none_or(|closed| closed.0 == TOO_BIG), "{closed:?}");
     assert_eq!(peer.receive()["type"], "online-users", "who is told that the socket has gone");
     assert_eq!(peer.ask(&json!({ "type": "ping" })), json!({ "type": "pong" }));
     assert_eq!(graph.t(), 0);
