@@ -1,16 +1,17 @@
 //! Time, ids, reports and what outlasts an answer.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::Duration;
 
 use js_sys::{Promise, Reflect};
 use uuid::Uuid;
 use wasm_bindgen::JsValue;
+use wasm_bindgen_futures::future_to_promise;
 use web::{Event, Level, Sentry, Trace, Undone};
 use worker::{Context, Env, State};
 
-use crate::background::background;
 use crate::reporter;
 use crate::sleep::Sleep;
 
@@ -54,8 +55,12 @@ impl<K: KeepAlive> Host<K> {
 
     /// Lets something outlast the request.
     pub fn outlast(&self, rest: impl Future<Output = ()> + 'static) {
-        // That it fails changes nothing here.
-        let _ = self.keeper.wait_until(&background(rest));
+        let begun = future_to_promise(AssertUnwindSafe(async {
+            rest.await;
+            Ok(JsValue::UNDEFINED)
+        }));
+        // Work that was begun goes on as long as the runtime lets it.
+        let _ = self.keeper.wait_until(&begun);
     }
 }
 

@@ -4,7 +4,6 @@
 //! bodies that nobody reads stay JavaScript streams. What the runtime throws is a result: methods of the `worker` crate that
 //! unwrap it are bound anew in `bindings`.
 
-mod background;
 mod bindings;
 mod d1;
 mod failure;
@@ -18,7 +17,6 @@ mod response;
 mod sleep;
 mod sql;
 
-pub use background::background;
 pub use bindings::text;
 pub use d1::D1;
 pub use failure::{failure, thrown_text, worker_failure};

@@ -130,3 +130,66 @@ pub trait Objects<B, R> {
     /// Sends a request to the object of that name and gives its answer, a protocol switch included.
     async fn send(&self, name: &str, request: Forward<B>) -> Result<Response<R>, Failure>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A body, and how many chunks of it were read.
+    struct Body(usize);
+
+    impl RequestBody for Body {
+        fn is_empty(&self) -> bool {
+            false
+        }
+
+        fn take(&mut self) -> Option<Self> {
+            (self.0 == 0).then_some(Self(0))
+        }
+
+        async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+            self.0 += 1;
+            Ok(Some(vec![1]))
+        }
+
+        async fn cancel(&mut self) {}
+
+        async fn discard(&mut self, _: u64) {}
+    }
+
+    fn came_in() -> Request<Body> {
+        let mut request = Request::new(Body(0));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = "http://front/a?b".parse().unwrap();
+        request.headers_mut().append("x-kept", HeaderValue::from_static("1"));
+        request.headers_mut().append("x-kept", HeaderValue::from_static("2"));
+        request.headers_mut().insert("x-set", HeaderValue::from_static("theirs"));
+        request.headers_mut().insert("x-gone", HeaderValue::from_static("theirs"));
+        request
+    }
+
+    #[test]
+    fn a_forwarded_request_says_what_changes() {
+        let mut forward = Forward::of(&mut came_in()).unwrap().to("http://object/c".parse().unwrap());
+        forward.set_header(HeaderName::from_static("x-set"), HeaderValue::from_static("ours"));
+        forward.remove_header(HeaderName::from_static("x-gone"));
+        let changes: Vec<_> = forward.changes().map(|(name, value)| (name.as_str(), value.is_some())).collect();
+        assert_eq!(changes, [("x-set", true), ("x-gone", false)]);
+        let whole = forward.into_request(|payload| matches!(payload, Payload::Unread(_)));
+        assert!(*whole.body());
+        assert_eq!((whole.method(), whole.uri().to_string()), (&Method::POST, "http://object/c".to_owned()));
+        assert_eq!(whole.headers().get_all("x-kept").iter().count(), 2);
+        assert_eq!(whole.headers()["x-set"], "ours");
+        assert!(!whole.headers().contains_key("x-gone"));
+    }
+
+    #[test]
+    fn what_was_read_is_no_body_any_more() {
+        let mut request = came_in();
+        pollster::block_on(request.body_mut().chunk()).unwrap();
+        assert!(Forward::of(&mut request).is_err());
+        let copy = Forward::copy(&request, b"bytes");
+        assert!(matches!(copy.payload(), Payload::Bytes(bytes) if bytes == b"bytes"));
+        assert!(matches!(Forward::copy(&request, b"").payload(), Payload::None));
+    }
+}

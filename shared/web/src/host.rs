@@ -4,7 +4,7 @@ use std::future::Future;
 
 use uuid::Uuid;
 
-use crate::{Event, Trace, Undone};
+use crate::{Event, Failure, Trace, Undone};
 
 /// Time, ids, and what goes on beside an answer.
 pub trait Host {
@@ -71,4 +71,21 @@ pub fn random_uuid() -> Result<Uuid, getrandom::Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)?;
     Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
+}
+
+/// How often something is tried at most.
+const ATTEMPTS: u32 = 3;
+
+/// Milliseconds before the second attempt; twice as many before the third.
+const PAUSE_MS: u32 = 200;
+
+/// What `work` gives when it succeeds, or the failure of the last attempt.
+pub async fn retried<T>(host: &impl Host, work: impl AsyncFn() -> Result<T, Failure>) -> Result<T, Failure> {
+    for attempt in 1..ATTEMPTS {
+        match work().await {
+            Ok(done) => return Ok(done),
+            Err(_) => host.sleep_ms(PAUSE_MS << (attempt - 1)).await,
+        }
+    }
+    work().await
 }

@@ -1,6 +1,6 @@
 //! A WebSocket as a client uses it.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -84,12 +84,31 @@ impl Socket {
 
     /// The same for a socket that the server may have closed.
     pub fn try_send(&mut self, message: &Value) -> Result<(), Error> {
-        self.try_send_text(&message.to_string())
+        self.ws.send(Message::text(message.to_string()))
     }
 
-    /// The same with any text.
-    pub fn try_send_text(&mut self, text: &str) -> Result<(), Error> {
-        self.ws.send(Message::text(text))
+    /// Sends a text that closes the socket, and gives how it was closed. A server that closes it while the text is on its way may
+    /// cut the connection: what it said before that is still read. None: it said nothing.
+    pub fn send_to_the_end(&mut self, text: &str) -> Option<Closed> {
+        let cut = |error: &Error| match error {
+            Error::Io(error) => matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe),
+            _ => false,
+        };
+        if let Err(error) = self.ws.send(Message::text(text)) {
+            assert!(cut(&error), "sending: {error}");
+        }
+        loop {
+            match self.ws.read() {
+                Ok(Message::Close(frame)) => {
+                    return frame.map(|frame| Closed(frame.code.into(), frame.reason.to_string()));
+                }
+                Ok(Message::Text(text)) => panic!("answered: {text}"),
+                Ok(_) => {}
+                Err(Error::ConnectionClosed | Error::AlreadyClosed) => return None,
+                Err(error) if cut(&error) => return None,
+                Err(error) => panic!("waiting for the end: {error}"),
+            }
+        }
     }
 
     pub fn send_text(&mut self, text: &str) {

@@ -161,16 +161,33 @@ fn a_folder_is_served_once_and_read_by_its_owner_only() {
     assert!(ended(first).status.success());
 }
 
+/// Waits until a launcher says the last line of its start. The port that it names, and all that it said.
+fn ready(launcher: &mut Child) -> (u16, String) {
+    let mut said = String::new();
+    let mut port = None;
+    for line in BufReader::new(launcher.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        said += &format!("{line}\n");
+        if let Some(rest) = line.strip_prefix("==> Ready: http://127.0.0.1:") {
+            port = rest.split_once(' ').and_then(|(port, _)| port.parse().ok());
+        }
+        if line.contains("stop with Ctrl-C") {
+            break;
+        }
+    }
+    (port.unwrap_or_else(|| panic!("no address was told:\n{said}")), said)
+}
+
 #[test]
 fn a_start_says_who_may_come_in() {
     let first_lines = |settings: &[(&str, &str)]| {
-        let (data, port) = (tempfile::tempdir().unwrap(), free_port());
-        let launcher = launch(port, data.path(), settings);
-        let mut port_is_open = || TcpStream::connect(("127.0.0.1", port)).is_ok();
-        await_that("the server listens", &mut port_is_open);
+        let data = tempfile::tempdir().unwrap();
+        let mut launcher = launch(0, data.path(), settings);
+        let (port, said) = ready(&mut launcher);
         let status = ask(port, "/health", "");
         signal("-TERM", launcher.id());
-        (status, String::from_utf8(ended(launcher).stdout).unwrap())
+        assert!(ended(launcher).status.success());
+        (status, said)
     };
     let (status, said) = first_lines(&[("DB_SYNC_AUTH_DRIVER", "Static"), ("DB_SYNC_AUTH_TOKEN", "do-not-print")]);
     assert_eq!(status, Some(200));
@@ -234,12 +251,7 @@ fn a_taken_port_is_told_in_one_line() {
 fn a_free_port_is_chosen_and_told() {
     let data = tempfile::tempdir().unwrap();
     let mut launcher = launch(0, data.path(), &[]);
-    let lines = BufReader::new(launcher.stdout.take().unwrap()).lines();
-    let told = lines.map_while(Result::ok).find_map(|line| {
-        let port = line.strip_prefix("==> Ready: http://127.0.0.1:")?.split_once(' ')?.0;
-        Some(port.parse().unwrap())
-    });
-    let port = told.unwrap_or_else(|| panic!("no address was told"));
+    let (port, _) = ready(&mut launcher);
     assert_eq!(ask(port, "/health", ""), Some(200));
     signal("-TERM", launcher.id());
     assert!(ended(launcher).status.success());

@@ -95,7 +95,17 @@ pub(crate) fn build(worker: &Worker, tools: &Tools, profile: Profile) -> Result<
         .env("WASM_OPT_BIN", workers::npm_bin("wasm-opt"))
         .env("ESBUILD_BIN", workers::npm_bin("esbuild"));
     process::run(&mut command)?;
+    if profile == Profile::Release {
+        strip_names(&bundle.join("index_bg.wasm"))?;
+    }
     std::fs::write(&stamp, current).with_context(|| format!("cannot write {}", stamp.display()))
+}
+
+/// Takes the names of functions out of a module, which are a twelfth of the compressed worker; worker-build keeps them.
+fn strip_names(module: &Path) -> Result<()> {
+    let mut command = Command::new(workers::npm_bin("wasm-opt"));
+    command.arg("--strip-debug").arg(module).arg("-o").arg(module);
+    process::run(&mut command)
 }
 
 /// How often sources are looked at.

@@ -1,6 +1,6 @@
 //! Who may do what: the status that each kind of caller gets on every route.
 //!
-//! Two tests go through it: the suite over the wire (`access.rs`), and the one of `shared/http` over a platform in memory,
+//! Two tests go through it: the suite over the wire (`access.rs`), and the one of `shared/sync-http` over a platform in memory,
 //! which also sees to it that every route of the route table has a row.
 
 /// The callers, in the order of the columns. `spare` is one more member, whom nobody acts as.
