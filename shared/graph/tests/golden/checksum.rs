@@ -1,10 +1,11 @@
 //! `checksum.jsonl`: digests, full sums, and chains of updates with the normalised transactions they follow from.
 
 use datascript::{Attrs, Db, Report, Value};
+use graph::rules::Facts;
 use graph::rules::attrs::PRESET;
+use graph::rules::checksum::blocks;
 use graph::rules::checksum::{Changes, Checksum, MAX_REFERENCES, Update, follow, full, tuple_digest};
 use graph::rules::normalise::normalise;
-use graph::rules::{Facts, diagnostics};
 use serde_json::Value as Json;
 
 use crate::support::{lines, transit};
@@ -31,9 +32,9 @@ fn full_sums_and_diagnostics() {
     let mut checked = 0;
     for line in lines("checksum.jsonl").iter().filter(|line| line["kind"] == "base") {
         let db = &bases[line["base"].as_str().expect("a base")];
-        let is_e2ee = diagnostics::is_e2ee(db).expect("a readable database");
+        let is_e2ee = blocks::is_e2ee(db).expect("a readable database");
         let mut shown = Checksum::default();
-        diagnostics::blocks(db, is_e2ee, None, |visited| {
+        blocks::visit(db, is_e2ee, None, |visited| {
             shown = shown.plus(visited.sum, 1);
             true
         })
@@ -51,7 +52,7 @@ fn full_sums_and_diagnostics() {
 }
 
 fn check_diagnostics(db: &Db, expected: &Value) {
-    let is_e2ee = diagnostics::is_e2ee(db).expect("a readable database");
+    let is_e2ee = blocks::is_e2ee(db).expect("a readable database");
     let names: Vec<&str> = expected
         .get("attrs")
         .and_then(Value::as_seq)
@@ -59,9 +60,9 @@ fn check_diagnostics(db: &Db, expected: &Value) {
         .iter()
         .map(|a| a.as_keyword().expect("one").name())
         .collect();
-    assert_eq!(diagnostics::attr_names(is_e2ee), names);
+    assert_eq!(blocks::attr_names(is_e2ee), names);
     let mut expected = expected.get("blocks").and_then(Value::as_seq).expect("blocks").iter();
-    diagnostics::blocks(db, is_e2ee, None, |visited| {
+    blocks::visit(db, is_e2ee, None, |visited| {
         let Some(block) = &visited.block else { return true };
         let expected = expected.next().expect("a block");
         let mut text = String::new();

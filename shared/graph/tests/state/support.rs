@@ -5,7 +5,7 @@ use std::rc::Rc;
 use graph::snapshot::{FrameWriter, UploadError, Uploaded};
 use graph::sql::{Param, Sql};
 use graph::sql_rusqlite::Rusqlite;
-use graph::{Graph, Options};
+use graph::{Error, Graph, Options, Pull};
 use protocol::query::UploadQuery;
 
 pub(crate) type TestGraph = Graph<Rc<Rusqlite>>;
@@ -20,6 +20,19 @@ pub(crate) fn open(sql: &Rc<Rusqlite>) -> TestGraph {
 pub(crate) fn new_graph() -> (TestGraph, Rc<Rusqlite>) {
     let sql = Rc::new(Rusqlite::in_memory().unwrap());
     (open(&sql), sql)
+}
+
+/// A whole pull as one text.
+pub(crate) fn pull_text(graph: &mut TestGraph, since: i64) -> Result<String, Error> {
+    let pull = graph.pull(since)?;
+    pull_rest(graph, pull)
+}
+
+/// What is left of a pull as one text.
+pub(crate) fn pull_rest(graph: &mut TestGraph, mut pull: Pull) -> Result<String, Error> {
+    let mut out = String::new();
+    while graph.pull_piece(&mut pull, &mut out)? {}
+    Ok(out)
 }
 
 /// A row as tests write it.
