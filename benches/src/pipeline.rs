@@ -14,8 +14,6 @@ use crate::{bare, rate};
 const BATCH: usize = 50;
 const BATCHES: usize = 200;
 const ROUNDS: usize = 5;
-/// Bytes of clean nodes that a graph may keep: the same as in the worker.
-const CACHE_BYTES: usize = 12 << 20;
 
 /// How long work took.
 struct Took {
@@ -33,8 +31,7 @@ struct Subject {
 impl Subject {
     fn new(file: &Path) -> anyhow::Result<Self> {
         let sql = Rusqlite::open(file, Synchronous::Normal)?;
-        let mut graph =
-            Graph::new(sql, || 1_755_000_000_000, Options { cache_bytes: CACHE_BYTES, ..Options::default() });
+        let mut graph = Graph::new(sql, || 1_755_000_000_000, Options::default());
         upload_initial(&mut graph)?;
         Ok(Self { graph, t: 0, blocks: 0 })
     }

@@ -26,15 +26,10 @@ use worker_macros::durable_object;
 
 use crate::config::{Isolate, isolate};
 
-/// Memory for clean tree nodes of one graph. Objects of one class may share an isolate of 128 MB, and its wasm memory
-/// never shrinks: with what a batch needs at its height this stays below 32 MiB.
-const CACHE_BYTES: usize = 12 << 20;
-
 /// One pull over a WebSocket: the string and the copy that is sent share the isolate's 128 MB with everything else.
 const PULL_MESSAGE_BYTES: usize = 64 << 20;
 
-const OPTIONS: Options =
-    Options { cache_bytes: CACHE_BYTES, pull_message_bytes: PULL_MESSAGE_BYTES, ..Options::DEFAULT };
+const OPTIONS: Options = Options { pull_message_bytes: PULL_MESSAGE_BYTES, ..Options::DEFAULT };
 
 /// The longest tag that the platform keeps with a socket, in bytes.
 const TAG_BYTES: usize = 256;

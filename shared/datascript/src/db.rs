@@ -146,11 +146,6 @@ impl Db {
         }
     }
 
-    /// The same backwards.
-    pub fn datoms_rev<'a>(&'a self, index: Index, pattern: &Pattern<'_>) -> Slice<'a> {
-        self.datoms(index, pattern).rev()
-    }
-
     /// The first datom that matches a pattern.
     #[inline]
     pub fn first(&self, index: Index, pattern: &Pattern<'_>) -> Result<Option<Datom>> {

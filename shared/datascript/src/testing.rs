@@ -12,7 +12,8 @@ use crate::nodes::{Keep, Nodes};
 use crate::row::is_longer_than;
 use crate::storage::{Addr, Row, Storage, StorageError, Writes};
 use crate::tree::Tree;
-use crate::tree::node::{Slot, WIDTH};
+use crate::tree::chunks::WIDTH;
+use crate::tree::node::Slot;
 
 /// `SplitMix64`.
 pub(crate) struct Rng(pub(crate) u64);

@@ -8,7 +8,7 @@ use protocol::limits;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::rules::checksum::Checksum;
-use crate::rules::diagnostics::{self, Place};
+use crate::rules::checksum::blocks::{self, Place};
 use database::local::Sql;
 
 /// Text of one piece, in bytes. Each piece begins where the one before it ended.
@@ -70,7 +70,7 @@ impl<S: Sql + 'static> Graph<S> {
     /// # Errors
     /// [`Error::TooManyExports`] while others run that were read within the last minute.
     pub fn diagnostics(&mut self) -> Result<Diagnostics> {
-        let is_e2ee = diagnostics::is_e2ee(self.db()?)?;
+        let is_e2ee = blocks::is_e2ee(self.db()?)?;
         let now_ms = self.clock.now_ms();
         if self.diagnosing.as_ref().is_some_and(|running| !running.is_over(now_ms)) {
             return Err(Error::TooManyExports);
@@ -105,7 +105,7 @@ impl<S: Sql + 'static> Graph<S> {
         let work = db.nodes().work();
         let begun = work.done();
         // Ends with the piece.
-        diagnostics::blocks(db, *is_e2ee, last.as_ref(), |visited| {
+        blocks::visit(db, *is_e2ee, last.as_ref(), |visited| {
             let is_repeated = came_to.as_ref().is_some_and(|last| last.uuid == visited.place.uuid);
             if let Some(block) = visited.block.as_ref().filter(|_| !is_repeated) {
                 if std::mem::replace(has_blocks, true) {
@@ -134,7 +134,7 @@ impl<S: Sql + 'static> Graph<S> {
 }
 
 fn begin(out: &mut String, is_e2ee: bool) {
-    let attrs = diagnostics::attr_names(is_e2ee).join("\",\"");
+    let attrs = blocks::attr_names(is_e2ee).join("\",\"");
     // Writing to a string does not fail.
     let _ = write!(out, r#"{{"e2ee?":{is_e2ee},"attrs":["{attrs}"],"blocks":["#);
 }

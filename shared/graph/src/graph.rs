@@ -37,8 +37,12 @@ pub struct Options {
 
 impl Options {
     /// Those of a server that has its memory to itself.
-    pub const DEFAULT: Self =
-        Self { cache_bytes: 24 << 20, frame_bytes: 1 << 20, pull_message_bytes: 256 << 20, initial_data: false };
+    pub const DEFAULT: Self = Self {
+        cache_bytes: Nodes::DEFAULT_BUDGET,
+        frame_bytes: 1 << 20,
+        pull_message_bytes: 256 << 20,
+        initial_data: false,
+    };
 }
 
 impl Default for Options {
@@ -236,19 +240,6 @@ impl<S: Sql + 'static> Graph<S> {
         let written = out.len().saturating_sub(before);
         pull.left = pull.left.checked_sub(written).ok_or(Error::PullTooLong)?;
         Ok(true)
-    }
-
-    /// A whole pull as one text.
-    pub fn pull_text(&mut self, since: i64) -> Result<String> {
-        let pull = self.pull(since)?;
-        self.pull_rest(pull)
-    }
-
-    /// What is left of a pull as one text.
-    pub fn pull_rest(&mut self, mut pull: Pull) -> Result<String> {
-        let mut out = String::new();
-        while self.pull_piece(&mut pull, &mut out)? {}
-        Ok(out)
     }
 
     /// Starts sending the rows (sync.md 10.3).

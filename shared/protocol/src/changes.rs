@@ -3,7 +3,7 @@
 //! The message carries a Transit text in JSON. It is put together while the entities are read, so [`ChangesWriter`] takes
 //! the Transit text part by part.
 
-use crate::write;
+use transit::json;
 
 /// Writes one `graph-changes`: [`begin`](Self::begin), then each part of the Transit text, then [`end`](Self::end).
 ///
@@ -23,7 +23,7 @@ impl ChangesWriter {
     pub fn data(&self, out: &mut String, part: &str) {
         // A Transit text is full of quotes: an eighth more saves the second growth.
         out.reserve(part.len() + part.len() / 8);
-        write::string_part(out, part);
+        json::write_inner(out, part);
     }
 
     /// Appends what stands behind it.

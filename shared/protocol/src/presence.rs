@@ -2,6 +2,7 @@
 
 use crate::{limits, write};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use transit::json;
 
 /// A user as peers see them; also what a socket's attachment keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -52,7 +53,7 @@ impl PresenceUser {
 
     pub(crate) fn write_json(&self, out: &mut String) {
         out.push_str("{\"user-id\":");
-        write::string(out, &self.user_id);
+        json::write_str(out, &self.user_id);
         write::optional(out, "email", self.email.as_deref());
         write::optional(out, "username", self.username.as_deref());
         write::optional(out, "name", self.name.as_deref());

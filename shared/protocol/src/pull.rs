@@ -5,6 +5,7 @@
 
 use crate::tx::keyword_name;
 use crate::write;
+use transit::json;
 
 /// One row of the transaction log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,7 @@ impl PullWriter {
         out.push_str("{\"t\":");
         write::int(out, row.t);
         out.push_str(",\"tx\":");
-        write::string(out, row.tx);
+        json::write_str(out, row.tx);
         out.push_str(",\"outliner-op\":");
         write::nullable(out, row.outliner_op.map(keyword_name));
         out.push('}');

@@ -3,6 +3,7 @@
 use crate::errors::InvalidRequest;
 use crate::presence::PresenceUser;
 use crate::{pull, write};
+use transit::json;
 use uuid::Uuid;
 
 /// One message to a client.
@@ -235,7 +236,7 @@ impl Reject {
             out.push_str(",\"failed-tx-id\":");
             write::uuid(out, id);
         }
-        list(out, "missing-block-uuids", &self.missing_block_uuids, |out, text| write::string(out, text));
+        list(out, "missing-block-uuids", &self.missing_block_uuids, |out, text| json::write_str(out, text));
         write::optional(out, "checksum", self.checksum.as_deref());
         out.push('}');
     }

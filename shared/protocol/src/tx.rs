@@ -66,8 +66,9 @@ pub(crate) fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
     Cow::Owned(text.into_owned())
 }
 
-/// The name of a keyword given as text (sync.md 2.6): exactly one slash separates a namespace from it; with more, the
-/// reference takes what stands before the first.
+/// The name of a keyword given as text (sync.md 2.6), as ClojureScript's `keyword` reads it: the text is split at every
+/// slash. Two parts are a namespace and a name. Of any other number the first part is the name and the rest is dropped, so
+/// that the name of `a/b/c` is `a`.
 pub fn keyword_name(text: &str) -> &str {
     if text == "/" {
         return text;

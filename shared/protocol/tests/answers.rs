@@ -1,7 +1,6 @@
 //! The JSON of every answer: exactly these keys, in this order (sync.md 4, 5, 7.3, 10).
 
 use protocol::bodies::Body;
-use protocol::bodies::diagnostics::{DiagnosticsBlock, DiagnosticsWriter};
 use protocol::bodies::graphs::{Graph, GraphCreated, GraphDeleted, GraphList};
 use protocol::bodies::keys::{AccessGranted, GraphKey, PublicKey, SetGraphKey, UserKeys};
 use protocol::bodies::members::{Member, MemberList, Role};
@@ -136,40 +135,6 @@ fn a_pull_can_be_sent_in_pieces() {
     assert_eq!(
         sent,
         r#"{"type":"pull/ok","t":2,"txs":[{"t":1,"tx":"[\"^ \"]","outliner-op":"b"},{"t":2,"tx":"\u0001","outliner-op":null}],"checksum":"cc"}"#
-    );
-}
-
-#[test]
-fn diagnostics() {
-    let block = DiagnosticsBlock {
-        uuid: id(1),
-        parent: Some(id(2)),
-        page: None,
-        order: Some("a0"),
-        title: Some("t"),
-        name: None,
-    };
-    let write = |e2ee: bool| {
-        let mut out = String::new();
-        let mut writer = DiagnosticsWriter::begin(&mut out, "ab", e2ee);
-        writer.block(&mut out, &block);
-        writer.block(&mut out, &DiagnosticsBlock { order: None, ..block });
-        writer.end(&mut out);
-        out
-    };
-    let shared =
-        r#""uuid":"00000000-0000-0000-0000-000000000001","parent":"00000000-0000-0000-0000-000000000002","page":null"#;
-    assert_eq!(
-        write(false),
-        format!(
-            r#"{{"checksum":"ab","e2ee?":false,"attrs":["name","order","page","parent","title","uuid"],"blocks":[{{{shared},"order":"a0","title":"t","name":null}},{{{shared},"order":null,"title":"t","name":null}}]}}"#
-        )
-    );
-    assert_eq!(
-        write(true),
-        format!(
-            r#"{{"checksum":"ab","e2ee?":true,"attrs":["order","page","parent","uuid"],"blocks":[{{{shared},"order":"a0"}},{{{shared},"order":null}}]}}"#
-        )
     );
 }
 

@@ -1,6 +1,6 @@
 //! Equality of values (datascript.md 3.1).
 
-use crate::distinct::{Digests, Index, scannable};
+use crate::digest::{Digests, Index, scannable};
 use crate::value::Value;
 
 /// Scalars by type and value (NaN is unequal to itself), vectors and lists element-wise, maps and sets regardless of

@@ -11,8 +11,8 @@ pub fn write_str(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// Appends what stands between the quotes.
-pub(crate) fn write_inner(out: &mut String, text: &str) {
+/// Appends what stands between the quotes, or a part of it.
+pub fn write_inner(out: &mut String, text: &str) {
     let mut rest = text;
     loop {
         // A special character is ASCII, so that both sides of it are boundaries.

@@ -26,6 +26,7 @@
 //! a client sends is read more strictly than what we have stored: see [`Limits::strict`].
 
 mod cache;
+mod digest;
 mod distinct;
 mod equality;
 mod error;
@@ -44,7 +45,7 @@ mod write_cache;
 mod writer;
 
 pub use cache::CACHE_SLOTS;
-pub use distinct::hash_value;
+pub use digest::hash_value;
 pub use equality::same_key;
 pub use error::{ErrorKind, ReadError};
 pub use keyword::{Keyword, Symbol};

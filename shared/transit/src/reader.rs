@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::cache::{ReadCache, is_code, long_enough};
-use crate::distinct::Digests;
+use crate::digest::Digests;
 use crate::error::{ErrorKind, ReadError};
 use crate::instant;
 use crate::limits::Limits;

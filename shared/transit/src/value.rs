@@ -139,26 +139,10 @@ impl Value {
         }
     }
 
-    /// The symbol.
-    pub fn as_symbol(&self) -> Option<&Symbol> {
-        match self {
-            Self::Symbol(symbol) => Some(symbol),
-            _ => None,
-        }
-    }
-
     /// A well-formed UUID.
     pub fn as_uuid(&self) -> Option<Uuid> {
         match self {
             Self::Uuid(uuid) => Some(*uuid),
-            _ => None,
-        }
-    }
-
-    /// Milliseconds since the epoch of an instant.
-    pub fn as_instant(&self) -> Option<i64> {
-        match self {
-            Self::Instant(ms) => Some(*ms),
             _ => None,
         }
     }

@@ -105,7 +105,11 @@ impl Server {
         let parse = |text: &str| serde_json::from_str::<Json>(text).map_err(fail);
         let (reply, others) = match reaction.effect {
             Effect::Reply(reply) => (parse(&reply)?, None),
-            Effect::Pull(pull) => (parse(&self.graph.pull_rest(pull).map_err(fail)?)?, None),
+            Effect::Pull(mut pull) => {
+                let mut text = String::new();
+                while self.graph.pull_piece(&mut pull, &mut text).map_err(fail)? {}
+                (parse(&text)?, None)
+            }
             Effect::ReplyAndTell { reply, others } => (parse(&reply)?, Some(parse(&others)?)),
             other => return Err(format!("unexpected effect {other:?}")),
         };

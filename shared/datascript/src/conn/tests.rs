@@ -327,9 +327,6 @@ fn the_cache_keeps_to_its_budget_and_bulk_reads_leave_it_alone() {
         assert!(conn.nodes().cached_bytes() <= budget);
     }
     assert!(conn.nodes().cached_bytes() > budget / 2);
-    conn.nodes().set_budget(10_000);
-    assert!(conn.nodes().cached_bytes() <= 10_000);
-    assert!(conn.db().exists(5).unwrap());
 }
 
 /// A store of one tree of three levels whose rows can be damaged.
@@ -347,12 +344,10 @@ fn damaged(damage: impl Fn(&MemoryStore)) -> Result<usize, Error> {
     let conn = Conn::open(Rc::new(Nodes::new(Some(storage), attrs, usize::MAX)), schema, 0)?;
     let mut datoms = 0;
     for index in INDEXES {
-        for slice in [conn.db().datoms(index, &Pattern::ALL), conn.db().datoms(index, &Pattern::ALL).rev()] {
-            for datom in slice {
-                datom?;
-                datoms += 1;
-                assert!(datoms < 100_000, "an iteration that does not end");
-            }
+        for datom in conn.db().datoms(index, &Pattern::ALL) {
+            datom?;
+            datoms += 1;
+            assert!(datoms < 100_000, "an iteration that does not end");
         }
     }
     Ok(datoms)
@@ -365,7 +360,7 @@ fn edit(store: &MemoryStore, of: impl Fn(&mut Row) -> bool) {
 
 #[test]
 fn damaged_rows_are_typed_errors() {
-    assert_eq!(damaged(|_| ()).unwrap(), 40 * 40 * 4);
+    assert_eq!(damaged(|_| ()).unwrap(), 40 * 40 * 2);
     let corrupt = |damage: &dyn Fn(&MemoryStore)| {
         assert!(matches!(damaged(damage), Err(Error::Corrupt { .. })));
     };

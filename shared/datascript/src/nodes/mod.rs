@@ -37,7 +37,8 @@ struct Cache {
 }
 
 impl Nodes {
-    /// A budget that lets several graphs share one isolate.
+    /// A budget that lets several graphs share one isolate of 128 MB, whose wasm memory never shrinks: with what a batch
+    /// needs at its height a graph stays below 32 MiB.
     pub const DEFAULT_BUDGET: usize = 12 * 1024 * 1024;
 
     /// Nodes over a row store, or purely in memory when there is none. `budget` bounds the clean nodes held, in bytes.
@@ -77,13 +78,6 @@ impl Nodes {
     pub(crate) fn next_value(&self) -> u64 {
         self.values.set(self.values.get() + 1);
         self.values.get()
-    }
-
-    /// Changes the bound on clean nodes held, in bytes; evicts at once.
-    pub fn set_budget(&self, bytes: usize) {
-        let mut cache = self.cache.borrow_mut();
-        cache.budget = bytes;
-        cache.shrink();
     }
 
     /// Bytes of the clean nodes held now.

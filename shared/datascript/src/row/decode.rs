@@ -10,7 +10,8 @@ use crate::attrs::{Attr, Attrs};
 use crate::datom::Datom;
 use crate::error::Result;
 use crate::storage::{Addr, Row, TAIL_ADDR};
-use crate::tree::node::{Inner, Keys, Leaf, Slot, WIDTH};
+use crate::tree::chunks::WIDTH;
+use crate::tree::node::{Inner, Keys, Leaf, Slot};
 
 /// A leaf from its row.
 pub(crate) fn decode_leaf(row: &Row, attrs: &Attrs) -> Result<Leaf> {

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::schema::Schema;
 use crate::storage::{Addr, Row, TAIL_ADDR};
 use crate::tree::Tree;
-use crate::tree::node::WIDTH;
+use crate::tree::chunks::WIDTH;
 
 /// The content of the root row.
 pub(crate) struct Root {

@@ -3,9 +3,8 @@
 use transit::Value;
 
 use super::add::Holder;
-use super::item::{bad_attribute, nil_value};
 use super::place::Place;
-use super::run::{Run, Step};
+use super::run::{Run, Step, bad_attribute, nil_value};
 use crate::describe::describe;
 use crate::error::{ErrorKind, TransactError};
 use crate::index::{Index, Pattern};

@@ -4,11 +4,11 @@ use transit::Value;
 
 use super::add::Holder;
 use super::place::{NIL, Place};
-use super::run::{Operand, Run, Step, Stop, refuse};
+use super::run::{Operand, Run, Step, bad_attribute, nil_value, refuse};
 use crate::attrs::Attr;
 use crate::datom::{TX0, TxId};
 use crate::describe::describe;
-use crate::error::{ErrorKind, TransactError};
+use crate::error::ErrorKind;
 use crate::transact::retract::Scope;
 
 /// The built-in operations.
@@ -116,13 +116,4 @@ fn explicit_tx(value: Option<&Value>) -> Option<TxId> {
     const GREATEST: TxId = 2 * TX0;
     let number = value?.as_int()?;
     TxId::try_from(number).ok().filter(|tx| (TX0..=GREATEST).contains(tx))
-}
-
-pub(super) fn bad_attribute<'a>(a: &Value) -> Stop<'a> {
-    refuse(ErrorKind::TransactSyntax, format!("Bad entity attribute {}, expected keyword", describe(a)))
-}
-
-pub(super) fn nil_value<'a>(keyword: &transit::Keyword) -> Stop<'a> {
-    let message = format!("Cannot store nil as a value of {}", describe(&Value::Keyword(keyword.clone())));
-    TransactError::new(ErrorKind::TransactSyntax, message).attribute(keyword.clone()).into()
 }

@@ -2,10 +2,9 @@
 
 use transit::{Keyword, Value};
 
-use super::item::{bad_attribute, nil_value};
 use super::place::{NIL, Place, Tempid};
 use super::prepare::{MapItem, Nested, Slot, members};
-use super::run::{Link, Operand, Run, Step, Stop, Work, refuse};
+use super::run::{Link, Operand, Run, Step, Stop, Work, bad_attribute, nil_value, refuse};
 use crate::attrs::Attr;
 use crate::datom::Eid;
 use crate::db::eid_value;

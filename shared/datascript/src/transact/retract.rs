@@ -2,9 +2,8 @@
 
 use transit::Value;
 
-use super::item::bad_attribute;
 use super::place::Place;
-use super::run::{Run, Step, Work};
+use super::run::{Run, Step, Work, bad_attribute};
 use crate::attrs::Attr;
 use crate::datom::{Datom, Eid};
 use crate::db::{as_eid, eid_value};

@@ -10,6 +10,7 @@ use super::tempids::Tempids;
 use crate::attrs::Attr;
 use crate::datom::{Datom, Eid, TX_MAX, TX0, TxId};
 use crate::db::Db;
+use crate::describe::describe;
 use crate::error::{Error, ErrorKind, Result, TransactError};
 
 /// Why a pass ended early.
@@ -39,6 +40,17 @@ impl From<TransactError> for Stop<'_> {
 /// A refusal without reference or attribute.
 pub(super) fn refuse<'a>(kind: ErrorKind, message: impl Into<String>) -> Stop<'a> {
     TransactError::new(kind, message).into()
+}
+
+/// Refuses an attribute that is no keyword.
+pub(super) fn bad_attribute<'a>(a: &Value) -> Stop<'a> {
+    refuse(ErrorKind::TransactSyntax, format!("Bad entity attribute {}, expected keyword", describe(a)))
+}
+
+/// Refuses nil as a value.
+pub(super) fn nil_value<'a>(keyword: &Keyword) -> Stop<'a> {
+    let message = format!("Cannot store nil as a value of {}", describe(&Value::Keyword(keyword.clone())));
+    TransactError::new(ErrorKind::TransactSyntax, message).attribute(keyword.clone()).into()
 }
 
 /// What stands in the value position of an assertion.

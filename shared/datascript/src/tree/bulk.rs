@@ -1,7 +1,8 @@
 //! Bulk load (datascript.md 5.6).
 
 use super::Tree;
-use super::node::{Inner, Leaf, Slot, WIDTH};
+use super::chunks::WIDTH;
+use super::node::{Inner, Leaf, Slot};
 use crate::datom::Datom;
 
 /// Entries of a node when many are left: between the smallest and the greatest fill.

@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use arrayvec::ArrayVec;
 
-use super::node::WIDTH;
+/// Branching factor: the most datoms of a leaf and the most children of an inner node.
+pub(crate) const WIDTH: usize = 32;
 
 /// Entries of a chunk at most.
 const CHUNK: usize = 8;

@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use super::Tree;
-use super::node::{Inner, Keys, Leaf, MAX_SHIFT, Slot, WIDTH};
+use super::chunks::WIDTH;
+use super::node::{Inner, Keys, Leaf, MAX_SHIFT, Slot};
 use crate::datom::Datom;
 use crate::error::{Error, Result};
 use crate::index::Order;

@@ -1,7 +1,7 @@
 //! The persistent B+tree of one index (datascript.md 5).
 
 mod bulk;
-mod chunks;
+pub(crate) mod chunks;
 mod insert;
 pub(crate) mod node;
 mod remove;

@@ -5,12 +5,10 @@ use std::rc::Rc;
 
 use arrayvec::ArrayVec;
 
-use super::chunks::Chunks;
+use super::chunks::{Chunks, WIDTH};
 use crate::datom::Datom;
 use crate::storage::Addr;
 
-/// Branching factor: the most datoms of a leaf and the most children of an inner node.
-pub(crate) const WIDTH: usize = 32;
 /// A node that a deletion leaves with no more than this many entries is merged with a neighbour or filled from it.
 pub(crate) const MIN_FILL: usize = WIDTH / 2;
 /// Levels above the leaves at most. A tree of 2^31 datoms at minimal fill has seven; nodes split by size (13.4) have

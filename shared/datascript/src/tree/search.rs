@@ -38,12 +38,6 @@ pub(super) fn child_at_or_after<O: Order>(node: &Inner, probe: &impl Probe, rank
     keys.partition_point(|key| O::compare(key, probe, ranks) == Ordering::Less)
 }
 
-/// The child to search for the first datom greater than the probe: the last child takes everything greater.
-#[inline]
-pub(super) fn child_after<O: Order>(node: &Inner, probe: &impl Probe, ranks: &Ranks) -> usize {
-    without_last(&node.keys).partition_point(|key| O::compare(key, probe, ranks) != Ordering::Greater)
-}
-
 fn without_last(keys: &[Datom]) -> &[Datom] {
     keys.split_last().map_or(keys, |(_, rest)| rest)
 }

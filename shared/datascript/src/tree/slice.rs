@@ -11,7 +11,7 @@ use transit::Value;
 
 use super::Tree;
 use super::node::{Inner, Leaf, MAX_SHIFT, Slot};
-use super::search::{child, child_after, child_at_or_after, lower_bound, place, upper_bound};
+use super::search::{child, child_at_or_after, lower_bound, place, upper_bound};
 use crate::attrs::Ranks;
 use crate::datom::Datom;
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ use crate::nodes::{Keep, Nodes};
 use crate::storage::Addr;
 use crate::work::DESCENT;
 
-/// The datoms of a tree that match a pattern, in the order of the index, or against it after [`Slice::rev`]. Loads one leaf at a time.
+/// The datoms of a tree that match a pattern, in the order of the index. Loads one leaf at a time.
 pub struct Slice<'a> {
     tree: &'a Tree,
     nodes: &'a Nodes,
@@ -32,7 +32,6 @@ pub struct Slice<'a> {
     start: Option<Value>,
     ranks: Ranks,
     keep: Keep,
-    descending: bool,
     state: State,
     /// Inner nodes from the root down, each with the place of the child that was taken.
     stack: ArrayVec<(Rc<Inner>, u8), MAX_SHIFT>,
@@ -65,7 +64,6 @@ impl<'a> Slice<'a> {
             start: None,
             ranks: nodes.attrs().ranks(),
             keep: Keep::Cached,
-            descending: false,
             state: State::New,
             stack: ArrayVec::new(),
             leaf: None,
@@ -81,15 +79,8 @@ impl<'a> Slice<'a> {
         self
     }
 
-    /// The other way round, from the last match to the first. To be called before the first datom was taken.
-    #[must_use]
-    pub fn rev(mut self) -> Self {
-        self.descending = !self.descending;
-        self
-    }
-
     /// Begins with the first datom that has this value or a later one, in an index where values come right after what is
-    /// fixed. To be called before the first datom was taken, and for iterations that ascend.
+    /// fixed. To be called before the first datom was taken.
     #[must_use]
     pub fn starting_at(mut self, value: Value) -> Self {
         self.start = Some(value);
@@ -108,8 +99,7 @@ impl<'a> Slice<'a> {
         if self.range.is_empty() && !self.next_leaf()? {
             return Ok(None);
         }
-        let i = if self.descending { self.range.next_back() } else { self.range.next() };
-        Ok(i.and_then(|i| self.leaf.as_ref()?.get(i)))
+        Ok(self.range.next().and_then(|i| self.leaf.as_ref()?.get(i)))
     }
 
     /// How many datoms are left; reads them leaf by leaf.
@@ -164,25 +154,14 @@ impl<'a> Slice<'a> {
     /// The places in a leaf that match. Where the range ends within it, it is the last leaf.
     fn matches<O: Order>(&mut self, leaf: &Leaf, is_first: bool) -> Range<usize> {
         let (pattern, ranks) = (&Pattern { v: self.value.as_ref(), ..self.bounds }, &self.ranks);
-        let compare = |datom: Option<&Datom>| datom.map(|datom| O::compare(datom, pattern, ranks));
-        if self.descending {
-            let end = if is_first { upper_bound::<O>(leaf, pattern, ranks) } else { leaf.len() };
-            if compare(leaf.first()) == Some(Ordering::Less) {
-                let start = lower_bound::<O>(leaf, pattern, ranks);
-                self.state = State::LastLeaf;
-                return start.min(end)..end;
-            }
-            0..end
-        } else {
-            let begin = &Pattern { v: self.start.as_ref().or(pattern.v), ..*pattern };
-            let start = if is_first { lower_bound::<O>(leaf, begin, ranks) } else { 0 };
-            if compare(leaf.last()) == Some(Ordering::Greater) {
-                let end = upper_bound::<O>(leaf, pattern, ranks);
-                self.state = State::LastLeaf;
-                return start..end.max(start);
-            }
-            start..leaf.len()
+        let begin = &Pattern { v: self.start.as_ref().or(pattern.v), ..*pattern };
+        let start = if is_first { lower_bound::<O>(leaf, begin, ranks) } else { 0 };
+        if leaf.last().map(|datom| O::compare(datom, pattern, ranks)) == Some(Ordering::Greater) {
+            let end = upper_bound::<O>(leaf, pattern, ranks);
+            self.state = State::LastLeaf;
+            return start..end.max(start);
         }
+        start..leaf.len()
     }
 
     fn first_leaf<O: Order>(&mut self) -> Result<Rc<Leaf>> {
@@ -192,11 +171,7 @@ impl<'a> Slice<'a> {
         let pattern = Pattern { v: self.start.as_ref().or(self.value.as_ref()), ..self.bounds };
         let mut node = self.nodes.inner(&self.tree.root, self.keep)?;
         loop {
-            let i = if self.descending {
-                child_after::<O>(&node, &pattern, &self.ranks)
-            } else {
-                child_at_or_after::<O>(&node, &pattern, &self.ranks)
-            };
+            let i = child_at_or_after::<O>(&node, &pattern, &self.ranks);
             let slot = child(&node, i)?;
             if self.stack.len() + 1 == self.tree.shift {
                 let leaf = self.nodes.leaf(slot, self.keep)?;
@@ -211,13 +186,9 @@ impl<'a> Slice<'a> {
 
     /// The leaf beside the current one.
     fn neighbour(&mut self) -> Result<Option<Rc<Leaf>>> {
-        let descending = self.descending;
-        let step = |(node, i): &mut (Rc<Inner>, u8)| {
-            let next = if descending { i.checked_sub(1) } else { Some(*i + 1) };
-            next.filter(|next| usize::from(*next) < node.slots.len()).map(|next| *i = next)
-        };
-        while let Some(top) = self.stack.last_mut() {
-            if step(top).is_some() {
+        while let Some((node, i)) = self.stack.last_mut() {
+            *i += 1;
+            if usize::from(*i) < node.slots.len() {
                 break;
             }
             self.stack.pop();
@@ -233,8 +204,7 @@ impl<'a> Slice<'a> {
                 return Err(Error::Corrupt { addr: *addr, reason: "a node is reached twice" });
             }
             let next = self.nodes.inner(slot, self.keep)?;
-            let i = if descending { next.slots.len().saturating_sub(1) } else { 0 };
-            self.stack.push((next, place(i)));
+            self.stack.push((next, 0));
         }
         Ok(None)
     }

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use rustc_hash::FxHashSet;
 
 use super::Tree;
-use super::node::{Inner, Leaf, MAX_SHIFT, NO_ADDR, Slot, WIDTH};
+use super::chunks::WIDTH;
+use super::node::{Inner, Leaf, MAX_SHIFT, NO_ADDR, Slot};
 use super::separator::{LONG, SHORT, Shortener};
 use crate::attrs::Attrs;
 use crate::datom::Datom;

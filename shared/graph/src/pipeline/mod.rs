@@ -9,7 +9,6 @@ mod commit;
 mod decode;
 mod entry;
 mod failure;
-mod gate;
 mod names;
 
 use std::rc::Rc;
@@ -22,6 +21,7 @@ pub(crate) use names::Names;
 use crate::error::Result;
 use crate::faults::{self, Point};
 use crate::graph::Graph;
+use crate::store::meta::Meta;
 use budget::Budget;
 use database::local::Sql;
 use entry::Pending;
@@ -34,7 +34,7 @@ impl<S: Sql + 'static> Graph<S> {
     /// # Errors
     /// The graph cannot be read at all, or is damaged. Nothing of the batch is stored then.
     pub fn tx_batch(&mut self, batch: TxBatch<'_>) -> Result<Outcome> {
-        if let Some(reject) = gate::check(self.meta()?, &batch) {
+        if let Some(reject) = refusal(self.meta()?, &batch) {
             return Ok(Outcome::unchanged(Answer::Reject(reject)));
         }
         let error = match self.apply(batch) {
@@ -95,5 +95,20 @@ impl<S: Sql + 'static> Graph<S> {
         };
         faults::reach(Point::BatchBeforeBroadcast)?;
         Ok(Outcome { answer, changed: (t > before.t).then_some(t), failure: None })
+    }
+}
+
+/// Why a batch is not looked into, in the order of the checks (sync.md 11.1).
+fn refusal(meta: &Meta, batch: &TxBatch<'_>) -> Option<Reject> {
+    if meta.uploading {
+        Some(Reject::new(RejectReason::SnapshotUploadInProgress, Some(meta.t)))
+    } else if batch.t_before < 0 {
+        Some(Reject::new(RejectReason::InvalidTBefore, None))
+    } else if batch.t_before != meta.t {
+        Some(Reject::new(RejectReason::Stale, Some(meta.t)))
+    } else if batch.txs.is_empty() {
+        Some(Reject::new(RejectReason::EmptyTxData, None))
+    } else {
+        None
     }
 }

@@ -46,14 +46,6 @@ impl Op {
     }
 }
 
-/// The part of an operation's name that the log keeps: what follows the namespace (sync.md 11.9).
-pub fn log_name(name: &str) -> &str {
-    match name.split_once('/') {
-        Some((_, rest)) if name.len() > 1 => rest,
-        _ => name,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,8 +56,5 @@ mod tests {
         assert_eq!(Op::parse(":fix"), Op::Other);
         assert!(Op::Fix.drops_stale_retracts() && !Op::Fix.is_delete());
         assert!(Op::Rebase.tolerates_missing_entities() && !Op::Rebase.drops_stale_retracts());
-        assert_eq!(log_name("save-block"), "save-block");
-        assert_eq!(log_name("a/b"), "b");
-        assert_eq!(log_name("/"), "/");
     }
 }

@@ -3,10 +3,11 @@
 use datascript::{Attrs, Db, Report, Value};
 use golden_support::databases::{assert_same_items, bases, items, transit};
 use golden_support::{LeftOut, Tally, count_steps, lines_of_kind};
+use graph::rules::Facts;
 use graph::rules::attrs::PRESET;
+use graph::rules::checksum::blocks;
 use graph::rules::checksum::{Changes, Checksum, MAX_REFERENCES, Update, follow, full, tuple_digest};
 use graph::rules::normalise::normalise;
-use graph::rules::{Facts, diagnostics};
 use serde_json::Value as Json;
 
 const FILE: &str = "checksum.jsonl";
@@ -61,9 +62,9 @@ fn full_sums_and_diagnostics() {
     let (mut tally, mut shown_blocks) = (Tally::default(), Tally::default());
     for line in &lines {
         let db = &bases[line["base"].as_str().expect("a base")];
-        let is_e2ee = diagnostics::is_e2ee(db).expect("a readable database");
+        let is_e2ee = blocks::is_e2ee(db).expect("a readable database");
         let mut shown = Checksum::default();
-        diagnostics::blocks(db, is_e2ee, None, |visited| {
+        blocks::visit(db, is_e2ee, None, |visited| {
             shown = shown.plus(visited.sum, 1);
             true
         })
@@ -84,7 +85,7 @@ fn full_sums_and_diagnostics() {
 }
 
 fn check_diagnostics(db: &Db, expected: &Value) {
-    let is_e2ee = diagnostics::is_e2ee(db).expect("a readable database");
+    let is_e2ee = blocks::is_e2ee(db).expect("a readable database");
     let names: Vec<&str> = expected
         .get("attrs")
         .and_then(Value::as_seq)
@@ -92,9 +93,9 @@ fn check_diagnostics(db: &Db, expected: &Value) {
         .iter()
         .map(|a| a.as_keyword().expect("one").name())
         .collect();
-    assert_eq!(diagnostics::attr_names(is_e2ee), names);
+    assert_eq!(blocks::attr_names(is_e2ee), names);
     let mut expected = expected.get("blocks").and_then(Value::as_seq).expect("blocks").iter();
-    diagnostics::blocks(db, is_e2ee, None, |visited| {
+    blocks::visit(db, is_e2ee, None, |visited| {
         let Some(block) = &visited.block else { return true };
         let expected = expected.next().expect("a block");
         let mut text = String::new();

@@ -211,8 +211,9 @@ impl Run {
         let parse = |text: &str| serde_json::from_str::<Json>(text).expect("an answer is JSON");
         match reaction.effect {
             Effect::Reply(reply) => (Json::Array(vec![parse(&reply)]), Json::Array(Vec::new())),
-            Effect::Pull(pull) => {
-                let reply = self.graph.pull_rest(pull).expect("a pull");
+            Effect::Pull(mut pull) => {
+                let mut reply = String::new();
+                while self.graph.pull_piece(&mut pull, &mut reply).expect("a pull") {}
                 (Json::Array(vec![parse(&reply)]), Json::Array(Vec::new()))
             }
             Effect::ReplyAndTell { reply, others } => {

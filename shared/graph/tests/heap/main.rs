@@ -64,7 +64,7 @@ fn long_name(facts: usize) -> String {
 
 /// Bytes at the height of handling a message, its own text counted, and the reply.
 fn peak(text: String) -> (usize, String) {
-    let options = Options { cache_bytes: 12 * MIB, ..Options::default() };
+    let options = Options::default();
     let mut graph = Graph::new(Rusqlite::in_memory().unwrap(), || 0, options);
     graph.position().unwrap();
     let length = text.len();
@@ -81,7 +81,7 @@ fn peak(text: String) -> (usize, String) {
 
 /// Bytes at the height of an `entity/pull`, and of its message, whose pieces lie elsewhere, as they do on Workers.
 fn changes_peak(batch: String) -> (usize, usize) {
-    let options = Options { cache_bytes: 12 * MIB, ..Options::default() };
+    let options = Options::default();
     let sql = Rc::new(Rusqlite::in_memory().unwrap());
     let mut graph = Graph::new(Rc::clone(&sql), || 0, options);
     graph.position().unwrap();

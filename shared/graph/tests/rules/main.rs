@@ -2,10 +2,10 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod checksum;
+mod checksum_blocks;
 mod checksum_random;
 mod chunk;
 mod deletion;
-mod diagnostics;
 mod garbage;
 mod normalise;
 mod sanitise;

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use super::client::{
     apply, assert_consistent, batch, block, entry, everything, facts, lookup, page, retract, send, title, uuid,
 };
-use super::support::{count, meta, new_graph, open};
+use super::support::{count, meta, new_graph, open, pull_text};
 
 /// A page 1 with a block 2.
 fn small() -> (super::support::TestGraph, std::rc::Rc<database::local_sqlite::Rusqlite>) {
@@ -17,7 +17,7 @@ fn small() -> (super::support::TestGraph, std::rc::Rc<database::local_sqlite::Ru
 }
 
 fn log(graph: &mut super::support::TestGraph, since: i64) -> Vec<Json> {
-    let pull: Json = serde_json::from_str(&graph.pull_text(since).unwrap()).unwrap();
+    let pull: Json = serde_json::from_str(&pull_text(graph, since).unwrap()).unwrap();
     pull["txs"].as_array().unwrap().clone()
 }
 

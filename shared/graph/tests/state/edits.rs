@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use super::client::{
     apply, assert_consistent, batch, block, entry, everything, facts, lookup, page, retract, title, uuid,
 };
-use super::support::{TestGraph, new_graph};
+use super::support::{TestGraph, new_graph, pull_text};
 
 fn add(e: impl Into<Json>, a: &str, v: impl Into<Json>) -> Json {
     json!(["~:db/add", e.into(), format!("~:{a}"), v.into()])
@@ -26,7 +26,7 @@ fn read(text: &str) -> Vec<Value> {
 /// Items of the last row of the log.
 fn last_row(graph: &mut TestGraph) -> Vec<Value> {
     let t = graph.position().unwrap().t;
-    let pull: Json = serde_json::from_str(&graph.pull_text(t - 1).unwrap()).unwrap();
+    let pull: Json = serde_json::from_str(&pull_text(graph, t - 1).unwrap()).unwrap();
     read(pull["txs"][0]["tx"].as_str().unwrap())
 }
 

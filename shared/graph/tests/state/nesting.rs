@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::client::{apply, assert_consistent, batch, block, entry, everything, lookup, page, uuid};
-use super::support::{TestGraph, new_graph, open};
+use super::support::{TestGraph, new_graph, open, pull_text};
 
 /// Levels of a value that a row can still enclose: 200 without the three around it.
 const DEEPEST: usize = 197;
@@ -49,7 +49,7 @@ fn a_value_at_the_limit_is_stored_and_read_again() {
         // In the tail row, and in the row of the log.
         assert_consistent(&mut graph, &sql);
         let mut graph = open(&sql);
-        assert!(graph.pull_text(0).is_ok(), "{form:?}");
+        assert!(pull_text(&mut graph, 0).is_ok(), "{form:?}");
         // In a node: more than the tail holds is flushed.
         for n in 10..20 {
             apply(&mut graph, &[entry("insert-blocks", None, &block(n, &lookup(1), &lookup(1)))]);

@@ -8,7 +8,7 @@ use graph::{Graph, Options};
 use protocol::PresenceUser;
 use serde_json::{Value as Json, json};
 
-use super::support::{NOW, TestGraph, new_graph};
+use super::support::{NOW, TestGraph, new_graph, pull_rest, pull_text};
 
 fn user(id: &str) -> PresenceUser {
     PresenceUser { email: Some(format!("{id}@example.org")), ..PresenceUser::new(id) }
@@ -17,7 +17,7 @@ fn user(id: &str) -> PresenceUser {
 fn reply(graph: &mut TestGraph, frame: Frame<'_>) -> String {
     match graph.react(Some(&user("u")), Message::parse(frame)).effect {
         Effect::Reply(reply) => reply,
-        Effect::Pull(pull) => graph.pull_rest(pull).unwrap(),
+        Effect::Pull(pull) => pull_rest(graph, pull).unwrap(),
         other => panic!("{other:?}"),
     }
 }
@@ -58,18 +58,18 @@ fn a_pull_is_a_message_of_bounded_length() {
             let items = [title(1, &format!("{n}{}", "x".repeat(400_000)))];
             apply(&mut graph, &[entry("save-block", None, &items)]);
         }
-        graph.pull_text(0).unwrap()
+        pull_text(&mut graph, 0).unwrap()
     };
     for (limit, fits) in [(whole.len(), true), (whole.len() - 1, false), (10, false)] {
         let options = Options { pull_message_bytes: limit, ..Options::default() };
         let mut graph = Graph::new(Rc::clone(&sql), || NOW, options);
         let message = Message::parse(Frame::Text(r#"{"type":"pull","since":0}"#));
         let Effect::Pull(pull) = graph.react(None, message).effect else { panic!() };
-        match graph.pull_rest(pull) {
+        match pull_rest(&mut graph, pull) {
             Ok(text) => assert!(fits && text == whole, "{limit}"),
             Err(error) => assert!(!fits && matches!(error, graph::Error::PullTooLong), "{limit}: {error}"),
         }
-        assert_eq!(graph.pull_text(0).unwrap(), whole, "others are of any length");
+        assert_eq!(pull_text(&mut graph, 0).unwrap(), whole, "others are of any length");
     }
 }
 

@@ -6,7 +6,7 @@ use database::Param;
 use database::local::Sql;
 use database::local_sqlite::Rusqlite;
 use graph::snapshot::{FrameWriter, UploadError, Uploaded};
-use graph::{Graph, Options};
+use graph::{Error, Graph, Options, Pull};
 use protocol::query::UploadQuery;
 
 pub(crate) type TestGraph = Graph<Rc<Rusqlite>>;
@@ -21,6 +21,19 @@ pub(crate) fn open(sql: &Rc<Rusqlite>) -> TestGraph {
 pub(crate) fn new_graph() -> (TestGraph, Rc<Rusqlite>) {
     let sql = Rc::new(Rusqlite::in_memory().unwrap());
     (open(&sql), sql)
+}
+
+/// A whole pull as one text.
+pub(crate) fn pull_text(graph: &mut TestGraph, since: i64) -> Result<String, Error> {
+    let pull = graph.pull(since)?;
+    pull_rest(graph, pull)
+}
+
+/// What is left of a pull as one text.
+pub(crate) fn pull_rest(graph: &mut TestGraph, mut pull: Pull) -> Result<String, Error> {
+    let mut out = String::new();
+    while graph.pull_piece(&mut pull, &mut out)? {}
+    Ok(out)
 }
 
 /// A row as tests write it.

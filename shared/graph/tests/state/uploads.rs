@@ -11,7 +11,7 @@ use graph::faults::{self, Point};
 use graph::snapshot::UploadError;
 use protocol::query::UploadQuery;
 
-use super::support::{OWNER, TestRow, count, empty_tree, frame, meta, new_graph, open, rows_of, upload};
+use super::support::{OWNER, TestRow, count, empty_tree, frame, meta, new_graph, open, pull_text, rows_of, upload};
 
 /// A checksum that no rows here have.
 const SUM: &str = "00112233445566aa";
@@ -299,7 +299,7 @@ fn tables_of_older_servers_gain_what_they_lack() {
     sql.execute("INSERT INTO tx_log (t, tx, created_at) VALUES (?, '[]', 0)", &[Param::Int(1)]).unwrap();
     sql.execute("CREATE TABLE sync_meta (key TEXT PRIMARY KEY, value TEXT)", &[]).unwrap();
     sql.execute("INSERT INTO sync_meta VALUES ('t', '1')", &[]).unwrap();
-    let text = open(&Rc::clone(&sql)).pull_text(0).unwrap();
+    let text = pull_text(&mut open(&Rc::clone(&sql)), 0).unwrap();
     assert_eq!(text, r#"{"type":"pull/ok","t":1,"txs":[{"t":1,"tx":"[]","outliner-op":null}]}"#);
 }
 

@@ -3,7 +3,6 @@
 //! Requests are read with `parse` and answered 400 with the text of the [`BodyError`](crate::BodyError) when that
 //! fails; answers are written with `to_json`.
 
-pub mod diagnostics;
 pub mod graphs;
 pub mod keys;
 pub mod members;

@@ -1,5 +1,6 @@
 //! The checksum of a graph (sync.md 12).
 
+pub mod blocks;
 mod counted;
 mod digest;
 mod full;

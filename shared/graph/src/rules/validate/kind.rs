@@ -3,7 +3,7 @@
 use datascript::{Attr, Db, Keyword, Value};
 
 use super::property;
-use super::record::{Record, Shape};
+use super::record::{Record, Shape, Verdict};
 use crate::rules::facts::{Known, Tag};
 use crate::rules::names::{
     Owner, PropertyType, is_built_in_ident, is_built_in_property_ident, is_class_ident, property_owner,
@@ -61,9 +61,6 @@ impl Kind {
         }
     }
 }
-
-/// Passed, or the attribute to blame, where one alone is.
-pub(super) type Verdict = Result<(), Option<Attr>>;
 
 /// The first kind in the table whose condition the entity meets.
 pub(super) fn kind_of(db: &Db, known: &mut Known, record: &Record) -> Result<Option<Kind>> {

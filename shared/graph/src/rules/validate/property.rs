@@ -2,8 +2,7 @@
 
 use datascript::{Attr, Db, Eid, Value};
 
-use super::kind::Verdict;
-use super::record::{Record, Shape};
+use super::record::{Record, Shape, Verdict};
 use crate::rules::facts::{Attribute, Known, Tag};
 use crate::rules::item::resolve;
 use crate::rules::names::PropertyType;

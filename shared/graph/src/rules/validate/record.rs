@@ -8,6 +8,9 @@ use crate::rules::{Result, attrs, entity};
 /// Attributes that hold sets whatever the graph says of them.
 const SETS: [Attr; 4] = [attrs::BLOCK_REFS, attrs::BLOCK_TAGS, attrs::BLOCK_ALIAS, attrs::BLOCK_CLOSED_VALUE_PROPERTY];
 
+/// What a record is judged to be: valid, or not, with the attribute to blame where one alone is.
+pub(super) type Verdict = Result<(), Option<Attr>>;
+
 /// The attributes of an entity. Its buffers are used for one entity after another.
 #[derive(Default)]
 pub(super) struct Record {

@@ -1,11 +1,11 @@
-//! What the checksum is made of, block by block (sync.md 5.3).
+//! What the checksum is made of, block by block, as the diagnostics show it (sync.md 5.3).
 
 use datascript::{Db, Eid, Index, Pattern, Value};
 use transit::{json, number};
 
-use super::checksum::{Checksum, Counted, Reader};
-use super::facts::Known;
-use super::{Result, attrs};
+use super::{Checksum, Counted, Reader};
+use crate::rules::facts::Known;
+use crate::rules::{Result, attrs};
 
 /// Names of the attributes that count, without namespace, sorted.
 pub const fn attr_names(is_e2ee: bool) -> &'static [&'static str] {
@@ -71,11 +71,11 @@ pub struct Texts<'a> {
 /// # Errors
 ///
 /// Only when the database cannot be read.
-pub fn blocks(
+pub fn visit(
     db: &Db,
     is_e2ee: bool,
     after: Option<&Place>,
-    mut visit: impl FnMut(&Visited<'_>) -> bool,
+    mut visitor: impl FnMut(&Visited<'_>) -> bool,
 ) -> Result<()> {
     let mut known = Known::default();
     let mut reader = Reader { db, known: &mut known, is_e2ee };
@@ -103,7 +103,7 @@ pub fn blocks(
             texts: (!is_e2ee).then(|| Texts { title: value(attrs::BLOCK_TITLE), name: value(attrs::BLOCK_NAME) }),
         });
         let sum = if block.is_some() { counted.sum() } else { Checksum::default() };
-        if !visit(&Visited { place, sum, block }) {
+        if !visitor(&Visited { place, sum, block }) {
             break;
         }
     }

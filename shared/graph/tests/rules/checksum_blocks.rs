@@ -1,18 +1,18 @@
 //! sync.md 5.3, 22 (`checksum_test`).
 
 use graph::rules::checksum::Checksum;
-use graph::rules::diagnostics;
+use graph::rules::checksum::blocks;
 
 use crate::world::{after, full, kw, map, sample, uuid_text};
 
 #[test]
 fn blocks_in_the_order_of_their_uuids() {
     let db = sample();
-    let is_e2ee = diagnostics::is_e2ee(&db).expect("a readable database");
-    assert_eq!(diagnostics::attr_names(is_e2ee), ["name", "order", "page", "parent", "title", "uuid"]);
+    let is_e2ee = blocks::is_e2ee(&db).expect("a readable database");
+    assert_eq!(blocks::attr_names(is_e2ee), ["name", "order", "page", "parent", "title", "uuid"]);
     let mut sum = Checksum::default();
     let mut texts = Vec::new();
-    diagnostics::blocks(&db, is_e2ee, None, |visited| {
+    blocks::visit(&db, is_e2ee, None, |visited| {
         sum = sum.plus(visited.sum, 1);
         let Some(block) = &visited.block else { return true };
         let mut text = String::new();
@@ -39,10 +39,10 @@ fn blocks_in_the_order_of_their_uuids() {
 fn encrypted_graphs_show_no_texts() {
     let flag = map(&[("db/ident", kw("logseq.kv/graph-rtc-e2ee?")), ("kv/value", true.into())]);
     let db = after(&sample(), &[&[flag]]);
-    assert!(diagnostics::is_e2ee(&db).expect("a readable database"));
-    assert_eq!(diagnostics::attr_names(true), ["order", "page", "parent", "uuid"]);
+    assert!(blocks::is_e2ee(&db).expect("a readable database"));
+    assert_eq!(blocks::attr_names(true), ["order", "page", "parent", "uuid"]);
     let mut count = 0;
-    diagnostics::blocks(&db, true, None, |visited| {
+    blocks::visit(&db, true, None, |visited| {
         let Some(block) = &visited.block else { return true };
         let mut text = String::new();
         block.write_json(&mut text);
