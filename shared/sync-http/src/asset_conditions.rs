@@ -7,7 +7,7 @@ use web::ByteRange;
 
 /// What is sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Selection {
+pub(crate) enum Selection {
     /// Everything.
     Whole,
     /// These bytes.
@@ -19,12 +19,12 @@ pub enum Selection {
 }
 
 /// Whether a request asks for more than the whole file, so that the file must be known before it is read.
-pub fn are_there(headers: &HeaderMap) -> bool {
+pub(crate) fn are_there(headers: &HeaderMap) -> bool {
     headers.contains_key(RANGE) || headers.contains_key(IF_NONE_MATCH)
 }
 
 /// Chooses what is sent of a file of `size` bytes with that (strong, quoted) tag. Ranges are for reading alone: HEAD has none.
-pub fn select(headers: &HeaderMap, size: u64, etag: &str, reads: bool) -> Selection {
+pub(crate) fn select(headers: &HeaderMap, size: u64, etag: &str, reads: bool) -> Selection {
     if all(headers, IF_NONE_MATCH).any(|tags| names(tags, etag)) {
         return Selection::NotModified;
     }

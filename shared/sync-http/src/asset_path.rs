@@ -12,7 +12,7 @@ const KEY_BYTES: usize = 1024;
 
 /// A parsed asset path.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct AssetPath {
+pub(crate) struct AssetPath {
     /// The graph's id, decoded.
     pub graph_id: String,
     /// The object's key, which is also the text that links sign.
@@ -24,7 +24,7 @@ pub struct AssetPath {
 impl AssetPath {
     /// Parses what follows `/assets/`: a graph's id, a slash, a name that may contain slashes, a dot and an extension. None
     /// too where an escape is broken or the bytes are no UTF-8.
-    pub fn parse(rest: &str) -> Option<Self> {
+    pub(crate) fn parse(rest: &str) -> Option<Self> {
         // A key has no more than its path bytes for each of which three are written: bounded by the length of an address.
         let segments: Vec<String> = rest.split('/').map(url::decode).collect::<Option<_>>()?;
         let key = segments.iter().map(|segment| canonical(segment)).collect::<Vec<_>>().join("/");
@@ -42,7 +42,7 @@ impl AssetPath {
     }
 
     /// The content type that the extension stands for, whatever type was stored.
-    pub fn content_type(&self) -> Option<&'static str> {
+    pub(crate) fn content_type(&self) -> Option<&'static str> {
         Some(match self.extension.to_ascii_lowercase().as_str() {
             "png" => "image/png",
             "jpg" | "jpeg" => "image/jpeg",
@@ -58,7 +58,7 @@ impl AssetPath {
 
     /// `inline` with the last segment of the key as the file's name. No character of a key needs an escape in a quoted
     /// string.
-    pub fn disposition(&self) -> String {
+    pub(crate) fn disposition(&self) -> String {
         format!("inline; filename=\"{}\"", self.key.rsplit('/').next().unwrap_or_default())
     }
 }

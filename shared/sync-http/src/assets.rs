@@ -22,10 +22,10 @@ use crate::service::{Service, Settings};
 use crate::{graph_subject, identity, respond};
 
 /// Bytes of one asset of a plain graph.
-pub const PLAIN_BYTES: u64 = 100 << 20;
+const PLAIN_BYTES: u64 = 100 << 20;
 
 /// Bytes of one asset of an encrypted graph: ciphertext in Transit is larger than its file.
-pub const ENCRYPTED_BYTES: u64 = 200 << 20;
+const ENCRYPTED_BYTES: u64 = 200 << 20;
 
 /// A file that is opened in a browser may run nothing and load nothing: assets share their origin with the API.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox";

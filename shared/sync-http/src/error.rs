@@ -14,7 +14,7 @@ const NOT_MIGRATED: &str = "the index database lacks migrations: run `npx wrangl
 
 /// Why a request is not answered with what it asked for.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// Nobody is known to ask.
     #[error("unauthorized")]
     Unauthorized,

@@ -3,21 +3,21 @@
 //! [`handle`] is the front worker: it authenticates, authorises, answers the routes of the index and of assets itself
 //! and forwards the rest to the graph it belongs to. [`graph_routes`] is what answers inside a graph. Both know their
 //! platform only through ports: those of [`web`], of [`platform`] and of [`graph_routes`]. Statuses and error bodies are decided
-//! in [`error`] alone.
+//! in `error.rs` alone.
 
-pub mod address;
 pub mod agents;
-pub mod asset_conditions;
-pub mod asset_path;
-pub mod assets;
-pub mod error;
-pub mod graph_call;
 pub mod graph_routes;
 pub mod platform;
 pub mod route;
 pub mod service;
 
+mod address;
+mod asset_conditions;
+mod asset_path;
+mod assets;
 mod delete_graph;
+mod error;
+mod graph_call;
 mod guests;
 mod health;
 mod identity;

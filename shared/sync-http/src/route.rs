@@ -31,7 +31,10 @@ pub fn target<'a>(method: &Method, path: &'a str) -> Target<'a> {
         || path.starts_with("/e2ee")
     {
         Target::Index
-    } else if ["/auth", "/sessions", "/runners"].iter().any(|prefix| path.starts_with(prefix)) {
+    } else if ["/auth", "/sessions", "/runners"].iter().any(|prefix| path.starts_with(prefix))
+        || path == "/agents"
+        || path.starts_with("/agents/")
+    {
         Target::Agents
     } else if let Some(rest) = path.strip_prefix("/assets/") {
         Target::Asset(rest)
@@ -226,6 +229,9 @@ mod tests {
             (&options, "/sessions/x", Target::Agents),
             (&get, "/auth", Target::Agents),
             (&get, "/runners/1", Target::Agents),
+            (&get, "/agents/openapi.json", Target::Agents),
+            (&get, "/agents", Target::Agents),
+            (&get, "/agentsX", Target::None),
             (&options, "/assets/a", Target::Asset("a")),
             (&options, "/sync/a", Target::Preflight),
             (&options, "/nope", Target::Preflight),

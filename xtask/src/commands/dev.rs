@@ -20,7 +20,7 @@ Options:
   --debug          build quickly, not for speed
 
 Settings of the worker in the environment (COGNITO_*, DB_SYNC_*, SENTRY_*, ASSET_LINK_SECRET, …) go before wrangler.toml.
-AGENTS_SERVICE_URL names a running agents worker to which /sessions, /auth and /runners are forwarded.";
+AGENTS_SERVICE_URL names a running agents worker to which /sessions, /auth, /runners and /agents are forwarded.";
 
 /// Runs the command.
 pub(crate) fn run(args: lexopt::Parser) -> Result<()> {

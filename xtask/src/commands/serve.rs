@@ -29,7 +29,7 @@ Options:
   --wrapper FILE   ES module that takes the worker's place and imports it as ./index.js (tests/faults)
 
 Settings of the worker in the environment (COGNITO_*, DB_SYNC_*, SENTRY_*, ASSET_LINK_SECRET, …) go before wrangler.toml.
-AGENTS_SERVICE_URL names a running agents worker to which /sessions, /auth and /runners are forwarded.";
+AGENTS_SERVICE_URL names a running agents worker to which /sessions, /auth, /runners and /agents are forwarded.";
 
 /// Where to serve and from which folder.
 #[derive(Debug)]

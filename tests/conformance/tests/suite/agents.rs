@@ -19,7 +19,14 @@ fn nobody_answers(answer: &Answer) {
 
 fn agent_routes_are_forwarded_untouched(server: &Server) {
     let person = server.person("a");
-    for path in ["/sessions", "/sessions/x/events?since=5", "/auth/callback?code=1", "/runners", "/sessionsx"] {
+    for path in [
+        "/sessions",
+        "/sessions/x/events?since=5",
+        "/auth/callback?code=1",
+        "/runners",
+        "/agents/openapi.json",
+        "/sessionsx",
+    ] {
         let answer = person.send("POST", path, &[("content-type", "text/plain")], Some(b"hello"));
         if server.agents.is_none() {
             nobody_answers(&answer);
