@@ -167,7 +167,8 @@ fn ready(launcher: &mut Child) -> (u16, String) {
     let mut port = None;
     for line in BufReader::new(launcher.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
-        said.extend([line.as_str(), "\n"]);
+        said += &line;
+        said.push('\n');
         if let Some(rest) = line.strip_prefix("==> Ready: http://127.0.0.1:") {
             port = rest.split_once(' ').and_then(|(port, _)| port.parse().ok());
         }
