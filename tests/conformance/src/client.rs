@@ -12,6 +12,19 @@ const WRANGLER_LOST: &[u8] = b"Your worker restarted mid-request.";
 /// How often such a request is repeated.
 const LOST_REPEATS: usize = 5;
 
+/// The answer to a request. The proxy of `wrangler dev` does use connections again, and meets one that workerd has reset: then the
+/// request has not reached the worker, the proxy leaves the repetition to the client, and `ask` is called again.
+pub fn repeated(mut ask: impl FnMut() -> Answer) -> Answer {
+    let mut answer = ask();
+    for _ in 0..LOST_REPEATS {
+        if answer.status != 503 || !answer.bytes.starts_with(WRANGLER_LOST) {
+            break;
+        }
+        answer = ask();
+    }
+    answer
+}
+
 /// The answer to a request.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -99,16 +112,7 @@ impl Client {
 
     /// One request with these headers besides the token's.
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Answer {
-        let mut answer = self.send_once(method, path, headers, body);
-        for _ in 0..LOST_REPEATS {
-            // The proxy of `wrangler dev` does use connections again, and meets one that workerd has reset: the request has not
-            // reached the worker, and the proxy leaves the repetition to the client.
-            if answer.status != 503 || !answer.bytes.starts_with(WRANGLER_LOST) {
-                break;
-            }
-            answer = self.send_once(method, path, headers, body);
-        }
-        answer
+        repeated(|| self.send_once(method, path, headers, body))
     }
 
     fn send_once(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Answer {

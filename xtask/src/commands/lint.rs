@@ -46,7 +46,8 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
     process::run(
         cargo()
             .args(["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"])
-            .env("RUSTDOCFLAGS", "-D warnings"),
+            // Private items are in these pages, so links to them lead somewhere.
+            .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"),
     )?;
 
     let linters = tools::cargo_tools::linters()?;

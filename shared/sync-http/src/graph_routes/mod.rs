@@ -1,7 +1,7 @@
 //! What answers inside a graph (sync.md 5, 7, 10): the routes, and the sockets in [`sockets`].
 //!
 //! Requests come from the front worker alone, which has authorised them, named the graph in the query and sealed who asks
-//! ([`graph_call`](crate::graph_call)). A header that claims another graph is ignored (D-01).
+//! ([`crate::graph_call`]). A header that claims another graph is ignored (D-01).
 
 mod admission;
 mod allowance;

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use conformance::client::repeated;
 use conformance::{Client, Server, Socket, TestGraph, raw, tokens};
 use serde_json::{Value, json};
 
@@ -115,7 +116,7 @@ fn refused_bodies_hold_nobody_up(server: &Server) {
         "/graphs".to_owned(),
         format!("/assets/{}/a.bin", graph.id),
     ];
-    flood(&owner, &owner.anonymous(), &paths);
+    flood(server, &owner, &owner.anonymous(), &paths);
 }
 
 /// The bodies of known senders are read to the end, but not all at once.
@@ -123,11 +124,11 @@ fn oversized_bodies_hold_nobody_up(server: &Server) {
     let owner = server.person("owner");
     let graph = TestGraph::create(&owner);
     let paths = [graph.path("/nothing"), "/graphs".to_owned()];
-    flood(&owner, &owner, &paths);
+    flood(server, &owner, &owner, &paths);
 }
 
 /// Twenty connections send for as long as the server reads, while `bystander` says hello on another graph.
-fn flood(bystander: &Client, client: &Client, paths: &[String]) {
+fn flood(server: &Server, bystander: &Client, client: &Client, paths: &[String]) {
     const SENDERS: usize = 20;
     let quiet = TestGraph::initial(bystander);
     let mut socket = Socket::open(bystander, &quiet.id);
@@ -167,7 +168,9 @@ fn flood(bystander: &Client, client: &Client, paths: &[String]) {
             slowest = slowest.max(asked.elapsed());
         }
         over.store(true, Ordering::Relaxed);
-        assert!(slowest < Duration::from_secs(1), "a hello took {slowest:?}");
+        // Behind `wrangler dev` everything goes through its proxy, which takes the bodies in.
+        let patience = Duration::from_secs(if server.proxied { 5 } else { 1 });
+        assert!(slowest < patience, "a hello took {slowest:?}");
     });
 }
 
@@ -182,9 +185,12 @@ fn short_refused_bodies_are_heard_out(server: &Server) {
         let head = raw::head(&anonymous, "POST", &path, &[&format!("content-length: {bytes}")]);
         let head = head.replace("connection: close\r\n", "");
         for _ in 0..2 {
-            stream.write_all(head.as_bytes()).unwrap();
-            stream.write_all(&vec![b'x'; bytes]).unwrap();
-            raw::receive(&mut stream).error(401, "unauthorized");
+            let answer = repeated(|| {
+                stream.write_all(head.as_bytes()).unwrap();
+                stream.write_all(&vec![b'x'; bytes]).unwrap();
+                raw::receive(&mut stream)
+            });
+            answer.error(401, "unauthorized");
         }
     }
     // A client that waits for `100 Continue` is refused at once.
