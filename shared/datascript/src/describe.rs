@@ -7,7 +7,7 @@ use transit::Value;
 /// Greatest length of a description, in bytes, give or take one scalar.
 const LIMIT: usize = 200;
 
-/// An entity reference or operation as a reader of the message knows it. Bounded in length whatever the value is.
+/// An entity reference or operation as it is shown in error messages, cut to a bounded length.
 pub(crate) fn describe(value: &Value) -> String {
     let mut out = String::new();
     write(value, 2, &mut out);

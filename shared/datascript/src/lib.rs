@@ -1,8 +1,4 @@
-//! A DataScript-compatible database whose B-tree nodes live in a row store.
-//!
-//! A [`Conn`] opens a graph from its rows and hands out [`Db`] values: persistent snapshots of three B+trees that load
-//! their nodes lazily through [`Nodes`], a bounded cache. Transactions make new values; [`Conn::take_writes`] turns what
-//! changed into rows that the real DataScript opens.
+#![doc = include_str!("../README.md")]
 
 mod conn;
 mod datom;

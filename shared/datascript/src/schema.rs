@@ -90,7 +90,7 @@ struct Inner {
     flags: Vec<Flags>,
     /// Attributes with the ref flag, in the order in which they got it.
     refs: Rc<Vec<Attr>>,
-    /// Bytes of the text of all entries at most, once somebody asked.
+    /// Upper bound of the bytes of all entries' text; computed when it is first needed.
     text: OnceCell<usize>,
 }
 
@@ -136,7 +136,7 @@ impl Schema {
         &self.inner.refs
     }
 
-    /// The same, to be recognised: as long as somebody holds it, it is one with this while nothing has changed.
+    /// The same list as a shared pointer. While a caller holds it, a list at another address means that the schema has changed.
     pub(crate) fn shared_refs(&self) -> &Rc<Vec<Attr>> {
         &self.inner.refs
     }

@@ -22,7 +22,7 @@ const PIECE_STEPS: u64 = 50_000;
 #[derive(Debug)]
 #[must_use = "diagnostics without their end are no JSON"]
 pub struct Diagnostics {
-    /// What the graph knows of them; the handle is theirs.
+    /// Lives as long as these diagnostics. The graph holds a weak reference, by which it sees whether they still run.
     handle: Rc<()>,
     /// As it was at the start.
     is_e2ee: bool,

@@ -15,7 +15,7 @@ pub enum Point {
     CommitBeforeStorage,
     /// Inside the storage transaction, after the rows and before the log.
     CommitInsideStorage,
-    /// A batch is stored, nobody was told.
+    /// A batch is stored, and neither its sender nor other sockets have been told.
     CommitAfterStorage,
     /// The answer of a batch is made, the broadcast is not.
     BatchBeforeBroadcast,

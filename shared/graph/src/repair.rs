@@ -160,7 +160,7 @@ fn as_addr(addr: Option<i64>) -> Addr {
     addr.and_then(|addr| Addr::try_from(addr).ok()).unwrap_or(0)
 }
 
-/// Does something that writes rows on its way, and tells what the database said where that failed.
+/// Runs `body`, which writes rows through a callback. Where a write fails, the result is the database's own error.
 fn writing<T>(
     put: &mut dyn FnMut(&Writes) -> Result<(), SqlError>,
     body: impl FnOnce(&mut dyn FnMut(Writes) -> datascript::Result<()>) -> datascript::Result<T>,

@@ -11,11 +11,11 @@ pub const INDEX_BODY_BYTES: usize = 1 << 20;
 pub const GRAPH_NAME_CHARS: usize = 1_024;
 
 /// Id of a user, a member or a graph, in characters: identity providers' and our own are UUIDs. It is a key of rows and
-/// caches. Beyond it a body is invalid, a path names nothing, and a token is nobody's.
+/// caches. Beyond it a body is invalid, a path is not found, and a token is refused.
 pub const ID_CHARS: usize = 512;
 
 /// E-mail address, in characters: the longest that SMTP transports (64 before the `@`, 255 behind it). Beyond it a body
-/// is invalid, and what a token claims counts as not said.
+/// is invalid, and such an address in a token is ignored.
 pub const EMAIL_CHARS: usize = 320;
 
 /// Role of a member, in characters: a word. Beyond it the body is invalid.

@@ -72,8 +72,8 @@ pub fn online_users<'a>(sockets: impl IntoIterator<Item = &'a PresenceUser>) -> 
 /// Whom a socket belongs to. It is kept with the socket and survives hibernation and deploys: `{"presence/user": user}`
 /// or `{"operator": true}`.
 ///
-/// Read is also the older form of a user, which is the user itself. Anything else belongs to nobody that is known, and
-/// is an error: that a socket has no user must never be a right.
+/// The older form, the user's fields without a wrapper, is read as well. Anything else is an error: a socket whose user is
+/// unknown must not be taken for an operator's, who may do everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Holder {
     /// A user, with what peers see of them.

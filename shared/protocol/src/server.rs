@@ -145,7 +145,7 @@ pub struct Reject {
 }
 
 impl Reject {
-    /// A reject that says nothing but its reason and, if given, the counter.
+    /// A reject with a reason and, if given, the counter; all other fields are absent.
     pub fn new(reason: RejectReason, t: Option<i64>) -> Self {
         Self {
             reason,

@@ -14,7 +14,7 @@ pub(crate) fn scannable<T>(entries: &[T], key: fn(&T) -> &Value) -> bool {
     entries.len() <= SCAN && entries.iter().all(|entry| key(entry).is_stringable())
 }
 
-/// Entries by the hash of their keys. Its secret keeps anybody from preparing keys that fall together.
+/// Entries by the hash of their keys. It is keyed with a secret, so that a client cannot prepare keys with equal hashes.
 pub(crate) struct Index<'a, T> {
     entries: &'a [T],
     /// Hash and place, ascending.

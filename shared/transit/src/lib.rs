@@ -1,29 +1,4 @@
-//! Transit-JSON: a streaming reader, a writer and a value model.
-//!
-//! Transit encodes rich values (keywords, symbols, UUIDs, instants, sets, maps with any keys, tagged values) in JSON, with a
-//! cache that replaces repeated keywords and keys by codes of two or three characters. This crate reads the compact and
-//! the verbose form and writes the compact one, as DataScript graphs are stored and sent (datascript.md 2).
-//!
-//! ```
-//! use transit::{read_str, write_string};
-//!
-//! let value = read_str(r#"[["~:db/add",1,"~:block/title","a"],["^0",2,"^1","b"]]"#)?;
-//! let item = &value.as_vector().expect("a vector")[1];
-//! assert!(item.as_vector().expect("a vector")[0].is_keyword("db/add"));
-//! assert_eq!(write_string(&value), r#"[["~:db/add",1,"~:block/title","a"],["^0",2,"^1","b"]]"#);
-//! # Ok::<_, transit::ReadError>(())
-//! ```
-//!
-//! There are two ways in and out:
-//!
-//! - [`read_str`] and [`write_string`] for trees of [`Value`], immutable and shared, which cross threads and clone for the
-//!   price of a reference count;
-//! - [`Reader`], which yields [`Token`]s whose texts are borrowed from the input, and [`Writer`], which takes values one by
-//!   one, for what is read or written often: neither allocates per value.
-//!
-//! Reading is total. Any text gives a value or a [`ReadError`] with its kind and place; [`Limits`] bound the depth, the
-//! size and the number of values; time and memory grow with the length of the text, even of one made to prevent that. What
-//! a client sends is read more strictly than what we have stored: see [`Limits::strict`].
+#![doc = include_str!("../README.md")]
 
 mod cache;
 mod digest;

@@ -9,8 +9,8 @@ const FIRST: usize = 1024;
 /// Further segments, each as long as everything before it: enough for every number that an [`Attr`] can have.
 const SEGMENTS: usize = 22;
 
-/// A label for each attribute, in cells that never move: whoever compares attributes sees every change at once, and no
-/// change turns the order of two attributes round.
+/// A label for each attribute, in cells that never move. Every comparison of attributes reads the
+/// current labels, and a change of labels never changes the order of two attributes.
 pub(super) struct Labels {
     first: [Cell<u64>; FIRST],
     further: [OnceCell<Box<[Cell<u64>]>>; SEGMENTS],

@@ -18,7 +18,7 @@ pub(crate) fn decode_leaf(row: &Row, attrs: &Attrs) -> Result<Leaf> {
     Ok(decode_datoms(row, attrs, Limits::STORED)?.into_iter().collect())
 }
 
-/// The datoms of a leaf's row, for whoever does not keep them.
+/// The datoms of a leaf's row, as a plain list and not as a node.
 pub(crate) fn decode_datoms(row: &Row, attrs: &Attrs, limits: Limits) -> Result<Keys> {
     if row.addresses.is_some() {
         return Err(corrupt(row.addr, "an inner node among leaves"));

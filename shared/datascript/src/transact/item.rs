@@ -110,8 +110,8 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The transaction id of an item, if it has one that can be a transaction's (DS-5). Ids beyond the middle of their range are
-/// nobody's: the next transactions of a graph go on from the greatest, and one such id would leave none for them.
+/// The transaction id of an item, if it has one that can be a transaction's (DS-5). Ids beyond the middle of their range
+/// are ignored: the next transaction takes the id after the greatest, and one very great id would leave none to take.
 fn explicit_tx(value: Option<&Value>) -> Option<TxId> {
     const GREATEST: TxId = 2 * TX0;
     let number = value?.as_int()?;

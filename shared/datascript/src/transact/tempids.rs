@@ -122,8 +122,8 @@ impl<'a> Tempids<'a> {
         }
     }
 
-    /// The first tempid through which this pass reached the entity and that no earlier pass settled. Looks at all tempids:
-    /// whoever asks ends the pass, whatever the answer.
+    /// The first tempid through which this pass reached the entity and that no earlier pass settled. Looks at all tempids,
+    /// but a pass calls this at most once, as it ends then either way.
     pub(super) fn unsettled(&self, eid: Eid) -> Option<Tempid<'a>> {
         self.known.iter().find(|known| known.reached && known.eid == eid && !known.settled).map(|known| known.name)
     }

@@ -22,7 +22,8 @@ const MAX_TEXT: usize = 1_000_000;
 /// Children that an inner node takes however long their keys are, or no number of levels would bring them together.
 const MIN_CHILDREN: usize = 2;
 
-/// Rows are handed on once they pass so many bytes: all those of a large flush are several times what was said.
+/// Rows are handed on once they pass so many bytes: all rows of a large flush together are several times the size of the
+/// batch that led to them.
 const PART_BYTES: usize = 1 << 20;
 
 /// Takes a part of what has to be written.

@@ -5,8 +5,8 @@ use std::cell::Cell;
 use transit::Value;
 
 thread_local! {
-    /// Elements of collections hashed since somebody asked. A stored map is hashed by whoever compares another one with
-    /// it, however small: comparing has no way to tell its caller what it cost.
+    /// Elements of collections hashed since the last call of [`take_hashed`]. To compare a map with a stored one hashes
+    /// the stored one, however large: a comparison cannot return what it cost, so it is counted here.
     static HASHED: Cell<u64> = const { Cell::new(0) };
 }
 

@@ -52,7 +52,7 @@ impl Names {
         Before { mark: attrs.mark(), known: attrs.len(), in_use: self.in_use }
     }
 
-    /// Forgets what a refused entry brought in. True: whatever remembers something by attribute has to forget it.
+    /// Forgets what a refused entry brought in. True: numbers of attributes were given back, so that caches with attributes as keys must be cleared.
     pub(super) fn roll_back(&mut self, attrs: &Attrs, before: &Before) -> bool {
         self.in_use = before.in_use;
         attrs.forget_after(before.mark)

@@ -54,8 +54,8 @@ pub(crate) fn referrers(db: &Db, attr: Attr, eid: Eid) -> Result<Vec<Eid>> {
     Ok(found)
 }
 
-/// Counts the steps of looking at all of a value: that of an entity may be long, and whoever touches the entity in a few
-/// bytes has it looked at.
+/// Counts the steps of looking at all of a value: it may be long, and an item of a few bytes that
+/// touches the entity is enough to have it looked at.
 ///
 /// # Errors
 ///

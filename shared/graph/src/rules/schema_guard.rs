@@ -1,5 +1,5 @@
 //! What an entry may do to the schema (datascript.md 8.2): facts about attributes change it as they are transacted, for
-//! everyone, and whatever a client gets in there stays.
+//! all clients of the graph, and such a change is never undone.
 //!
 //! Ordinary entries have no such facts, which one pass over their datoms shows.
 
@@ -150,8 +150,8 @@ fn built_in(db: &Db, ident: &Value) -> Option<Attr> {
 }
 
 /// Idents of built-in attributes are given to the property entities that Logseq has for some of them, and never taken
-/// away, with which the attribute would leave the schema. Those that have no such entity are given to nobody: who
-/// had one could not be deleted.
+/// away, with which the attribute would leave the schema. Where Logseq has no such entity, no entity may take
+/// the ident: it could never be deleted again.
 fn check_idents(after: &Db, tx_data: &[Datom]) -> Result<(), SchemaError> {
     for datom in tx_data.iter().filter(|datom| datom.a == attrs::DB_IDENT) {
         if let Some(attr) = built_in(after, &datom.v) {

@@ -76,7 +76,7 @@ impl Export {
 /// The length of a frame that does not come.
 const UNFINISHED: [u8; 4] = 2_u32.to_be_bytes();
 
-/// An export as the graph keeps it: what it costs is freed when it ends, whoever holds the handle.
+/// An export as the graph keeps it: its memory and saved rows are freed when it ends, even while its handle exists.
 #[derive(Debug)]
 struct Running {
     fate: Rc<Fate>,
@@ -99,7 +99,7 @@ impl Running {
         Rc::strong_count(&self.fate) == 1 || now_ms.saturating_sub(self.read_at) > limits::EXPORT_IDLE_MS
     }
 
-    /// It ends, complete or not. Where everything is out it is complete, whatever ends it.
+    /// Ends the export. Where all of its bytes were read it counts as complete, even if it was dropped or replaced.
     fn end(mut self, state: State) {
         let is_out = self.done && self.gzip.is_none();
         let state = if is_out { State::Complete } else { state };
@@ -157,7 +157,7 @@ impl Running {
             return Ok((live, complete));
         }
         let (mut saved, saved_complete) = kvs::saved_page(sql, self.begun, after, self.end, frame_bytes)?;
-        // Each list says nothing about addresses beyond its last row, unless it is complete.
+        // A list that was cut short does not tell which addresses beyond its last row exist.
         let horizon = |rows: &[StoredRow], complete: bool| {
             if complete { i64::MAX } else { rows.last().map_or(after, |row| row.addr) }
         };
@@ -322,7 +322,7 @@ impl RunningExports {
             (None, Some(younger)) => kvs::drop_saved_until(sql, younger),
             (Some(older), younger) => kvs::drop_saved_again(sql, older, younger.unwrap_or(self.commits)),
         };
-        // What could not be dropped is read by nobody and goes with what is dropped next.
+        // Rows that could not be deleted now are never read; the next deletion takes them along.
         self.saved |= outcome.is_err();
         outcome
     }

@@ -53,15 +53,15 @@ impl Close {
     pub const PULL_TOO_LONG: Self = Self { code: 1009, reason: "pull too long: download the snapshot" };
     /// The user lost access to the graph (D-18).
     pub const ACCESS_REVOKED: Self = Self { code: 1008, reason: "access revoked" };
-    /// Nobody knows any more whose socket it is: the client opens another one.
+    /// The user of the socket cannot be read any more: the client opens another one.
     pub const UNKNOWN_SOCKET: Self = Self { code: 1011, reason: "unknown socket" };
     /// An upload replaces the graph (D-50).
     pub const SNAPSHOT_REPLACED: Self = Self { code: 1012, reason: "snapshot replaced" };
-    /// Nobody knows any more which graph the socket is at (D-57): the client opens another one.
+    /// The object does not know the id of its graph any more (D-57): the client opens another socket.
     pub const RECONNECT_REQUIRED: Self = Self { code: 1012, reason: "reconnect required" };
     /// More was sent than may wait for an answer of the index.
     pub const OVERLOADED: Self = Self { code: 1013, reason: "too many messages at once" };
-    /// More was asked for than anybody reads ([`limits::PULLS_AT_ONCE`]).
+    /// The client asks for more pulls than it can have read ([`limits::PULLS_AT_ONCE`]).
     pub const PULLS_TOO_FAST: Self =
         Self { code: 1013, reason: "too many pulls: read what was sent, or download the snapshot" };
     /// The graph was removed (sync.md 5.5).

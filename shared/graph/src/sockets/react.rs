@@ -88,7 +88,7 @@ impl<S: Sql + 'static> Graph<S> {
             ClientMessage::EntityPull { since } => Effect::EntityPull { since },
             ClientMessage::Presence { editing_block_uuid } => match user {
                 Some(user) => presence(user.clone(), editing_block_uuid.as_deref()),
-                // D-17: nobody to speak of.
+                // An operator's socket has no user whose presence could be told (D-17).
                 None => Effect::None,
             },
             ClientMessage::TxBatch(batch) => {

@@ -15,7 +15,7 @@ pub(super) enum Fate {
     TakenApart,
     /// It lives under other names.
     Renamed,
-    /// It lives and nobody can name it.
+    /// It exists, but has no name that other copies of the graph know it by.
     Nameless,
 }
 

@@ -54,7 +54,7 @@ const RECREATED: Rank = 3;
 const FACT: Rank = 7;
 /// Where ordinary facts stand among the facts.
 const ORDINARY: Rank = 3;
-/// Facts that come under attributes that are defined in the same transaction, where that is said late.
+/// Facts under attributes whose definition stands later in the same transaction.
 const AFTER_DEFINITIONS: Rank = 11;
 /// Names that are given up, the ident before the uuid.
 const LAST_IDENT: Rank = 12;
@@ -199,8 +199,8 @@ impl Teller<'_, '_, '_> {
         Ok(order + if self.recreated.contains(datom.e)? { RECREATED } else { FACT })
     }
 
-    /// Whether an ident goes that no entity gets: its entity is an attribute no more, which what else is said of it has to
-    /// precede.
+    /// Whether an ident is retracted and given to no other entity: its entity is no attribute any more after that, so that
+    /// the other items about it have to come first.
     fn gives_up_ident(&self, datom: &Datom) -> Result<bool> {
         Ok(!datom.added
             && self.after.value(datom.e, attrs::DB_IDENT)?.is_none()
@@ -208,7 +208,7 @@ impl Teller<'_, '_, '_> {
     }
 }
 
-/// New entities with the uuid of one that goes. What is said of them comes first.
+/// New entities that take over the uuid of an entity that is retracted. Items about them come first.
 struct Recreated<'a> {
     before: &'a Db,
     after: &'a Db,

@@ -111,7 +111,7 @@ impl<'a, 's, 'f> Translator<'a, 's, 'f> {
                 return Ok(Told::Nothing);
             }
             if was_there && Name::of(self.after, datom.e)?.is_some() {
-                // It has facts that nobody was told.
+                // It has facts that were never sent to clients, as it had no name.
                 return Err(Error::Nameless(datom.e));
             }
             return Ok(Told::Untold);
