@@ -1,0 +1,1 @@
+//! Coding-agent sessions (agents.md): what they are made of, without I/O and without a platform.
