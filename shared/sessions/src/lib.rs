@@ -1,1 +1,4 @@
 //! Coding-agent sessions (agents.md): what they are made of, without I/O and without a platform.
+
+pub mod connect;
+pub mod sse;
