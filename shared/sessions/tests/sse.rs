@@ -171,10 +171,7 @@ fn recorded_streams() {
         ),
         (&["data: {\"type\":\"no", "te\",\"n\":2}\n\n"], &[note(2)]),
         (&["data: {\"type\":\"note\",\"n\":3}\r\n\r\n"], &[note(3)]),
-        (
-            &[": a comment\n\n", "event: other\nid: 77\nretry: 5\ndata: {\"type\":\"note\",\"n\":4}\n\n"],
-            &[note(4)],
-        ),
+        (&[": a comment\n\n", "event: other\nid: 77\nretry: 5\ndata: {\"type\":\"note\",\"n\":4}\n\n"], &[note(4)]),
         (&["data:{\"type\":\"note\",\"n\":5}\n\n"], &[note(5)]),
         (&["data:   {\"type\":\"note\",\ndata: \"n\":6}\n\n"], &["  {\"type\":\"note\",\n\"n\":6}".to_owned()]),
         (&["data: this is not json\n\n"], &["this is not json".to_owned()]),
@@ -182,24 +179,12 @@ fn recorded_streams() {
             &["data: \"a string\"\n\n", "data: 5\n\n", "data: null\n\n", "data: [1,2]\n\n"],
             &["\"a string\"".to_owned(), "5".to_owned(), "null".to_owned(), "[1,2]".to_owned()],
         ),
-        (
-            &[
-                "data:\n\n",
-                "\n\n",
-                "id: 3\n\n",
-                "nonsense\n\n",
-                " data: {\"type\":\"note\",\"n\":\"indented\"}\n\n",
-            ],
-            &[],
-        ),
+        (&["data:\n\n", "\n\n", "id: 3\n\n", "nonsense\n\n", " data: {\"type\":\"note\",\"n\":\"indented\"}\n\n"], &[]),
         (
             &["data: {\"type\":\"note\",\"text\":\"gr\u{fc}", "\u{df}e \u{1f600}\"}\n\n"],
             &["{\"type\":\"note\",\"text\":\"grüße 😀\"}".to_owned()],
         ),
-        (
-            &["data: {\"type\":\"note\",\"n\":8}\r\n\r", "\ndata: {\"type\":\"note\",\"n\":9}\n\n"],
-            &[note(8), note(9)],
-        ),
+        (&["data: {\"type\":\"note\",\"n\":8}\r\n\r", "\ndata: {\"type\":\"note\",\"n\":9}\n\n"], &[note(8), note(9)]),
         (&["data: {\"type\":\"note\",\"n\":10}\n\n"], &[note(10)]),
     ];
     let mut connection = Parser::default();
@@ -229,12 +214,21 @@ fn a_frame_may_have_as_many_bytes_as_the_limit() {
 
 #[test]
 fn the_id_of_a_frame_that_is_too_large_counts() {
-    for stream in ["id: 5\ndata: 0123456789\n\n", "data: 0123456789\nid: 5\n\n", "data: 01\ndata: 01\ndata: 01\nid: 5\n\n"] {
-        let mut parser = Parser::new(20);
-        let stream = stream.replace("01", "0101");
-        let items = read_pieces(&mut parser, [stream.as_bytes()]);
-        assert_eq!(items, [Err(Error::FrameTooLarge { limit: 20, id: Some("5".to_owned()) })], "{stream:?}");
-        assert_eq!(parser.last_event_id(), Some("5"));
+    let streams = [
+        "id: 5\ndata: 0123456789\n\n",
+        // The line of the id is the one that is too much.
+        "data: 0123456789\nid: 5\n\n",
+        "data: 0123456789abcdef\nid: 5\n\n",
+        "data: 0123\ndata: 4567\nid: 4\nid: 5\n\n",
+    ];
+    for stream in streams {
+        for size in 1..=stream.len() {
+            let mut parser = Parser::new(20);
+            let items = read_pieces(&mut parser, stream.as_bytes().chunks(size));
+            let expected = Error::FrameTooLarge { limit: 20, id: Some("5".to_owned()) };
+            assert_eq!(items, [Err(expected)], "{stream:?} in pieces of {size}");
+            assert_eq!(parser.last_event_id(), Some("5"));
+        }
     }
 }
 
@@ -274,8 +268,27 @@ fn cut<'a>(stream: &'a [u8], places: &[prop::sample::Index]) -> Vec<&'a [u8]> {
 /// Streams of pieces that mean something, in any order.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let pieces: &[&[u8]] = &[
-        b"data", b"id", b"event", b"retry", b":", b": ", b" ", b"\n", b"\r", b"\r\n", b"\n\n", b"12", b"{\"a\":1}", b"\0",
-        b"\xef\xbb\xbf", b"\xef", b"\xf0\x9f\x98\x80", b"\xff", b"data: abc\n\n", b"id: 9\n", b": comment\n",
+        b"data",
+        b"id",
+        b"event",
+        b"retry",
+        b":",
+        b": ",
+        b" ",
+        b"\n",
+        b"\r",
+        b"\r\n",
+        b"\n\n",
+        b"12",
+        b"{\"a\":1}",
+        b"\0",
+        b"\xef\xbb\xbf",
+        b"\xef",
+        b"\xf0\x9f\x98\x80",
+        b"\xff",
+        b"data: abc\n\n",
+        b"id: 9\n",
+        b": comment\n",
     ];
     let piece = prop_oneof![9 => select(pieces.to_vec()).prop_map(<[u8]>::to_vec), 1 => vec(any::<u8>(), 0..4)];
     vec(piece, 0..40).prop_map(|pieces| pieces.concat())

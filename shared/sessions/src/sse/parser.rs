@@ -131,28 +131,34 @@ impl Parser {
         self.retry_ms
     }
 
-    /// How many bytes the running line may have. What a dropped frame held is free again.
-    fn room(&self) -> usize {
-        self.limit.saturating_sub(self.frame.size)
-    }
-
-    /// Keeps a part of a line whose end has not come.
+    /// Keeps a part of a line whose end has not come, and never more than the limit together with the frame's data.
     fn hold(&mut self, part: &[u8]) {
-        if self.line_too_long {
+        if self.line_too_long || self.line.starts_with(b":") {
             return;
         }
-        if self.line.len().saturating_add(part.len()) <= self.room() {
-            self.line.extend_from_slice(part);
-        } else {
+        let size = self.line.len().saturating_add(part.len());
+        if self.line.is_empty() && part.starts_with(b":") {
+            self.line.push(b':');
+        } else if size > self.limit {
             self.line_too_long = true;
             self.line.extend(part.iter().take(KEPT_OF_LONG_LINE));
             self.line.truncate(KEPT_OF_LONG_LINE);
+        } else {
+            self.make_room(size);
+            self.line.extend_from_slice(part);
+        }
+    }
+
+    /// Drops the content of the frame when a line of this size is too much for it. The line itself may hold the id.
+    fn make_room(&mut self, line: usize) {
+        if line > self.limit.saturating_sub(self.frame.size) {
+            self.frame.drop_content();
         }
     }
 
     /// The line ends with this part.
     fn end_line(&mut self, part: &[u8]) -> Option<Result<Event, Error>> {
-        if self.line.is_empty() && part.len() <= self.room() {
+        if self.line.is_empty() && part.len() <= self.limit {
             return self.take_line(part, false);
         }
         self.hold(part);
@@ -178,6 +184,7 @@ impl Parser {
         if line.is_empty() {
             return self.end_frame();
         }
+        self.make_room(line.len());
         self.field(line);
         None
     }
