@@ -279,6 +279,7 @@ fn memory_is_bounded_whatever_comes() {
         format!("{line}data: {long}"),
         format!("id: {long}\nevent: {long}\n"),
         format!("event: {}\n", "x".repeat(1000)).repeat(1000),
+        format!("{}\ndata: {}", line.get(..90_000).unwrap(), "x".repeat(95_000)),
         "id: 1\n".repeat(100_000),
         "\n: x\ndata: x\n\r".repeat(100_000),
     ];
@@ -288,6 +289,20 @@ fn memory_is_bounded_whatever_comes() {
             // A buffer that grows takes up to three times its content while it is moved.
             assert!(memory <= 3 * LIMIT as u64, "{memory} bytes for {} in pieces of {size}", stream.get(..20).unwrap());
         }
+    }
+}
+
+#[test]
+fn memory_is_given_back_after_a_long_line() {
+    let long = "x".repeat(200_000);
+    for (limit, held, stream) in [
+        (300_000, 64 * 1024, format!("data: {long}\n\n")),
+        (100_000, 100, format!("data: {long}")),
+        (100_000, 100, format!("data: {long}\n")),
+    ] {
+        let mut parser = Parser::new(limit);
+        let read = || drop(read_pieces(&mut parser, stream.as_bytes().chunks(1000)));
+        assert!(allocation_counter::measure(read).bytes_current <= held, "limit {limit}");
     }
 }
 

@@ -141,8 +141,7 @@ impl Parser {
             self.line.push(b':');
         } else if size > self.limit {
             self.line_too_long = true;
-            self.line.extend(part.iter().take(KEPT_OF_LONG_LINE));
-            self.line.truncate(KEPT_OF_LONG_LINE);
+            self.line = self.line.iter().chain(part).take(KEPT_OF_LONG_LINE).copied().collect();
         } else {
             self.make_room(size);
             self.line.extend_from_slice(part);
@@ -200,8 +199,8 @@ impl Parser {
             b"retry" if value.iter().all(u8::is_ascii_digit) => {
                 self.retry_ms = text(value.to_vec()).parse().ok().or(self.retry_ms);
             }
-            b"event" if !frame.too_large => frame.event = Some(text(value.to_vec())).filter(|name| !name.is_empty()),
-            b"data" if !frame.too_large => match &mut frame.data {
+            b"event" => frame.event = Some(text(value.to_vec())).filter(|name| !name.is_empty()),
+            b"data" => match &mut frame.data {
                 Some(data) => {
                     data.push(b'\n');
                     data.extend_from_slice(value);
@@ -210,9 +209,7 @@ impl Parser {
             },
             _ => {}
         }
-        if !frame.too_large {
-            frame.size += line.len();
-        }
+        frame.size += line.len();
     }
 
     fn end_frame(&mut self) -> Option<Result<Event, Error>> {
@@ -229,7 +226,7 @@ impl Parser {
 }
 
 impl Pending {
-    /// The frame is too large: nothing of it counts any more but its id.
+    /// The frame is too large: nothing of it counts but its id. What still comes of it is dropped in turn.
     fn drop_content(&mut self) {
         *self = Self { too_large: true, id: self.id.take(), ..Self::default() };
     }
