@@ -5,6 +5,7 @@
 //! the same functions to cargo-fuzz.
 #![expect(clippy::panic, clippy::missing_panics_doc, reason = "a wrong answer is reported by panicking")]
 
+mod agent_streams;
 mod base;
 mod frames;
 mod hostile;
@@ -15,6 +16,7 @@ mod runner;
 mod transit_text;
 mod tx_data;
 
+pub use agent_streams::agent_streams;
 pub use frames::frames;
 pub use messages::protocol;
 pub use mutate::{Mutator, Random};
@@ -57,4 +59,5 @@ pub const TARGETS: &[Target] = &[
     Target { name: "frames", run: frames, dictionaries: &[frames::DICTIONARY, hostile::WORDS] },
     Target { name: "protocol", run: protocol, dictionaries: &[messages::DICTIONARY] },
     Target { name: "tx_data", run: tx_data, dictionaries: &[tx_data::DICTIONARY, hostile::WORDS] },
+    Target { name: "agent_streams", run: agent_streams, dictionaries: &[agent_streams::DICTIONARY] },
 ];
