@@ -1,1 +1,5 @@
 //! Coding-agent sessions (agents.md): what they are made of, without I/O and without a platform.
+
+pub mod acp;
+pub mod event;
+pub mod legacy;
