@@ -13,7 +13,7 @@ mod sanitize;
 use serde::Serialize;
 use serde_json::Value;
 
-pub use drafts::{Checkpoint, Provisioned, message_item};
+pub use drafts::{Checkpoint, GitFailure, Provisioned, PullRequest, message_item};
 pub use fit::{DEFAULT_EVENT_BYTES, PREVIEW_BYTES, json_bytes};
 pub use kind::{Kind, MAX_NAME_BYTES};
 pub use query::{DEFAULT_LIMIT, Dropped, MAX_LIMIT, Page, Query};

@@ -29,7 +29,9 @@ impl Default for Query {
 impl Query {
     /// Reads the parameters of the address. What is no number counts as not given; of `12abc` the 12 counts.
     pub fn read(since: Option<&str>, cursor: Option<&str>, limit: Option<&str>) -> Self {
-        let limit = limit.and_then(leading_integer).map_or(DEFAULT_LIMIT, |limit| usize::try_from(limit.max(0)).unwrap_or(MAX_LIMIT));
+        let limit = limit
+            .and_then(leading_integer)
+            .map_or(DEFAULT_LIMIT, |limit| usize::try_from(limit.max(0)).unwrap_or(MAX_LIMIT));
         Self {
             since: since.and_then(leading_integer),
             cursor: cursor.and_then(leading_integer),
@@ -47,12 +49,8 @@ impl Query {
     /// The answer: stored events in their order, then the messages that are still being written. `dropped` is the youngest
     /// event that retention took out of the log, if any. Live messages have no number and always come after a cursor.
     pub fn page<'a>(&self, stored: &'a [Event], live: &'a [Event], dropped: Option<Dropped>) -> Page<'a> {
-        let events = stored
-            .iter()
-            .chain(live)
-            .filter(|event| self.admits(event.cursor, event.ts))
-            .take(self.limit)
-            .collect();
+        let events =
+            stored.iter().chain(live).filter(|event| self.admits(event.cursor, event.ts)).take(self.limit).collect();
         Page { events, truncated: dropped.is_some_and(|dropped| self.admits(Some(dropped.cursor), dropped.ts)) }
     }
 }

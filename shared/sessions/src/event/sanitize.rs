@@ -40,7 +40,10 @@ fn redact(value: &mut Value, redactor: &Redactor) {
         Value::Object(members) => {
             if members.keys().any(|key| redactor.clean(key).is_some()) {
                 let old = std::mem::take(members);
-                *members = old.into_iter().map(|(key, value)| (redactor.clean(&key).unwrap_or(key), value)).collect::<Map<_, _>>();
+                *members = old
+                    .into_iter()
+                    .map(|(key, value)| (redactor.clean(&key).unwrap_or(key), value))
+                    .collect::<Map<_, _>>();
             }
             members.values_mut().for_each(|value| redact(value, redactor));
         }
