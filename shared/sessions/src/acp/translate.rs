@@ -67,9 +67,10 @@ pub enum Step {
 pub fn translate(turns: &mut Turns, session_id: &str, envelope: Value, now: i64) -> Vec<Step> {
     let reason = stop_reason(&envelope).map(str::to_owned);
     let method = envelope.get("method").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let runtime = runtime_session(&envelope).map(str::to_owned).or_else(|| turns.last().map(str::to_owned));
+    let is_update = method == "session/update";
+    let runtime = runtime_session(&envelope, is_update).map(str::to_owned).or_else(|| turns.last().map(str::to_owned));
 
-    if method == "session/update" {
+    if is_update {
         return update(turns, runtime.as_deref(), envelope, now);
     }
     if let Some(stop_reason) = reason {
@@ -107,9 +108,9 @@ pub(crate) fn keep(turns: &mut Turns, draft: Draft) -> Vec<Step> {
 }
 
 /// The agent's session that an envelope names.
-fn runtime_session(envelope: &Value) -> Option<&str> {
-    id_text(envelope.get("session-id"))
-        .or_else(|| id_text(envelope.get("params").and_then(|params| params.get("sessionId"))))
+fn runtime_session(envelope: &Value, is_update: bool) -> Option<&str> {
+    let own = if is_update { None } else { id_text(envelope.get("session-id")) };
+    own.or_else(|| id_text(envelope.get("params").and_then(|params| params.get("sessionId"))))
 }
 
 fn update(turns: &mut Turns, runtime: Option<&str>, mut envelope: Value, now: i64) -> Vec<Step> {

@@ -27,27 +27,44 @@ struct Speaker {
     runtime_session_id: String,
     /// Turns that ended with a message. The running one has the next number.
     finished: u64,
-    text: String,
-    reasoning: String,
-    clipped: bool,
+    text: Kept,
+    reasoning: Kept,
     spoke_at: i64,
+}
+
+/// The beginning of what was said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    text: String,
+    clipped: bool,
+}
+
+impl Kept {
+    /// Takes in a piece and says how many bytes of it are kept. Once something is missing, what follows is left out too: a
+    /// text with a hole would say something else.
+    fn push(&mut self, piece: &str) -> usize {
+        let room = if self.clipped { 0 } else { MAX_TURN_BYTES.saturating_sub(self.text.len()) };
+        let end = piece.floor_char_boundary(room);
+        self.text.push_str(piece.get(..end).unwrap_or_default());
+        self.clipped |= end < piece.len();
+        end
+    }
 }
 
 impl Speaker {
     fn is_silent(&self) -> bool {
-        self.text.trim().is_empty() && self.reasoning.trim().is_empty()
+        self.text.text.trim().is_empty() && self.reasoning.text.trim().is_empty()
     }
 
     fn message(&self) -> Draft {
         let item_id = format!("{}-turn-{}", self.runtime_session_id, self.finished.saturating_add(1));
-        let data = message_item(&item_id, &self.reasoning, &self.text);
-        Draft { kind: Kind::ItemCompleted, data, clipped: self.clipped }
+        let data = message_item(&item_id, &self.reasoning.text, &self.text.text);
+        Draft { kind: Kind::ItemCompleted, data, clipped: self.text.clipped || self.reasoning.clipped }
     }
 
     fn forget(&mut self) {
-        self.text = String::new();
-        self.reasoning = String::new();
-        self.clipped = false;
+        self.text = Kept::default();
+        self.reasoning = Kept::default();
     }
 }
 
@@ -97,11 +114,7 @@ impl Turns {
             Part::Text => &mut speaker.text,
             Part::Reasoning => &mut speaker.reasoning,
         };
-        let room = MAX_TURN_BYTES.saturating_sub(kept.len());
-        // Once something is missing, what follows it is left out too: a text with a hole would say something else.
-        let end = if speaker.clipped { 0 } else { piece.floor_char_boundary(room) };
-        kept.push_str(piece.get(..end).unwrap_or_default());
-        speaker.clipped |= end < piece.len();
+        let end = kept.push(piece);
         self.unsaved = self.unsaved.saturating_add(end);
     }
 
@@ -120,9 +133,8 @@ impl Turns {
         self.speakers.push(Speaker {
             runtime_session_id: session.to_owned(),
             finished: self.forgotten,
-            text: String::new(),
-            reasoning: String::new(),
-            clipped: false,
+            text: Kept::default(),
+            reasoning: Kept::default(),
             spoke_at: 0,
         });
         self.speakers.len().saturating_sub(1)

@@ -78,7 +78,7 @@ fn by_form(text: &str) -> Option<String> {
 /// The part of the text to be taken out, if a secret is announced at this byte.
 fn secret_at(bytes: &[u8], at: usize) -> Option<std::ops::Range<usize>> {
     let rest = bytes.get(at..)?;
-    // Four letters begin whatever is looked for.
+    // Whatever is looked for begins with one of these letters.
     if !matches!(rest.first()?, b'g' | b'x' | b'X' | b'b' | b'B') {
         return None;
     }

@@ -31,7 +31,9 @@ pub fn translate(progress: &mut Progress, turns: &mut Turns, envelope: Value, co
         _ => Kind::of_runtime(envelope.get("type")),
     };
     let mut steps = keep(turns, Draft::new(kind, envelope));
-    steps.extend(after);
+    // The turn ends before the session does.
+    let first = steps.len().min(1);
+    steps.splice(first..first, after);
     steps
 }
 
