@@ -33,8 +33,8 @@ fn the_catalogue_is_the_recorded_one() {
         (
             Draft::session_created(
                 "ann",
-                json!({"id": "p"}),
-                json!({"provider": "claude", "api-token": "x", "auth-json": "{}", "managed-auth": {}}),
+                &json!({"id": "p"}),
+                &json!({"provider": "claude", "api-token": "x", "auth-json": "{}", "managed-auth": {}}),
                 &[],
             ),
             "session.created",
@@ -167,7 +167,7 @@ fn the_catalogue_is_the_recorded_one() {
 
 #[test]
 fn attachments_are_named_when_there_are_some() {
-    let draft = Draft::session_created("ann", json!({}), json!("claude"), &["https://x.test/a".to_owned()]);
+    let draft = Draft::session_created("ann", &json!({}), &json!("claude"), &["https://x.test/a".to_owned()]);
     assert_eq!(draft.data["attachments"], json!(["https://x.test/a"]));
     assert_eq!(draft.data["agent"], "claude");
 }
@@ -188,9 +188,7 @@ fn time_grows_within_a_session() {
 }
 
 fn log() -> Vec<Event> {
-    (1..=9_u64)
-        .map(|n| seal(Draft::new(Kind::AgentRuntime, json!(n)), Some(n), i64::try_from(n).unwrap() * 10))
-        .collect()
+    (1..=9_i64).map(|n| seal(Draft::new(Kind::AgentRuntime, json!(n)), Some(n.unsigned_abs()), n * 10)).collect()
 }
 
 /// The parameters of the scenario `events-query`, over nine stored events at the times 10, 20 … 90 and a live one at 85.

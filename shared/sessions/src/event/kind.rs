@@ -148,7 +148,7 @@ impl Kind {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::ItemStarted | Self::ResponseStarted => true,
-            other => other.as_str().ends_with(".delta"),
+            other => other.as_str().strip_suffix(".delta").is_some(),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod drafts;
 mod fit;
+mod git;
 mod kind;
 mod query;
 mod redact;
@@ -13,8 +14,9 @@ mod sanitize;
 use serde::Serialize;
 use serde_json::Value;
 
-pub use drafts::{Checkpoint, GitFailure, Provisioned, PullRequest, message_item};
+pub use drafts::{Checkpoint, Provisioned, message_item};
 pub use fit::{DEFAULT_EVENT_BYTES, PREVIEW_BYTES, json_bytes};
+pub use git::{GitFailure, PullRequest};
 pub use kind::{Kind, MAX_NAME_BYTES};
 pub use query::{DEFAULT_LIMIT, Dropped, MAX_LIMIT, Page, Query};
 pub use redact::{MIN_SECRET_BYTES, REDACTED, Redactor};
