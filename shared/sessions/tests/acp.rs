@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sessions::acp::request::{self, ResourceLink};
 use sessions::acp::{
     AcpError, Answer, HttpReply, Launch, MAX_FRAME_BYTES, MAX_FRAME_VALUES, MAX_OPTIONS, MAX_REPLY_BYTES, OptionKind,
-    PermissionRequest, PromptSent, agent_alias, base_url, read_frame, server_url,
+    PermissionRequest, PromptSent, Unreadable, agent_alias, base_url, read_frame, server_url,
 };
 use sessions::legacy::{self, ApiSetting, Dialect, Probe};
 
@@ -143,14 +143,14 @@ fn a_request_for_permission_is_answered_under_its_id() {
     );
 }
 
-fn asked(kinds: &[&str]) -> PermissionRequest {
+fn asked(kinds: &[&str]) -> Result<PermissionRequest, Unreadable> {
     let options: Vec<Value> = kinds.iter().map(|kind| json!({"optionId": kind, "name": kind, "kind": kind})).collect();
-    PermissionRequest::read(&json!({"options": options})).unwrap()
+    PermissionRequest::read(&json!({"options": options}))
 }
 
 #[test]
 fn decisions_choose_an_option_of_their_kind() {
-    let both = asked(&["allow_always", "allow_once", "reject_once"]);
+    let both = asked(&["allow_always", "allow_once", "reject_once"]).unwrap();
     assert_eq!(both.grant(None), Some(Answer::Selected("allow_once")));
     assert_eq!(both.grant(Some("allow_always")), Some(Answer::Selected("allow_always")));
     assert_eq!(both.grant(Some("reject_once")), None, "contradicts the decision");
@@ -158,8 +158,8 @@ fn decisions_choose_an_option_of_their_kind() {
     assert_eq!(both.deny(None), Some(Answer::Selected("reject_once")));
     assert_eq!(both.deny(Some("allow_once")), None, "contradicts the decision");
     assert_eq!(both.deny(Some("unknown")), None);
-    assert_eq!(asked(&["allow_once"]).deny(None), Some(Answer::Cancelled));
-    assert_eq!(asked(&["allow_always"]).grant(None), None, "nobody said always");
+    assert_eq!(asked(&["allow_once"]).unwrap().deny(None), Some(Answer::Cancelled));
+    assert_eq!(asked(&["allow_always"]).unwrap().grant(None), None, "nobody said always");
     assert_eq!(both.option_of(OptionKind::RejectAlways), None);
 }
 
