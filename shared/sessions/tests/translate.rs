@@ -1,5 +1,6 @@
 //! Envelopes of a runtime and the events that come of them (agents.md 4.5, 4.6).
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use sessions::acp::{MAX_ID_BYTES, MAX_SPEAKERS, MAX_TURN_BYTES, Step, Turns, translate};
 use sessions::event::{Event, Kind, Place, Redactor};
@@ -388,4 +389,73 @@ fn permissions_and_questions_of_the_older_dialect() {
     let question = universal(2, "question.requested", &json!({"question_id": "q1"}));
     let steps = legacy::translate(&mut Progress::default(), &mut Turns::default(), question, false);
     assert_eq!(steps.last(), Some(&Step::Unsupported { reply_to: json!("q1") }));
+}
+
+const WORDS: [&str; 14] = [
+    "session/update",
+    "session/request_permission",
+    "$/cancel_request",
+    "_adapter/agent_exited",
+    "agent_message_chunk",
+    "session.completed",
+    "session.ended",
+    "permission.requested",
+    "item.completed",
+    "event_msg",
+    "task_complete",
+    "r1",
+    "",
+    "é",
+];
+
+const KEYS: [&str; 20] = [
+    "jsonrpc",
+    "id",
+    "method",
+    "params",
+    "result",
+    "error",
+    "type",
+    "payload",
+    "data",
+    "update",
+    "sessionId",
+    "sessionUpdate",
+    "content",
+    "text",
+    "stopReason",
+    "options",
+    "toolCall",
+    "requestId",
+    "sequence",
+    "item",
+];
+
+/// Envelopes whose members have the right names and any values.
+fn hostile() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        4 => prop::sample::select(&WORDS[..]).prop_map(Value::from),
+        1 => any::<i64>().prop_map(Value::from),
+        1 => any::<bool>().prop_map(Value::from),
+        1 => Just(Value::Null),
+    ];
+    leaf.prop_recursive(4, 40, 8, |inner| {
+        prop_oneof![
+            1 => prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            4 => prop::collection::vec((prop::sample::select(&KEYS[..]), inner), 0..8)
+                .prop_map(|members| Value::Object(members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_runtime_says_is_bounded(envelopes in prop::collection::vec(hostile(), 1..12), codex in any::<bool>()) {
+        let (mut turns, mut old, mut progress) = (Turns::default(), Turns::default(), Progress::default());
+        for envelope in envelopes {
+            prop_assert!(translate(&mut turns, SESSION, envelope.clone(), 0).len() <= 5);
+            prop_assert!(legacy::translate(&mut progress, &mut old, envelope, codex).len() <= 5);
+            prop_assert!(turns.live().len() <= MAX_SPEAKERS);
+        }
+    }
 }

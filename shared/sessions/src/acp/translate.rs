@@ -63,7 +63,7 @@ pub enum Step {
 }
 
 /// What one envelope of the event stream brings about. `session_id` is the control plane's session, `now` is in
-/// milliseconds since 1970. Each envelope gives at most four steps.
+/// milliseconds since 1970. Each envelope gives at most five steps.
 pub fn translate(turns: &mut Turns, session_id: &str, envelope: Value, now: i64) -> Vec<Step> {
     let reason = stop_reason(&envelope).map(str::to_owned);
     let method = envelope.get("method").and_then(Value::as_str).unwrap_or_default().to_owned();
