@@ -2,3 +2,6 @@
 
 pub mod connect;
 pub mod sse;
+pub mod acp;
+pub mod event;
+pub mod legacy;
