@@ -1,1 +1,3 @@
 //! Coding-agent sessions (agents.md): what they are made of, without I/O and without a platform.
+
+pub mod repository;
