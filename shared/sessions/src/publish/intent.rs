@@ -62,7 +62,7 @@ pub fn intent(message: &str) -> Option<Intent> {
     let text =
         text.trim_end_matches(|character: char| matches!(character, '.' | '!' | '?') || character.is_whitespace());
     let words: Vec<&str> = text.split_whitespace().map(|word| word.trim_end_matches(',')).collect();
-    let is_doubtful = |phrase: &[&str]| words.windows(phrase.len()).any(|window| window == *phrase);
+    let is_doubtful = |phrase: &[&str]| words.windows(phrase.len()).any(|window| window == phrase);
     if DOUBTFUL.iter().any(|phrase| is_doubtful(phrase)) {
         return None;
     }
