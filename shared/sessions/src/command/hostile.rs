@@ -236,7 +236,7 @@ fn commands(bench: &Bench, names: [&str; 3]) -> Vec<(Command, Vec<u8>)> {
 
     let server = AgentServer { token: Some(second), port, directory: third };
     let mut words = vec!["setsid", "nohup", "sandbox-agent", "server"];
-    words.extend_from_slice(if second.is_empty() { &["--no-token"] } else { &["--token", second] });
+    words.extend(if second.is_empty() { vec!["--no-token"] } else { vec!["--token", second] });
     words.extend_from_slice(&["--host", "0.0.0.0", "--port", "2468", "--no-telemetry"]);
     all.push((agent_server(&server).unwrap(), call(&words)));
 

@@ -122,8 +122,9 @@ fn a_force_push_overwrites_only_what_its_lease_says() {
     assert!(first.is_new);
     // Another history, so that only a force push gets it there.
     let rewrite = |text: &str| {
-        remote.git(&["checkout", "--quiet", "--orphan", "other"]);
         fs::write(&file, text).unwrap();
+        let name = ["-c", "user.name=n", "-c", "user.email=e@example.org"];
+        remote.git(&[&name[..], &["commit", "--quiet", "--amend", "--all", "--message", text]].concat());
     };
     rewrite("2");
     let refused = remote.push(&head, "two", None);
