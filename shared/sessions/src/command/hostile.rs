@@ -2,6 +2,7 @@
 //!
 //! Programs on `PATH` are stand-ins that write down their arguments. `HOSTILE_NAMES` sets the number of names.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -157,12 +158,12 @@ impl Bench {
     }
 
     /// Runs texts in one bash, one after the other, and gives what each let the stand-ins write down.
-    fn run(&self, texts: &[String], programs: &[usize]) -> Vec<Vec<u8>> {
+    fn run(&self, texts: &[String], lengths: &[usize]) -> Vec<Vec<u8>> {
         let record = |index: usize| self.0.join(format!("record-{index}"));
         let mut script = String::new();
         for (index, text) in texts.iter().enumerate() {
             fs::write(record(index), "").unwrap();
-            script.push_str(&format!("export RECORD={}\n{text} </dev/null >/dev/null 2>&1\n", record(index).display()));
+            writeln!(script, "export RECORD={}\n{text} </dev/null >/dev/null 2>&1", record(index).display()).unwrap();
         }
         let path = self.0.join("script");
         fs::write(&path, script).unwrap();
@@ -186,7 +187,7 @@ impl Bench {
             // What a command starts in the background may come a moment later.
             loop {
                 let bytes = fs::read(record(index)).unwrap();
-                if bytes.iter().filter(|byte| **byte == 0).count() >= programs[index] || Instant::now() > deadline {
+                if bytes.len() >= lengths[index] || Instant::now() > deadline {
                     return bytes;
                 }
                 std::thread::sleep(Duration::from_millis(5));
@@ -336,8 +337,7 @@ fn hostile_names_arrive_as_they_are_and_nothing_runs() {
             texts.push(quote(&words).unwrap());
             expected.push(call(&words));
         }
-        let lengths: Vec<usize> =
-            expected.iter().map(|calls| calls.iter().filter(|byte| **byte == 0).count()).collect();
+        let lengths: Vec<usize> = expected.iter().map(Vec::len).collect();
         for (index, found) in bench.run(&texts, &lengths).into_iter().enumerate() {
             let text = &texts[index];
             assert!(
@@ -358,6 +358,19 @@ fn the_bench_notices_a_name_that_runs() {
     let found = bench.run(&[format!("git clone {name}")], &[5]);
     assert!(bench.canary().exists());
     assert_ne!(found[0], call(&["git", "clone", name]));
+}
+
+#[test]
+fn an_agent_counts_as_stopped_only_when_that_was_seen() {
+    let bench = Bench::new("stopped");
+    let stop = stop_agent(4_242.try_into().unwrap()).unwrap().to_bash().unwrap();
+    for (code, said) in [(1, "stopped"), (0, "running"), (2, "running"), (127, "running")] {
+        fs::write(bench.0.join("bin/pgrep"), format!("#!/bin/sh\nexit {code}\n")).unwrap();
+        let text = format!("if {stop}; then git stopped; else git running; fi");
+        let found = bench.run(&[text], &[0]).remove(0);
+        assert!(found.starts_with(&call(&["pkill", "-KILL", "-s", "4242"])));
+        assert!(found.ends_with(&call(&["git", said])), "pgrep ended with {code}");
+    }
 }
 
 #[test]

@@ -51,7 +51,7 @@ pub enum CommandError {
 }
 
 /// The usual limit of a command (agents.md 5.3.5).
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 impl Command {
     /// A constant text for a login bash. The values are reachable in it as variables, and nothing else of them is.

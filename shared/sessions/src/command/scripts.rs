@@ -1,5 +1,7 @@
 //! The commands themselves (agents.md 5.3.5, 5.3.6, 5.3.9, 3.9). Each text is a constant.
 
+use std::num::NonZeroU32;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{Command, CommandError};
@@ -137,11 +139,13 @@ pub fn run_init(directory: &str, init: &str) -> Result<Command, CommandError> {
 }
 
 /// Kills what the agent server started and waits at most five seconds until only zombies of it are left (agents.md 3.9).
-/// Exit code 0 is the proof.
-pub fn stop_agent(session: u32) -> Result<Command, CommandError> {
+/// Exit code 0 is the proof: `pgrep` said that it found none (1), not that it could not look (2 and above). A session of 0
+/// would be that of `pkill` itself.
+pub fn stop_agent(session: NonZeroU32) -> Result<Command, CommandError> {
     const TEXT: &str = r#"pkill -KILL -s "$AGENT_SID"
 for turn in 1 2 3 4 5 6 7 8 9 10; do
-  if ! pgrep -s "$AGENT_SID" -r D,R,S,T,t,I >/dev/null; then exit 0; fi
+  pgrep -s "$AGENT_SID" -r D,R,S,T,t,I >/dev/null
+  if [ $? -eq 1 ]; then exit 0; fi
   sleep 0.5
 done
 exit 1"#;

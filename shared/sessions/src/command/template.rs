@@ -28,11 +28,12 @@ pub(super) fn with_references(template: &str) -> String {
     // Each turn takes at least one character of the template, which the operator wrote.
     while let Some(character) = rest.chars().next() {
         if let Some((placeholder, variable)) = placeholder(rest) {
-            text.push_str(&match quotes {
-                Quotes::None => format!("\"${variable}\""),
-                Quotes::Double => format!("${{{variable}}}"),
-                Quotes::Single => format!("'\"${variable}\"'"),
-            });
+            let (before, after) = match quotes {
+                Quotes::None => ("\"$", "\""),
+                Quotes::Double => ("${", "}"),
+                Quotes::Single => ("'\"$", "\"'"),
+            };
+            text.extend([before, variable, after]);
             rest = rest.strip_prefix(placeholder).unwrap_or_default();
             continue;
         }

@@ -57,7 +57,7 @@ impl BranchName {
         if name.starts_with(['-', '/', '.']) || name.ends_with(['/', '.']) {
             return Err(BranchError::Edge);
         }
-        if name.split('/').any(|part| part.starts_with('.') || part.ends_with(".lock")) {
+        if name.split('/').any(|part| part.starts_with('.') || part.strip_suffix(".lock").is_some()) {
             return Err(BranchError::Part);
         }
         Ok(Self(name.to_owned()))
