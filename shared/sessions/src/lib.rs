@@ -5,3 +5,7 @@ pub mod sse;
 pub mod acp;
 pub mod event;
 pub mod legacy;
+pub mod command;
+pub mod github_app;
+pub mod publish;
+pub mod repository;
