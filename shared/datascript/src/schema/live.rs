@@ -44,7 +44,7 @@ impl Schema {
         }
     }
 
-    /// schema[v] = merge(schema[e] if a map, schema[v], `{:db/ident v}`); schema[e] = v.
+    /// `schema[v] = merge(schema[e] if a map, schema[v], {:db/ident v}); schema[e] = v`.
     fn assert_ident(&mut self, e: Eid, ident: &Value) {
         let key = self.key(ident);
         let entries = &self.inner.entries;

@@ -410,3 +410,18 @@ fn a_body_may_be_several_gzip_members() {
         assert!(matches!(refused, Err(UploadError::Invalid)), "{end:?}");
     }
 }
+
+#[test]
+fn a_request_that_has_ended_is_neither_given_up_nor_finished_again() {
+    let (mut graph, sql) = new_graph();
+    let query = UploadQuery::new(Some("true"), Some("false"), None);
+    let mut part = graph.begin_upload(&query, OWNER, false, true).unwrap();
+    graph.close_for_upload(&mut part).unwrap();
+    graph.feed_upload(&mut part, &frame(&empty_tree())).unwrap();
+    assert!(!graph.finish_upload(&mut part).unwrap().opened);
+    let rows = count(&sql, "upload_rows");
+    assert!(rows > 0, "they wait for the parts to come");
+    graph.abandon_upload(&mut part);
+    assert!(matches!(graph.finish_upload(&mut part), Err(UploadError::Superseded)));
+    assert_eq!(count(&sql, "upload_rows"), rows);
+}

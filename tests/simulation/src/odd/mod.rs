@@ -1,6 +1,6 @@
 //! Random graphs of odd facts: odd values, odd schemas, odd names, in odd order.
 //!
-//! One seed makes one [plan](plan), which is played over one graph in one process as clients would: batches,
+//! One seed makes one [plan], which is played over one graph in one process as clients would: batches,
 //! reopenings, uploads of the graph's own rows. After each step the graph is compared with itself reopened, with a
 //! second implementation of the specified orders, with its log, and with the answers that clients got. Now and then a
 //! reader that shares no code with the server decodes its rows. A plan that fails is made smaller and written to a
