@@ -1,7 +1,7 @@
 //! The recorded conversations with the reference server: what it refused we refuse, with the same words, and what it
-//! took we take. Reads `server/*.jsonl` below `GOLDEN_DIR` (default: `tests/reference/golden` of the repository).
+//! took we take.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use protocol::bodies::graphs::CreateGraph;
 use protocol::bodies::keys::{GrantAccess, SetGraphKey, UserKeys};
@@ -9,21 +9,13 @@ use protocol::bodies::members::{AddMember, ChangeRole};
 use protocol::{BodyError, ClientMessage, TxBatch};
 use serde_json::{Value, json};
 use std::fs;
-use std::path::{Path, PathBuf};
 
+/// The conversations that are not compressed, by name.
 fn scenarios() -> Vec<(String, Vec<Value>)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let golden = std::env::var_os("GOLDEN_DIR").map_or_else(|| PathBuf::from("tests/reference/golden"), PathBuf::from);
-    let folder = root.join(golden).join("server");
-    let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let paths =
-        files.map(|file| file.unwrap().path()).filter(|path| path.extension().is_some_and(|ext| ext == "jsonl"));
-    let read = |path: PathBuf| {
-        let text = fs::read_to_string(&path).unwrap();
-        let steps = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        (path.file_stem().unwrap().to_string_lossy().into_owned(), steps)
-    };
-    paths.map(read).collect()
+    let files = fs::read_dir(golden_support::dir().join("server")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let plain = names.filter_map(|name| Some(name.strip_suffix(".jsonl")?.to_owned()));
+    plain.map(|name| (name.clone(), golden_support::lines(&format!("server/{name}.jsonl")))).collect()
 }
 
 /// What the port must answer to a step.

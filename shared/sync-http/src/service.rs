@@ -132,7 +132,15 @@ impl<K> Service<K> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Settings, SettingsError};
+    use super::{Service, Settings, SettingsError};
+
+    /// Fronts on several threads have one memory between them, and graphs on other threads get the settings.
+    #[test]
+    fn threads_may_share_it() {
+        fn is_shared<T: Send + Sync>() {}
+        is_shared::<Service<()>>();
+        is_shared::<Settings>();
+    }
 
     #[test]
     fn limits_are_numbers_above_zero() {

@@ -42,6 +42,9 @@ pub trait ResponseBody: Sized {
 }
 
 /// Chunks of a streamed body. Dropping it ends the stream, whether or not it was read to its end.
+///
+/// A source stays on the thread that made it, is asked there and is dropped there, so it need not be `Send`. Where the
+/// connection belongs to another thread, the chunks cross, through a bounded channel.
 pub trait Source {
     /// The next chunk, never empty, or none at the end.
     fn next(&mut self) -> Result<Option<Vec<u8>>, Failure>;

@@ -1,20 +1,39 @@
 //! Runs test cases against one server, with its own test runner.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use libtest_mimic::{Arguments, Trial};
 
 use crate::Server;
 
-/// A test case: its name and what it does.
-pub type Case = (&'static str, fn(&Server));
+/// A test case.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does.
+    pub run: fn(&Server),
+    /// Whether no other case runs meanwhile: it measures time, and is to blame the server for its own load alone.
+    pub alone: bool,
+}
 
-/// Names each function of a list after its module.
+/// Names each function of a list after its module. Those behind `alone:` run while no other case does.
 #[macro_export]
 macro_rules! cases {
-    ($($name:ident),+ $(,)?) => {
+    ($($name:ident),+ $(,)? $(; alone: $($alone:ident),+ $(,)?)?) => {
         pub(crate) fn cases() -> Vec<$crate::cases::Case> {
-            vec![$((concat!(module_path!(), "::", stringify!($name)), $name as fn(&$crate::Server))),+]
+            vec![
+                $($crate::cases::Case {
+                    name: concat!(module_path!(), "::", stringify!($name)),
+                    run: $name,
+                    alone: false,
+                },)+
+                $($($crate::cases::Case {
+                    name: concat!(module_path!(), "::", stringify!($alone)),
+                    run: $alone,
+                    alone: true,
+                },)+)?
+            ]
         }
     };
 }
@@ -27,16 +46,24 @@ pub fn run(arguments: &Arguments, cases: Vec<Case>) -> ! {
 /// The same, on a server that is started in another way.
 pub fn run_on(start: impl FnOnce() -> Server, arguments: &Arguments, cases: Vec<Case>) -> ! {
     if arguments.list {
-        let names = cases.into_iter().map(|(name, _)| Trial::test(name, || Ok(()))).collect();
+        let names = cases.into_iter().map(|case| Trial::test(case.name, || Ok(()))).collect();
         libtest_mimic::run(arguments, names).exit();
     }
     let server = Arc::new(start());
+    let company = Arc::new(RwLock::new(()));
     let trials = cases
         .into_iter()
-        .map(|(name, case)| {
-            let server = Arc::clone(&server);
-            Trial::test(name, move || {
-                case(&server);
+        .map(|case| {
+            let (server, company) = (Arc::clone(&server), Arc::clone(&company));
+            Trial::test(case.name, move || {
+                // A case that failed has poisoned nothing.
+                if case.alone {
+                    let _alone = company.write().unwrap_or_else(PoisonError::into_inner);
+                    (case.run)(&server);
+                } else {
+                    let _shared = company.read().unwrap_or_else(PoisonError::into_inner);
+                    (case.run)(&server);
+                }
                 Ok(())
             })
         })

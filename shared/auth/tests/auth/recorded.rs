@@ -1,12 +1,11 @@
 //! The recorded conversation with every kind of credential: the same tokens are let in as in the recording, and no
-//! others. Reads `server/tokens.jsonl` below `GOLDEN_DIR` (default: `tests/reference/golden` of the repository).
+//! others.
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use crate::support::*;
 use jwt_compact::alg::Rsa;
 use serde_json::{Map, Value, json};
-use std::path::{Path, PathBuf};
 
 /// The token of a user as the recording describes them.
 fn token(user: &Value) -> String {
@@ -45,11 +44,7 @@ fn token(user: &Value) -> String {
 
 #[test]
 fn recorded_credentials() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let golden = std::env::var_os("GOLDEN_DIR").map_or_else(|| PathBuf::from("tests/reference/golden"), PathBuf::from);
-    let path = root.join(golden).join("server/tokens.jsonl");
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut steps = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut steps = golden_support::lines("server/tokens.jsonl").into_iter();
     let users = steps.next().unwrap()["users"].clone();
 
     let world = World::new(&[KEY_A.jwk("a")]);

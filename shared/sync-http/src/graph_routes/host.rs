@@ -21,9 +21,12 @@ use super::stream::Streams;
 use crate::service::Settings;
 
 /// A graph and those who stream from it. Borrowed for one synchronous step at a time, never across an await.
+///
+/// A stream has a clone for as long as it runs. A platform that drops graphs to save memory drops one only when it has the
+/// last clone: a second graph over the same rows would not see what the first one changes.
 pub type SharedGraph<S> = Rc<RefCell<Graph<S>>>;
 
-/// The platform under a graph: one thread, one graph.
+/// The platform under a graph. A graph lives on one thread, which may have others beside it.
 #[expect(async_fn_in_trait, reason = "a graph lives on one thread")]
 pub trait GraphHost: Host + Sockets {
     /// The graph's own database.

@@ -38,6 +38,9 @@ use crate::sync::{GRAPH_ID, is_upgrade};
 use crate::{graph_subject, guests, refuse, respond};
 
 /// Answers a request to a graph.
+///
+/// A platform that learns that nobody waits for the answer any more may drop the future: an upload is given up then, and
+/// whatever took effect stays.
 pub async fn handle<H: GraphHost>(
     host: &H,
     state: &GraphState,

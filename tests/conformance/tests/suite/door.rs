@@ -11,12 +11,11 @@ use serde_json::{Value, json};
 super::cases![
     names_have_limits,
     an_unverified_address_stands_for_nobody,
-    refused_bodies_hold_nobody_up,
-    oversized_bodies_hold_nobody_up,
     short_refused_bodies_are_heard_out,
     a_handshake_is_a_get_with_everything,
     an_upgrade_counts_only_where_there_are_sockets,
-    private_answers_are_kept_by_nobody,
+    private_answers_are_kept_by_nobody;
+    alone: refused_bodies_hold_nobody_up, oversized_bodies_hold_nobody_up,
 ];
 
 fn names_have_limits(server: &Server) {
