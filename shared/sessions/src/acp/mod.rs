@@ -1,7 +1,7 @@
 //! The dialect of coding agents that sandbox-agent speaks today: the Agent Client Protocol, JSON-RPC over HTTP with an event
 //! stream (agents.md 4.2 to 4.5).
 //!
-//! `request` makes what the control plane sends, `reply` reads what a POST is answered with, `frame` and [`translate`] read
+//! `request` makes what the control plane sends, `reply` reads what a POST is answered with, `frame` and [`translate()`] read
 //! the event stream. Nothing here sends anything. Whatever a runtime says is hostile until it is bounded: texts in bytes
 //! before they are parsed, values in number and depth while they are, and what is kept of them in [`Turns`].
 

@@ -15,7 +15,7 @@ pub struct Call {
     pub post: bool,
 }
 
-/// What a person decided, in the dialect's words, which are the ids of the options that [`super::translate`] makes.
+/// What a person decided, in the dialect's words, which are the ids of the options that [`super::translate()`] makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// Yes, this time.
