@@ -9,8 +9,9 @@ use serde_json::Value;
 /// How the proxy of `wrangler dev` says that it lost its connection to the worker.
 const WRANGLER_LOST: &[u8] = b"Your worker restarted mid-request.";
 
-/// How often such a request is repeated.
-const LOST_REPEATS: usize = 5;
+/// How often such a request is repeated: the floods of the suite can leave it with more than twenty lost connections, and each
+/// attempt finds one.
+const LOST_REPEATS: usize = 50;
 
 /// The answer to a request. The proxy of `wrangler dev` does use connections again, and meets one that workerd has reset: then the
 /// request has not reached the worker, the proxy leaves the repetition to the client, and `ask` is called again.
