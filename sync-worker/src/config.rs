@@ -16,7 +16,7 @@ pub(crate) struct Isolate {
     /// The surface's memory.
     pub(crate) service: Service<HttpKeys>,
     /// Where errors are reported, if anywhere.
-    pub(crate) sentry: Rc<Option<Sentry>>,
+    pub(crate) sentry: Option<Rc<Sentry>>,
 }
 
 thread_local! {
@@ -31,7 +31,7 @@ pub(crate) fn isolate(env: &Env) -> Result<Rc<Isolate>, SettingsError> {
                 if let Some(warning) = settings.auth.warning() {
                     worker::console_warn!("{warning}");
                 }
-                let sentry = Rc::new(Sentry::from_lookup(SERVICE, |name| setting(env, name)));
+                let sentry = Sentry::from_lookup(SERVICE, |name| setting(env, name)).map(Rc::new);
                 Ok(Rc::new(Isolate { service: Service::new(settings, HttpKeys), sentry }))
             }
             Err(error) => {

@@ -86,7 +86,7 @@ impl GraphObject {
         let instance = web::random_uuid().unwrap_or_default().to_string();
         let instance = HeaderValue::try_from(instance).map_err(|error| Failure(error.to_string()))?;
         Ok(Rc::new_cyclic(|me| Self {
-            host: cloudflare::Host::new(state, Rc::clone(&isolate.sentry)),
+            host: cloudflare::Host::new(state, isolate.sentry.clone()),
             env,
             graph,
             memory,

@@ -53,7 +53,7 @@ impl Front {
     /// The bindings of a request.
     fn new(env: &Env, context: Context, isolate: &config::Isolate) -> Self {
         Self {
-            host: Host::new(context, Rc::clone(&isolate.sentry)),
+            host: Host::new(context, isolate.sentry.clone()),
             db: env.d1("DB").ok().map(|database| Rc::new(D1::new(&database))),
             assets: env.bucket("LOGSEQ_SYNC_ASSETS").ok().map(R2::new),
             graphs: ObjectNamespace::new(env, "LOGSEQ_SYNC_DO"),

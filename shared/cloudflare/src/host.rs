@@ -39,12 +39,12 @@ impl KeepAlive for State {
 /// The runtime under a request or an object.
 pub struct Host<K> {
     keeper: K,
-    sentry: Rc<Option<Sentry>>,
+    sentry: Option<Rc<Sentry>>,
 }
 
 impl<K: KeepAlive> Host<K> {
     /// The runtime; errors are reported to Sentry where that is configured.
-    pub fn new(keeper: K, sentry: Rc<Option<Sentry>>) -> Self {
+    pub fn new(keeper: K, sentry: Option<Rc<Sentry>>) -> Self {
         Self { keeper, sentry }
     }
 
@@ -74,32 +74,36 @@ impl<K: KeepAlive> web::Host for Host<K> {
     }
 
     fn wait_until(&self, work: impl Future<Output = Result<(), Undone>> + 'static) {
-        let sentry = Rc::clone(&self.sentry);
+        let sentry = self.sentry.clone();
         self.outlast(async move {
             let Err(Undone { event, failure }) = work.await else { return };
             let event = Event::new(Level::Warning, event).with_error(&failure.0);
-            if let Some(rest) = reporter::report(sentry.as_ref().as_ref(), &event) {
+            if let Some(rest) = reporter::report(sentry.as_deref(), &event) {
                 rest.await;
             }
         });
     }
 
     fn random_uuid(&self) -> Uuid {
-        // Within a request or an object the runtime always has random bytes.
-        web::random_uuid().unwrap_or_default()
+        random_uuid()
     }
 
     fn report(&self, event: &Event<'_>) {
-        if let Some(rest) = reporter::report(self.sentry.as_ref().as_ref(), event) {
+        if let Some(rest) = reporter::report(self.sentry.as_deref(), event) {
             self.outlast(rest);
         }
     }
 
     fn trace(&self, trace: &Trace<'_>) {
-        if let Some(rest) = reporter::trace(self.sentry.as_ref().as_ref(), trace) {
+        if let Some(rest) = reporter::trace(self.sentry.as_deref(), trace) {
             self.outlast(rest);
         }
     }
+}
+
+/// A random UUID (version 4). Within a request or an object the runtime always has random bytes; without any the id is nil.
+pub(crate) fn random_uuid() -> Uuid {
+    web::random_uuid().unwrap_or_default()
 }
 
 /// Milliseconds since the epoch.

@@ -8,12 +8,7 @@ use wasm_bindgen_futures::JsFuture;
 use web::{Envelope, Event, Level, Sentry, Trace};
 use worker::web_sys::{Headers, RequestInit, WorkerGlobalScope};
 
-use crate::host::now_ms;
-
-/// The id of a delivery. Without random bytes it is nil, and the delivery goes out all the same.
-fn random_uuid() -> uuid::Uuid {
-    web::random_uuid().unwrap_or_default()
-}
+use crate::host::{now_ms, random_uuid};
 
 /// Logs the event as a line of JSON. What is left to do is given back: it may outlast the request.
 pub(crate) fn report(sentry: Option<&Sentry>, event: &Event<'_>) -> Option<impl Future<Output = ()> + 'static> {

@@ -170,7 +170,7 @@ fn set_validators(headers: &mut HeaderMap, head: &ObjectHead) -> Result<(), Fail
     if let Some(control) = head.cache_control.as_deref().filter(|control| !control.is_empty()) {
         set(headers, CACHE_CONTROL, control)?;
     }
-    respond::allow_origins(headers);
+    respond::CORS.allow(headers);
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Answers of this service: JSON, and what pages of other origins may see of it (sync.md 2.5).
 
-use http::{HeaderMap, Response, StatusCode};
+use http::{Response, StatusCode};
 use web::{Cors, ResponseBody, Source};
 
 /// On every JSON answer, preflight, asset and stream. PATCH is for the public API (D-27).
@@ -10,11 +10,6 @@ pub(crate) const CORS: Cors = Cors {
     expose_headers: "content-type,content-encoding,content-length,cache-control,x-asset-type,x-asset-size,\
         x-snapshot-row-count,x-correlation-id",
 };
-
-/// Adds the cross-origin headers to an answer.
-pub(crate) fn allow_origins(headers: &mut HeaderMap) {
-    CORS.allow(headers);
-}
 
 /// A JSON answer with status 200.
 pub(crate) fn ok<B: ResponseBody>(body: impl Into<Vec<u8>>) -> Response<B> {

@@ -12,7 +12,7 @@ use graph::snapshot::{Encoding, Export, FrameReader};
 use graph::{Graph, Options};
 
 use super::client::{apply, assert_consistent, block, entry, lookup, page, retract, title};
-use super::support::{NOW, TestGraph, TestRow, count, empty_tree, frame, new_graph, rows_of, upload};
+use super::support::{NOW, TestGraph, TestRow, changes, count, empty_tree, frame, new_graph, rows_of, upload};
 
 /// A graph without facts, and rows that belong to no index: `n` altogether, of about a kilobyte each.
 fn rows(n: i64) -> Vec<TestRow> {
@@ -209,17 +209,6 @@ fn written(n: usize) -> (TestGraph, Rc<Rusqlite>, Rc<Cell<i64>>) {
         apply(&mut graph, &[entry("insert-blocks", None, &items)]);
     }
     (graph, sql, clock)
-}
-
-/// Rows that statements have changed so far.
-fn changes(sql: &Rusqlite) -> i64 {
-    let mut changes = 0;
-    sql.query("SELECT total_changes()", &[], &mut |row| {
-        changes = row.int(0)?.unwrap();
-        Ok(std::ops::ControlFlow::Continue(()))
-    })
-    .unwrap();
-    changes
 }
 
 /// Overwrites rows all over the trees; how many row changes that took.

@@ -11,7 +11,7 @@ use protocol::query::UploadQuery;
 use serde_json::Value as Json;
 
 use super::client::{apply, assert_consistent, block, entry, facts, lookup, page, title};
-use super::support::{OWNER, TestGraph, TestRow, count, frame, meta, new_graph, open, rows_of, upload};
+use super::support::{OWNER, TestGraph, TestRow, changes, count, frame, meta, new_graph, open, rows_of, upload};
 
 /// A page with so many blocks, everything in the trees.
 fn filled(blocks: usize) -> (TestGraph, Rc<Rusqlite>) {
@@ -124,17 +124,6 @@ fn damaged_rows_that_are_uploaded_are_repaired() {
     let (mut third, _) = new_graph();
     upload(&mut third, ("true", "true", ""), false, &[&frame(&rows_of(&copied))]).unwrap();
     assert!(third.take_notice().is_none());
-}
-
-/// Rows that statements have changed so far.
-fn changes(sql: &Rusqlite) -> i64 {
-    let mut changes = 0;
-    sql.query("SELECT total_changes()", &[], &mut |row| {
-        changes = row.int(0)?.unwrap();
-        Ok(std::ops::ControlFlow::Continue(()))
-    })
-    .unwrap();
-    changes
 }
 
 /// Sends rows up to the moment in which they are looked at.

@@ -125,3 +125,14 @@ pub(crate) fn empty_tree() -> Vec<TestRow> {
         (1_000_003, leaf.into(), None),
     ]
 }
+
+/// Rows that statements have changed so far.
+pub(crate) fn changes(sql: &Rusqlite) -> i64 {
+    let mut changes = 0;
+    sql.query("SELECT total_changes()", &[], &mut |row| {
+        changes = row.int(0)?.unwrap();
+        Ok(std::ops::ControlFlow::Continue(()))
+    })
+    .unwrap();
+    changes
+}

@@ -1,19 +1,7 @@
 //! Addresses of a runtime (agents.md 4.1, 4.2). Whether the service may call an address is decided elsewhere: this is
 //! about its spelling.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-
-/// What stays as it is in a component of an address, as JavaScript's `encodeURIComponent` has it.
-const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'!')
-    .remove(b'~')
-    .remove(b'*')
-    .remove(b'\'')
-    .remove(b'(')
-    .remove(b')');
+use web::url;
 
 /// A base address as people write it, made complete: blanks and slashes at its end go, and where it names no scheme it gets
 /// `http` on the own machine and `https` elsewhere. Blank stays empty.
@@ -45,12 +33,12 @@ fn is_own_machine(text: &str) -> bool {
 
 /// The address of an agent server at a runtime. The first POST to it names the agent.
 pub fn server_url(base: &str, server_id: &str, agent: Option<&str>) -> String {
-    let mut url = format!("{}/v1/acp/{}", base_url(base), component(server_id));
+    let mut address = format!("{}/v1/acp/{}", base_url(base), component(server_id));
     if let Some(agent) = agent {
-        url.push_str("?agent=");
-        url.push_str(&component(agent));
+        address.push_str("?agent=");
+        address.push_str(&component(agent));
     }
-    url
+    address
 }
 
 /// A text as a component of an address. A path of dots alone would be resolved away, so that its dots are written out.
@@ -58,5 +46,5 @@ pub(crate) fn component(text: &str) -> String {
     if matches!(text, "." | "..") {
         return text.replace('.', "%2E");
     }
-    utf8_percent_encode(text, COMPONENT).to_string()
+    url::encode(text)
 }

@@ -9,7 +9,7 @@ mod tests;
 
 pub use branch::{BranchError, BranchName, MAX_BRANCH_CHARS, MAX_BRANCHES, branch_list, first_valid, requested_head};
 pub use directory::{directory_name, sandbox_directory, sanitize_name};
-pub use urls::{encode_component, install_url, manual_pull_request_url, open_pull_requests_path};
+pub use urls::{install_url, manual_pull_request_url, open_pull_requests_path};
 
 /// Longest repository URL that is looked at, in bytes.
 pub const MAX_URL_BYTES: usize = 2_048;

@@ -176,5 +176,5 @@ fn addresses() {
     );
     assert_eq!(install_url(Some(" ")), None);
     assert_eq!(repository.remote_url(), "https://github.com/acme/pub.git");
-    assert_eq!(encode_component("a b/!~*'()é"), "a%20b%2F!~*'()%C3%A9");
+    assert_eq!(web::url::encode("a b/!~*'()é"), "a%20b%2F!~*'()%C3%A9");
 }

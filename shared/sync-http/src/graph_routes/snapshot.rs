@@ -63,7 +63,7 @@ pub(super) async fn stream<H: GraphHost>(
     }
     headers.insert(CACHE_CONTROL, NO_STORE);
     headers.insert(HeaderName::from_static("x-snapshot-row-count"), HeaderValue::from(rows));
-    respond::allow_origins(headers);
+    respond::CORS.allow(headers);
     Ok(response)
 }
 
