@@ -1,4 +1,4 @@
-//! Coding-agent sessions (agents.md): what they are made of, without I/O and without a platform.
+//! Coding-agent sessions (agents.md): what they are made of, without a platform.
 
 pub mod acp;
 pub mod command;
@@ -7,5 +7,9 @@ pub mod event;
 pub mod github_app;
 pub mod legacy;
 pub mod publish;
+pub mod registry;
 pub mod repository;
+pub mod runtime;
+pub mod settings;
 pub mod sse;
+pub mod task;

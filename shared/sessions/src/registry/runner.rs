@@ -1,0 +1,44 @@
+//! Runners: machines of users (agents.md 7).
+
+/// A registered runner, with the secrets that open it in clear.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Runner {
+    /// Its name, unique for its user.
+    pub runner_id: String,
+    /// Whose it is.
+    pub user_id: String,
+    /// Address of its agent server, without a slash at its end.
+    pub base_url: String,
+    /// `online` or `offline`.
+    pub status: String,
+    /// How many sessions it takes at once; at least 1.
+    pub max_sessions: i64,
+    /// How many it has.
+    pub active_sessions: i64,
+    /// Milliseconds since 1970.
+    pub last_heartbeat_at: i64,
+    /// Milliseconds since 1970.
+    pub created_at: i64,
+    /// Milliseconds since 1970.
+    pub updated_at: i64,
+    /// The directory under which sessions work.
+    pub workspace_dir: Option<String>,
+    /// Bearer token of the agent server.
+    pub agent_token: Option<String>,
+    /// Cloudflare Access service token: its id.
+    pub access_client_id: Option<String>,
+    /// Cloudflare Access service token: its secret.
+    pub access_client_secret: Option<String>,
+    /// Key of signed requests, base64 of 32 bytes.
+    pub signing_key: Option<String>,
+}
+
+impl std::fmt::Debug for Runner {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Runner")
+            .field("runner_id", &self.runner_id)
+            .field("user_id", &self.user_id)
+            .finish_non_exhaustive()
+    }
+}
