@@ -7,7 +7,6 @@ use crate::runtime::ProviderKind;
 
 /// All settings but those of authentication and reporting, which have readers of their own.
 #[derive(Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Settings {
     /// Who may come in.
     pub auth: auth::Config,
