@@ -10,6 +10,7 @@ pub mod publish;
 pub mod registry;
 pub mod repository;
 pub mod runtime;
+pub mod session;
 pub mod settings;
 pub mod sse;
 pub mod task;

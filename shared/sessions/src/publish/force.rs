@@ -16,13 +16,13 @@ impl ProtectedBranches {
     }
 
     fn contain(&self, name: &BranchName) -> bool {
-        self.0.iter().any(|pattern| matches(pattern, name.as_str()))
+        self.0.iter().any(|pattern| glob(pattern, name.as_str()))
     }
 }
 
 /// Whether a name fits a pattern. The work is bounded by the product of both lengths: the name is at most 200 characters
 /// long, and the pattern is the operator's.
-fn matches(pattern: &str, name: &str) -> bool {
+pub fn glob(pattern: &str, name: &str) -> bool {
     let (mut pattern, mut name) = (pattern.chars(), name.chars());
     // Where to go on when what follows the last star did not fit.
     let mut retry: Option<(std::str::Chars<'_>, std::str::Chars<'_>)> = None;

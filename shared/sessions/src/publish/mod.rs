@@ -12,7 +12,7 @@ mod texts;
 mod tests;
 
 pub use admission::{Admission, Refused, admit};
-pub use force::{ForceFacts, ForceRefused, ProtectedBranches, lease};
+pub use force::{ForceFacts, ForceRefused, ProtectedBranches, glob, lease};
 pub use head::{HeadChoice, Names, generated, pull_request_base, push_base};
 pub use intent::{Intent, MAX_MESSAGE_CHARS, intent};
 pub use outcome::{Outcome, PullRequestState, after_pull_request};

@@ -1,0 +1,62 @@
+//! What follows from what happens (agents.md 3.5–3.14). Pure: the state, what happened and the time are all there is.
+//!
+//! Each function is one thing that happens. It changes the state and says what is to be done; whoever calls it stores both in one
+//! transaction before anything is sent.
+
+mod alarm;
+mod approvals;
+mod orders;
+mod runtime;
+mod turns;
+mod verbs;
+
+pub use alarm::{next_alarm, on_alarm, on_wake};
+pub use approvals::{
+    Decision, DecisionError, Policy, on_agent_gone, on_answered, on_decision, on_permission, on_withdrawn,
+};
+pub use orders::{on_message, pump};
+pub use runtime::{
+    Provisioned, begin_provisioning, end_quietly, on_build, on_ended, on_provision_step, on_provisioned,
+    on_runtime_lost, on_task_canceled, on_task_completed,
+};
+pub use turns::{
+    NotReached, on_heard, on_killed, on_not_reached, on_prepared, on_prompt_failed, on_prompt_rejected, on_refreshed,
+    on_sent, on_turn_ended,
+};
+pub use verbs::{cancel, interrupt, pause, resume};
+
+use super::{Effect, State, Times};
+
+/// A decision in the making: when it is made, with which deadlines, and what came of it so far.
+#[derive(Debug)]
+pub struct Decide<'a> {
+    /// Milliseconds since 1970.
+    pub now: i64,
+    /// The deadlines.
+    pub times: &'a Times,
+    /// What is to be done.
+    pub effects: Vec<Effect>,
+}
+
+impl<'a> Decide<'a> {
+    /// A decision of now.
+    pub fn new(now: i64, times: &'a Times) -> Self {
+        Self { now, times, effects: Vec::new() }
+    }
+
+    fn push(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    fn append(&mut self, state: &mut State, draft: crate::event::Draft) {
+        if let Some(status) = super::Status::after(&draft.kind) {
+            state.status = status;
+        }
+        state.active_at = self.now;
+        self.effects.push(Effect::Append(draft));
+    }
+
+    fn after(&self, ms: i64) -> i64 {
+        self.now.saturating_add(ms)
+    }
+}

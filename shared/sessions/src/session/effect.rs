@@ -1,0 +1,88 @@
+//! What is to be done because of something that happened.
+
+use serde_json::Value;
+
+use super::Approval;
+use crate::event::Draft;
+
+/// One thing to do. All effects of one decision that change what is stored are stored in one transaction; work begins after
+/// it, so that what is sent to the outside was written down before.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Append to the log and show to viewers.
+    Append(Draft),
+    /// Remove an order: it was carried out, or never will be.
+    DropOrder(u64),
+    /// Remove all orders.
+    DropOrders,
+    /// Store an approval.
+    PutApproval(Approval),
+    /// Forget what was said in turns that no longer matter.
+    ClearTexts,
+    /// A push or a pull request was interrupted: its last events are appended.
+    PublishingLost,
+    /// Begin work outside.
+    Start(Job),
+}
+
+/// Work outside of the object. Its outcome comes back as something that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Job {
+    /// Make a runtime.
+    Provision {
+        /// Under which generation.
+        generation: u64,
+    },
+    /// Look at the build of a template.
+    PollBuild,
+    /// Remove the sandbox that was being made when its maker was lost.
+    DestroyUnbound,
+    /// Remove a sandbox that nobody wants any more.
+    Destroy {
+        /// The sandbox.
+        sandbox_id: String,
+    },
+    /// Carry out the order of a turn.
+    Prompt {
+        /// The turn.
+        turn: u64,
+    },
+    /// Send a notification or an answer to the agent.
+    Tell(Value),
+    /// Ask the agent to stop its turn.
+    AskToStop,
+    /// Send the answer to an approval.
+    Answer {
+        /// Which.
+        request_id: String,
+    },
+    /// Kill an agent that does not stop.
+    Kill {
+        /// The turn.
+        turn: u64,
+    },
+    /// Note the known snapshot again, and end the runtime.
+    End {
+        /// Under which generation.
+        generation: u64,
+        /// Who wants it, and why; none when the snapshot was noted before.
+        checkpoint: Option<Checkpointing>,
+    },
+    /// Note the known snapshot again.
+    Checkpoint(Checkpointing),
+    /// Make sure that the event stream is open.
+    Attach,
+    /// Close the event stream.
+    Detach,
+    /// Make the sandbox live on.
+    Extend,
+}
+
+/// For whom and why a known snapshot is noted again (agents.md 3.13).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpointing {
+    /// The user; none for the service.
+    pub by: Option<String>,
+    /// The reason.
+    pub reason: &'static str,
+}

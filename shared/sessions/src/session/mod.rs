@@ -1,0 +1,16 @@
+//! One session: its state, what follows from what happens, its log, and the object that keeps it going (agents.md 3).
+
+pub mod decide;
+mod effect;
+mod state;
+mod status;
+pub mod store;
+mod times;
+
+pub use effect::{Checkpointing, Effect, Job};
+pub use state::{Approval, ApprovalState, Build, Ending, Lease, Phase, Provisioning, State, StopCause, Turn};
+pub use status::{NoTransition, Status};
+pub use times::Times;
+
+/// Approvals of one session that may be open at the same time (agents.md 2.8).
+pub const MAX_OPEN_APPROVALS: usize = 20;

@@ -1,0 +1,256 @@
+//! What a session is, between two things that happen to it. Pure data; [`super::decide`] changes it.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Status;
+use crate::acp::PermissionRequest;
+use crate::runtime::{Building, Runtime};
+
+/// A piece of work that goes on outside, with the time at which it counts as lost (agents.md 3.14, B60). What comes back under
+/// another generation is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Lease {
+    /// Which work it is.
+    pub generation: u64,
+    /// When it counts as lost, in milliseconds since 1970.
+    pub until: i64,
+}
+
+/// A runtime is being made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Provisioning {
+    /// The work.
+    pub lease: Lease,
+    /// Its hard end, whatever steps are taken.
+    pub deadline: i64,
+    /// Whether orders made it begin: then a failure is told as an event. Else a request waits for the outcome.
+    pub for_orders: bool,
+}
+
+/// A template is being built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Build {
+    /// What is built.
+    pub building: Building,
+    /// When it is looked at next.
+    pub poll_at: i64,
+    /// Its hard end.
+    pub deadline: i64,
+}
+
+/// Why a turn is being stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopCause {
+    /// A person interrupted it.
+    Interrupt,
+    /// The session is cancelled; its runtime is ended afterwards.
+    Cancel,
+    /// It was silent for too long, or an answer could not be delivered.
+    Watchdog,
+}
+
+/// How far a turn is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// The runtime is being woken; the agent has got nothing.
+    Preparing,
+    /// The prompt is about to be sent, or was: from here on it is never sent again.
+    Sending,
+    /// The agent has the prompt.
+    Running,
+    /// The agent was asked to stop.
+    Stopping(StopCause),
+    /// The agent did not heed it and is being killed.
+    Killing(StopCause),
+}
+
+/// The prompt that the agent works on. There is one at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Turn {
+    /// Which it is, among all of the session.
+    pub number: u64,
+    /// How far it is.
+    pub phase: Phase,
+    /// The order that it carries out. Its row stays until the agent has the prompt.
+    pub order: u64,
+    /// The prompt's number among the requests to the agent.
+    pub rpc_id: Option<u64>,
+    /// The agent's session.
+    pub runtime_session_id: Option<String>,
+    /// When its phase has lasted too long; for a running turn the end of the silence that is borne.
+    pub until: i64,
+    /// Whether a second way was tried already: a new session of the agent, another runner.
+    pub retried: bool,
+    /// Whether somebody wants it to stop although the agent does not have it yet.
+    pub unwanted: bool,
+}
+
+impl Turn {
+    /// Whether the agent has the prompt, or may have it.
+    pub fn is_with_agent(&self) -> bool {
+        self.phase != Phase::Preparing
+    }
+}
+
+/// A runtime is being ended: its sandbox paused, its server deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Ending {
+    /// The work.
+    pub lease: Lease,
+    /// How often it failed.
+    pub attempt: u32,
+    /// Whether it waits for the next try.
+    pub waiting: bool,
+}
+
+/// What a person does with an open approval, or the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ApprovalState {
+    /// Nobody has decided.
+    Open,
+    /// Decided; the answer has not reached the agent yet.
+    Decided,
+    /// Nothing is to be done any more.
+    Closed,
+}
+
+/// A tool of the agent that waits for a decision (agents.md 18.1).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Approval {
+    /// Our name of it.
+    pub request_id: String,
+    /// The agent's name of it.
+    pub reply_to: Value,
+    /// The turn.
+    pub turn: u64,
+    /// What is asked.
+    pub request: PermissionRequest,
+    /// How far it is.
+    pub state: ApprovalState,
+    /// When it is denied.
+    pub deadline: i64,
+    /// The answer that was decided: an option, or none for a cancellation.
+    pub option_id: Option<String>,
+    /// How often the answer could not be delivered.
+    pub attempts: u32,
+}
+
+/// A session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct State {
+    /// Its id.
+    pub id: String,
+    /// Where it stands.
+    pub status: Status,
+    /// Who created it.
+    pub requested_by: String,
+    /// When it was created, in milliseconds since 1970.
+    pub created_at: i64,
+    /// The runtime that it is bound to.
+    pub runtime: Option<Runtime>,
+    /// Whether the runtime costs something: it was neither paused nor ended.
+    pub runtime_active: bool,
+    /// The next number for requests to the agent.
+    pub next_rpc_id: u64,
+    /// The next generation of work.
+    pub next_generation: u64,
+    /// Turns that were begun.
+    pub turns: u64,
+    /// The turn that goes on.
+    pub turn: Option<Turn>,
+    /// A runtime is being made.
+    pub provisioning: Option<Provisioning>,
+    /// A template is being built.
+    pub build: Option<Build>,
+    /// The runtime is being ended.
+    pub ending: Option<Ending>,
+    /// A branch is being published.
+    pub publishing: Option<Lease>,
+    /// A snapshot is being taken.
+    pub snapshotting: Option<Lease>,
+    /// Orders wait for a person: no runtime could be had for them.
+    pub stalled: bool,
+    /// Whether the attachments went with a prompt.
+    pub attachments_sent: bool,
+    /// Numbers of prompts whose turns were stopped from here: their late answers end nothing. The last few.
+    pub stopped_rpc_ids: Vec<u64>,
+    /// When something happened last.
+    pub active_at: i64,
+    /// When a running turn is looked at next.
+    pub tick_at: i64,
+    /// Orders that wait, oldest first; kept in a table of their own.
+    #[serde(skip)]
+    pub orders: VecDeque<u64>,
+    /// Approvals that are not closed; kept in a table of their own. At most [`super::MAX_OPEN_APPROVALS`] and those whose answer is
+    /// on its way.
+    #[serde(skip)]
+    pub approvals: Vec<Approval>,
+}
+
+impl State {
+    /// A session that was just created.
+    pub fn new(id: &str, requested_by: &str, now: i64) -> Self {
+        Self {
+            id: id.to_owned(),
+            status: Status::Created,
+            requested_by: requested_by.to_owned(),
+            created_at: now,
+            runtime: None,
+            runtime_active: false,
+            next_rpc_id: 1,
+            next_generation: 1,
+            turns: 0,
+            turn: None,
+            provisioning: None,
+            build: None,
+            ending: None,
+            publishing: None,
+            snapshotting: None,
+            stalled: false,
+            attachments_sent: false,
+            stopped_rpc_ids: Vec::new(),
+            active_at: now,
+            tick_at: now,
+            orders: VecDeque::new(),
+            approvals: Vec::new(),
+        }
+    }
+
+    /// A lease for new work.
+    pub(super) fn lease(&mut self, now: i64, ms: i64) -> Lease {
+        let generation = self.next_generation;
+        self.next_generation = generation.saturating_add(1);
+        Lease { generation, until: now.saturating_add(ms) }
+    }
+
+    /// Numbers for so many requests to the agent; the first of them.
+    pub fn take_rpc_ids(&mut self, count: u64) -> u64 {
+        let first = self.next_rpc_id;
+        self.next_rpc_id = first.saturating_add(count);
+        first
+    }
+
+    /// Orders that no turn carries out yet.
+    pub fn waiting_orders(&self) -> usize {
+        let taken = self.turn.as_ref().is_some_and(|turn| self.orders.contains(&turn.order));
+        self.orders.len().saturating_sub(usize::from(taken))
+    }
+
+    /// Whether it counts among the active sessions of its user (agents.md 2.8).
+    pub fn is_active(&self) -> bool {
+        self.runtime_active || self.provisioning.is_some() || self.build.is_some()
+    }
+}

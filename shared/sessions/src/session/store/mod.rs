@@ -1,0 +1,79 @@
+//! What a session keeps, in its own database (agents.md 3.1). Every change that belongs together is one transaction.
+
+mod idempotency;
+mod log;
+mod rows;
+
+pub use idempotency::{Begun, Idempotency, LEASE_MS};
+pub use log::{EventLog, Limits, Stored};
+pub use rows::{Loaded, Order, Rows};
+
+use std::ops::ControlFlow;
+
+use database::Param;
+use database::local::{Sql, SqlError};
+
+/// The tables. The body of an event is its whole JSON text, so that replaying the log copies texts; `bytes` is its length.
+const TABLES: [&str; 6] = [
+    "CREATE TABLE IF NOT EXISTS session (k TEXT PRIMARY KEY, v TEXT) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS events (cursor INTEGER PRIMARY KEY, type TEXT, ts INTEGER, bytes INTEGER, body TEXT)",
+    "CREATE TABLE IF NOT EXISTS orders (seq INTEGER PRIMARY KEY, message TEXT, kind TEXT, by_user TEXT, ts INTEGER)",
+    "CREATE TABLE IF NOT EXISTS approvals (request_id TEXT PRIMARY KEY, closed INTEGER, data TEXT) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS branches (name TEXT PRIMARY KEY, sha TEXT, created_at INTEGER) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS idempotency (key TEXT PRIMARY KEY, request_hash TEXT, status INTEGER, body TEXT, ts INTEGER, \
+     lease_until INTEGER) WITHOUT ROWID",
+];
+
+/// Whether the database holds a session. Looking does not write: whoever guesses ids leaves nothing behind.
+fn exists(sql: &impl Sql) -> Result<bool, SqlError> {
+    let mut found = false;
+    sql.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'session'", &[], &mut |_| {
+        found = true;
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(found)
+}
+
+fn create(sql: &impl Sql) -> Result<(), SqlError> {
+    TABLES.iter().try_for_each(|table| sql.execute(table, &[]))
+}
+
+/// The first column of the first row, as text.
+fn text(sql: &impl Sql, statement: &str, params: &[Param<'_>]) -> Result<Option<String>, SqlError> {
+    let mut found = None;
+    sql.query(statement, params, &mut |row| {
+        found = row.text(0)?.map(std::borrow::Cow::into_owned);
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(found)
+}
+
+/// Columns of numbers of the first row.
+fn numbers<const N: usize>(
+    sql: &impl Sql,
+    statement: &str,
+    params: &[Param<'_>],
+) -> Result<Option<[Option<i64>; N]>, SqlError> {
+    let mut found = None;
+    sql.query(statement, params, &mut |row| {
+        let mut columns = [None; N];
+        for (column, value) in columns.iter_mut().enumerate() {
+            *value = row.int(column)?;
+        }
+        found = Some(columns);
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(found)
+}
+
+fn unreadable(error: impl std::fmt::Display) -> SqlError {
+    SqlError::Other(format!("unreadable row: {error}"))
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn unsigned(number: Option<i64>) -> u64 {
+    number.and_then(|number| u64::try_from(number).ok()).unwrap_or_default()
+}

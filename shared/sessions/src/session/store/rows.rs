@@ -1,0 +1,172 @@
+//! The session itself: its state, its task, its secrets, orders and approvals.
+
+use std::ops::ControlFlow;
+
+use database::Param;
+use database::local::{Sql, SqlError};
+
+use super::{EventLog, create, exists, signed, text, unreadable, unsigned};
+use crate::acp::Turns;
+use crate::publish::CommitId;
+use crate::session::{Approval, State};
+use crate::task::Task;
+
+/// A message that waits for the agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// What it says.
+    pub message: String,
+    /// Who wrote it.
+    pub by: String,
+    /// What kind of message the client called it.
+    pub kind: Option<String>,
+}
+
+/// Everything that is read when an object wakes.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The state, with orders and approvals.
+    pub state: State,
+    /// The task.
+    pub task: Task,
+    /// Credentials, sealed.
+    pub secrets: Option<String>,
+    /// What agents have said in running turns.
+    pub turns: Turns,
+    /// The last frame of the event stream that was taken in.
+    pub last_event_id: Option<String>,
+    /// How far a stream of the older dialect was taken in.
+    pub progress: crate::legacy::Progress,
+    /// The snapshot that is known.
+    pub checkpoint: Option<serde_json::Value>,
+    /// The log.
+    pub log: EventLog,
+}
+
+/// The rows of a session.
+#[derive(Clone, Debug)]
+pub struct Rows<S>(pub S);
+
+impl<S: Sql> Rows<S> {
+    /// The session, if there is one.
+    pub fn load(&self) -> Result<Option<Loaded>, SqlError> {
+        let sql = &self.0;
+        if !exists(sql)? {
+            return Ok(None);
+        }
+        let Some(state) = self.get("state")? else { return Ok(None) };
+        let mut state: State = serde_json::from_str(&state).map_err(unreadable)?;
+        let task = self.get("task")?.ok_or_else(|| unreadable("no task"))?;
+        sql.query("SELECT seq FROM orders ORDER BY seq", &[], &mut |row| {
+            state.orders.push_back(unsigned(row.int(0)?));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        sql.query("SELECT data FROM approvals WHERE closed = 0", &[], &mut |row| {
+            let data = row.text(0)?.unwrap_or_default();
+            state.approvals.push(serde_json::from_str(&data).map_err(unreadable)?);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(Some(Loaded {
+            state,
+            task: serde_json::from_str(&task).map_err(unreadable)?,
+            secrets: self.get("secrets")?,
+            turns: self.json("turns")?.unwrap_or_default(),
+            last_event_id: self.get("last-event-id")?,
+            progress: self.json("progress")?.unwrap_or_default(),
+            checkpoint: self.json("checkpoint")?,
+            log: EventLog::open(sql)?,
+        }))
+    }
+
+    /// Makes the tables of a session that is being created.
+    pub fn create(&self) -> Result<(), SqlError> {
+        create(&self.0)
+    }
+
+    fn get(&self, key: &str) -> Result<Option<String>, SqlError> {
+        text(&self.0, "SELECT v FROM session WHERE k = ?", &[Param::Text(key)])
+    }
+
+    fn json<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<T>, SqlError> {
+        self.get(key)?.map(|value| serde_json::from_str(&value)).transpose().map_err(unreadable)
+    }
+
+    /// Stores a value under its name.
+    pub fn put(&self, key: &str, value: &str) -> Result<(), SqlError> {
+        let row = [Param::Text(key), Param::Text(value)];
+        self.0.execute("INSERT OR REPLACE INTO session (k, v) VALUES (?, ?)", &row)
+    }
+
+    /// Stores a value under its name, as JSON.
+    pub fn put_json(&self, key: &str, value: &impl serde::Serialize) -> Result<(), SqlError> {
+        self.put(key, &serde_json::to_string(value).map_err(unreadable)?)
+    }
+
+    /// Removes a value.
+    pub fn remove(&self, key: &str) -> Result<(), SqlError> {
+        self.0.execute("DELETE FROM session WHERE k = ?", &[Param::Text(key)])
+    }
+
+    /// Stores an order under its number.
+    pub fn put_order(&self, seq: u64, order: &Order, now: i64) -> Result<(), SqlError> {
+        let row = [
+            Param::Int(signed(seq)),
+            Param::Text(&order.message),
+            Param::opt(order.kind.as_deref()),
+            Param::Text(&order.by),
+            Param::Int(now),
+        ];
+        self.0.execute("INSERT INTO orders (seq, message, kind, by_user, ts) VALUES (?, ?, ?, ?, ?)", &row)
+    }
+
+    /// An order.
+    pub fn order(&self, seq: u64) -> Result<Option<Order>, SqlError> {
+        let mut found = None;
+        let params = [Param::Int(signed(seq))];
+        self.0.query("SELECT message, kind, by_user FROM orders WHERE seq = ?", &params, &mut |row| {
+            found = Some(Order {
+                message: row.text(0)?.unwrap_or_default().into_owned(),
+                kind: row.text(1)?.map(std::borrow::Cow::into_owned),
+                by: row.text(2)?.unwrap_or_default().into_owned(),
+            });
+            Ok(ControlFlow::Break(()))
+        })?;
+        Ok(found)
+    }
+
+    /// Removes an order.
+    pub fn drop_order(&self, seq: u64) -> Result<(), SqlError> {
+        self.0.execute("DELETE FROM orders WHERE seq = ?", &[Param::Int(signed(seq))])
+    }
+
+    /// Removes all orders.
+    pub fn drop_orders(&self) -> Result<(), SqlError> {
+        self.0.execute("DELETE FROM orders", &[])
+    }
+
+    /// Stores an approval. Closed ones stay, so that a late decision is told from an unknown one.
+    pub fn put_approval(&self, approval: &Approval) -> Result<(), SqlError> {
+        let data = serde_json::to_string(approval).map_err(unreadable)?;
+        let closed = approval.state == crate::session::ApprovalState::Closed;
+        let row = [Param::Text(&approval.request_id), Param::flag(closed), Param::Text(&data)];
+        self.0.execute("INSERT OR REPLACE INTO approvals (request_id, closed, data) VALUES (?, ?, ?)", &row)
+    }
+
+    /// Whether there ever was such an approval.
+    pub fn knows_approval(&self, request_id: &str) -> Result<bool, SqlError> {
+        let found = text(&self.0, "SELECT 'x' FROM approvals WHERE request_id = ?", &[Param::Text(request_id)])?;
+        Ok(found.is_some())
+    }
+
+    /// Where this session's last push left a branch that it made.
+    pub fn branch(&self, name: &str) -> Result<Option<CommitId>, SqlError> {
+        let sha = text(&self.0, "SELECT sha FROM branches WHERE name = ?", &[Param::Text(name)])?;
+        Ok(sha.as_deref().and_then(CommitId::parse))
+    }
+
+    /// Notes where a push left a branch that this session made.
+    pub fn put_branch(&self, name: &str, commit: &CommitId, now: i64) -> Result<(), SqlError> {
+        let row = [Param::Text(name), Param::Text(commit.as_str()), Param::Int(now)];
+        self.0.execute("INSERT OR REPLACE INTO branches (name, sha, created_at) VALUES (?, ?, ?)", &row)
+    }
+}
