@@ -3,6 +3,7 @@
 pub mod acp;
 pub mod command;
 pub mod connect;
+pub mod error;
 pub mod event;
 pub mod github_app;
 pub mod legacy;
