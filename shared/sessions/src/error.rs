@@ -11,7 +11,8 @@ use crate::session::NoTransition;
 
 /// What pages of other origins may ask, and see of the answers (agents.md 2.1).
 pub const CORS: Cors = Cors {
-    allow_headers: "content-type,content-encoding,authorization,x-amz-meta-checksum,x-amz-meta-type",
+    allow_headers: "content-type,content-encoding,authorization,x-amz-meta-checksum,x-amz-meta-type,\
+        idempotency-key,last-event-id",
     allow_methods: "GET,POST,PUT,DELETE,OPTIONS,HEAD",
     expose_headers: "content-type,content-encoding,content-length,cache-control,x-asset-type",
 };

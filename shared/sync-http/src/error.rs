@@ -99,10 +99,10 @@ pub(crate) enum Error {
 
 impl Refusal for Error {
     fn answer(&self) -> (StatusCode, Cow<'static, str>) {
-        let (status, text) = match self {
+        let (status, text): (StatusCode, &'static str) = match self {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, UNAUTHORIZED),
             Self::Forbidden => (StatusCode::FORBIDDEN, FORBIDDEN),
-            Self::Stranger(text) => (StatusCode::FORBIDDEN, *text),
+            Self::Stranger(text) => (StatusCode::FORBIDDEN, text),
             Self::NotFound => (StatusCode::NOT_FOUND, NOT_FOUND),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method not allowed"),
             Self::Body(BodyError::Missing) => (StatusCode::BAD_REQUEST, protocol::errors::MISSING_BODY),
