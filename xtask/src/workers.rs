@@ -43,8 +43,18 @@ pub(crate) const SYNC: Worker = Worker {
     ],
 };
 
-/// Every worker.
-pub(crate) const WORKERS: [&Worker; 1] = [&SYNC];
+/// Sessions of coding agents.
+pub(crate) const AGENTS: Worker = Worker {
+    name: "agents",
+    title: "Agents worker",
+    package: "agents-worker",
+    config: "wrangler.agents.toml",
+    port: 8788,
+    suites: &[],
+};
+
+/// Every worker. The first stands in front: with it, the others answer behind its bindings.
+pub(crate) const WORKERS: [&Worker; 2] = [&SYNC, &AGENTS];
 
 /// What every worker is built from, besides its own folder.
 const SHARED_SOURCES: [&str; 4] = ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", "shared"];
