@@ -224,7 +224,7 @@ struct Publishing<P: Platform> {
 }
 
 impl<P: Platform> Pusher for Publishing<P> {
-    async fn push(&self, push: &command::Push<'_>) -> Result<PushReport, PushError> {
+    async fn push(&self, push: &command::Push<'_>) -> Result<Option<PushReport>, PushError> {
         let failed = |error: Error| PushError { class: crate::publish::FailureClass::Unknown, text: error.to_string() };
         let wanted: Wanted = self.session.wanted(false).await.map_err(failed)?;
         let mut runtime = self.runtime.clone();

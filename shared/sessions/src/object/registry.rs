@@ -10,7 +10,6 @@ use crate::access;
 use crate::error::Error;
 use crate::registry::{Runner, checkpoints, intents, runners, sessions};
 use crate::runtime::{ProviderKind, Runtime, RuntimeError};
-use crate::secrets::Seal;
 use crate::task::Task;
 
 /// How long it is remembered that somebody may use the session, in milliseconds.
@@ -122,7 +121,7 @@ impl<P: Platform> Session<P> {
         let none = || RuntimeError::Setting("local-runner-unavailable");
         let db = self.platform.db().ok_or_else(none)?;
         let (now, ttl) = (self.platform.now_ms(), self.settings.runtime.runner_ttl_ms);
-        let found = runners::choose(&*db, &Seal::of(&self.settings), user, wanted, now, ttl).await;
+        let found = runners::choose(&*db, &self.settings.seal(), user, wanted, now, ttl).await;
         found.map_err(|error| RuntimeError::Failed(error.to_string()))?.ok_or_else(none)
     }
 

@@ -28,7 +28,7 @@ fn bound_to(state: &State) -> String {
 
 impl<P: Platform> Session<P> {
     fn seal(&self) -> Seal {
-        Seal::of(&self.settings)
+        self.settings.seal()
     }
 
     pub(super) fn open_secrets(&self, state: &State, stored: Option<&str>) -> Result<Secrets, Error> {
@@ -58,7 +58,7 @@ impl<P: Platform> Session<P> {
 
     /// A sandbox has tokens of its own from the beginning: where nothing can be sealed, none is made.
     pub(super) fn check_seal(&self, task: &Task) -> Result<(), Error> {
-        if self.provider_kind(task) == ProviderKind::E2b { self.seal().seal("", "").map(drop) } else { Ok(()) }
+        if self.provider_kind(task) == ProviderKind::E2b { self.seal().check() } else { Ok(()) }
     }
 
     /// What takes the secrets of a session and of the operator out of texts.

@@ -101,6 +101,12 @@ impl Tasks {
         self.new.borrow_mut().push(Box::pin(task));
     }
 
+    /// Drops everything.
+    fn end(&self) {
+        self.new.borrow_mut().clear();
+        self.running.borrow_mut().clear();
+    }
+
     /// Runs until everybody waits.
     pub(crate) fn run(&self) {
         let flag = Arc::new(Flag(AtomicBool::new(true)));
@@ -495,7 +501,7 @@ impl World {
     pub(crate) fn new(settings: Settings, provider: &'static str) -> Self {
         let clock = Rc::new(Clock::default());
         clock.now.set(1_700_000_000_000);
-        let sql = Rc::new(Rusqlite::open_in_memory().unwrap());
+        let sql = Rc::new(Rusqlite::in_memory().unwrap());
         let (agent, alarm, ids) = (Rc::default(), Rc::default(), Rc::default());
         let (settings, tasks) = (Rc::new(settings), Rc::default());
         let session = Self::born(&clock, &sql, &agent, &alarm, &ids, &settings, &tasks);
@@ -524,6 +530,7 @@ impl World {
 
     /// The object dies, with everything that it was doing, and is started anew.
     pub(crate) fn crash(&mut self) {
+        self.tasks.end();
         self.tasks = Rc::default();
         self.session =
             Self::born(&self.clock, &self.sql, &self.agent, &self.alarm, &self.ids, &self.settings, &self.tasks);
@@ -553,13 +560,25 @@ impl World {
         self.alarm.get()
     }
 
+    /// Asks with an idempotency key.
+    pub(crate) fn keyed(&self, method: &str, path: &str, body: &Value, key: &str) -> (u16, Value) {
+        self.send(method, path, Some(body), Some(key))
+    }
+
     /// Asks the object; gives status and body, when it has answered.
     pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        self.send(method, path, body, None)
+    }
+
+    fn send(&self, method: &str, path: &str, body: Option<&Value>, key: Option<&str>) -> (u16, Value) {
         let mut request = http::Request::new(Body(body.map(|body| body.to_string().into_bytes())));
         *request.method_mut() = method.parse().unwrap();
         *request.uri_mut() = format!("https://session/__session__/{path}").parse().unwrap();
         for (name, value) in [("x-session-id", "s"), ("x-user-id", "ann"), ("x-stream-base", "https://base.test")] {
             request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        if let Some(key) = key {
+            request.headers_mut().insert("idempotency-key", key.parse().unwrap());
         }
         let answered: Rc<RefCell<Option<(u16, Value)>>> = Rc::default();
         let (session, slot) = (Rc::clone(&self.session), Rc::clone(&answered));
