@@ -180,6 +180,11 @@ impl Agent {
         self.say(&json!({"jsonrpc": "2.0", "id": id, "result": {"stopReason": reason}}));
     }
 
+    pub(crate) fn exit(&mut self) {
+        self.working.clear();
+        self.say(&json!({"jsonrpc": "2.0", "method": "_adapter/agent_exited", "params": {"success": false, "code": 1}}));
+    }
+
     pub(crate) fn ask(&mut self) {
         let session = self.session();
         self.say(&json!({"jsonrpc": "2.0", "id": "ask", "method": "session/request_permission", "params": {"sessionId": session,
