@@ -18,12 +18,14 @@ use sessions::legacy::{Dialect, request::Call};
 use sessions::object::{Platform, Session};
 use sessions::publish::PushReport;
 use sessions::runtime::{
-    BuildState, Building, Made, Progress, Prompt, Provider, ProviderKind, PushError, Runtime, RuntimeError, RuntimeSecrets,
-    Sent, Snapshot, Stopped, Wish,
+    BuildState, Building, Made, Progress, Prompt, Provider, ProviderKind, PushError, Runtime, RuntimeError,
+    RuntimeSecrets, Sent, Snapshot, Stopped, Wish,
 };
 use sessions::settings::Settings;
 use uuid::Uuid;
-use web::{Event, Failure, Fetch, Host, Incoming, LiveBody, LiveSource, RequestBody, ResponseBody, Source, Trace, Undone};
+use web::{
+    Event, Failure, Fetch, Host, Incoming, LiveBody, LiveSource, RequestBody, ResponseBody, Source, Trace, Undone,
+};
 
 /// Time, and whoever waits for it.
 #[derive(Default)]
@@ -182,7 +184,9 @@ impl Agent {
 
     pub(crate) fn exit(&mut self) {
         self.working.clear();
-        self.say(&json!({"jsonrpc": "2.0", "method": "_adapter/agent_exited", "params": {"success": false, "code": 1}}));
+        self.say(
+            &json!({"jsonrpc": "2.0", "method": "_adapter/agent_exited", "params": {"success": false, "code": 1}}),
+        );
     }
 
     pub(crate) fn ask(&mut self) {
@@ -350,7 +354,12 @@ impl Provider for Runtimes {
         Ok(Snapshot { snapshot_id: "snap".into() })
     }
 
-    async fn push(&self, _: &mut Runtime, _: &Wish<'_>, _: &command::Push<'_>) -> Result<Option<PushReport>, PushError> {
+    async fn push(
+        &self,
+        _: &mut Runtime,
+        _: &Wish<'_>,
+        _: &command::Push<'_>,
+    ) -> Result<Option<PushReport>, PushError> {
         Ok(None)
     }
 }
@@ -474,6 +483,10 @@ impl Platform for Here {
 
     fn sign(&self) -> Rc<Nowhere> {
         Rc::new(Nowhere)
+    }
+
+    fn tokens(&self) -> Rc<sessions::github::TokenCache> {
+        Rc::default()
     }
 
     fn runtimes(&self, kind: ProviderKind) -> Rc<Runtimes> {
