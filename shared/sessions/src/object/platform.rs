@@ -5,13 +5,17 @@ use std::rc::Rc;
 
 use database::Database;
 use database::local::Sql;
-use web::{Fetch, Host};
+use web::{Fetch, Host, LiveBody, RequestBody};
 
 use crate::github::Sign;
 use crate::runtime::{Provider, ProviderKind};
 
 /// The platform of one session.
 pub trait Platform: Host + 'static {
+    /// The body of a request.
+    type Request: RequestBody;
+    /// The body of a response.
+    type Response: LiveBody;
     /// The session's own database.
     type Sql: Sql + 'static;
     /// The database of all sessions.
