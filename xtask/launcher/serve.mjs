@@ -22,6 +22,7 @@ import http from 'node:http';
 import path from 'node:path';
 import { createRequire } from 'node:module';
 import { parseArgs } from 'node:util';
+import { setTimeout as sleep } from 'node:timers/promises';
 import os from 'node:os';
 import readline from 'node:readline';
 import { agentsAddress, describeAuthentication, describeExposure, describeHandedOut, isLoopback, settingsFrom, urlHost } from './settings.mjs';
@@ -64,6 +65,8 @@ let port = Number(args.port);
 let running = null;
 let building = null;
 let serving = false;
+/** The workers are being asked whether they can serve. */
+let asking = false;
 let ending = false;
 /** What workerd said before it was serving. */
 let said = [];
@@ -117,7 +120,7 @@ function watch(workerd) {
   workerd.once('exit', (code, signal) => {
     guard.stdin.end('.');
     // Before that, Miniflare says itself why it could not start.
-    if (serving) fail(new Error(`workerd has ended (${signal ?? `code ${code}`})`));
+    if (serving || asking) fail(new Error(`workerd has ended (${signal ?? `code ${code}`})`));
   });
 }
 
@@ -248,7 +251,9 @@ async function serve() {
   if (ending) return;
   const instance = await start(options());
   port = Number((await instance.unsafeGetDirectURL(storedName(workers[0].name))).port);
-  const refusal = await health() ?? await healthBehind(instance);
+  asking = true;
+  const refusal = await healthOfAll(instance);
+  asking = false;
   if (refusal) {
     // The worker logs the same.
     said = [];
@@ -269,6 +274,17 @@ async function serve() {
   const where = agents?.origin ?? (served >= 0 ? base : 'none (only the sync worker is served)');
   console.log(`    agents: ${where}; stop with Ctrl-C or kill ${process.pid}`);
   if (builder.length) loadBuilds(instance, () => ({ ...COMMON, ...options() }));
+}
+
+/** Why a worker cannot serve, as it says itself. */
+async function healthOfAll(instance) {
+  try {
+    return await health() ?? await healthBehind(instance);
+  } catch (error) {
+    // When workerd has ended, that is the reason, and it may be known a moment later.
+    await sleep(200);
+    throw error;
+  }
 }
 
 /** The same question to the workers behind the first. */
@@ -298,7 +314,7 @@ function startServing() {
   serving = true;
 }
 
-/** Why the worker cannot serve, as it says itself: a setting that is wrong, for one. */
+/** Why the first worker cannot serve, as it says itself: a setting that is wrong, for one. */
 async function health() {
   const host = { '0.0.0.0': HOST, '::': '::1' }[args.host] ?? args.host;
   return new Promise((resolve, reject) => {
