@@ -1,10 +1,10 @@
 //! Waiting. Unlike `worker::Delay` it does not panic when the runtime refuses a timer (there are at most 10,000 at a time).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use js_sys::global;
@@ -16,7 +16,14 @@ use worker::web_sys::WorkerGlobalScope;
 pub struct Sleep {
     time: Duration,
     timer: Option<Timer>,
-    over: Rc<Cell<bool>>,
+    over: Rc<Over>,
+}
+
+/// What the timer tells, and whom: a body that is sent piece by piece is asked by another task each time.
+#[derive(Default)]
+struct Over {
+    is_over: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
 }
 
 /// A running timer, and what it calls, which must live as long.
@@ -36,17 +43,19 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.over.get() {
+        if self.over.is_over.get() {
             return Poll::Ready(());
         }
-        // Nobody hands a future that sleeps to another task: the first waker stays the right one.
+        *self.over.waker.borrow_mut() = Some(context.waker().clone());
         if self.timer.is_some() {
             return Poll::Pending;
         }
-        let (over, waker) = (Rc::clone(&self.over), context.waker().clone());
+        let over = Rc::clone(&self.over);
         let callback = Closure::<dyn FnMut()>::new(move || {
-            over.set(true);
-            waker.wake_by_ref();
+            over.is_over.set(true);
+            if let Some(waker) = over.waker.borrow_mut().take() {
+                waker.wake();
+            }
         });
         let ms = i32::try_from(self.time.as_millis()).unwrap_or(i32::MAX);
         let function = callback.as_ref().unchecked_ref();
@@ -63,7 +72,7 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         if let Some(timer) = self.timer.take()
-            && !self.over.get()
+            && !self.over.is_over.get()
         {
             // What it calls is gone in a moment.
             scope().clear_timeout_with_handle(timer.id);

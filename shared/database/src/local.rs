@@ -54,6 +54,21 @@ impl<S: Sql + ?Sized> Sql for std::rc::Rc<S> {
     }
 }
 
+impl<S: Sql + ?Sized> Sql for &S {
+    fn query(&self, sql: &str, params: &[Param<'_>], row: &mut OnRow<'_>) -> Result<(), SqlError> {
+        (**self).query(sql, params, row)
+    }
+    fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<(), SqlError> {
+        (**self).execute(sql, params)
+    }
+    fn transaction(&self, body: &mut dyn FnMut() -> Result<(), SqlError>) -> Result<(), SqlError> {
+        (**self).transaction(body)
+    }
+    fn delete_all(&self) -> Result<(), SqlError> {
+        (**self).delete_all()
+    }
+}
+
 /// A failed statement. The text is for logs, never for clients.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SqlError {

@@ -3,13 +3,16 @@
 pub mod acp;
 pub mod command;
 pub mod connect;
+pub mod error;
 pub mod event;
 pub mod github_app;
 pub mod legacy;
+pub mod observer;
 pub mod publish;
 pub mod registry;
 pub mod repository;
 pub mod runtime;
+pub mod secrets;
 pub mod session;
 pub mod settings;
 pub mod sse;

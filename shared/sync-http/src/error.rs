@@ -1,5 +1,7 @@
 //! Refusals and failures, and the one place that maps them to answers.
 
+use std::borrow::Cow;
+
 use http::header::{CONTENT_RANGE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use protocol::errors::{
@@ -96,8 +98,8 @@ pub(crate) enum Error {
 }
 
 impl Refusal for Error {
-    fn answer(&self) -> (StatusCode, &'static str) {
-        match self {
+    fn answer(&self) -> (StatusCode, Cow<'static, str>) {
+        let (status, text): (StatusCode, &'static str) = match self {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, UNAUTHORIZED),
             Self::Forbidden => (StatusCode::FORBIDDEN, FORBIDDEN),
             Self::Stranger(text) => (StatusCode::FORBIDDEN, text),
@@ -123,7 +125,8 @@ impl Refusal for Error {
             Self::NotMigrated => (StatusCode::SERVICE_UNAVAILABLE, NOT_MIGRATED),
             Self::MissingAssets => (StatusCode::INTERNAL_SERVER_ERROR, "missing assets bucket"),
             Self::IndexMissing | Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, SERVER_ERROR),
-        }
+        };
+        (status, Cow::Borrowed(text))
     }
 
     fn event(&self) -> Option<&'static str> {

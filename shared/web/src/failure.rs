@@ -1,5 +1,6 @@
 //! What goes wrong, and how it is answered.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -28,7 +29,7 @@ pub struct Undone {
 /// [`Display`] goes to the log only.
 pub trait Refusal: Display {
     /// Status and text of the answer.
-    fn answer(&self) -> (StatusCode, &'static str);
+    fn answer(&self) -> (StatusCode, Cow<'static, str>);
 
     /// The event that tells an operator of it; none for what is the client's own affair.
     fn event(&self) -> Option<&'static str>;

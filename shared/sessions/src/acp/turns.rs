@@ -170,6 +170,11 @@ impl Turns {
             .collect()
     }
 
+    /// Bytes of what was said in running turns.
+    pub fn kept_bytes(&self) -> usize {
+        self.speakers.iter().map(|speaker| speaker.text.text.len() + speaker.reasoning.text.len()).sum()
+    }
+
     /// Whether it is time to write the text down (B24): not with every piece, and not much later.
     pub fn is_due(&self, now: i64) -> bool {
         self.unsaved >= SAVE_BYTES || (self.unsaved > 0 && now.saturating_sub(self.saved_at) >= SAVE_MS)

@@ -11,6 +11,8 @@ use crate::event::Draft;
 pub enum Effect {
     /// Append to the log and show to viewers.
     Append(Draft),
+    /// Show to viewers only.
+    Show(Draft),
     /// Remove an order: it was carried out, or never will be.
     DropOrder(u64),
     /// Remove all orders.

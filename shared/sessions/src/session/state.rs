@@ -167,6 +167,8 @@ pub struct State {
     pub next_rpc_id: u64,
     /// The next generation of work.
     pub next_generation: u64,
+    /// The number of the next order.
+    pub next_order: u64,
     /// Turns that were begun.
     pub turns: u64,
     /// The turn that goes on.
@@ -212,6 +214,7 @@ impl State {
             runtime_active: false,
             next_rpc_id: 1,
             next_generation: 1,
+            next_order: 1,
             turns: 0,
             turn: None,
             provisioning: None,
@@ -230,7 +233,7 @@ impl State {
     }
 
     /// A lease for new work.
-    pub(super) fn lease(&mut self, now: i64, ms: i64) -> Lease {
+    pub(crate) fn lease(&mut self, now: i64, ms: i64) -> Lease {
         let generation = self.next_generation;
         self.next_generation = generation.saturating_add(1);
         Lease { generation, until: now.saturating_add(ms) }

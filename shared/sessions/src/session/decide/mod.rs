@@ -48,7 +48,8 @@ impl<'a> Decide<'a> {
         self.effects.push(effect);
     }
 
-    fn append(&mut self, state: &mut State, draft: crate::event::Draft) {
+    /// Appends an event; the status follows it.
+    pub fn append(&mut self, state: &mut State, draft: crate::event::Draft) {
         if let Some(status) = super::Status::after(&draft.kind) {
             state.status = status;
         }

@@ -239,10 +239,15 @@ pub(super) fn drop_turn(state: &mut State, _: &Decide<'_>) {
 /// The turn is over without an answer of the agent.
 pub(super) fn over(state: &mut State, decide: &mut Decide<'_>) {
     close_all(state, decide, "turn-ended");
-    let cause = state.turn.take().and_then(|turn| match turn.phase {
+    let Some(turn) = state.turn.take() else { return };
+    if turn.is_with_agent() {
+        // Whatever became of it: it is never sent again.
+        take_order(state, decide, turn.order);
+    }
+    let cause = match turn.phase {
         Phase::Stopping(cause) | Phase::Killing(cause) => Some(cause),
         _ => None,
-    });
+    };
     after_stop(state, decide, cause);
 }
 

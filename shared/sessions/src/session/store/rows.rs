@@ -54,9 +54,9 @@ impl<S: Sql> Rows<S> {
         if !exists(sql)? {
             return Ok(None);
         }
-        let Some(state) = self.get("state")? else { return Ok(None) };
+        let Some(state) = self.value("state")? else { return Ok(None) };
         let mut state: State = serde_json::from_str(&state).map_err(unreadable)?;
-        let task = self.get("task")?.ok_or_else(|| unreadable("no task"))?;
+        let task = self.value("task")?.ok_or_else(|| unreadable("no task"))?;
         sql.query("SELECT seq FROM orders ORDER BY seq", &[], &mut |row| {
             state.orders.push_back(unsigned(row.int(0)?));
             Ok(ControlFlow::Continue(()))
@@ -69,9 +69,9 @@ impl<S: Sql> Rows<S> {
         Ok(Some(Loaded {
             state,
             task: serde_json::from_str(&task).map_err(unreadable)?,
-            secrets: self.get("secrets")?,
+            secrets: self.value("secrets")?,
             turns: self.json("turns")?.unwrap_or_default(),
-            last_event_id: self.get("last-event-id")?,
+            last_event_id: self.value("last-event-id")?,
             progress: self.json("progress")?.unwrap_or_default(),
             checkpoint: self.json("checkpoint")?,
             log: EventLog::open(sql)?,
@@ -83,12 +83,13 @@ impl<S: Sql> Rows<S> {
         create(&self.0)
     }
 
-    fn get(&self, key: &str) -> Result<Option<String>, SqlError> {
+    /// A value by its name.
+    pub fn value(&self, key: &str) -> Result<Option<String>, SqlError> {
         text(&self.0, "SELECT v FROM session WHERE k = ?", &[Param::Text(key)])
     }
 
     fn json<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<T>, SqlError> {
-        self.get(key)?.map(|value| serde_json::from_str(&value)).transpose().map_err(unreadable)
+        self.value(key)?.map(|value| serde_json::from_str(&value)).transpose().map_err(unreadable)
     }
 
     /// Stores a value under its name.

@@ -1,11 +1,19 @@
 //! The settings of the agents service (agents.md 15), read once. A blank value counts as unset.
 
+mod lookup;
+mod read;
+#[cfg(test)]
+mod tests;
+
+pub use lookup::SettingsError;
+
 use crate::command::VersionChannel;
 use crate::legacy::ApiSetting;
 use crate::publish::ProtectedBranches;
 use crate::runtime::ProviderKind;
+use crate::secrets::Seal;
 
-/// All settings but those of authentication and reporting, which have readers of their own.
+/// All settings but those of reporting, which have a reader of their own.
 #[derive(Clone)]
 pub struct Settings {
     /// Who may come in.
@@ -28,6 +36,14 @@ pub struct Settings {
     pub github: GitHubSettings,
     /// Runtimes.
     pub runtime: RuntimeSettings,
+}
+
+impl Settings {
+    /// What credentials are sealed with (agents.md 12.6).
+    pub fn seal(&self) -> Seal {
+        let allows_clear = !matches!(self.auth.driver, auth::Driver::Cognito(_));
+        Seal { key: self.secrets_key, allows_clear }
+    }
 }
 
 /// How one session goes on. Times are milliseconds.

@@ -1,0 +1,228 @@
+//! Every refusal of the agents service, and the one place where each gets its status and its text (agents.md 2.3, 2.8).
+
+use std::borrow::Cow;
+
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use web::{Cors, Refusal};
+
+use crate::publish::{ForceRefused, Refused};
+use crate::session::NoTransition;
+
+/// What pages of other origins may ask, and see of the answers (agents.md 2.1).
+pub const CORS: Cors = Cors {
+    allow_headers: "content-type,content-encoding,authorization,x-amz-meta-checksum,x-amz-meta-type,\
+        idempotency-key,last-event-id",
+    allow_methods: "GET,POST,PUT,DELETE,OPTIONS,HEAD",
+    expose_headers: "content-type,content-encoding,content-length,cache-control,x-asset-type",
+};
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Nobody is known to ask, or somebody without a name where one is needed.
+    #[error("unauthorized")]
+    Unauthorized,
+    /// A login with `ChatGPT` is needed (agents.md 12.4).
+    #[error("chatgpt login required")]
+    LoginRequired,
+    /// The stored login has expired.
+    #[error("chatgpt login expired, reconnect required")]
+    LoginExpired,
+    /// The caller may not do this.
+    #[error("forbidden")]
+    Forbidden,
+    /// A branch may not be overwritten.
+    #[error(transparent)]
+    Force(#[from] ForceRefused),
+    /// No such thing, or none that the caller may know of.
+    #[error("not found")]
+    NotFound,
+    /// The body is missing.
+    #[error("missing body")]
+    MissingBody,
+    /// The body is not what the route takes.
+    #[error("invalid body")]
+    InvalidBody,
+    /// The message is none.
+    #[error("invalid message")]
+    InvalidMessage,
+    /// A session cannot have this id.
+    #[error("invalid session id")]
+    InvalidSessionId,
+    /// No repository is named.
+    #[error("missing repo url")]
+    MissingRepository,
+    /// The branch cannot be pushed to.
+    #[error("invalid head branch")]
+    InvalidHead,
+    /// A login could not be stored.
+    #[error("failed to import chatgpt credentials")]
+    ImportFailed,
+    /// The status of the session does not allow it.
+    #[error(transparent)]
+    Transition(#[from] NoTransition),
+    /// The session has ended.
+    #[error("session is not writable")]
+    NotWritable,
+    /// There is no runtime to do it with.
+    #[error("session runtime unavailable")]
+    RuntimeUnavailable,
+    /// The provider does not do this; its own words.
+    #[error("{0}")]
+    Unsupported(&'static str),
+    /// No runner of the user takes the session.
+    #[error("local runner unavailable, register or heartbeat your runner and retry")]
+    RunnerUnavailable,
+    /// An approval was decided before.
+    #[error("approval is already decided")]
+    ApprovalDecided,
+    /// The first request with this idempotency key, or another one for the same thing, goes on.
+    #[error("request in progress")]
+    RequestInProgress,
+    /// The idempotency key was used for another body.
+    #[error("idempotency key was used for another request")]
+    KeyReused,
+    /// The GitHub App is not installed for the repository; where it can be.
+    #[error("the app is not installed")]
+    NotInstalled {
+        /// Where a person installs it.
+        install_url: Option<String>,
+    },
+    /// The body is too large.
+    #[error("request too large")]
+    RequestTooLarge,
+    /// The message is too large.
+    #[error("message too large")]
+    MessageTooLarge,
+    /// Too many messages wait.
+    #[error("order queue is full")]
+    QueueFull,
+    /// The user has too many active sessions.
+    #[error("too many active sessions")]
+    TooManySessions,
+    /// Too many streams are open.
+    #[error("too many streams")]
+    TooManyStreams,
+    /// Too many terminals are open.
+    #[error("too many terminals")]
+    TooManyTerminals,
+    /// The user has too many runners.
+    #[error("too many runners")]
+    TooManyRunners,
+    /// The user asks too often; when to ask again, in seconds.
+    #[error("rate limited")]
+    RateLimited(u32),
+    /// Credentials cannot be stored: the operator has set no key (agents.md 12.6).
+    #[error("secrets key not configured")]
+    SecretsKey,
+    /// The check of the GitHub App failed; why, for logs.
+    #[error("the installation could not be checked: {0}")]
+    InstallationCheck(String),
+    /// A terminal could not be opened; why, for logs.
+    #[error("the terminal could not be opened: {0}")]
+    Terminal(String),
+    /// A runner could not be registered; why, for logs.
+    #[error("the runner could not be registered: {0}")]
+    Register(String),
+    /// A push or a snapshot failed. The text is answered: it is one of our own, without secrets.
+    #[error("{0}")]
+    Failed(String),
+    /// Something else failed; what, for logs.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// Where a full queue or too many of something is tried again, in seconds.
+const RETRY_S: u32 = 60;
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::NotWritable => Self::NotWritable,
+            Refused::Forbidden => Self::Forbidden,
+            Refused::MissingRepository => Self::MissingRepository,
+            Refused::RuntimeUnavailable => Self::RuntimeUnavailable,
+            Refused::InvalidHead => Self::InvalidHead,
+        }
+    }
+}
+
+fn not_installed(install_url: Option<&str>) -> String {
+    let text = "GitHub App is not installed for this repository. Install it and retry";
+    install_url.map_or_else(|| format!("{text}."), |url| format!("{text}: {url}"))
+}
+
+impl Refusal for Error {
+    fn answer(&self) -> (StatusCode, Cow<'static, str>) {
+        let status = match self {
+            Self::Unauthorized | Self::LoginRequired | Self::LoginExpired => StatusCode::UNAUTHORIZED,
+            Self::Forbidden | Self::Force(_) => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MissingBody
+            | Self::InvalidBody
+            | Self::InvalidMessage
+            | Self::InvalidSessionId
+            | Self::MissingRepository
+            | Self::InvalidHead
+            | Self::ImportFailed => StatusCode::BAD_REQUEST,
+            Self::Transition(_)
+            | Self::NotWritable
+            | Self::RuntimeUnavailable
+            | Self::Unsupported(_)
+            | Self::RunnerUnavailable
+            | Self::ApprovalDecided
+            | Self::RequestInProgress => StatusCode::CONFLICT,
+            Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NotInstalled { .. } => StatusCode::PRECONDITION_FAILED,
+            Self::RequestTooLarge | Self::MessageTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::QueueFull
+            | Self::TooManySessions
+            | Self::TooManyStreams
+            | Self::TooManyTerminals
+            | Self::TooManyRunners
+            | Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::SecretsKey => StatusCode::SERVICE_UNAVAILABLE,
+            Self::InstallationCheck(_)
+            | Self::Terminal(_)
+            | Self::Register(_)
+            | Self::Failed(_)
+            | Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let text = match self {
+            Self::NotInstalled { install_url } => not_installed(install_url.as_deref()).into(),
+            Self::InstallationCheck(_) => "failed to verify GitHub App installation".into(),
+            Self::Terminal(_) => "failed to open terminal".into(),
+            Self::Register(_) => "failed to register runner".into(),
+            Self::Internal(_) => "server error".into(),
+            other => other.to_string().into(),
+        };
+        (status, text)
+    }
+
+    fn event(&self) -> Option<&'static str> {
+        match self {
+            Self::InstallationCheck(_) => Some("agents/installation-check-failed"),
+            Self::Terminal(_) => Some("agents/terminal-failed"),
+            Self::Register(_) => Some("agents/register-failed"),
+            Self::Failed(_) => Some("agents/work-failed"),
+            Self::Internal(_) => Some("agents/internal-error"),
+            Self::SecretsKey => Some("agents/secrets-key-missing"),
+            _ => None,
+        }
+    }
+
+    fn describe(&self, headers: &mut HeaderMap) {
+        let seconds = match self {
+            Self::RateLimited(seconds) => *seconds,
+            Self::QueueFull
+            | Self::TooManySessions
+            | Self::TooManyStreams
+            | Self::TooManyTerminals
+            | Self::TooManyRunners => RETRY_S,
+            Self::RequestInProgress => 1,
+            _ => return,
+        };
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+}

@@ -1,0 +1,227 @@
+//! Making a runtime for a session (agents.md 3.6.2).
+
+use std::rc::Rc;
+
+use futures_channel::oneshot;
+
+use super::jobs::JobError;
+use super::{Platform, Session};
+use crate::error::Error;
+use crate::event::Draft;
+use crate::registry::Runner;
+use crate::runtime::{Made, Progress, Provider, ProviderKind, Runtime, RuntimeError, Wish};
+use crate::session::decide::{self, Provisioned};
+use crate::session::store::Rows;
+use crate::task::{Task, TaskSecrets};
+
+/// What a runtime is wanted for, held while it is being made.
+pub(super) struct Wanted {
+    session_id: String,
+    user_id: String,
+    task: Task,
+    secrets: TaskSecrets,
+    github_token: Option<String>,
+    snapshot_id: Option<String>,
+    runner: Option<Runner>,
+    first_rpc_id: u64,
+    now: i64,
+}
+
+impl Wanted {
+    /// As providers take it.
+    pub(super) fn wish(&self) -> Wish<'_> {
+        Wish {
+            session_id: &self.session_id,
+            user_id: &self.user_id,
+            task: &self.task,
+            secrets: &self.secrets,
+            github_token: self.github_token.as_deref(),
+            snapshot_id: self.snapshot_id.as_deref(),
+            runner: self.runner.as_ref(),
+            first_rpc_id: self.first_rpc_id,
+            now: self.now,
+        }
+    }
+}
+
+/// Requests to the agent that one call of a provider may make.
+const RPC_IDS: u64 = 8;
+
+impl<P: Platform> Session<P> {
+    /// What a call of a provider needs; with a token for the repository where it is asked for and can be had.
+    pub(super) async fn wanted(&self, with_token: bool) -> Result<Wanted, Error> {
+        let now = self.platform.now_ms();
+        let mut wanted = self.change(|core, _| Wanted {
+            session_id: core.state.id.clone(),
+            user_id: core.state.requested_by.clone(),
+            task: core.task.clone(),
+            secrets: core.secrets.clone(),
+            github_token: None,
+            snapshot_id: None,
+            runner: None,
+            first_rpc_id: core.state.take_rpc_ids(RPC_IDS),
+            now,
+        })?;
+        if with_token && let Some(url) = wanted.task.repo_url().map(str::to_owned) {
+            match self.repository_token(&url).await {
+                Ok(token) => wanted.github_token = token,
+                // The session works without it; pushing by itself it cannot.
+                Err(error) => self.warn("agents/token-unavailable", &error),
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Which provider makes the runtime of the session (agents.md 3.6.1).
+    pub(super) fn provider_kind(&self, task: &Task) -> ProviderKind {
+        let asked = task.runtime_provider().and_then(ProviderKind::parse);
+        asked.or(self.settings.runtime.provider).unwrap_or(ProviderKind::E2b)
+    }
+
+    /// Makes a runtime; whoever waits for it is told.
+    pub(super) async fn provision(self: &Rc<Self>, generation: u64) -> Result<(), JobError> {
+        let made = self.make(generation).await;
+        if let Err(error) = &made {
+            self.warn("agents/provision-failed", error);
+        }
+        let outcome = self.change(|core, decide| {
+            if let Ok(Made::Ready(_)) = &made {
+                core.last_event_id = None;
+                core.progress = crate::legacy::Progress::default();
+                core.dirty.texts = true;
+            }
+            decide::on_provisioned(&mut core.state, decide, generation, made)
+        })?;
+        if outcome == Provisioned::Ready {
+            self.set_unbound(None)?;
+            self.keep_provisioned_snapshot().await;
+        }
+        for waiting in self.waiting.borrow_mut().remove(&generation).unwrap_or_default() {
+            // Whoever waited may have gone.
+            let _ = waiting.send(outcome.clone());
+        }
+        Ok(())
+    }
+
+    /// What comes of the work of that generation.
+    pub(super) fn outcome(&self, generation: u64) -> oneshot::Receiver<Provisioned> {
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.borrow_mut().entry(generation).or_default().push(sender);
+        receiver
+    }
+
+    async fn make(self: &Rc<Self>, generation: u64) -> Result<Made, RuntimeError> {
+        let failed = |error: Error| RuntimeError::Failed(error.to_string());
+        let kind = self.look(|core| self.provider_kind(&core.task)).map_err(failed)?;
+        let mut wanted = self.wanted(kind == ProviderKind::E2b).await.map_err(failed)?;
+        let mut kind = kind;
+        match kind {
+            ProviderKind::E2b => wanted.snapshot_id = self.snapshot_to_restore().await,
+            ProviderKind::LocalRunner => match self.choose_runner(&wanted.user_id, wanted.task.runner_id()).await {
+                Ok(runner) => wanted.runner = Some(runner),
+                Err(error) => {
+                    let had_runner = self.look(|core| core.state.turns > 0).unwrap_or(false);
+                    if !(self.settings.runtime.runner_fallback_e2b && had_runner) {
+                        return Err(error);
+                    }
+                    kind = ProviderKind::E2b;
+                    wanted = self.wanted(true).await.map_err(failed)?;
+                }
+            },
+            ProviderKind::LocalDev => {}
+        }
+        let mut steps = Steps { session: Rc::clone(self), generation, user_id: wanted.user_id.clone() };
+        let made = self.platform.runtimes(kind).provision(&wanted.wish(), &mut steps).await;
+        if let (Err(_), Some(runner)) = (&made, &wanted.runner) {
+            self.give_back(&runner.user_id, &runner.runner_id).await;
+        }
+        made
+    }
+
+    /// Makes an end of a sandbox that was being made when its maker was lost.
+    pub(super) async fn destroy_unbound(&self) -> Result<(), JobError> {
+        let unbound = self.unbound()?;
+        let Some((intent_id, sandbox_id)) = unbound else { return Ok(()) };
+        if let Some(sandbox_id) = &sandbox_id {
+            self.platform.runtimes(ProviderKind::E2b).destroy(sandbox_id).await?;
+        }
+        self.end_intent(&intent_id).await;
+        self.set_unbound(None)?;
+        Ok(())
+    }
+
+    /// The sandbox that is being made: the intent, and the sandbox once it is there.
+    fn unbound(&self) -> Result<Option<(String, Option<String>)>, Error> {
+        let stored = Rows(self.platform.sql()).value("unbound").map_err(|error| Error::Internal(error.to_string()))?;
+        Ok(stored.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
+    /// Whether the session is making this sandbox.
+    pub(super) fn is_being_made(&self, sandbox_id: &str) -> Result<bool, Error> {
+        Ok(self.unbound()?.is_some_and(|(_, made)| made.as_deref() == Some(sandbox_id)))
+    }
+
+    fn set_unbound(&self, unbound: Option<&(String, Option<String>)>) -> Result<(), Error> {
+        let rows = Rows(self.platform.sql());
+        let set = match unbound {
+            Some(unbound) => rows.put_json("unbound", unbound),
+            None => rows.remove("unbound"),
+        };
+        set.map_err(|error| Error::Internal(error.to_string()))
+    }
+
+    /// Frees the place that a runtime has at its runner.
+    pub(super) async fn free_runner(&self, runtime: &Runtime) {
+        let user = self.look(|core| core.state.requested_by.clone());
+        if let (Ok(user), Some(runner_id)) = (user, &runtime.runner_id) {
+            self.give_back(&user, runner_id).await;
+        }
+    }
+}
+
+/// What is told and written down while a runtime is being made.
+struct Steps<P: Platform> {
+    session: Rc<Session<P>>,
+    generation: u64,
+    user_id: String,
+}
+
+impl<P: Platform> Progress for Steps<P> {
+    async fn creating(&mut self) -> Result<String, RuntimeError> {
+        let failed = |error: Error| RuntimeError::Failed(error.to_string());
+        let intent_id = self.session.platform.random_uuid().to_string();
+        self.session.set_unbound(Some(&(intent_id.clone(), None))).map_err(failed)?;
+        self.session.begin_intent(&intent_id, &self.user_id).await?;
+        Ok(intent_id)
+    }
+
+    async fn created(&mut self, intent_id: &str, sandbox_id: &str) -> Result<(), RuntimeError> {
+        let unbound = (intent_id.to_owned(), Some(sandbox_id.to_owned()));
+        let stored = self.session.set_unbound(Some(&unbound));
+        stored.map_err(|error| RuntimeError::Failed(error.to_string()))?;
+        self.session.bind_intent(intent_id, sandbox_id).await;
+        Ok(())
+    }
+
+    async fn undone(&mut self, intent_id: &str) {
+        self.session.end_intent(intent_id).await;
+        if let Err(error) = self.session.set_unbound(None) {
+            self.session.warn("agents/intent-not-ended", &error);
+        }
+    }
+
+    async fn event(&mut self, draft: Draft) {
+        if let Err(error) = self.session.change(|core, decide| decide.append(&mut core.state, draft)) {
+            self.session.warn("agents/event-not-stored", &error);
+        }
+    }
+
+    async fn step(&mut self, _: &'static str, limit_ms: i64) {
+        let longer = self
+            .session
+            .change(|core, decide| decide::on_provision_step(&mut core.state, decide, self.generation, limit_ms));
+        if let Err(error) = longer {
+            self.session.warn("agents/lease-not-renewed", &error);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What the front worker asks of an object: one file a family (agents.md 2.5, 2.6).
+
+mod approvals;
+mod caller;
+mod control;
+mod create;
+mod events;
+mod messages;
+mod publish;
+mod repeated;
+mod status;
+
+pub(crate) use caller::Caller;
+
+use std::rc::Rc;
+
+use http::{Method, Request, Response, StatusCode};
+use serde_json::Value;
+use web::RequestBody;
+
+use super::{Platform, Session};
+use crate::error::{CORS, Error};
+
+/// The longest body that the front worker sends, in bytes: a checked body of at most a mebibyte, and what it adds.
+const MAX_BODY_BYTES: usize = 3 << 20;
+
+/// Where the paths of an object begin.
+const PREFIX: &str = "/__session__/";
+
+/// Answers a request of the front worker.
+pub async fn handle<P: Platform>(session: &Rc<Session<P>>, mut request: Request<P::Request>) -> Response<P::Response> {
+    match dispatch(session, &mut request).await {
+        Ok(response) => response,
+        Err(error) => {
+            request.body_mut().cancel().await;
+            let platform = &session.platform;
+            web::refuse(&error, &CORS, platform.random_uuid(), |event| platform.report(event))
+        }
+    }
+}
+
+async fn dispatch<P: Platform>(
+    session: &Rc<Session<P>>,
+    request: &mut Request<P::Request>,
+) -> Result<Response<P::Response>, Error> {
+    let caller = Caller::of(request)?;
+    session.is_called(&caller.session_id);
+    let path = request.uri().path().strip_prefix(PREFIX).ok_or(Error::NotFound)?.to_owned();
+    let mut segments = path.split('/');
+    let (verb, rest) = (segments.next().unwrap_or_default(), segments.next());
+    let is_get = request.method() == Method::GET;
+    if segments.next().is_some() {
+        return Err(Error::NotFound);
+    }
+    match (verb, rest, is_get) {
+        ("init", None, false) => create::create(session, &caller, request).await,
+        ("status", None, true) => status::status(session, &caller).await,
+        ("access", None, true) => status::access(session, &caller).await,
+        ("messages", None, false) => messages::post(session, &caller, request).await,
+        ("pause", None, false) => control::pause(session, &caller).await,
+        ("resume", None, false) => control::resume(session, &caller).await,
+        ("interrupt", None, false) => control::interrupt(session, &caller).await,
+        ("cancel", None, false) => control::cancel(session, &caller).await,
+        ("pr", None, false) => publish::publish(session, &caller, request).await,
+        ("snapshot", None, false) => publish::snapshot(session, &caller).await,
+        ("events", None, true) => events::list(session, &caller, request).await,
+        ("stream", None, true) => events::stream(session, &caller, request).await,
+        ("branches", None, true) => status::branches(session, &caller, request).await,
+        ("approvals", None, true) => approvals::list(session, &caller).await,
+        ("approvals", Some(id), false) => approvals::decide(session, &caller, id, request).await,
+        ("disown", Some(id), false) => status::disown(session, &caller, id),
+        ("expire", Some(id), false) => status::expire(session, &caller, id),
+        ("terminal", None, true) => super::terminal::open(session, &caller, request).await,
+        _ => Err(Error::NotFound),
+    }
+}
+
+/// An answer with status 200.
+fn ok<P: Platform>(body: &Value) -> Response<P::Response> {
+    web::json(&CORS, StatusCode::OK, body.to_string())
+}
+
+/// The checked body that the front worker sends.
+async fn body<P: Platform, T: serde::de::DeserializeOwned>(
+    request: &mut Request<P::Request>,
+) -> Result<(T, Vec<u8>), Error> {
+    let bytes = web::read(request, MAX_BODY_BYTES).await.map_err(|error| match error {
+        web::ReadError::TooLarge => Error::RequestTooLarge,
+        web::ReadError::Interrupted => Error::InvalidBody,
+    })?;
+    let body = serde_json::from_slice(&bytes).map_err(|_| Error::InvalidBody)?;
+    Ok((body, bytes))
+}
