@@ -1,5 +1,6 @@
 //! Coding-agent sessions (agents.md): what they are made of, without a platform.
 
+pub mod access;
 pub mod acp;
 pub mod command;
 pub mod connect;
@@ -11,6 +12,7 @@ pub mod observer;
 pub mod publish;
 pub mod registry;
 pub mod repository;
+pub mod request;
 pub mod runtime;
 pub mod secrets;
 pub mod session;
