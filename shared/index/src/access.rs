@@ -7,11 +7,20 @@ use database::{Database, Param, ReadFrom};
 
 use crate::Error;
 
-/// A condition: the graph exists, and the user owns it or is a member. Parameters: graph, user, user.
+/// A condition: the graph exists, and the user owns it or is a member. Parameters: graph, user, user. For statements on other
+/// tables of the same database the graph may be a column instead, such as `"s.graph_id"`.
+#[macro_export]
 macro_rules! with_access {
     () => {
-        "EXISTS (SELECT 1 FROM graphs AS g WHERE g.graph_id = ? AND (g.user_id = ? OR EXISTS \
-         (SELECT 1 FROM graph_members AS m WHERE m.graph_id = g.graph_id AND m.user_id = ?)))"
+        $crate::with_access!("?")
+    };
+    ($graph:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM graphs AS g WHERE g.graph_id = ",
+            $graph,
+            " AND (g.user_id = ? OR EXISTS (SELECT 1 FROM graph_members AS m WHERE m.graph_id = g.graph_id \
+             AND m.user_id = ?)))"
+        )
     };
 }
 
@@ -23,7 +32,7 @@ macro_rules! managing {
     };
 }
 
-pub(crate) use {managing, with_access};
+pub(crate) use managing;
 
 const ACCESS: &str = concat!("SELECT 1 WHERE ", with_access!());
 const MANAGER: &str = concat!("SELECT 1 WHERE ", managing!());

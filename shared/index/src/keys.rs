@@ -2,7 +2,8 @@
 
 use database::{Database, Param, ReadFrom};
 
-use crate::access::{managing, with_access};
+use crate::access::managing;
+use crate::with_access;
 use crate::{Error, users};
 
 /// A user's RSA pair; the private key is encrypted by the client.

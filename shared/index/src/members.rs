@@ -4,7 +4,8 @@ use database::{Database, Param, ReadFrom, Row};
 use protocol::bodies::members::{Member, Role};
 
 use crate::Error;
-use crate::access::{managing, with_access};
+use crate::access::managing;
+use crate::with_access;
 
 /// Whether somebody may remove a member.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use database::DbError;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use web::{Cors, Refusal};
@@ -145,6 +146,12 @@ impl From<Refused> for Error {
             Refused::RuntimeUnavailable => Self::RuntimeUnavailable,
             Refused::InvalidHead => Self::InvalidHead,
         }
+    }
+}
+
+impl From<DbError> for Error {
+    fn from(error: DbError) -> Self {
+        Self::Internal(error.to_string())
     }
 }
 

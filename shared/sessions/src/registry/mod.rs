@@ -1,5 +1,16 @@
 //! What the agents service keeps in its database (agents.md 13): runners, snapshots, logins, sessions, sandboxes.
+//!
+//! It lies in the database of the sync server, whose graphs decide who may use a session. Each module owns one noun and the
+//! texts of its statements. Time comes in as an argument, in milliseconds since 1970.
 
+pub mod checkpoints;
+mod cursor;
+pub mod intents;
+pub mod migrations;
 mod runner;
+pub mod runners;
+pub mod sessions;
 
+pub use cursor::Cursor;
+pub use migrations::MIGRATIONS;
 pub use runner::Runner;

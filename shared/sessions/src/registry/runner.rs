@@ -1,6 +1,8 @@
 //! Runners: machines of users (agents.md 7).
 
-/// A registered runner, with the secrets that open it in clear.
+use serde_json::{Value, json};
+
+/// A registered runner. Its secrets are in clear where they were asked for, and absent otherwise.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Runner {
     /// Its name, unique for its user.
@@ -31,6 +33,23 @@ pub struct Runner {
     pub access_client_secret: Option<String>,
     /// Key of signed requests, base64 of 32 bytes.
     pub signing_key: Option<String>,
+}
+
+impl Runner {
+    /// As clients see it (agents.md 2.6.13), without its secrets.
+    pub fn shown(&self) -> Value {
+        json!({
+            "runner-id": self.runner_id,
+            "user-id": self.user_id,
+            "base-url": self.base_url,
+            "status": self.status,
+            "max-sessions": self.max_sessions,
+            "active-sessions": self.active_sessions,
+            "last-heartbeat-at": self.last_heartbeat_at,
+            "created-at": self.created_at,
+            "updated-at": self.updated_at,
+        })
+    }
 }
 
 impl std::fmt::Debug for Runner {
