@@ -2,6 +2,7 @@
 //!
 //! Nothing is decided here: both give the ports of `sessions` what `cloudflare` has for them.
 
+mod config;
 pub mod session_object;
 
 use worker::{Context, Env, Response, Result, ScheduleContext, ScheduledEvent};
