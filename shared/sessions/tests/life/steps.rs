@@ -48,14 +48,8 @@ fn a_message_becomes_a_turn() {
     assert_eq!(live[0]["event-id"], "live-r1-turn-1");
     world.agent.borrow_mut().finish("end_turn");
     world.pass(100);
-    let expected = [
-        "session.created",
-        "session.provisioned",
-        "audit.log",
-        "session.running",
-        "item.completed",
-        "turn.completed",
-    ];
+    let expected =
+        ["session.created", "session.provisioned", "audit.log", "session.running", "item.completed", "turn.completed"];
     assert_eq!(kinds(&world), expected);
     let item = &world.events()[4]["data"]["item"]["content"][0];
     assert_eq!(*item, json!({"type": "text", "text": "Hi there."}));

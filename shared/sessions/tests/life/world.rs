@@ -18,12 +18,14 @@ use sessions::legacy::{Dialect, request::Call};
 use sessions::object::{Platform, Session};
 use sessions::publish::PushReport;
 use sessions::runtime::{
-    BuildState, Building, Made, Progress, Prompt, Provider, ProviderKind, PushError, Runtime, RuntimeError, RuntimeSecrets,
-    Sent, Snapshot, Stopped, Wish,
+    BuildState, Building, Made, Progress, Prompt, Provider, ProviderKind, PushError, Runtime, RuntimeError,
+    RuntimeSecrets, Sent, Snapshot, Stopped, Wish,
 };
 use sessions::settings::Settings;
 use uuid::Uuid;
-use web::{Event, Failure, Fetch, Host, Incoming, LiveBody, LiveSource, RequestBody, ResponseBody, Source, Trace, Undone};
+use web::{
+    Event, Failure, Fetch, Host, Incoming, LiveBody, LiveSource, RequestBody, ResponseBody, Source, Trace, Undone,
+};
 
 /// Time, and whoever waits for it.
 #[derive(Default)]
@@ -345,7 +347,12 @@ impl Provider for Runtimes {
         Ok(Snapshot { snapshot_id: "snap".into() })
     }
 
-    async fn push(&self, _: &mut Runtime, _: &Wish<'_>, _: &command::Push<'_>) -> Result<Option<PushReport>, PushError> {
+    async fn push(
+        &self,
+        _: &mut Runtime,
+        _: &Wish<'_>,
+        _: &command::Push<'_>,
+    ) -> Result<Option<PushReport>, PushError> {
         Ok(None)
     }
 }
