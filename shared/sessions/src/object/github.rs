@@ -7,8 +7,9 @@ use crate::repository::{BranchName, Repository};
 use crate::task::Task;
 
 impl<P: Platform> Session<P> {
-    pub(super) fn github(&self) -> GitHub<'_, P> {
-        GitHub::new(&self.platform, &self.settings.github)
+    pub(super) fn github(&self) -> GitHub<'_, P::Fetch, P::Sign, P> {
+        let platform = &self.platform;
+        GitHub::new(platform.fetch(), platform.sign(), platform, &self.settings.github, platform.tokens())
     }
 
     /// Whether the App is installed where the task works (agents.md 9.4). Other hosts need none, and neither does a deployment
@@ -31,7 +32,10 @@ impl<P: Platform> Session<P> {
         let github = self.github();
         // Without a token public repositories can still be asked about (B11).
         let token = if self.settings.github.is_configured() { github.token(&repository).await.ok() } else { None };
-        github.default_branch(&repository, token.as_deref()).await.and_then(|name| BranchName::wish(Some(&name)))
+        github
+            .default_branch(&repository, token.as_deref())
+            .await
+            .and_then(|name| BranchName::wish(Some(name.as_str())))
     }
 
     /// A token for the session's repository; none where there is none to have.

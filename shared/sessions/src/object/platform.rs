@@ -7,7 +7,7 @@ use database::Database;
 use database::local::Sql;
 use web::{Fetch, Host, LiveBody, RequestBody};
 
-use crate::github::Sign;
+use crate::github::{Sign, TokenCache};
 use crate::runtime::{Provider, ProviderKind};
 
 /// The platform of one session.
@@ -38,6 +38,9 @@ pub trait Platform: Host + 'static {
 
     /// Signatures with the App's key.
     fn sign(&self) -> Rc<Self::Sign>;
+
+    /// Tokens for repositories, shared by the sessions of a process or isolate.
+    fn tokens(&self) -> Rc<TokenCache>;
 
     /// The provider of that kind.
     fn runtimes(&self, kind: ProviderKind) -> Rc<Self::Runtimes>;

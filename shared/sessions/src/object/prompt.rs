@@ -120,9 +120,8 @@ impl<P: Platform> Session<P> {
         rpc_id: u64,
         text: &str,
     ) -> Result<Sent<<P::Runtimes as Provider>::Stream>, JobError> {
-        let attachments = self.look(|core| {
-            if core.state.attachments_sent { Vec::new() } else { core.task.attachments() }
-        })?;
+        let attachments =
+            self.look(|core| if core.state.attachments_sent { Vec::new() } else { core.task.attachments() })?;
         let links: Vec<ResourceLink<'_>> = attachments.iter().map(|uri| ResourceLink::of_attachment(uri)).collect();
         let prompt = Prompt { rpc_id, text, links: &links };
         let limit = u32::try_from(self.times.prompt_post).unwrap_or(u32::MAX);

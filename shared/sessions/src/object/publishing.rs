@@ -71,12 +71,14 @@ impl<P: Platform> Session<P> {
     ) -> Result<publisher::Published, Error> {
         let runtime = self.look(|core| core.state.runtime.clone())?.ok_or(Error::RuntimeUnavailable)?;
         let task = self.look(|core| core.task.clone())?;
+        let (checkpoint, directory) = (self.look(|core| core.checkpoint.clone())?, runtime.directory.clone());
         let work = Publishing { session: Rc::clone(self), generation, user: user.to_owned(), runtime };
         let facts = publisher::Facts {
             user,
             task: &task,
             settings: &self.settings.session,
-            checkpoint: self.look(|core| core.checkpoint.clone())?,
+            checkpoint: checkpoint.as_ref(),
+            directory: Some(&directory),
             resumed: self.was_interrupted()?,
         };
         publisher::publish(&self.github(), &facts, wanted, &work).await

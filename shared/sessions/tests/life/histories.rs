@@ -67,6 +67,7 @@ fn history(seed: u64) {
             10 => world.agent.borrow_mut().speak("text "),
             11 => world.agent.borrow_mut().use_tool(),
             12 => world.agent.borrow_mut().finish("end_turn"),
+            13 if dice.roll(4) == 0 => world.agent.borrow_mut().exit(),
             13 => world.agent.borrow_mut().ask(),
             14 => {
                 let (_, body) = world.ask("GET", "approvals", None);

@@ -182,6 +182,13 @@ impl Agent {
         self.say(&json!({"jsonrpc": "2.0", "id": id, "result": {"stopReason": reason}}));
     }
 
+    pub(crate) fn exit(&mut self) {
+        self.working.clear();
+        self.say(
+            &json!({"jsonrpc": "2.0", "method": "_adapter/agent_exited", "params": {"success": false, "code": 1}}),
+        );
+    }
+
     pub(crate) fn ask(&mut self) {
         let session = self.session();
         self.say(&json!({"jsonrpc": "2.0", "id": "ask", "method": "session/request_permission", "params": {"sessionId": session,
@@ -476,6 +483,10 @@ impl Platform for Here {
 
     fn sign(&self) -> Rc<Nowhere> {
         Rc::new(Nowhere)
+    }
+
+    fn tokens(&self) -> Rc<sessions::github::TokenCache> {
+        Rc::default()
     }
 
     fn runtimes(&self, kind: ProviderKind) -> Rc<Runtimes> {
