@@ -154,6 +154,8 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
         wrangler::check(&root)?;
     }
 
+    wrangler::workers(&root)?;
+
     step("Independent reader: transit-js and npm datascript");
     let server = serving(&[])?;
     process::run(node(&server).args(["--test", "tests/reader/snapshot.test.mjs"]))?;
