@@ -3,7 +3,8 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use cloudflare::setting;
+use cloudflare::{HttpKeys, setting};
+use sessions::front::Service;
 use sessions::github::TokenCache;
 use sessions::settings::{Settings, SettingsError};
 use web::Sentry;
@@ -14,8 +15,8 @@ const SERVICE: &str = "logseq-agents";
 
 /// One an isolate: the environment of its requests does not change.
 pub(crate) struct Isolate {
-    /// The settings.
-    pub(crate) settings: Rc<Settings>,
+    /// The front worker's memory, with the settings.
+    pub(crate) service: Service<HttpKeys>,
     /// The settings of runtimes.
     pub(crate) runtime: Rc<sessions::settings::RuntimeSettings>,
     /// Tokens for repositories.
@@ -34,11 +35,12 @@ pub(crate) fn isolate(env: &Env) -> Result<Rc<Isolate>, SettingsError> {
 }
 
 fn open(env: &Env) -> Result<Rc<Isolate>, SettingsError> {
-    let settings = Settings::from_lookup(|name| setting(env, name)).inspect_err(|error| worker::console_error!("{error}"))?;
+    let settings =
+        Settings::from_lookup(|name| setting(env, name)).inspect_err(|error| worker::console_error!("{error}"))?;
     if let Some(warning) = settings.auth.warning() {
         worker::console_warn!("{warning}");
     }
     let sentry = Sentry::from_lookup(SERVICE, |name| setting(env, name)).map(Rc::new);
     let runtime = Rc::new(settings.runtime.clone());
-    Ok(Rc::new(Isolate { settings: Rc::new(settings), runtime, tokens: Rc::default(), sentry }))
+    Ok(Rc::new(Isolate { service: Service::new(Rc::new(settings), HttpKeys), runtime, tokens: Rc::default(), sentry }))
 }

@@ -10,7 +10,7 @@ use sessions::github::{Sign, TokenCache};
 use sessions::object::{Platform, Session};
 use sessions::runtime::{ProviderKind, RunnerProvider};
 use web::{Failure, Hosted};
-use worker::{DurableObject, Env, Error, Response, Result, ScheduledTime, State, Storage};
+use worker::{DurableObject, Env, Error, Response, Result, ScheduledTime, State};
 use worker_macros::durable_object;
 
 use crate::config::{Isolate, isolate};
@@ -25,7 +25,7 @@ pub struct AgentSessionDO {
 impl DurableObject for AgentSessionDO {
     fn new(state: State, env: Env) -> Self {
         let session = isolate(&env).ok().and_then(|isolate| match SessionObject::new(state, env, &isolate) {
-            Ok(object) => Some(Session::new(object, Rc::clone(&isolate.settings))),
+            Ok(object) => Some(Session::new(object, Rc::clone(&isolate.service.settings))),
             Err(failure) => {
                 worker::console_error!("a session without storage: {}", failure.0);
                 None
@@ -55,7 +55,6 @@ fn misconfigured() -> Error {
 /// The ports of a session.
 pub struct SessionObject {
     host: Rc<cloudflare::Host<State>>,
-    storage: Storage,
     sql: DurableSql,
     env: Env,
     runtime: Rc<sessions::settings::RuntimeSettings>,
@@ -65,10 +64,8 @@ pub struct SessionObject {
 impl SessionObject {
     fn new(state: State, env: Env, isolate: &Isolate) -> std::result::Result<Self, Failure> {
         let sql = DurableSql::new(&state).map_err(|error| Failure(error.to_string()))?;
-        let storage = state.storage();
         Ok(Self {
             host: Rc::new(cloudflare::Host::new(state, isolate.sentry.clone())),
-            storage,
             sql,
             env,
             runtime: Rc::clone(&isolate.runtime),
@@ -132,7 +129,7 @@ impl Platform for SessionObject {
     }
 
     fn set_alarm(&self, at: i64) {
-        let (storage, host) = (self.storage.clone(), Rc::clone(&self.host));
+        let (storage, host) = (self.host.keeper().storage(), Rc::clone(&self.host));
         self.host.outlast(async move {
             // The runtime holds answers back until this is stored.
             if let Err(error) = storage.set_alarm(ScheduledTime::new(js_date(at))).await {

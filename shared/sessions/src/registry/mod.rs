@@ -6,6 +6,7 @@
 pub mod checkpoints;
 mod cursor;
 pub mod intents;
+pub mod logins;
 pub mod migrations;
 mod runner;
 pub mod runners;
