@@ -185,6 +185,9 @@ pub struct State {
     pub snapshotting: Option<Lease>,
     /// Orders wait for a person: no runtime could be had for them.
     pub stalled: bool,
+    /// Whether somebody asked for the base branch; else it was found out.
+    #[serde(default)]
+    pub branch_asked: bool,
     /// Whether the attachments went with a prompt.
     pub attachments_sent: bool,
     /// Numbers of prompts whose turns were stopped from here: their late answers end nothing. The last few.
@@ -223,6 +226,7 @@ impl State {
             publishing: None,
             snapshotting: None,
             stalled: false,
+            branch_asked: false,
             attachments_sent: false,
             stopped_rpc_ids: Vec::new(),
             active_at: now,
