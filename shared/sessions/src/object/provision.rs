@@ -90,6 +90,7 @@ impl<P: Platform> Session<P> {
         let outcome = self.change(|core, decide| {
             if let Ok(Made::Ready(_)) = &made {
                 core.last_event_id = None;
+                core.state.stale_until = None;
                 core.progress = crate::legacy::Progress::default();
                 core.dirty.texts = true;
             }

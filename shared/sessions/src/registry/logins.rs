@@ -83,16 +83,18 @@ impl Login {
     }
 
     /// What its user sees of it: no token. An expiry of 0 is left out, except from the answer to an import.
-    pub fn shown(&self, now: i64, with_zero: bool) -> Map<String, Value> {
+    pub fn shown(&self, now: i64, is_import: bool) -> Map<String, Value> {
         let mut shown = Map::new();
         let mut put = |name: &str, value: Value| drop(shown.insert(name.to_owned(), value));
         put("auth-id", self.auth_id.as_str().into());
-        put("auth-state", self.state(now).as_str().into());
+        // What was just brought counts as good.
+        let state = if is_import { LoginState::Valid } else { self.state(now) };
+        put("auth-state", state.as_str().into());
         put("auth-method", METHOD.into());
         put("provider", PROVIDER.into());
         put("user-id", self.user_id.as_str().into());
         put("issued-at", self.issued_at.into());
-        if with_zero || self.expires_at != 0 {
+        if is_import || self.expires_at != 0 {
             put("expires-at", self.expires_at.into());
         }
         if self.revoked_at != 0 {

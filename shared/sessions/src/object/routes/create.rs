@@ -135,8 +135,6 @@ async fn provided<P: Platform>(session: &Rc<Session<P>>, base: &str) -> Result<V
         if state.runtime.is_some() || state.build.is_some() {
             return None;
         }
-        // Orders that wait for a person have found one.
-        state.stalled = false;
         let running = state.provisioning.map(|work| work.lease.generation);
         Some(running.unwrap_or_else(|| decide::begin_provisioning(state, decide, false)))
     })?;

@@ -173,8 +173,8 @@ impl<F: Fetch, H: Host> Api<'_, F, H> {
         call.limit_ms = Some(LIMIT_MS);
         secret_header(&mut call.headers, HeaderName::from_static("x-api-key"), key)
             .map_err(|error| failed(error.to_string()))?;
-        call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(body) = body {
+            call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             call.body = body.to_string().into_bytes();
         }
         exchange(self.fetch, self.host, call).await.map_err(|error| failed(error.to_string()))

@@ -4,6 +4,8 @@ mod api;
 mod envd;
 mod sandbox;
 mod template;
+#[cfg(test)]
+mod tests;
 
 use std::rc::Rc;
 
@@ -122,16 +124,20 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
             members.insert("user-id".to_owned(), wish.user_id.into());
             members.insert("intent-id".to_owned(), intent_id.into());
         }
-        json!({
+        let mut body = json!({
             "templateID": template,
             "timeout": self.api().timeout_s(),
             "autoPause": true,
             "autoResume": {"enabled": true},
             "secure": true,
             "allow_internet_access": true,
-            "envVars": self.variables(wish),
             "metadata": metadata,
-        })
+        });
+        let variables = self.variables(wish);
+        if let (false, Some(members)) = (variables.is_empty(), body.as_object_mut()) {
+            members.insert("envVars".to_owned(), Value::Object(variables));
+        }
+        body
     }
 
     /// Variables of the sandbox; later ones win (agents.md 5.3.2).
@@ -150,7 +156,9 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
             Some("claude") => Some("ANTHROPIC_API_KEY"),
             _ => None,
         };
-        if let (Some(name), Some(token)) = (key, &wish.secrets.api_token) {
+        if let (Some(name), Some(token)) =
+            (key, wish.secrets.api_token.as_deref().map(str::trim).filter(|token| !token.is_empty()))
+        {
             set(name, token);
         }
         if let Some(token) = wish.github_token {

@@ -55,7 +55,7 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
             }
         }
         self.start(runtime, sandbox, wish).await?;
-        for attempt in 0..=self.settings.e2b_health_retries {
+        for attempt in 1..=self.settings.e2b_health_retries {
             if self.is_healthy(runtime, sandbox).await? {
                 return Ok(true);
             }
