@@ -13,7 +13,7 @@ const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..', '..')
 const data = fs.mkdtempSync(path.join(os.tmpdir(), 'bench-'));
 const [jwks, port] = [await freePort(), await freePort()];
 const person = await identity(jwks);
-const server = new Server('cargo', ['xtask', 'serve', '--port', String(port), '--data', data], trusting(jwks));
+const server = new Server('cargo', ['xtask', 'serve', '--worker', 'sync', '--port', String(port), '--data', data], trusting(jwks));
 const client = new Client(`http://127.0.0.1:${port}`, person.token);
 const wasmMiB = async (id) => Number((await client.request('GET', `/sync/${id}/health`)).headers.get('x-wasm-memory-bytes')) / 2 ** 20;
 

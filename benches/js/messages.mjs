@@ -18,7 +18,7 @@ const MB = 1e6;
 /** Runs `work` against a fresh worker over the folder, and prints its result. */
 async function worker(data, work) {
   const port = await freePort();
-  const server = new Server('cargo', ['xtask', 'serve', '--port', String(port), '--data', data], trusting(jwks));
+  const server = new Server('cargo', ['xtask', 'serve', '--worker', 'sync', '--port', String(port), '--data', data], trusting(jwks));
   try {
     const client = new Client(`http://127.0.0.1:${port}`, person.token);
     await server.healthy(client.base);

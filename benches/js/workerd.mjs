@@ -15,7 +15,7 @@ const ORDER = (i) => `a${String.fromCharCode(48 + Math.floor(i / 10))}${i % 10}V
 const data = fs.mkdtempSync(path.join(os.tmpdir(), 'bench-'));
 const [jwks, ourPort, barePort] = [await freePort(), await freePort(), await freePort()];
 const person = await identity(jwks);
-const ours = new Server('cargo', ['xtask', 'serve', '--port', String(ourPort), '--data', path.join(data, 'ours')], trusting(jwks));
+const ours = new Server('cargo', ['xtask', 'serve', '--worker', 'sync', '--port', String(ourPort), '--data', path.join(data, 'ours')], trusting(jwks));
 const bare = new Server(process.execPath, [path.join(root, 'benches/js/bare-object.mjs'), '--port', String(barePort), '--data', path.join(data, 'bare')]);
 
 /** Rows a second and processor seconds a row of `count` messages of `size` rows, one at a time. */

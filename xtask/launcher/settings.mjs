@@ -1,7 +1,14 @@
 // The worker's settings for local use.
 import net from 'node:net';
 
-const OWN = /^(COGNITO|DB_SYNC|SENTRY|AGENTS)_|^ASSET_LINK_SECRET$/;
+/** Names of settings, by the worker that has them. A developer's environment holds more than is meant for workers. */
+const OWN = {
+  sync: /^(COGNITO|DB_SYNC|SENTRY|AGENTS)_|^ASSET_LINK_SECRET$/,
+  agents: /^(COGNITO|DB_SYNC|SENTRY|AGENT|E2B|SANDBOX_AGENT|LOCAL_RUNNER|GITHUB_APP|MANAGED_AUTH)_|^(PUBLIC_BASE_URL|GITHUB_API_BASE|GITHUB_USER_AGENT|OPENAI_OAUTH_CLIENT_ID|RUN_TOKEN_KEYS)$|^(OPENAI|ANTHROPIC)_(API_KEY|BASE_URL)$/,
+};
+
+/** Settings that the agents worker gives to every sandbox. */
+const HANDED_OUT = ['OPENAI_API_KEY', 'OPENAI_BASE_URL', 'ANTHROPIC_API_KEY', 'ANTHROPIC_BASE_URL'];
 
 /** Whether only this machine reaches what is served there. */
 export function isLoopback(host) {
@@ -14,13 +21,13 @@ export function urlHost(host) {
 }
 
 /**
- * Settings of wrangler.toml with those of the environment before them. The worker is not told who its peers are, nor which
- * other workers are started: whether all of them are on this machine is known here alone.
+ * Settings of a worker's configuration with those of the environment before them. The worker is not told who its peers
+ * are, nor which other workers are started: whether all of them are on this machine is known here alone.
  */
-export function settingsFrom(env, configured, host) {
+export function settingsFrom(env, configured, host, worker = 'sync') {
   const settings = { ...configured };
   for (const [name, value] of Object.entries(env)) {
-    if (OWN.test(name) || name in configured) settings[name] = value;
+    if (OWN[worker].test(name) || name in configured) settings[name] = value;
   }
   settings.DB_SYNC_LOCAL_PEERS = isLoopback(host) ? 'loopback' : 'any';
   // An agents worker on this machine may be started at the same time as this one; any other runs, or does not.
@@ -59,6 +66,12 @@ export function describeAuthentication(settings) {
       // The worker does not start with another one.
       return [];
   }
+}
+
+/** Lines that tell which of the settings agents in sandboxes get to know, by name. */
+export function describeHandedOut(settings) {
+  const names = HANDED_OUT.filter((name) => settings[name]);
+  return names.length ? [`given to every sandbox: ${names.join(', ')}`] : [];
 }
 
 /** Lines that warn what is open to whom when others than this machine reach the server. */

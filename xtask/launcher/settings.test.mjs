@@ -1,7 +1,7 @@
 // What the launcher tells the worker, and whoever starts it.
 import test from 'node:test';
 import assert from 'node:assert/strict';
-import { agentsAddress, describeExposure, isLoopback, settingsFrom, urlHost } from './settings.mjs';
+import { agentsAddress, describeExposure, describeHandedOut, isLoopback, settingsFrom, urlHost } from './settings.mjs';
 
 test('only loopback addresses are this machine alone', () => {
   for (const host of ['127.0.0.1', '127.8.9.10', '::1']) assert.ok(isLoopback(host), host);
@@ -47,4 +47,16 @@ test('an address of the agents worker that is none is named', () => {
   for (const wrong of ['8788', '127.0.0.1:8788', 'localhost:8788', 'https://agents.example', 'http://agents.example/path', 'ws://127.0.0.1:1']) {
     assert.throws(() => agentsAddress({ AGENTS_SERVICE_URL: wrong }), { message: `AGENTS_SERVICE_URL must be an address such as http://127.0.0.1:8788, not "${wrong}"` });
   }
+});
+
+test('each worker has its own settings of the environment', () => {
+  const env = { E2B_API_KEY: 'e', GITHUB_APP_ID: '1', GITHUB_TOKEN: 'personal', OPENAI_API_KEY: 'o', ASSET_LINK_SECRET: 's', COGNITO_ISSUER: 'i' };
+  const names = (worker) => Object.keys(settingsFrom(env, {}, '127.0.0.1', worker)).filter((name) => name in env).sort();
+  assert.deepEqual(names('sync'), ['ASSET_LINK_SECRET', 'COGNITO_ISSUER']);
+  assert.deepEqual(names('agents'), ['COGNITO_ISSUER', 'E2B_API_KEY', 'GITHUB_APP_ID', 'OPENAI_API_KEY']);
+});
+
+test('what sandboxes get to know is told by name', () => {
+  assert.deepEqual(describeHandedOut({ OPENAI_API_KEY: '', E2B_API_KEY: 'secret' }), []);
+  assert.deepEqual(describeHandedOut({ OPENAI_API_KEY: 'secret' }), ['given to every sandbox: OPENAI_API_KEY']);
 });

@@ -17,9 +17,9 @@ One command per intent.
 Usage: cargo xtask <COMMAND> [OPTIONS]
 
 Commands:
-  dev     Prepare the tools, build the sync worker, migrate its local database and serve it
+  dev     Prepare the tools, build the workers, migrate their local database and serve them
   serve   Serve what was built, without building
-  build   Build the sync worker
+  build   Build the workers
   setup   Prepare the tools only
   test    Run every test there is
   lint    Check formatting, lints, licences and dependencies

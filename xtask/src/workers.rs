@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, Result};
+
 /// A worker: one deployment on Cloudflare, one module under workerd.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -43,8 +45,25 @@ pub(crate) const SYNC: Worker = Worker {
     ],
 };
 
-/// Every worker.
-pub(crate) const WORKERS: [&Worker; 1] = [&SYNC];
+/// Sessions of coding agents.
+pub(crate) const AGENTS: Worker = Worker {
+    name: "agents",
+    title: "Agents worker",
+    package: "agents-worker",
+    config: "wrangler.agents.toml",
+    port: 8788,
+    suites: &[],
+};
+
+/// Every worker. The first stands in front: with it, the others answer behind its bindings.
+pub(crate) const WORKERS: [&Worker; 2] = [&SYNC, &AGENTS];
+
+/// The worker called `name`.
+pub(crate) fn named(name: &str) -> Result<&'static Worker> {
+    let names = || WORKERS.map(|worker| worker.name).join(", ");
+    let found = WORKERS.into_iter().find(|worker| worker.name == name);
+    found.with_context(|| format!("unknown worker {name:?}: {}", names()))
+}
 
 /// What every worker is built from, besides its own folder.
 const SHARED_SOURCES: [&str; 4] = ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", "shared"];

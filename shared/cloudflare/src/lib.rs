@@ -7,6 +7,7 @@
 mod bindings;
 mod d1;
 mod failure;
+mod fetch;
 mod forward;
 mod host;
 mod key_set;
@@ -14,17 +15,20 @@ mod r2;
 mod reporter;
 mod request;
 mod response;
+mod sign;
 mod sleep;
 mod sql;
 
 pub use bindings::text;
 pub use d1::D1;
 pub use failure::{failure, thrown_text, worker_failure};
+pub use fetch::{FetchedBody, Outside};
 pub use forward::{ObjectNamespace, Service};
 pub use host::{Host, KeepAlive, now_ms, setting};
 pub use key_set::HttpKeys;
 pub use r2::R2;
 pub use request::{JsRequest, incoming};
 pub use response::{JsResponse, passed, respond, respond_from_object, switching};
+pub use sign::Rs256;
 pub use sleep::Sleep;
 pub use sql::DurableSql;

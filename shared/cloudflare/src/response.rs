@@ -7,7 +7,7 @@ use futures_core::Stream;
 use http::{Response, StatusCode};
 use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
-use web::{Failure, ResponseBody, Source};
+use web::{Failure, LiveBody, LiveSource, ResponseBody, Source};
 use worker::web_sys::{self, ReadableStream};
 use worker::{EncodeBody, ResponseBuilder, WebSocket};
 
@@ -21,6 +21,8 @@ pub enum JsResponse {
     Full(Vec<u8>),
     /// Made while it is sent.
     Streamed(Box<dyn Source>),
+    /// Sent while something goes on.
+    Live(Box<dyn LiveSource>),
     /// A stream of the runtime.
     Stream(ReadableStream),
     /// A response of another object or service, passed on as it is.
@@ -38,6 +40,12 @@ impl ResponseBody for JsResponse {
 
     fn streamed(source: Box<dyn Source>) -> Self {
         Self::Streamed(source)
+    }
+}
+
+impl LiveBody for JsResponse {
+    fn live(source: Box<dyn LiveSource>) -> Self {
+        Self::Live(source)
     }
 }
 
@@ -76,11 +84,19 @@ pub fn respond(response: Response<JsResponse>) -> worker::Result<web_sys::Respon
             web_sys::Response::new_with_opt_buffer_source_and_init(Some(&bytes), &init)?
         }
         JsResponse::Stream(stream) => web_sys::Response::new_with_opt_readable_stream_and_init(Some(&stream), &init)?,
-        JsResponse::Streamed(source) => {
-            let stream = wasm_streams::ReadableStream::from_stream(Chunks(Some(source))).into_raw();
-            web_sys::Response::new_with_opt_readable_stream_and_init(Some(&stream), &init)?
-        }
+        JsResponse::Streamed(source) => streamed(Chunks(Some(source)), &init)?,
+        JsResponse::Live(source) => streamed(LiveChunks(Some(source)), &init)?,
     })
+}
+
+/// A response whose body is asked for its next chunk when the receiver has room for it, and dropped when the receiver has gone.
+/// That it has gone shows when the next chunk is sent.
+fn streamed(
+    chunks: impl Stream<Item = Result<JsValue, JsValue>> + 'static,
+    init: &web_sys::ResponseInit,
+) -> Result<web_sys::Response, JsValue> {
+    let stream = wasm_streams::ReadableStream::from_stream(chunks).into_raw();
+    web_sys::Response::new_with_opt_readable_stream_and_init(Some(&stream), init)
 }
 
 /// The answer of an object. Its type forgets whether a body is encoded already, and the runtime would do it again.
@@ -101,9 +117,32 @@ impl Stream for Chunks {
         if !matches!(next, Ok(Some(_))) {
             self.0 = None;
         }
-        Poll::Ready(match next {
-            Ok(chunk) => chunk.map(|bytes| Ok(Uint8Array::from(bytes.as_slice()).into())),
-            Err(_) => Some(Err(JsValue::from_str("the stream broke off"))),
-        })
+        Poll::Ready(next.map_or_else(|_| Some(Err(broken_off())), |chunk| chunk.map(|bytes| Ok(js_bytes(&bytes)))))
     }
+}
+
+/// A live source as a stream. Dropped at its end.
+struct LiveChunks(Option<Box<dyn LiveSource>>);
+
+impl Stream for LiveChunks {
+    type Item = Result<JsValue, JsValue>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = match self.0.as_mut() {
+            None => Ok(None),
+            Some(source) => std::task::ready!(source.poll_next(context)),
+        };
+        if !matches!(next, Ok(Some(_))) {
+            self.0 = None;
+        }
+        Poll::Ready(next.map_or_else(|_| Some(Err(broken_off())), |chunk| chunk.map(|bytes| Ok(js_bytes(&bytes)))))
+    }
+}
+
+fn broken_off() -> JsValue {
+    JsValue::from_str("the stream broke off")
+}
+
+fn js_bytes(bytes: &[u8]) -> JsValue {
+    Uint8Array::from(bytes).into()
 }

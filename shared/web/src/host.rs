@@ -63,6 +63,32 @@ impl<T: Hosted> Host for T {
     }
 }
 
+impl<H: Host> Host for std::rc::Rc<H> {
+    fn now_ms(&self) -> i64 {
+        (**self).now_ms()
+    }
+
+    fn sleep_ms(&self, ms: u32) -> impl Future<Output = ()> + 'static {
+        (**self).sleep_ms(ms)
+    }
+
+    fn wait_until(&self, work: impl Future<Output = Result<(), Undone>> + 'static) {
+        (**self).wait_until(work);
+    }
+
+    fn random_uuid(&self) -> Uuid {
+        (**self).random_uuid()
+    }
+
+    fn report(&self, event: &Event<'_>) {
+        (**self).report(event);
+    }
+
+    fn trace(&self, trace: &Trace<'_>) {
+        (**self).trace(trace);
+    }
+}
+
 /// A random UUID (version 4), of the platform's random bytes.
 ///
 /// # Errors

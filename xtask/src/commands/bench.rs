@@ -120,7 +120,7 @@ fn big_frames(root: &Path, datoms: u32) -> Result<PathBuf> {
 fn load(root: &Path) -> Result<Command> {
     let port = Serving::free_port()?;
     let jwks_port = Serving::free_port()?;
-    let serve = format!("{} serve --port {port}", std::env::current_exe()?.display());
+    let serve = format!("{} serve --worker sync --port {port}", std::env::current_exe()?.display());
     let mut command = Command::new("node");
     command
         .current_dir(root)

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use lexopt::ValueExt as _;
 
 use super::setup;
 use crate::process::{self, note, step};
@@ -20,9 +21,10 @@ that are there are never replaced: `wrangler dev`, which calls this command, run
 Usage: cargo xtask build [OPTIONS]
 
 Options:
-  --release   optimised, as deployed (default)
-  --debug     quick to build, with names in stack traces
-  --watch     go on: build again after each edit, until standard input ends; print a line for each build";
+  --release       optimised, as deployed (default)
+  --debug         quick to build, with names in stack traces
+  --worker NAME   only this worker, sync or agents; may be repeated
+  --watch         go on: build again after each edit, until standard input ends; print a line for each build";
 
 /// How much work the compiler puts in.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,11 +56,13 @@ impl Profile {
 /// Runs the command.
 pub(crate) fn run(mut args: lexopt::Parser) -> Result<()> {
     let (mut profile, mut again) = (Profile::Release, false);
+    let mut chosen = Vec::new();
     while let Some(arg) = args.next()? {
         match arg {
             lexopt::Arg::Long("release") => profile = Profile::Release,
             lexopt::Arg::Long("debug") => profile = Profile::Debug,
             lexopt::Arg::Long("watch") => again = true,
+            lexopt::Arg::Long("worker") => chosen.push(workers::named(&args.value()?.parse::<String>()?)?),
             lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => {
                 println!("{HELP}");
                 return Ok(());
@@ -66,11 +70,14 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<()> {
             other => return Err(other.unexpected().into()),
         }
     }
+    if chosen.is_empty() {
+        chosen = WORKERS.to_vec();
+    }
     let tools = setup::prepare_build()?;
     // Before the build: what is edited meanwhile counts as an edit.
-    let seen = WORKERS.map(|worker| fingerprint::look(worker).ok());
-    WORKERS.iter().try_for_each(|worker| build(worker, &tools, profile))?;
-    if again { watch(seen, &tools, profile) } else { Ok(()) }
+    let seen = chosen.iter().map(|worker| fingerprint::look(worker).ok()).collect();
+    chosen.iter().try_for_each(|worker| build(worker, &tools, profile))?;
+    if again { watch(&chosen, seen, &tools, profile) } else { Ok(()) }
 }
 
 /// Builds a worker unless its last build had the same sources, tools and profile.
@@ -112,19 +119,19 @@ fn strip_names(module: &Path) -> Result<()> {
 const LOOK: Duration = Duration::from_millis(300);
 
 /// Builds workers again after edits. Polls: a look at a few hundred files costs less than a crate that is told by the system.
-fn watch(mut built: [Option<Look>; WORKERS.len()], tools: &Tools, profile: Profile) -> Result<()> {
+fn watch(workers: &[&Worker], mut built: Vec<Option<Look>>, tools: &Tools, profile: Profile) -> Result<()> {
     std::thread::spawn(|| {
         // Whoever started this holds the other end, and needs no builds any more when it is gone.
         let _ended = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         std::process::exit(0);
     });
-    let look = || WORKERS.map(fingerprint::look);
+    let look = || workers.iter().map(|worker| fingerprint::look(worker)).collect::<Vec<_>>();
     note("waiting for edits");
     loop {
         std::thread::sleep(LOOK);
         let seen = look();
         std::thread::sleep(LOOK);
-        for ((worker, built), (seen, again)) in WORKERS.iter().zip(&mut built).zip(seen.into_iter().zip(look())) {
+        for ((worker, built), (seen, again)) in workers.iter().zip(&mut built).zip(seen.into_iter().zip(look())) {
             // A file that is just being replaced cannot be looked at, and one that is just being written differs.
             let (Ok(seen), Ok(again)) = (seen, again) else { continue };
             if seen != again || built.as_ref() == Some(&seen) {

@@ -4,23 +4,25 @@ use anyhow::Result;
 
 use super::build::{self, Profile};
 use super::{serve, setup};
-use crate::workers::SYNC;
 
 const HELP: &str = "\
-Prepare the tools, build the sync worker, migrate its local database and serve it. Each step is skipped when nothing
-changed since it was done last.
+Prepare the tools, build the workers, migrate their local database and serve them on one port: the sync worker answers,
+and forwards /sessions, /auth, /runners and /agents to the agents worker behind it. Each step is skipped when nothing changed
+since it was done last.
 
 Usage: cargo xtask dev [OPTIONS]
 
 Options:
-  --port N         port (default 8787); 0: a free one, which is printed
+  --worker NAME    sync or agents: only this worker (default: both)
+  --port N         port (default 8787, the agents worker alone 8788); 0: a free one, which is printed
   --host ADDRESS   this machine's address to serve on (default 127.0.0.1); see `cargo xtask serve --help`
   --data DIR       where graphs, assets and the index are kept (default: DATA_DIR, else .wrangler/state)
   --watch          build again after each edit, and load what was built
   --debug          build quickly, not for speed
 
-Settings of the worker in the environment (COGNITO_*, DB_SYNC_*, SENTRY_*, ASSET_LINK_SECRET, …) go before wrangler.toml.
-AGENTS_SERVICE_URL names a running agents worker to which /sessions, /auth, /runners and /agents are forwarded.";
+Settings of the workers in the environment (COGNITO_*, DB_SYNC_*, SENTRY_*, ASSET_LINK_SECRET, AGENT_*, E2B_*,
+SANDBOX_AGENT_*, GITHUB_APP_*, …) go before wrangler.toml and wrangler.agents.toml. AGENTS_SERVICE_URL names an agents
+worker that runs elsewhere: then the sync worker forwards to that one, and none is started here.";
 
 /// Runs the command.
 pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
@@ -38,6 +40,7 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
         _ => false,
     })?;
     let Some(options) = options else { return Ok(()) };
-    build::build(&SYNC, &setup::prepare()?, profile)?;
+    let tools = setup::prepare()?;
+    options.workers.iter().try_for_each(|worker| build::build(worker, &tools, profile))?;
     serve::serve(&options, watch.then_some(profile))
 }

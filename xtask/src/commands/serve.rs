@@ -1,6 +1,6 @@
 //! `cargo xtask serve`: serves what was built.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{DirBuilder, File, TryLockError};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -13,27 +13,32 @@ use lexopt::ValueExt as _;
 
 use super::build::Profile;
 use crate::process::{self, step};
-use crate::workers::{self, SYNC};
+use crate::workers::{self, SYNC, WORKERS, Worker};
 
 const HELP: &str = "\
-Serve the sync worker that was built last, without building: the same as `dev` from there on.
+Serve the workers that were built last, without building: the same as `dev` from there on. The sync worker answers, and
+forwards /sessions, /auth, /runners and /agents to the agents worker behind it.
 SIGTERM and SIGINT end everything that was started.
 
 Usage: cargo xtask serve [OPTIONS]
 
 Options:
-  --port N         port (default 8787); 0: a free one, which is printed
+  --worker NAME    sync or agents: only this worker (default: both)
+  --port N         port (default 8787, the agents worker alone 8788); 0: a free one, which is printed
   --host ADDRESS   this machine's address to serve on (default 127.0.0.1): with another one, or with 0.0.0.0, other
                    devices of the network reach the server, and it says what is open to whom
   --data DIR       where graphs, assets and the index are kept (default: DATA_DIR, else .wrangler/state)
   --wrapper FILE   ES module that takes the worker's place and imports it as ./index.js (tests/faults)
 
-Settings of the worker in the environment (COGNITO_*, DB_SYNC_*, SENTRY_*, ASSET_LINK_SECRET, …) go before wrangler.toml.
-AGENTS_SERVICE_URL names a running agents worker to which /sessions, /auth, /runners and /agents are forwarded.";
+Settings of the workers in the environment (COGNITO_*, DB_SYNC_*, SENTRY_*, ASSET_LINK_SECRET, AGENT_*, E2B_*,
+SANDBOX_AGENT_*, GITHUB_APP_*, …) go before wrangler.toml and wrangler.agents.toml. AGENTS_SERVICE_URL names an agents
+worker that runs elsewhere: then the sync worker forwards to that one, and none is started here.";
 
 /// Where to serve and from which folder.
 #[derive(Debug)]
 pub(crate) struct Options {
+    /// What is served, in the order of [`WORKERS`]: the first answers on the port.
+    pub(crate) workers: Vec<&'static Worker>,
     host: IpAddr,
     port: u16,
     data: PathBuf,
@@ -48,17 +53,16 @@ impl Options {
         mut more: impl FnMut(&str) -> bool,
     ) -> Result<Option<Self>> {
         let mut host = IpAddr::from(Ipv4Addr::LOCALHOST);
-        let mut port = SYNC.port;
-        let (mut data, mut wrapper) = (None, None);
+        let (mut port, mut data, mut wrapper) = (None, None, None);
+        let mut named = Vec::new();
         while let Some(arg) = args.next()? {
             match arg {
                 lexopt::Arg::Long("port") => {
                     let text: String = args.value()?.parse()?;
-                    port = text
-                        .parse()
-                        .ok()
-                        .with_context(|| format!("--port needs a number up to 65535, not {text:?}"))?;
+                    let number = text.parse::<u16>().ok();
+                    port = Some(number.with_context(|| format!("--port needs a number up to 65535, not {text:?}"))?);
                 }
+                lexopt::Arg::Long("worker") => named.push(workers::named(&args.value()?.parse::<String>()?)?.name),
                 lexopt::Arg::Long("host") => {
                     let text: String = args.value()?.parse()?;
                     host = text.parse().with_context(|| format!("--host needs an IP address, not {text:?}"))?;
@@ -79,7 +83,19 @@ impl Options {
         if data.exists() && !data.is_dir() {
             bail!("--data (or DATA_DIR) needs a folder, and {} is a file", data.display());
         }
-        Ok(Some(Self { host, port, data: std::path::absolute(data)?, wrapper }))
+        let workers = chosen(&named, std::env::var_os("AGENTS_SERVICE_URL").is_some_and(|url| !url.is_empty()));
+        let port = port.unwrap_or_else(|| workers.first().map_or(SYNC.port, |worker| worker.port));
+        Ok(Some(Self { workers, host, port, data: std::path::absolute(data)?, wrapper }))
+    }
+}
+
+/// The workers with these names, in the order of [`WORKERS`]. Without names all of them, but only the first where the others
+/// run elsewhere.
+fn chosen(named: &[&str], others_elsewhere: bool) -> Vec<&'static Worker> {
+    let here = if others_elsewhere { 1 } else { WORKERS.len() };
+    match named {
+        [] => WORKERS.into_iter().take(here).collect(),
+        named => WORKERS.into_iter().filter(|worker| named.contains(&worker.name)).collect(),
     }
 }
 
@@ -125,30 +141,32 @@ fn lock(data: &Path) -> Result<File> {
 /// Migrates and serves. This process becomes the launcher, which ends workerd when it is told to end. With a profile, the
 /// launcher has builds made of what is edited, and loads them.
 pub(crate) fn serve(options: &Options, watch: Option<Profile>) -> Result<()> {
-    let bundle = SYNC.bundle();
-    if !bundle.join("index.js").is_file() {
+    if !options.workers.iter().all(|worker| worker.bundle().join("index.js").is_file()) {
         bail!("nothing was built yet: run `cargo xtask build` or `cargo xtask dev` first");
     }
     if !workers::root().join("node_modules/wrangler").is_dir() {
         bail!("the npm packages are missing: run `cargo xtask setup` or `cargo xtask dev` first");
     }
     let lock = lock(&options.data)?;
-    step(format!("Serving {} with data in {}", bundle.display(), options.data.display()));
+    let names: Vec<_> = options.workers.iter().map(|worker| worker.name).collect();
+    step(format!("Serving {} with data in {}", names.join(" and "), options.data.display()));
     let builder = match watch {
         Some(profile) => [std::env::current_exe()?.as_os_str(), "build".as_ref(), "--watch".as_ref()]
             .into_iter()
             .chain([profile.argument().as_ref()])
+            .chain(names.iter().flat_map(|name| ["--worker".as_ref(), OsStr::new(name)]))
             .map(OsStr::to_owned)
             .collect(),
         None => Vec::new(),
     };
+    // A worker's tables rest on those of the workers before it, which are made whether they are served or not.
+    let last = WORKERS.iter().rposition(|worker| names.contains(&worker.name)).unwrap_or_default();
+    let configs = WORKERS.iter().take(last + 1).map(|worker| workers::root().join(worker.config));
     process::become_command(
         Command::new("node")
             .arg(workers::root().join("xtask/launcher/serve.mjs"))
-            .arg("--config")
-            .arg(workers::root().join(SYNC.config))
-            .arg("--bundle")
-            .arg(bundle)
+            .args(configs.flat_map(|config| [OsString::from("--migrate"), config.into()]))
+            .args(options.workers.iter().flat_map(|worker| launched(worker)))
             .arg("--data")
             .arg(&options.data)
             .arg("--host")
@@ -162,6 +180,12 @@ pub(crate) fn serve(options: &Options, watch: Option<Profile>) -> Result<()> {
             // The launcher and its guard hold the lock from here on.
             .stdin(lock),
     )
+}
+
+/// What the launcher is told of a worker.
+fn launched(worker: &Worker) -> [OsString; 6] {
+    let config = workers::root().join(worker.config);
+    ["--worker".into(), worker.name.into(), "--config".into(), config.into(), "--bundle".into(), worker.bundle().into()]
 }
 
 #[cfg(test)]
@@ -184,11 +208,23 @@ mod tests {
     }
 
     #[test]
+    fn both_workers_are_served_unless_one_is_named_or_runs_elsewhere() {
+        let names = |named: &[&str], elsewhere| -> Vec<_> {
+            chosen(named, elsewhere).into_iter().map(|worker| worker.name).collect()
+        };
+        assert_eq!(names(&[], false), ["sync", "agents"]);
+        assert_eq!(names(&[], true), ["sync"]);
+        assert_eq!(names(&["agents"], true), ["agents"]);
+        assert_eq!(names(&["agents", "sync"], false), ["sync", "agents"]);
+    }
+
+    #[test]
     fn a_wrong_option_is_named() {
         let said = |args: &[&str]| host(args).unwrap_err().to_string();
         for wrong in ["", "eighty", "65536", "-1"] {
             assert_eq!(said(&["--port", wrong]), format!("--port needs a number up to 65535, not {wrong:?}"));
         }
+        assert_eq!(said(&["--worker", "graph"]), "unknown worker \"graph\": sync, agents");
         let file = tempfile::NamedTempFile::new().unwrap();
         let shown = file.path().display().to_string();
         assert_eq!(said(&["--data", &shown]), format!("--data (or DATA_DIR) needs a folder, and {shown} is a file"));

@@ -168,6 +168,9 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
     process::run(node(&server).arg("tests/replay/check.mjs"))?;
     server.stop()?;
 
+    step("Recorded conversations with the agents worker");
+    process::run(Command::new("node").current_dir(&root).envs(tools::npm::QUIET).arg("tests/replay/agents.mjs"))?;
+
     step(format!("All tests passed in {} s", start.elapsed().as_secs()));
     Ok(())
 }

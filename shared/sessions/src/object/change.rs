@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::core::{Commit, Core, Shown};
+use super::secrets::Secrets;
 use super::{Known, Platform, Session};
 use crate::error::Error;
 use crate::session::decide::{Decide, next_alarm, on_wake};
@@ -12,6 +13,9 @@ use crate::session::{Effect, State};
 /// An alarm that is set already is left where it is when it is at most so much too early, in milliseconds: it looks, and is set
 /// anew. Else each frame of a stream would set it.
 const EARLY_MS: i64 = 60_000;
+
+/// Writes further rows of a change.
+type Also<'a, S> = &'a dyn Fn(&Rows<&S>) -> Result<(), database::local::SqlError>;
 
 impl<P: Platform> Session<P> {
     /// Reads the session, unless that was done. Whether there is one.
@@ -23,7 +27,7 @@ impl<P: Platform> Session<P> {
                 return Ok(false);
             };
             let secrets = self.open_secrets(&loaded.state, loaded.secrets.as_deref())?;
-            let redactor = self.redactor(&secrets.task, &loaded.task);
+            let redactor = self.redactor(&secrets, &loaded.task);
             let mut core = Core::new(loaded, secrets.task, redactor);
             if let Some(runtime) = &mut core.state.runtime {
                 runtime.secrets = secrets.runtime;
@@ -51,7 +55,7 @@ impl<P: Platform> Session<P> {
     pub(super) fn change_with<R>(
         &self,
         change: impl FnOnce(&mut Core, &mut Decide<'_>) -> R,
-        also: &dyn Fn(&Rows<&P::Sql>) -> Result<(), database::local::SqlError>,
+        also: Also<'_, P::Sql>,
     ) -> Result<R, Error> {
         let now = self.platform.now_ms();
         let mut known = self.core.borrow_mut();
@@ -65,6 +69,10 @@ impl<P: Platform> Session<P> {
         let session = &self.settings.session;
         let has_new_secrets = runtime_secrets_changed(&before, &core.state);
         let sealed = has_new_secrets.then(|| self.seal_secrets(core)).transpose()?;
+        if has_new_secrets {
+            let runtime = core.state.runtime.as_ref().map(|runtime| runtime.secrets.clone()).unwrap_or_default();
+            core.redactor = self.redactor(&Secrets { task: core.secrets.clone(), runtime }, &core.task);
+        }
         let commit = Commit {
             sql,
             now,

@@ -19,47 +19,47 @@ const SMALL_TEXT_BYTES: usize = 16 << 10;
 const TIMES_MS: i64 = 10_000;
 
 /// Everything known about a session.
-pub struct Core {
+pub(crate) struct Core {
     /// Where it stands.
-    pub state: State,
+    pub(crate) state: State,
     /// What is to be done.
-    pub task: Task,
+    pub(crate) task: Task,
     /// Credentials that came with it.
-    pub secrets: TaskSecrets,
+    pub(crate) secrets: TaskSecrets,
     /// What agents have said in running turns.
-    pub turns: Turns,
+    pub(crate) turns: Turns,
     /// The last frame of the event stream that was taken in.
-    pub last_event_id: Option<String>,
+    pub(crate) last_event_id: Option<String>,
     /// How far a stream of the older dialect was taken in.
-    pub progress: Progress,
+    pub(crate) progress: Progress,
     /// The snapshot that is known.
-    pub checkpoint: Option<serde_json::Value>,
+    pub(crate) checkpoint: Option<serde_json::Value>,
     /// The log.
-    pub log: EventLog,
+    pub(crate) log: EventLog,
     /// Takes secrets out of what is shown.
-    pub redactor: Redactor,
+    pub(crate) redactor: Redactor,
     /// Rows that differ from what is stored.
-    pub dirty: Dirty,
+    pub(crate) dirty: Dirty,
     saved_at: i64,
 }
 
 /// Which rows have changed beside the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one row")]
-pub struct Dirty {
+pub(crate) struct Dirty {
     /// The task.
-    pub task: bool,
+    pub(crate) task: bool,
     /// The snapshot.
-    pub checkpoint: bool,
+    pub(crate) checkpoint: bool,
     /// The texts of turns, and how far the stream was taken in, whatever their size.
-    pub texts: bool,
+    pub(crate) texts: bool,
     /// How far the stream was taken in.
-    pub stream: bool,
+    pub(crate) stream: bool,
 }
 
 /// An event that viewers are shown.
 #[derive(Clone, Debug)]
-pub enum Shown {
+pub(crate) enum Shown {
     /// It is in the log too.
     Stored(Rc<str>),
     /// It is not.
@@ -67,24 +67,24 @@ pub enum Shown {
 }
 
 /// What is written beside the state.
-pub struct Commit<'a> {
+pub(crate) struct Commit<'a> {
     /// The session's own database.
-    pub sql: &'a dyn Sql,
+    pub(crate) sql: &'a dyn Sql,
     /// Milliseconds since 1970.
-    pub now: i64,
+    pub(crate) now: i64,
     /// The longest event, in bytes.
-    pub max_event_bytes: usize,
+    pub(crate) max_event_bytes: usize,
     /// How much of the log is kept.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
     /// New ids.
-    pub uuid: &'a dyn Fn() -> String,
+    pub(crate) uuid: &'a dyn Fn() -> String,
     /// Further rows of the same transaction.
-    pub also: &'a dyn Fn() -> Result<(), SqlError>,
+    pub(crate) also: &'a dyn Fn() -> Result<(), SqlError>,
 }
 
 impl Core {
     /// A session as it was found.
-    pub fn new(loaded: Loaded, secrets: TaskSecrets, redactor: Redactor) -> Self {
+    pub(crate) fn new(loaded: Loaded, secrets: TaskSecrets, redactor: Redactor) -> Self {
         Self {
             state: loaded.state,
             task: loaded.task,
@@ -102,7 +102,7 @@ impl Core {
 
     /// Stores what has changed since `before` and what the effects say, in one transaction. What viewers are shown and the work that
     /// begins come back; when storing fails, nothing has changed but this value, which is to be read anew.
-    pub fn commit(
+    pub(crate) fn commit(
         &mut self,
         before: &State,
         effects: Vec<Effect>,
@@ -123,7 +123,9 @@ impl Core {
         }
         let rows = Rows(commit.sql);
         let has_events = stores.iter().any(|effect| matches!(effect, Effect::Append(_)));
-        let saves_texts = self.dirty.texts || self.turns.is_due(commit.now) || (has_events && self.turns.kept_bytes() <= SMALL_TEXT_BYTES);
+        let saves_texts = self.dirty.texts
+            || self.turns.is_due(commit.now)
+            || (has_events && self.turns.kept_bytes() <= SMALL_TEXT_BYTES);
         let saves_state = self.is_changed(before, commit.now);
         let is_quiet = !saves_state && !saves_texts && stores.iter().all(|effect| matches!(effect, Effect::Show(_)));
         let nothing_else = self.dirty == Dirty { stream: self.dirty.stream, ..Dirty::default() };
@@ -237,10 +239,9 @@ impl Core {
     }
 
     /// The messages that are being written, as events.
-    pub fn live(&self, max_event_bytes: usize) -> Vec<Event> {
+    pub(crate) fn live(&self, max_event_bytes: usize) -> Vec<Event> {
         let seal = |message: crate::acp::LiveMessage| {
-            let place =
-                Place { cursor: None, event_id: &message.event_id, session_id: &self.state.id, ts: message.ts };
+            let place = Place { cursor: None, event_id: &message.event_id, session_id: &self.state.id, ts: message.ts };
             Event::seal(message.draft, &place, &self.redactor, max_event_bytes)
         };
         self.turns.live().into_iter().map(seal).collect()
@@ -248,7 +249,7 @@ impl Core {
 }
 
 /// An event that is not stored, as a frame.
-pub fn passing_frame(event: &Event) -> String {
+pub(crate) fn passing_frame(event: &Event) -> String {
     let mut frame = String::new();
     // An event is plain data: it always has a text.
     let body = serde_json::to_string(event).unwrap_or_default();

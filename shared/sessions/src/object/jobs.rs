@@ -78,9 +78,8 @@ impl<P: Platform> Session<P> {
 
     async fn answer(&self, request_id: &str) -> Result<(), JobError> {
         let Some(runtime) = self.bound()? else { return Ok(()) };
-        let found = self.look(|core| {
-            core.state.approvals.iter().find(|approval| approval.request_id == request_id).cloned()
-        })?;
+        let found =
+            self.look(|core| core.state.approvals.iter().find(|approval| approval.request_id == request_id).cloned())?;
         let Some(approval) = found else { return Ok(()) };
         let provider = self.platform.runtimes(runtime.provider);
         let told = match runtime.dialect {
@@ -141,10 +140,9 @@ impl<P: Platform> Session<P> {
         if let Some(snapshot) = &found {
             self.keep_snapshot(snapshot, wanted.reason).await;
         }
-        let found = found.as_ref().map(|snapshot| Checkpoint {
-            snapshot_id: &snapshot.snapshot_id,
-            provider: &snapshot.provider,
-        });
+        let found = found
+            .as_ref()
+            .map(|snapshot| Checkpoint { snapshot_id: &snapshot.snapshot_id, provider: &snapshot.provider });
         self.change(|core, decide| {
             decide.append(&mut core.state, Draft::checkpoint_ended(by, wanted.reason, found));
         })?;

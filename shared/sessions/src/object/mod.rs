@@ -15,6 +15,7 @@ mod reader;
 mod registry;
 mod routes;
 mod secrets;
+mod terminal;
 mod viewers;
 
 pub use platform::Platform;

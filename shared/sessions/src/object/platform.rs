@@ -5,13 +5,17 @@ use std::rc::Rc;
 
 use database::Database;
 use database::local::Sql;
-use web::{Fetch, Host};
+use web::{Fetch, Host, LiveBody, RequestBody};
 
-use crate::github::Sign;
+use crate::github::{Sign, TokenCache};
 use crate::runtime::{Provider, ProviderKind};
 
 /// The platform of one session.
 pub trait Platform: Host + 'static {
+    /// The body of a request.
+    type Request: RequestBody;
+    /// The body of a response.
+    type Response: LiveBody;
     /// The session's own database.
     type Sql: Sql + 'static;
     /// The database of all sessions.
@@ -34,6 +38,9 @@ pub trait Platform: Host + 'static {
 
     /// Signatures with the App's key.
     fn sign(&self) -> Rc<Self::Sign>;
+
+    /// Tokens for repositories, shared by the sessions of a process or isolate.
+    fn tokens(&self) -> Rc<TokenCache>;
 
     /// The provider of that kind.
     fn runtimes(&self, kind: ProviderKind) -> Rc<Self::Runtimes>;

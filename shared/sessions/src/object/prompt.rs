@@ -22,9 +22,11 @@ const TOKEN_MS: i64 = 50 * 60 * 1_000;
 impl<P: Platform> Session<P> {
     /// Carries out the order of a turn.
     pub(super) async fn prompt(self: &Rc<Self>, number: u64) -> Result<(), JobError> {
-        let order = self.look(|core| core.state.turn.as_ref().filter(|turn| turn.number == number).map(|turn| turn.order))?;
+        let order =
+            self.look(|core| core.state.turn.as_ref().filter(|turn| turn.number == number).map(|turn| turn.order))?;
         let Some(order) = order else { return Ok(()) };
-        let text = Rows(self.platform.sql()).order(order).map_err(|error| crate::error::Error::Internal(error.to_string()))?;
+        let text =
+            Rows(self.platform.sql()).order(order).map_err(|error| crate::error::Error::Internal(error.to_string()))?;
         let (Some(text), Some(mut runtime)) = (text, self.bound()?) else {
             let error = RuntimeError::Failed("the message is gone".to_owned());
             self.change(|core, decide| decide::on_prompt_failed(&mut core.state, decide, number, &error))?;
@@ -34,7 +36,8 @@ impl<P: Platform> Session<P> {
             self.change(|core, decide| decide::on_prompt_failed(&mut core.state, decide, number, &error))?;
             return Ok(());
         }
-        let Some(first) = self.change(|core, decide| decide::on_prepared(&mut core.state, decide, number, runtime.clone()))?
+        let Some(first) =
+            self.change(|core, decide| decide::on_prepared(&mut core.state, decide, number, runtime.clone()))?
         else {
             return Ok(());
         };
@@ -80,7 +83,9 @@ impl<P: Platform> Session<P> {
         // At most one more round: a turn is retried once.
         loop {
             let error = match self.post(&runtime, rpc_id, text).await? {
-                Sent::Running => return Ok(self.change(|core, decide| decide::on_sent(&mut core.state, decide, number))?),
+                Sent::Running => {
+                    return Ok(self.change(|core, decide| decide::on_sent(&mut core.state, decide, number))?);
+                }
                 Sent::Streaming(stream) => {
                     self.change(|core, decide| decide::on_sent(&mut core.state, decide, number))?;
                     return self.listen(number, stream).await;
@@ -115,10 +120,8 @@ impl<P: Platform> Session<P> {
         rpc_id: u64,
         text: &str,
     ) -> Result<Sent<<P::Runtimes as Provider>::Stream>, JobError> {
-        let attachments = self.look(|core| match core.state.attachments_sent {
-            true => Vec::new(),
-            false => core.task.attachments(),
-        })?;
+        let attachments =
+            self.look(|core| if core.state.attachments_sent { Vec::new() } else { core.task.attachments() })?;
         let links: Vec<ResourceLink<'_>> = attachments.iter().map(|uri| ResourceLink::of_attachment(uri)).collect();
         let prompt = Prompt { rpc_id, text, links: &links };
         let limit = u32::try_from(self.times.prompt_post).unwrap_or(u32::MAX);

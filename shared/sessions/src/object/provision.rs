@@ -93,6 +93,7 @@ impl<P: Platform> Session<P> {
             decide::on_provisioned(&mut core.state, decide, generation, made)
         })?;
         if outcome == Provisioned::Ready {
+            self.set_unbound(None)?;
             self.keep_provisioned_snapshot().await;
         }
         for waiting in self.waiting.borrow_mut().remove(&generation).unwrap_or_default() {
@@ -115,7 +116,7 @@ impl<P: Platform> Session<P> {
         let mut wanted = self.wanted(kind == ProviderKind::E2b).await.map_err(failed)?;
         let mut kind = kind;
         match kind {
-            ProviderKind::E2b => wanted.snapshot_id = self.snapshot_to_restore(&wanted.task).await,
+            ProviderKind::E2b => wanted.snapshot_id = self.snapshot_to_restore().await,
             ProviderKind::LocalRunner => match self.choose_runner(&wanted.user_id, wanted.task.runner_id()).await {
                 Ok(runner) => wanted.runner = Some(runner),
                 Err(error) => {
@@ -153,6 +154,11 @@ impl<P: Platform> Session<P> {
     fn unbound(&self) -> Result<Option<(String, Option<String>)>, Error> {
         let stored = Rows(self.platform.sql()).value("unbound").map_err(|error| Error::Internal(error.to_string()))?;
         Ok(stored.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
+    /// Whether the session is making this sandbox.
+    pub(super) fn is_being_made(&self, sandbox_id: &str) -> Result<bool, Error> {
+        Ok(self.unbound()?.is_some_and(|(_, made)| made.as_deref() == Some(sandbox_id)))
     }
 
     fn set_unbound(&self, unbound: Option<&(String, Option<String>)>) -> Result<(), Error> {
@@ -211,9 +217,9 @@ impl<P: Platform> Progress for Steps<P> {
     }
 
     async fn step(&mut self, _: &'static str, limit_ms: i64) {
-        let longer = self.session.change(|core, decide| {
-            decide::on_provision_step(&mut core.state, decide, self.generation, limit_ms)
-        });
+        let longer = self
+            .session
+            .change(|core, decide| decide::on_provision_step(&mut core.state, decide, self.generation, limit_ms));
         if let Err(error) = longer {
             self.session.warn("agents/lease-not-renewed", &error);
         }

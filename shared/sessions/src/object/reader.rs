@@ -77,7 +77,7 @@ impl<P: Platform> Session<P> {
                 me.read(id, &runtime).await
             };
             let Ok(end) = Abortable::new(reading, registration).await else { return };
-            me.read_to_end(id, &runtime, end, failures);
+            me.has_ended(id, &runtime, &end, failures);
         });
     }
 
@@ -112,7 +112,9 @@ impl<P: Platform> Session<P> {
                 frames.push(frame);
             }
             if !frames.is_empty() {
-                let taken = self.change(|core, decide| take_frames(core, decide, frames, dialect, &|| self.platform.random_uuid().to_string()));
+                let taken = self.change(|core, decide| {
+                    take_frames(core, decide, frames, dialect, &|| self.platform.random_uuid().to_string())
+                });
                 taken.map_err(|error| RuntimeError::Failed(error.to_string()))?;
             }
         }
@@ -120,7 +122,7 @@ impl<P: Platform> Session<P> {
     }
 
     /// The stream has ended. It is opened again while a turn goes on.
-    fn read_to_end(self: &Rc<Self>, id: u64, runtime: &Runtime, end: Result<bool, RuntimeError>, failures: u32) {
+    fn has_ended(self: &Rc<Self>, id: u64, runtime: &Runtime, end: &Result<bool, RuntimeError>, failures: u32) {
         let was_current = {
             let mut reader = self.reader.borrow_mut();
             let is_current = reader.as_ref().is_some_and(|reader| reader.id == id);
@@ -138,7 +140,7 @@ impl<P: Platform> Session<P> {
             if !same || core.state.status.is_terminal() {
                 return false;
             }
-            match &end {
+            match end {
                 Err(RuntimeError::SandboxMissing(text)) => decide::on_runtime_lost(&mut core.state, decide, text),
                 // A turn that goes on is told once; the next attempts are silent.
                 Err(error) if failures <= 1 => {

@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
-use database::local::Sql;
 use web::{Failure, LiveSource};
 
 use super::{Platform, Session};
@@ -64,11 +63,11 @@ impl Queue {
 
 /// All viewers of a session.
 #[derive(Default)]
-pub struct Viewers(RefCell<Vec<Rc<Queue>>>);
+pub(crate) struct Viewers(RefCell<Vec<Rc<Queue>>>);
 
 /// No further stream is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooMany;
+pub(crate) struct TooMany;
 
 impl Viewers {
     fn enter(&self, user: &str) -> Result<Rc<Queue>, TooMany> {
@@ -87,12 +86,12 @@ impl Viewers {
     }
 
     /// Whether anybody watches.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.borrow().is_empty()
     }
 
     /// Shows an event that was stored: whoever still reads the log meets it there.
-    pub fn stored(&self, frame: &Rc<str>) {
+    pub(crate) fn stored(&self, frame: &Rc<str>) {
         for viewer in self.0.borrow().iter() {
             if viewer.is_live.get() {
                 viewer.push(frame);
@@ -103,7 +102,7 @@ impl Viewers {
     }
 
     /// Shows what is not stored.
-    pub fn passing(&self, frame: &Rc<str>) {
+    pub(crate) fn passing(&self, frame: &Rc<str>) {
         for viewer in self.0.borrow().iter().filter(|viewer| viewer.is_live.get()) {
             viewer.push(frame);
         }
@@ -111,12 +110,12 @@ impl Viewers {
 }
 
 /// A stored event as a frame.
-pub fn stored_frame(out: &mut String, cursor: u64, body: &str) {
+pub(crate) fn stored_frame(out: &mut String, cursor: u64, body: &str) {
     Frame { id: Some(cursor), event: None, data: body }.write(out);
 }
 
 /// The stream of one viewer.
-pub struct Viewing<P: Platform> {
+pub(crate) struct Viewing<P: Platform> {
     session: Weak<Session<P>>,
     queue: Rc<Queue>,
     /// The last event of the log that was shown.
@@ -129,7 +128,7 @@ pub struct Viewing<P: Platform> {
 
 impl<P: Platform> Viewing<P> {
     /// A stream of everything after a cursor.
-    pub fn new(
+    pub(crate) fn new(
         session: &Rc<Session<P>>,
         user: &str,
         cursor: u64,

@@ -58,6 +58,8 @@ pub enum FailureClass {
     RemoteRejected,
     /// A force push did not find the branch as its lease says, or GitHub protects the branch.
     ForceRefused,
+    /// The provider of the runtime does not push.
+    Unsupported,
     /// Anything else.
     Unknown,
 }
@@ -70,6 +72,7 @@ impl FailureClass {
             Self::NoCommits => "no-commits",
             Self::RemoteRejected => "remote-rejected",
             Self::ForceRefused => "force-refused",
+            Self::Unsupported => "unsupported",
             Self::Unknown => "unknown",
         }
     }

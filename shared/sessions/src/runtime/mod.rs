@@ -1,8 +1,17 @@
 //! Runtimes: where agents run (agents.md 5), behind one trait.
 
+pub mod agent_server;
+mod exchange;
 mod provider;
 mod record;
+mod runner;
+mod signature;
+
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use provider::RuntimeError;
 pub use provider::{BuildState, Building, Made, Progress, Prompt, Provider, PushError, Sent, Snapshot, Stopped, Wish};
 pub use record::{ProviderKind, Runtime, RuntimeSecrets};
+pub use runner::RunnerProvider;
+pub use signature::{SIGNATURE_HEADER, signature};

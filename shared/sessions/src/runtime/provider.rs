@@ -240,11 +240,11 @@ pub trait Provider {
     /// Takes a snapshot, without the credential files (B28).
     async fn snapshot(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<Snapshot, RuntimeError>;
 
-    /// Pushes what stands in the repository's directory.
+    /// Pushes what stands in the repository's directory. None when git pushed and its output does not say what.
     async fn push(
         &self,
         runtime: &mut Runtime,
         wish: &Wish<'_>,
         push: &command::Push<'_>,
-    ) -> Result<PushReport, PushError>;
+    ) -> Result<Option<PushReport>, PushError>;
 }

@@ -233,7 +233,7 @@ impl State {
     }
 
     /// A lease for new work.
-    pub(super) fn lease(&mut self, now: i64, ms: i64) -> Lease {
+    pub(crate) fn lease(&mut self, now: i64, ms: i64) -> Lease {
         let generation = self.next_generation;
         self.next_generation = generation.saturating_add(1);
         Lease { generation, until: now.saturating_add(ms) }

@@ -28,7 +28,10 @@ enum Word {
     Denied,
 }
 
-pub(super) async fn list<P: Platform>(session: &Rc<Session<P>>, caller: &Caller) -> Result<Response<P::Response>, Error> {
+pub(super) async fn list<P: Platform>(
+    session: &Rc<Session<P>>,
+    caller: &Caller,
+) -> Result<Response<P::Response>, Error> {
     session.seen_by(caller).await?;
     let open = session.look(|core| {
         let open = core.state.approvals.iter().filter(|approval| approval.state == ApprovalState::Open);

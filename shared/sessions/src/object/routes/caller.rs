@@ -7,7 +7,7 @@ use crate::object::{Platform, Session};
 
 /// What a caller is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallerKind {
+pub(crate) enum CallerKind {
     /// A person, or somebody without a name.
     User,
     /// Whoever holds an observer token of this session (agents.md 18.1).
@@ -18,18 +18,18 @@ pub enum CallerKind {
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
+pub(crate) struct Caller {
     /// The session that is asked for.
-    pub session_id: String,
+    pub(crate) session_id: String,
     /// The user, if the token names one.
-    pub user_id: Option<String>,
+    pub(crate) user_id: Option<String>,
     /// What the caller is.
-    pub kind: CallerKind,
+    pub(crate) kind: CallerKind,
 }
 
 impl Caller {
     /// The caller of a request; these headers are the front worker's own.
-    pub fn of<B>(request: &Request<B>) -> Result<Self, Error> {
+    pub(crate) fn of<B>(request: &Request<B>) -> Result<Self, Error> {
         let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
         let session_id = header("x-session-id").and_then(web::url::decode).ok_or(Error::NotFound)?;
         let kind = match header("x-caller") {
@@ -42,7 +42,7 @@ impl Caller {
     }
 
     /// The user, where one is needed.
-    pub fn user(&self) -> Result<&str, Error> {
+    pub(crate) fn user(&self) -> Result<&str, Error> {
         self.user_id.as_deref().ok_or(Error::Unauthorized)
     }
 }

@@ -14,8 +14,8 @@ use crate::event::Draft;
 use crate::object::{Platform, Session};
 use crate::repository::BranchName;
 use crate::runtime::{ProviderKind, RuntimeError};
-use crate::session::decide::{self, Provisioned};
 use crate::session::State;
+use crate::session::decide::{self, Provisioned};
 use crate::session::store::Rows;
 use crate::task::{Task, TaskSecrets};
 
@@ -36,7 +36,8 @@ pub(super) async fn create<P: Platform>(
     request: &mut Request<P::Request>,
 ) -> Result<Response<P::Response>, Error> {
     let user = caller.user()?.to_owned();
-    let base = request.headers().get("x-stream-base").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let base =
+        request.headers().get("x-stream-base").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let (init, bytes): (Init, _) = body::<P, _>(request).await?;
     if init.task.id().is_empty() {
         return Err(Error::InvalidSessionId);
@@ -78,6 +79,7 @@ async fn make<P: Platform>(session: &Rc<Session<P>>, user: &str, init: Init) -> 
     let Init { mut task, secrets } = init;
     session.admit_graph(user, &task).await?;
     session.check_active_sessions(user).await?;
+    session.check_seal(&task)?;
     session.check_installation(&task).await?;
     let wish = ["base-branch", "branch"].into_iter().find_map(|key| task.project().get(key)?.as_str());
     let asked = BranchName::wish(wish);
@@ -88,19 +90,19 @@ async fn make<P: Platform>(session: &Rc<Session<P>>, user: &str, init: Init) -> 
     if let Some(base) = &base {
         task.set_base_branch(base);
     }
-    store(session, user, task, secrets)
+    store(session, user, &task, &secrets)
 }
 
-fn store<P: Platform>(session: &Rc<Session<P>>, user: &str, task: Task, secrets: TaskSecrets) -> Result<(), Error> {
+fn store<P: Platform>(session: &Rc<Session<P>>, user: &str, task: &Task, secrets: &TaskSecrets) -> Result<(), Error> {
     let internal = |error: database::local::SqlError| Error::Internal(error.to_string());
     let state = State::new(task.id(), user, session.platform.now_ms());
-    let sealed = session.seal_task_secrets(&state, &secrets)?;
+    let sealed = session.seal_task_secrets(&state, secrets)?;
     let sql = session.platform.sql();
     let rows = Rows(sql);
     database::local::Sql::transaction(sql, &mut || {
         rows.create()?;
         rows.put_json("state", &state)?;
-        rows.put_json("task", &task)?;
+        rows.put_json("task", task)?;
         match &sealed {
             Some(sealed) => rows.put("secrets", sealed),
             None => Ok(()),

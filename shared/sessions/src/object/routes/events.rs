@@ -4,12 +4,13 @@ use std::rc::{Rc, Weak};
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Request, Response};
-use web::{Failure, LiveBody, ResponseBody, Source, url};
+use web::{Failure, LiveBody, Source, url};
 
 use super::Caller;
 use crate::error::{CORS, Error};
 use crate::event::{Event, Query};
-use crate::object::{Platform, Session, Viewing};
+use crate::object::viewers::Viewing;
+use crate::object::{Platform, Session};
 use crate::session::store::EventLog;
 
 /// Events that are read from the log at a time, and their bytes.
@@ -23,11 +24,8 @@ pub(super) async fn list<P: Platform>(
 ) -> Result<Response<P::Response>, Error> {
     session.seen_by(caller).await?;
     let parameter = |name: &str| url::query(request.uri(), name);
-    let query = Query::read(
-        parameter("since").as_deref(),
-        parameter("cursor").as_deref(),
-        parameter("limit").as_deref(),
-    );
+    let query =
+        Query::read(parameter("since").as_deref(), parameter("cursor").as_deref(), parameter("limit").as_deref());
     let (after, is_truncated) = session.place_of(query.cursor, query.since)?;
     let source = Listed {
         session: Rc::downgrade(session),

@@ -10,7 +10,7 @@ mod publish;
 mod repeated;
 mod status;
 
-pub use caller::Caller;
+pub(crate) use caller::Caller;
 
 use std::rc::Rc;
 
@@ -81,7 +81,9 @@ fn ok<P: Platform>(body: &Value) -> Response<P::Response> {
 }
 
 /// The checked body that the front worker sends.
-async fn body<P: Platform, T: serde::de::DeserializeOwned>(request: &mut Request<P::Request>) -> Result<(T, Vec<u8>), Error> {
+async fn body<P: Platform, T: serde::de::DeserializeOwned>(
+    request: &mut Request<P::Request>,
+) -> Result<(T, Vec<u8>), Error> {
     let bytes = web::read(request, MAX_BODY_BYTES).await.map_err(|error| match error {
         web::ReadError::TooLarge => Error::RequestTooLarge,
         web::ReadError::Interrupted => Error::InvalidBody,

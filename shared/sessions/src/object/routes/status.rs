@@ -13,12 +13,18 @@ use crate::event::{Draft, Kind};
 use crate::object::core::Core;
 use crate::object::{Platform, Session};
 
-pub(super) async fn status<P: Platform>(session: &Rc<Session<P>>, caller: &Caller) -> Result<Response<P::Response>, Error> {
+pub(super) async fn status<P: Platform>(
+    session: &Rc<Session<P>>,
+    caller: &Caller,
+) -> Result<Response<P::Response>, Error> {
     session.seen_by(caller).await?;
     Ok(ok::<P>(&session.look(shown)?))
 }
 
-pub(super) async fn access<P: Platform>(session: &Rc<Session<P>>, caller: &Caller) -> Result<Response<P::Response>, Error> {
+pub(super) async fn access<P: Platform>(
+    session: &Rc<Session<P>>,
+    caller: &Caller,
+) -> Result<Response<P::Response>, Error> {
     session.seen_by(caller).await?;
     Ok(ok::<P>(&json!({"ok": true})))
 }
@@ -64,9 +70,12 @@ pub(super) async fn branches<P: Platform>(
         Err(error) => return Err(error),
     };
     let own = if is_member { session.look(|core| core.task.repo_url().map(str::to_owned))? } else { None };
-    let asked = url::query(request.uri(), "repo-url").filter(|url| !url.trim().is_empty());
+    let asked =
+        url::query(request.uri(), "repo-url").filter(|url| !url.trim().is_empty()).map(std::borrow::Cow::into_owned);
     // Elsewhere any repository may be asked for, as far as the App can see it (agents.md 14.3).
-    if session.settings.strict_access && (own.is_none() || asked.as_ref().is_some_and(|asked| Some(asked) != own.as_ref())) {
+    if session.settings.strict_access
+        && (own.is_none() || asked.as_ref().is_some_and(|asked| Some(asked) != own.as_ref()))
+    {
         return Err(Error::Forbidden);
     }
     let repo = asked.or(own).ok_or(Error::MissingRepository)?;

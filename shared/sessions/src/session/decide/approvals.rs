@@ -144,6 +144,7 @@ pub fn on_decision(
     };
     approval.option_id = option;
     approval.state = ApprovalState::Decided;
+    approval.deadline = decide.now.saturating_add(decide.times.sending());
     let (approval, draft) = (approval.clone(), approval.told(kind, by, reason));
     decide.append(state, draft);
     decide.push(Effect::PutApproval(approval));
@@ -210,9 +211,12 @@ pub(super) fn expire(state: &mut State, decide: &mut Decide<'_>) {
     let again = |approval: &&Approval| approval.state == ApprovalState::Decided && approval.deadline <= decide.now;
     let again: Vec<String> = state.approvals.iter().filter(again).map(|approval| approval.request_id.clone()).collect();
     for request_id in again {
-        if let Some(approval) = state.approvals.iter_mut().find(|approval| approval.request_id == request_id) {
-            approval.deadline = decide.now.saturating_add(decide.times.sending());
-        }
+        // Whoever was sending it was lost.
+        on_answered(state, decide, &request_id, false);
+        let Some(approval) = state.approvals.iter_mut().find(|approval| approval.request_id == request_id) else {
+            continue;
+        };
+        approval.deadline = decide.now.saturating_add(decide.times.sending());
         decide.push(Effect::Start(Job::Answer { request_id }));
     }
 }

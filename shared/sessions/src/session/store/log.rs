@@ -29,6 +29,8 @@ pub struct Stored {
 
 /// Counts are written down with every so many events; after a start the rest is counted.
 const SAVE_EVERY: u64 = 256;
+/// How far back an event of a kind is looked for.
+const NEWEST: u64 = 5_000;
 /// Rows that one clean-up removes at most.
 const DROP_ROWS: i64 = 500;
 
@@ -189,6 +191,13 @@ impl EventLog {
             Ok(if read >= bytes { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
         Ok(page)
+    }
+
+    /// The last event of a kind among the newest ones.
+    pub fn last_of(&self, sql: &impl Sql, kind: &Kind) -> Result<Option<String>, SqlError> {
+        let after = signed(self.last_cursor.saturating_sub(NEWEST));
+        let params = [Param::Int(after), Param::Text(kind.as_str())];
+        text(sql, "SELECT body FROM events WHERE cursor > ? AND type = ? ORDER BY cursor DESC LIMIT 1", &params)
     }
 
     /// The cursor after which all events are younger than a time: times grow with cursors, so some twenty looks find it among

@@ -1,0 +1,270 @@
+//! Pushing, pull requests and snapshots as work with a lease (agents.md 3.14, 5.3.7, 10.4).
+
+use std::rc::Rc;
+
+use futures_channel::oneshot;
+use serde_json::{Value, json};
+
+use super::provision::Wanted;
+use super::registry::KnownSnapshot;
+use super::{Platform, Session};
+use crate::command;
+use crate::error::Error;
+use crate::event::{Checkpoint, Draft, GitFailure};
+use crate::publish::{CommitId, Intent, PushReport};
+use crate::publisher::{self, PublishRequest, Pusher, Sink};
+use crate::runtime::{Provider, PushError, Runtime, RuntimeError};
+use crate::session::Checkpointing;
+use crate::session::decide::end_quietly;
+use crate::session::store::Rows;
+
+/// The longest step of publishing: the push.
+const PUSH_MS: i64 = 180_000;
+/// A snapshot.
+const SNAPSHOT_MS: i64 = 120_000;
+
+impl<P: Platform> Session<P> {
+    /// Publishes what stands in the runtime. The work goes on when whoever asked goes away.
+    pub(super) async fn publish(self: &Rc<Self>, user: &str, wanted: PublishRequest) -> Result<Value, Error> {
+        let generation = self.change(|core, decide| {
+            if core.state.publishing.is_some() {
+                return None;
+            }
+            let lease = core.state.lease(decide.now, decide.times.lease(PUSH_MS));
+            core.state.publishing = Some(lease);
+            Some(lease.generation)
+        })?;
+        let generation = generation.ok_or(Error::RequestInProgress)?;
+        let (sender, receiver) = oneshot::channel();
+        let (me, user) = (Rc::clone(self), user.to_owned());
+        self.platform.spawn(async move {
+            let published = me.run_publish(&user, &wanted, generation).await;
+            // Whoever asked may have gone.
+            let _ = sender.send(published);
+        });
+        receiver.await.map_err(|_| Error::Internal("publishing was interrupted".to_owned()))?
+    }
+
+    async fn run_publish(
+        self: &Rc<Self>,
+        user: &str,
+        wanted: &PublishRequest,
+        generation: u64,
+    ) -> Result<Value, Error> {
+        let published = self.publish_now(user, wanted, generation).await;
+        self.remove_publishing()?;
+        let ends = published.as_ref().is_ok_and(|published| published.ends_runtime);
+        self.change(|core, decide| {
+            core.state.publishing.take_if(|lease| lease.generation == generation);
+            if ends {
+                end_quietly(&mut core.state, decide, Checkpointing { by: None, reason: "pr-ready" });
+            }
+        })?;
+        published.map(|published| published.body)
+    }
+
+    async fn publish_now(
+        self: &Rc<Self>,
+        user: &str,
+        wanted: &PublishRequest,
+        generation: u64,
+    ) -> Result<publisher::Published, Error> {
+        let runtime = self.look(|core| core.state.runtime.clone())?.ok_or(Error::RuntimeUnavailable)?;
+        let task = self.look(|core| core.task.clone())?;
+        let (checkpoint, directory) = (self.look(|core| core.checkpoint.clone())?, runtime.directory.clone());
+        let work = Publishing { session: Rc::clone(self), generation, user: user.to_owned(), runtime };
+        let facts = publisher::Facts {
+            user,
+            task: &task,
+            settings: &self.settings.session,
+            checkpoint: checkpoint.as_ref(),
+            directory: Some(&directory),
+            resumed: self.was_interrupted()?,
+        };
+        publisher::publish(&self.github(), &facts, wanted, &work).await
+    }
+
+    /// Whether an earlier publication was interrupted: then a pull request may be there already.
+    fn was_interrupted(&self) -> Result<bool, Error> {
+        let interrupted = Rows(self.platform.sql()).value("publishing-interrupted");
+        Ok(interrupted.map_err(sql_failed)?.is_some())
+    }
+
+    fn remove_publishing(&self) -> Result<(), Error> {
+        let rows = Rows(self.platform.sql());
+        rows.remove("publishing").and_then(|()| rows.remove("publishing-interrupted")).map_err(sql_failed)
+    }
+
+    /// The lease of a publication has lapsed: what it had begun is told as failed.
+    pub(super) fn publishing_lost(&self) {
+        let rows = Rows(self.platform.sql());
+        let begun = rows.value("publishing").ok().flatten();
+        let begun: Option<Begun> = begun.and_then(|text| serde_json::from_str(&text).ok());
+        let Some(begun) = begun else { return };
+        let failure = GitFailure { reason: "interrupted", error: "the work was interrupted", github_status: None };
+        let draft = match &begun.base {
+            Some(base) => Draft::pr_failed(&begun.user, &begun.head, base, failure),
+            None => Draft::push_failed(&begun.user, &begun.head, failure),
+        };
+        let told = self.change(|core, decide| decide.append(&mut core.state, draft));
+        let noted = rows.remove("publishing").and_then(|()| rows.put("publishing-interrupted", "1"));
+        if let Err(error) = told.and(noted.map_err(sql_failed)) {
+            self.warn("agents/interruption-not-told", &error);
+        }
+    }
+
+    /// The text that the agent said last.
+    pub(super) fn last_message(&self) -> Result<Option<String>, Error> {
+        let log = self.look(|core| core.log)?;
+        let event = log.last_of(self.platform.sql(), &crate::event::Kind::ItemCompleted).map_err(sql_failed)?;
+        let event: Option<Value> = event.and_then(|event| serde_json::from_str(&event).ok());
+        let parts = event.as_ref().and_then(|event| event.get("data")?.get("item")?.get("content")?.as_array());
+        let is_text = |part: &&Value| part.get("type").and_then(Value::as_str) == Some("text");
+        let text = parts.and_then(|parts| parts.iter().find(is_text)?.get("text")?.as_str());
+        Ok(text.map(str::to_owned))
+    }
+
+    /// A message that asks for a publication is logged as any other, with what it asks for.
+    pub(super) fn log_intent(
+        &self,
+        user: &str,
+        kind: Option<&str>,
+        message: &str,
+        intent: Intent,
+    ) -> Result<(), Error> {
+        let mut draft = Draft::user_message(user, kind, message);
+        if let Some(members) = draft.data.as_object_mut() {
+            members.insert("intent".to_owned(), intent.as_str().into());
+        }
+        self.change(|core, decide| decide.append(&mut core.state, draft))
+    }
+
+    /// Takes a snapshot of the runtime.
+    pub(super) async fn snapshot(self: &Rc<Self>, user: &str) -> Result<Value, Error> {
+        let (is_terminal, runtime) = self.look(|core| (core.state.status.is_terminal(), core.state.runtime.clone()))?;
+        if is_terminal {
+            return Err(Error::NotWritable);
+        }
+        let runtime = runtime.ok_or(Error::RuntimeUnavailable)?;
+        let generation = self.change(|core, decide| {
+            if core.state.snapshotting.is_some() {
+                return None;
+            }
+            decide.append(&mut core.state, Draft::snapshot_started(user));
+            let lease = core.state.lease(decide.now, decide.times.lease(SNAPSHOT_MS));
+            core.state.snapshotting = Some(lease);
+            Some(lease.generation)
+        })?;
+        let generation = generation.ok_or(Error::RequestInProgress)?;
+        let (sender, receiver) = oneshot::channel();
+        let (me, user) = (Rc::clone(self), user.to_owned());
+        self.platform.spawn(async move {
+            let taken = me.take_snapshot(&user, runtime, generation).await;
+            // Whoever asked may have gone.
+            let _ = sender.send(taken);
+        });
+        receiver.await.map_err(|_| Error::Internal("the snapshot was interrupted".to_owned()))?
+    }
+
+    async fn take_snapshot(self: &Rc<Self>, user: &str, mut runtime: Runtime, generation: u64) -> Result<Value, Error> {
+        let wanted = self.wanted(false).await?;
+        let provider = self.platform.runtimes(runtime.provider);
+        let taken = provider.snapshot(&mut runtime, &wanted.wish()).await;
+        let is_late = self.change(|core, decide| {
+            let is_ours = core.state.snapshotting.take_if(|lease| lease.generation == generation).is_some();
+            match &taken {
+                _ if !is_ours => {}
+                Ok(snapshot) => {
+                    let checkpoint =
+                        Checkpoint { snapshot_id: &snapshot.snapshot_id, provider: runtime.provider.as_str() };
+                    decide.append(&mut core.state, Draft::snapshot_succeeded(user, checkpoint));
+                }
+                Err(error) => {
+                    decide.append(&mut core.state, Draft::snapshot_failed(user, error.reason(), &error.to_string()));
+                }
+            }
+            crate::session::decide::pump(&mut core.state, decide);
+            !is_ours
+        })?;
+        if is_late {
+            return Err(Error::RequestInProgress);
+        }
+        match taken {
+            Ok(snapshot) => {
+                let known = KnownSnapshot {
+                    provider: runtime.provider.as_str().to_owned(),
+                    snapshot_id: snapshot.snapshot_id.clone(),
+                };
+                self.keep_snapshot(&known, "manual").await;
+                Ok(json!({
+                    "status": "snapshot-created",
+                    "message": "Sandbox snapshot created.",
+                    "snapshot-id": snapshot.snapshot_id,
+                }))
+            }
+            Err(RuntimeError::Unsupported(text)) => Err(Error::Unsupported(text)),
+            Err(_) => Err(Error::Failed("the snapshot could not be taken".to_owned())),
+        }
+    }
+}
+
+/// What a publication had begun, for whoever finds it interrupted.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Begun {
+    user: String,
+    head: String,
+    /// Set when the push was done and the pull request had been begun.
+    base: Option<String>,
+}
+
+/// A publication that goes on.
+struct Publishing<P: Platform> {
+    session: Rc<Session<P>>,
+    generation: u64,
+    user: String,
+    runtime: Runtime,
+}
+
+impl<P: Platform> Pusher for Publishing<P> {
+    async fn push(&self, push: &command::Push<'_>) -> Result<Option<PushReport>, PushError> {
+        let failed = |error: Error| PushError { class: crate::publish::FailureClass::Unknown, text: error.to_string() };
+        let wanted: Wanted = self.session.wanted(false).await.map_err(failed)?;
+        let mut runtime = self.runtime.clone();
+        self.session.platform.runtimes(runtime.provider).push(&mut runtime, &wanted.wish(), push).await
+    }
+}
+
+impl<P: Platform> Sink for Publishing<P> {
+    fn event(&self, draft: Draft) -> Result<(), Error> {
+        self.session.change(|core, decide| decide.append(&mut core.state, draft))
+    }
+
+    fn step(&self, head: &str, base: Option<&str>, limit_ms: i64) -> Result<(), Error> {
+        let begun = Begun { user: self.user.clone(), head: head.to_owned(), base: base.map(str::to_owned) };
+        self.session.change_with(
+            |core, decide| {
+                let until = decide.now.saturating_add(decide.times.lease(limit_ms));
+                if let Some(lease) = &mut core.state.publishing
+                    && lease.generation == self.generation
+                {
+                    lease.until = until;
+                }
+            },
+            &|rows| rows.put_json("publishing", &begun),
+        )
+    }
+
+    fn last_pushed(&self, branch: &str) -> Result<Option<CommitId>, Error> {
+        Rows(self.session.platform.sql()).branch(branch).map_err(sql_failed)
+    }
+
+    fn pushed(&self, branch: &str, commit: &CommitId) -> Result<(), Error> {
+        let now = self.session.platform.now_ms();
+        Rows(self.session.platform.sql()).put_branch(branch, commit, now).map_err(sql_failed)
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "used as a function for map_err")]
+fn sql_failed(error: database::local::SqlError) -> Error {
+    Error::Internal(error.to_string())
+}

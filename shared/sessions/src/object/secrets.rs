@@ -1,0 +1,90 @@
+//! Credentials of a session: sealed in a row of their own, and taken out of everything that is shown (agents.md 3.2, 3.15).
+
+use serde::{Deserialize, Serialize};
+
+use super::core::Core;
+use super::{Platform, Session};
+use crate::error::Error;
+use crate::event::Redactor;
+use crate::runtime::{ProviderKind, RuntimeSecrets};
+use crate::secrets::Seal;
+use crate::session::State;
+use crate::task::{Task, TaskSecrets};
+
+/// Everything that is sealed together.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub(super) struct Secrets {
+    /// What came with the task.
+    pub(super) task: TaskSecrets,
+    /// What opens the runtime.
+    pub(super) runtime: RuntimeSecrets,
+}
+
+/// What the sealed text is bound to: it opens for no other user and no other session.
+fn bound_to(state: &State) -> String {
+    format!("{}\n{}", state.requested_by, state.id)
+}
+
+impl<P: Platform> Session<P> {
+    fn seal(&self) -> Seal {
+        self.settings.seal()
+    }
+
+    pub(super) fn open_secrets(&self, state: &State, stored: Option<&str>) -> Result<Secrets, Error> {
+        let Some(stored) = stored else { return Ok(Secrets::default()) };
+        let text = self.seal().open(stored, &bound_to(state))?;
+        serde_json::from_str(&text).map_err(|_| Error::Internal("unreadable secrets".to_owned()))
+    }
+
+    pub(super) fn seal_secrets(&self, core: &Core) -> Result<String, Error> {
+        let runtime = core.state.runtime.as_ref().map(|runtime| runtime.secrets.clone()).unwrap_or_default();
+        self.sealed(&core.state, &Secrets { task: core.secrets.clone(), runtime })
+    }
+
+    /// The sealed credentials of a new session; none when it has none.
+    pub(super) fn seal_task_secrets(&self, state: &State, task: &TaskSecrets) -> Result<Option<String>, Error> {
+        if task.is_empty() {
+            return Ok(None);
+        }
+        let secrets = Secrets { task: task.clone(), runtime: RuntimeSecrets::default() };
+        self.sealed(state, &secrets).map(Some)
+    }
+
+    fn sealed(&self, state: &State, secrets: &Secrets) -> Result<String, Error> {
+        let text = serde_json::to_string(secrets).map_err(|error| Error::Internal(error.to_string()))?;
+        self.seal().seal(&text, &bound_to(state))
+    }
+
+    /// A sandbox has tokens of its own from the beginning: where nothing can be sealed, none is made.
+    pub(super) fn check_seal(&self, task: &Task) -> Result<(), Error> {
+        if self.provider_kind(task) == ProviderKind::E2b { self.seal().check() } else { Ok(()) }
+    }
+
+    /// What takes the secrets of a session and of the operator out of texts.
+    pub(super) fn redactor(&self, secrets: &Secrets, task: &Task) -> Redactor {
+        let settings = &self.settings;
+        let own = [&settings.runtime.e2b_api_key, &settings.runtime.agent_token, &secrets.task.api_token];
+        let own = own.into_iter().flatten().cloned();
+        let keys = settings.runtime.model_variables.iter().filter(|(name, _)| name.ends_with("_KEY"));
+        let keys = keys.map(|(_, value)| value.clone());
+        // At most 100 variables (agents.md 2.8); those with such names are no secrets of anybody if they are shown.
+        let variables = task.environment().filter(|(name, _)| is_secret_name(name)).map(|(_, value)| value.to_owned());
+        let login = secrets.task.auth_json().map(tokens_of).unwrap_or_default();
+        let runtime = secrets.runtime.values().map(str::to_owned);
+        Redactor::new(own.chain(keys).chain(variables).chain(login).chain(runtime))
+    }
+}
+
+fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    ["KEY", "TOKEN", "SECRET", "PASSWORD"].iter().any(|word| name.contains(word))
+}
+
+/// The tokens in the text of a credentials file.
+fn tokens_of(auth_json: &str) -> Vec<String> {
+    let file: serde_json::Value = serde_json::from_str(auth_json).unwrap_or_default();
+    let tokens = file.get("tokens").and_then(serde_json::Value::as_object);
+    let named = tokens.into_iter().flatten().filter(|(name, _)| name.ends_with("_token"));
+    named.filter_map(|(_, value)| value.as_str().map(str::to_owned)).collect()
+}

@@ -1,0 +1,266 @@
+//! What happens in a session, step by step.
+
+use serde_json::{Value, json};
+
+use crate::world::{Fate, World};
+use crate::{settings, world};
+
+fn kinds(world: &World) -> Vec<String> {
+    world.events().iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
+}
+
+fn status(world: &World) -> String {
+    world.ask("GET", "status", None).1["status"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_session_is_created_once() {
+    let world = world();
+    let (status, body) = world.create();
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(body["stream-url"], "https://base.test/sessions/s/stream");
+    assert_eq!(world.create(), (200, body));
+    assert_eq!(kinds(&world), ["session.created", "session.provisioned"]);
+}
+
+#[test]
+fn nothing_is_left_behind_by_a_guess() {
+    let world = world();
+    for path in ["status", "events", "stream", "approvals"] {
+        assert_eq!(world.ask("GET", path, None).0, 404, "{path}");
+    }
+    for path in ["pause", "resume", "cancel", "interrupt", "snapshot"] {
+        assert_eq!(world.ask("POST", path, None).0, 404, "{path}");
+    }
+    assert_eq!(world.message("hello").0, 404);
+}
+
+#[test]
+fn a_message_becomes_a_turn() {
+    let world = world();
+    world.create();
+    assert_eq!(world.message("hello"), (200, json!({"ok": true})));
+    world.pass(100);
+    world.agent.borrow_mut().speak("Hi ");
+    world.agent.borrow_mut().speak("there.");
+    world.pass(100);
+    let live: Vec<Value> = world.events().into_iter().filter(|event| event.get("cursor").is_none()).collect();
+    assert_eq!(live[0]["event-id"], "live-r1-turn-1");
+    world.agent.borrow_mut().finish("end_turn");
+    world.pass(100);
+    let expected =
+        ["session.created", "session.provisioned", "audit.log", "session.running", "item.completed", "turn.completed"];
+    assert_eq!(kinds(&world), expected);
+    let item = &world.events()[4]["data"]["item"]["content"][0];
+    assert_eq!(*item, json!({"type": "text", "text": "Hi there."}));
+}
+
+#[test]
+fn messages_go_one_after_the_other() {
+    let world = world();
+    world.create();
+    for text in ["one", "two", "three"] {
+        world.message(text);
+    }
+    for text in ["one", "two", "three"] {
+        world.pass(100);
+        assert_eq!(world.agent.borrow().working.len(), 1);
+        assert_eq!(world.agent.borrow().working[0].1, text);
+        world.agent.borrow_mut().finish("end_turn");
+    }
+    world.pass(100);
+    assert!(world.agent.borrow().prompts.values().all(|times| *times == 1));
+}
+
+#[test]
+fn a_paused_session_keeps_its_messages() {
+    let world = world();
+    world.create();
+    world.ask("POST", "pause", None);
+    world.message("one");
+    world.message("two");
+    world.pass(1_000);
+    assert!(world.agent.borrow().prompts.is_empty());
+    assert_eq!(world.ask("POST", "resume", None), (200, json!({"ok": true, "flushed": 2})));
+    world.pass(100);
+    assert_eq!(world.agent.borrow().prompts.len(), 1);
+}
+
+#[test]
+fn an_agent_that_heeds_an_interrupt_is_not_killed() {
+    let world = world();
+    world.create();
+    world.agent.borrow_mut().heeds_cancel = true;
+    world.message("hello");
+    world.pass(100);
+    world.ask("POST", "interrupt", None);
+    world.pass(100);
+    let events = world.events();
+    let last = events.last().unwrap();
+    assert_eq!(last["type"], "turn.completed");
+    assert_eq!((&last["data"]["stop-reason"], &last["data"]["stopped"]), (&json!("cancelled"), &json!("agent")));
+}
+
+#[test]
+fn an_agent_that_does_not_heed_it_is_killed() {
+    let world = world();
+    world.create();
+    world.message("hello");
+    world.pass(100);
+    world.ask("POST", "interrupt", None);
+    world.pass(29_000);
+    assert_eq!(kinds(&world).last().unwrap(), "session.paused");
+    world.pass(5_000);
+    let events = world.events();
+    assert_eq!(events.last().unwrap()["data"]["stopped"], "killed");
+    // The next message opens a new session of the agent.
+    world.message("again");
+    world.ask("POST", "resume", None);
+    world.pass(100);
+    assert_eq!(world.agent.borrow().prompts["again"], 1);
+}
+
+#[test]
+fn a_prompt_that_did_not_reach_the_agent_is_sent_once_more() {
+    let world = world();
+    world.create();
+    world.agent.borrow_mut().next_prompt = Fate::NotReached;
+    world.message("hello");
+    world.pass(2_000);
+    assert_eq!(world.agent.borrow().prompts["hello"], 1);
+}
+
+#[test]
+fn a_prompt_that_may_have_reached_the_agent_is_not_sent_again() {
+    let world = world();
+    world.create();
+    world.agent.borrow_mut().next_prompt = Fate::Broken;
+    world.message("hello");
+    world.pass(60_000);
+    assert_eq!(world.agent.borrow().prompts["hello"], 1);
+    assert!(kinds(&world).contains(&"agent.runtime.error".to_owned()));
+}
+
+#[test]
+fn a_lost_sandbox_cancels_the_session_and_the_next_message_makes_another() {
+    let world = World::new(settings(), "e2b");
+    world.create();
+    world.agent.borrow_mut().next_prompt = Fate::Missing;
+    world.message("hello");
+    world.pass(1_000);
+    assert_eq!(status(&world), "canceled");
+    assert_eq!(world.ask("GET", "status", None).1["runtime-provider"], Value::Null);
+    world.message("again");
+    world.pass(1_000);
+    assert_eq!(status(&world), "running");
+    assert_eq!(world.agent.borrow().prompts.get("again"), Some(&1));
+}
+
+#[test]
+fn an_approval_is_asked_for_and_answered() {
+    let world = world();
+    world.create();
+    world.message("hello");
+    world.pass(100);
+    world.agent.borrow_mut().ask();
+    world.pass(100);
+    let (_, body) = world.ask("GET", "approvals", None);
+    let request = body["approvals"][0]["request-id"].as_str().unwrap().to_owned();
+    let path = format!("approvals/{request}");
+    let wrong = json!({"decision": "granted", "option-id": "n"});
+    assert_eq!(world.ask("POST", &path, Some(&wrong)).0, 400);
+    assert_eq!(world.ask("POST", &path, Some(&json!({"decision": "granted"}))).0, 200);
+    assert_eq!(world.ask("POST", &path, Some(&json!({"decision": "denied"}))).0, 409);
+    assert_eq!(world.ask("POST", "approvals/unknown", Some(&json!({"decision": "denied"}))).0, 404);
+    world.pass(100);
+    let answers = world.agent.borrow().permission_answers.clone();
+    assert_eq!(answers[0]["result"]["outcome"], json!({"outcome": "selected", "optionId": "y"}));
+}
+
+#[test]
+fn an_approval_that_nobody_answers_is_denied() {
+    let world = world();
+    world.create();
+    world.message("hello");
+    world.pass(100);
+    world.agent.borrow_mut().ask();
+    world.pass(31 * 60_000);
+    assert!(kinds(&world).contains(&"agent.approval_denied".to_owned()));
+    let answers = world.agent.borrow().permission_answers.clone();
+    assert_eq!(answers[0]["result"]["outcome"]["optionId"], "n");
+}
+
+#[test]
+fn a_silent_turn_is_stopped() {
+    let world = world();
+    world.create();
+    world.message("hello");
+    world.pass(29 * 60_000);
+    assert!(!kinds(&world).contains(&"turn.completed".to_owned()));
+    world.pass(3 * 60_000);
+    assert_eq!(kinds(&world).last().unwrap(), "turn.completed");
+}
+
+#[test]
+fn an_object_that_dies_within_a_turn_hears_its_end() {
+    let mut world = world();
+    world.create();
+    world.message("hello");
+    world.pass(100);
+    world.agent.borrow_mut().speak("one ");
+    world.pass(1_000);
+    world.crash();
+    world.agent.borrow_mut().speak("two");
+    world.agent.borrow_mut().finish("end_turn");
+    world.pass(61_000);
+    assert_eq!(world.agent.borrow().prompts["hello"], 1);
+    let events = world.events();
+    let item = events.iter().find(|event| event["type"] == "item.completed").unwrap();
+    assert_eq!(item["data"]["item"]["content"][0]["text"], "one two");
+}
+
+#[test]
+fn a_runtime_that_never_comes_is_given_up() {
+    let mut world = World::new(settings(), "e2b");
+    world.agent.borrow_mut().next_provision = Fate::Never;
+    let (status, _) = world.create();
+    assert_eq!(status, 0, "nobody answers yet");
+    world.crash();
+    world.pass(20 * 60_000);
+    assert!(kinds(&world).contains(&"agent.runtime.error".to_owned()));
+    assert_eq!(world.create().0, 200);
+}
+
+#[test]
+fn the_same_key_gives_the_same_answer() {
+    let world = world();
+    world.create();
+    let ask = |text: &str| world.keyed("POST", "messages", &json!({"message": text}), "key-1");
+    assert_eq!(ask("hello").0, 200);
+    assert_eq!(ask("hello").0, 200);
+    assert_eq!(ask("other").0, 422);
+    world.pass(1_000);
+    assert_eq!(world.agent.borrow().prompts["hello"], 1);
+    assert_eq!(kinds(&world).iter().filter(|kind| *kind == "audit.log").count(), 1);
+}
+
+#[test]
+fn a_quiet_runtime_is_ended() {
+    let world = world();
+    world.create();
+    world.pass(16 * 60_000);
+    assert!(kinds(&world).contains(&"sandbox.checkpoint.started".to_owned()));
+    assert_eq!(world.alarm(), None);
+}
+
+#[test]
+fn the_queue_has_an_end() {
+    let world = world();
+    world.create();
+    world.ask("POST", "pause", None);
+    for number in 0..50 {
+        assert_eq!(world.message(&format!("message {number}")).0, 200);
+    }
+    assert_eq!(world.message("one too many").0, 429);
+    assert_eq!(kinds(&world).iter().filter(|kind| *kind == "audit.log").count(), 50);
+}

@@ -1,0 +1,646 @@
+//! One session over a real database, with a clock that only goes when everybody waits, and an agent that lives on when the object dies.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use database::local_sqlite::Rusqlite;
+use database::sqlite::Sqlite;
+use serde_json::{Value, json};
+use sessions::command;
+use sessions::github::Sign;
+use sessions::legacy::{Dialect, request::Call};
+use sessions::object::{Platform, Session};
+use sessions::publish::PushReport;
+use sessions::runtime::{
+    BuildState, Building, Made, Progress, Prompt, Provider, ProviderKind, PushError, Runtime, RuntimeError,
+    RuntimeSecrets, Sent, Snapshot, Stopped, Wish,
+};
+use sessions::settings::Settings;
+use uuid::Uuid;
+use web::{
+    Event, Failure, Fetch, Host, Incoming, LiveBody, LiveSource, RequestBody, ResponseBody, Source, Trace, Undone,
+};
+
+/// Time, and whoever waits for it.
+#[derive(Default)]
+pub(crate) struct Clock {
+    pub(crate) now: Cell<i64>,
+    waiting: RefCell<BTreeMap<(i64, u64), Waker>>,
+    next: Cell<u64>,
+}
+
+struct Sleep {
+    clock: Rc<Clock>,
+    until: i64,
+    id: u64,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.clock.now.get() >= self.until {
+            return Poll::Ready(());
+        }
+        self.clock.waiting.borrow_mut().insert((self.until, self.id), context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.clock.waiting.borrow_mut().remove(&(self.until, self.id));
+    }
+}
+
+impl Clock {
+    pub(crate) fn sleep(self: &Rc<Self>, ms: i64) -> impl Future<Output = ()> + 'static {
+        let id = self.next.get();
+        self.next.set(id + 1);
+        Sleep { clock: Rc::clone(self), until: self.now.get() + ms, id }
+    }
+
+    fn next_wake(&self) -> Option<i64> {
+        self.waiting.borrow().keys().next().map(|(until, _)| *until)
+    }
+
+    fn advance(&self, to: i64) {
+        self.now.set(to.max(self.now.get()));
+        let due: Vec<Waker> = {
+            let mut waiting = self.waiting.borrow_mut();
+            let later = waiting.split_off(&(to + 1, 0));
+            std::mem::replace(&mut *waiting, later).into_values().collect()
+        };
+        due.into_iter().for_each(Waker::wake);
+    }
+}
+
+type Task = Pin<Box<dyn Future<Output = ()>>>;
+
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Tasks of one life of the object.
+#[derive(Default)]
+pub(crate) struct Tasks {
+    new: RefCell<Vec<Task>>,
+    running: RefCell<Vec<Task>>,
+}
+
+impl Tasks {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.new.borrow_mut().push(Box::pin(task));
+    }
+
+    /// Drops everything.
+    fn end(&self) {
+        self.new.borrow_mut().clear();
+        self.running.borrow_mut().clear();
+    }
+
+    /// Runs until everybody waits.
+    pub(crate) fn run(&self) {
+        let flag = Arc::new(Flag(AtomicBool::new(true)));
+        let waker = Waker::from(Arc::clone(&flag));
+        while flag.0.swap(false, Ordering::Relaxed) || !self.new.borrow().is_empty() {
+            let mut running = std::mem::take(&mut *self.running.borrow_mut());
+            running.append(&mut self.new.borrow_mut());
+            running.retain_mut(|task| task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            self.running.borrow_mut().append(&mut running);
+        }
+    }
+}
+
+/// An agent on its server. It lives on when the object dies.
+#[derive(Default)]
+pub(crate) struct Agent {
+    /// Prompts by how often they came.
+    pub(crate) prompts: BTreeMap<String, usize>,
+    frames: Vec<String>,
+    /// Prompts that are being worked on, by their numbers.
+    pub(crate) working: Vec<(u64, String)>,
+    readers: Vec<Waker>,
+    epoch: u64,
+    sessions: u64,
+    /// What the next calls come to.
+    pub(crate) next_prompt: Fate,
+    pub(crate) next_provision: Fate,
+    pub(crate) heeds_cancel: bool,
+    pub(crate) permission_answers: Vec<Value>,
+}
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Fate {
+    #[default]
+    Well,
+    NotReached,
+    Broken,
+    Missing,
+    Never,
+}
+
+impl Agent {
+    pub(crate) fn say(&mut self, frame: &Value) {
+        let id = self.frames.len() + 1;
+        self.frames.push(format!("id: {id}\ndata: {frame}\n\n"));
+        self.readers.drain(..).for_each(Waker::wake);
+    }
+
+    fn session(&self) -> String {
+        format!("r{}", self.sessions)
+    }
+
+    pub(crate) fn speak(&mut self, text: &str) {
+        let session = self.session();
+        self.say(&json!({"jsonrpc": "2.0", "method": "session/update", "params": {"sessionId": session, "update":
+            {"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": text}}}}));
+    }
+
+    pub(crate) fn use_tool(&mut self) {
+        let session = self.session();
+        self.say(&json!({"jsonrpc": "2.0", "method": "session/update", "params": {"sessionId": session, "update":
+            {"sessionUpdate": "tool_call", "toolCallId": "t", "title": "Run"}}}));
+    }
+
+    pub(crate) fn finish(&mut self, reason: &str) {
+        if self.working.is_empty() {
+            return;
+        }
+        let (id, _) = self.working.remove(0);
+        self.say(&json!({"jsonrpc": "2.0", "id": id, "result": {"stopReason": reason}}));
+    }
+
+    pub(crate) fn exit(&mut self) {
+        self.working.clear();
+        self.say(
+            &json!({"jsonrpc": "2.0", "method": "_adapter/agent_exited", "params": {"success": false, "code": 1}}),
+        );
+    }
+
+    pub(crate) fn ask(&mut self) {
+        let session = self.session();
+        self.say(&json!({"jsonrpc": "2.0", "id": "ask", "method": "session/request_permission", "params": {"sessionId": session,
+            "toolCall": {"toolCallId": "t", "kind": "execute", "title": "Run"}, "options":
+            [{"optionId": "y", "name": "Yes", "kind": "allow_once"}, {"optionId": "n", "name": "No", "kind": "reject_once"}]}}));
+    }
+}
+
+/// The event stream of an agent.
+pub(crate) struct Frames {
+    agent: Rc<RefCell<Agent>>,
+    at: usize,
+    epoch: u64,
+}
+
+impl Incoming for Frames {
+    async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        std::future::poll_fn(|context| {
+            let mut agent = self.agent.borrow_mut();
+            if agent.epoch != self.epoch {
+                return Poll::Ready(Ok(None));
+            }
+            match agent.frames.get(self.at) {
+                Some(frame) => {
+                    self.at += 1;
+                    Poll::Ready(Ok(Some(frame.clone().into_bytes())))
+                }
+                None => {
+                    agent.readers.push(context.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// A provider over the agent.
+pub(crate) struct Runtimes {
+    agent: Rc<RefCell<Agent>>,
+    kind: ProviderKind,
+}
+
+impl Runtimes {
+    fn begin_anew(&self) -> String {
+        let mut agent = self.agent.borrow_mut();
+        agent.epoch += 1;
+        agent.sessions += 1;
+        agent.frames.clear();
+        agent.working.clear();
+        agent.readers.drain(..).for_each(Waker::wake);
+        agent.session()
+    }
+}
+
+impl Provider for Runtimes {
+    type Stream = Frames;
+
+    async fn provision(&self, _: &Wish<'_>, progress: &mut impl Progress) -> Result<Made, RuntimeError> {
+        let fate = std::mem::take(&mut self.agent.borrow_mut().next_provision);
+        progress.step("create", 60_000).await;
+        match fate {
+            Fate::Well => {}
+            Fate::Never => std::future::pending().await,
+            _ => return Err(RuntimeError::Failed("no".into())),
+        }
+        let session_id = self.begin_anew();
+        let is_sandbox = self.kind == ProviderKind::E2b;
+        Ok(Made::Ready(Box::new(Runtime {
+            provider: self.kind,
+            base_url: "https://agent.test".into(),
+            server_id: "s".into(),
+            session_id,
+            dialect: Dialect::Acp,
+            directory: "/home/user/workspace".into(),
+            runner_id: None,
+            sandbox_id: is_sandbox.then(|| "box".to_owned()),
+            sandbox_domain: None,
+            sandbox_port: None,
+            template: None,
+            snapshot_id: None,
+            agent_sid: None,
+            github_token_at: None,
+            server_ended: false,
+            secrets: RuntimeSecrets { agent_token: Some("agent-token-secret".into()), ..RuntimeSecrets::default() },
+        })))
+    }
+
+    async fn build_state(&self, _: &Building) -> Result<BuildState, RuntimeError> {
+        Ok(BuildState::Ready)
+    }
+
+    async fn wake(&self, _: &mut Runtime, _: &Wish<'_>) -> Result<bool, RuntimeError> {
+        Ok(false)
+    }
+
+    async fn refresh(&self, runtime: &mut Runtime, _: &Wish<'_>) -> Result<(), RuntimeError> {
+        runtime.session_id = self.begin_anew();
+        Ok(())
+    }
+
+    async fn open_stream(&self, _: &Runtime, last: Option<&str>) -> Result<Frames, RuntimeError> {
+        let at = last.and_then(|last| last.parse().ok()).unwrap_or_default();
+        let epoch = self.agent.borrow().epoch;
+        Ok(Frames { agent: Rc::clone(&self.agent), at, epoch })
+    }
+
+    async fn prompt(&self, _: &Runtime, prompt: &Prompt<'_>, _: u32) -> Sent<Frames> {
+        let fate = std::mem::take(&mut self.agent.borrow_mut().next_prompt);
+        if fate == Fate::NotReached {
+            return Sent::NotReached(RuntimeError::NotReached("404".into()));
+        }
+        if fate == Fate::Missing {
+            return Sent::Failed(RuntimeError::SandboxMissing("gone".into()));
+        }
+        {
+            let mut agent = self.agent.borrow_mut();
+            *agent.prompts.entry(prompt.text.to_owned()).or_default() += 1;
+            agent.working.push((prompt.rpc_id, prompt.text.to_owned()));
+        }
+        match fate {
+            Fate::Broken => Sent::Failed(RuntimeError::Failed("connection lost".into())),
+            Fate::Never => std::future::pending().await,
+            _ => Sent::Running,
+        }
+    }
+
+    async fn tell(&self, _: &Runtime, envelope: &Value) -> Result<(), RuntimeError> {
+        let mut agent = self.agent.borrow_mut();
+        if envelope["method"] == "session/cancel" {
+            if agent.heeds_cancel {
+                agent.finish("cancelled");
+            }
+        } else {
+            agent.permission_answers.push(envelope.clone());
+        }
+        Ok(())
+    }
+
+    async fn tell_legacy(&self, _: &Runtime, _: &Call) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    async fn kill_agent(&self, _: &mut Runtime) -> Stopped {
+        self.agent.borrow_mut().working.clear();
+        Stopped::Killed
+    }
+
+    async fn end(&self, _: &Runtime) -> Result<(), RuntimeError> {
+        self.agent.borrow_mut().working.clear();
+        Ok(())
+    }
+
+    async fn destroy(&self, _: &str) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    async fn extend(&self, _: &Runtime) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    async fn snapshot(&self, _: &mut Runtime, _: &Wish<'_>) -> Result<Snapshot, RuntimeError> {
+        Ok(Snapshot { snapshot_id: "snap".into() })
+    }
+
+    async fn push(
+        &self,
+        _: &mut Runtime,
+        _: &Wish<'_>,
+        _: &command::Push<'_>,
+    ) -> Result<Option<PushReport>, PushError> {
+        Ok(None)
+    }
+}
+
+/// The platform of one life of the object.
+pub(crate) struct Here {
+    pub(crate) clock: Rc<Clock>,
+    pub(crate) tasks: Rc<Tasks>,
+    pub(crate) sql: Rc<Rusqlite>,
+    pub(crate) agent: Rc<RefCell<Agent>>,
+    pub(crate) alarm: Rc<Cell<Option<i64>>>,
+    pub(crate) ids: Rc<Cell<u128>>,
+}
+
+impl Host for Here {
+    fn now_ms(&self) -> i64 {
+        self.clock.now.get()
+    }
+
+    fn sleep_ms(&self, ms: u32) -> impl Future<Output = ()> + 'static {
+        self.clock.sleep(ms.into())
+    }
+
+    fn wait_until(&self, _: impl Future<Output = Result<(), Undone>> + 'static) {}
+
+    fn random_uuid(&self) -> Uuid {
+        self.ids.set(self.ids.get() + 1);
+        Uuid::from_u128(self.ids.get())
+    }
+
+    fn report(&self, _: &Event<'_>) {}
+
+    fn trace(&self, _: &Trace<'_>) {}
+}
+
+/// Nothing of this world is fetched.
+pub(crate) struct Nowhere;
+
+impl Fetch for Nowhere {
+    type Body = Frames;
+
+    async fn fetch(&self, _: web::Call) -> Result<web::Reply<Frames>, web::CallError> {
+        Err(web::CallError::NotReached("there is nobody".into()))
+    }
+}
+
+impl Sign for Nowhere {
+    async fn rs256(&self, _: &[u8], _: &[u8]) -> Result<Vec<u8>, Failure> {
+        Err(Failure("no key".into()))
+    }
+}
+
+/// A body in memory.
+pub(crate) struct Body(pub(crate) Option<Vec<u8>>);
+
+impl RequestBody for Body {
+    fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn take(&mut self) -> Option<Self> {
+        Some(Self(self.0.take()))
+    }
+
+    async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        Ok(self.0.take())
+    }
+
+    async fn cancel(&mut self) {}
+
+    async fn discard(&mut self, _: u64) {}
+}
+
+/// What is answered.
+pub(crate) enum Answer {
+    Bytes(Vec<u8>),
+    Source(Box<dyn Source>),
+    Live(Box<dyn LiveSource>),
+}
+
+impl ResponseBody for Answer {
+    fn empty() -> Self {
+        Self::Bytes(Vec::new())
+    }
+
+    fn full(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes)
+    }
+
+    fn streamed(source: Box<dyn Source>) -> Self {
+        Self::Source(source)
+    }
+}
+
+impl LiveBody for Answer {
+    fn live(source: Box<dyn LiveSource>) -> Self {
+        Self::Live(source)
+    }
+}
+
+impl Platform for Here {
+    type Request = Body;
+    type Response = Answer;
+    type Sql = Rusqlite;
+    type Db = Sqlite;
+    type Fetch = Nowhere;
+    type Sign = Nowhere;
+    type Runtimes = Runtimes;
+
+    fn sql(&self) -> &Rusqlite {
+        &self.sql
+    }
+
+    fn db(&self) -> Option<Rc<Sqlite>> {
+        None
+    }
+
+    fn fetch(&self) -> Rc<Nowhere> {
+        Rc::new(Nowhere)
+    }
+
+    fn sign(&self) -> Rc<Nowhere> {
+        Rc::new(Nowhere)
+    }
+
+    fn tokens(&self) -> Rc<sessions::github::TokenCache> {
+        Rc::default()
+    }
+
+    fn runtimes(&self, kind: ProviderKind) -> Rc<Runtimes> {
+        Rc::new(Runtimes { agent: Rc::clone(&self.agent), kind })
+    }
+
+    fn set_alarm(&self, at: i64) {
+        self.alarm.set(Some(at));
+    }
+
+    fn spawn(&self, work: impl Future<Output = ()> + 'static) {
+        self.tasks.spawn(work);
+    }
+}
+
+/// A session that lives through many lives of its object.
+pub(crate) struct World {
+    pub(crate) clock: Rc<Clock>,
+    sql: Rc<Rusqlite>,
+    pub(crate) agent: Rc<RefCell<Agent>>,
+    alarm: Rc<Cell<Option<i64>>>,
+    ids: Rc<Cell<u128>>,
+    settings: Rc<Settings>,
+    pub(crate) tasks: Rc<Tasks>,
+    pub(crate) session: Rc<Session<Here>>,
+    pub(crate) provider: &'static str,
+}
+
+impl World {
+    pub(crate) fn new(settings: Settings, provider: &'static str) -> Self {
+        let clock = Rc::new(Clock::default());
+        clock.now.set(1_700_000_000_000);
+        let sql = Rc::new(Rusqlite::in_memory().unwrap());
+        let (agent, alarm, ids) = (Rc::default(), Rc::default(), Rc::default());
+        let (settings, tasks) = (Rc::new(settings), Rc::default());
+        let session = Self::born(&clock, &sql, &agent, &alarm, &ids, &settings, &tasks);
+        Self { clock, sql, agent, alarm, ids, settings, tasks, session, provider }
+    }
+
+    fn born(
+        clock: &Rc<Clock>,
+        sql: &Rc<Rusqlite>,
+        agent: &Rc<RefCell<Agent>>,
+        alarm: &Rc<Cell<Option<i64>>>,
+        ids: &Rc<Cell<u128>>,
+        settings: &Rc<Settings>,
+        tasks: &Rc<Tasks>,
+    ) -> Rc<Session<Here>> {
+        let here = Here {
+            clock: Rc::clone(clock),
+            tasks: Rc::clone(tasks),
+            sql: Rc::clone(sql),
+            agent: Rc::clone(agent),
+            alarm: Rc::clone(alarm),
+            ids: Rc::clone(ids),
+        };
+        Session::new(here, Rc::clone(settings))
+    }
+
+    /// The object dies, with everything that it was doing, and is started anew.
+    pub(crate) fn crash(&mut self) {
+        self.tasks.end();
+        self.tasks = Rc::default();
+        self.session =
+            Self::born(&self.clock, &self.sql, &self.agent, &self.alarm, &self.ids, &self.settings, &self.tasks);
+    }
+
+    /// Lets time go by; alarms go off.
+    pub(crate) fn pass(&self, ms: i64) {
+        let end = self.clock.now.get() + ms;
+        self.tasks.run();
+        loop {
+            let wake = self.clock.next_wake().filter(|at| *at <= end);
+            let alarm = self.alarm.get().filter(|at| *at <= end);
+            let Some(next) = [wake, alarm].into_iter().flatten().min() else { break };
+            self.clock.advance(next);
+            if self.alarm.get().is_some_and(|at| at <= next) {
+                self.alarm.set(None);
+                self.session.alarm().unwrap();
+            }
+            self.tasks.run();
+        }
+        self.clock.advance(end);
+        self.tasks.run();
+    }
+
+    /// Whether nothing is to come but by a person.
+    pub(crate) fn alarm(&self) -> Option<i64> {
+        self.alarm.get()
+    }
+
+    /// Asks with an idempotency key.
+    pub(crate) fn keyed(&self, method: &str, path: &str, body: &Value, key: &str) -> (u16, Value) {
+        self.send(method, path, Some(body), Some(key))
+    }
+
+    /// Asks the object; gives status and body, when it has answered.
+    pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        self.send(method, path, body, None)
+    }
+
+    fn send(&self, method: &str, path: &str, body: Option<&Value>, key: Option<&str>) -> (u16, Value) {
+        let mut request = http::Request::new(Body(body.map(|body| body.to_string().into_bytes())));
+        *request.method_mut() = method.parse().unwrap();
+        *request.uri_mut() = format!("https://session/__session__/{path}").parse().unwrap();
+        for (name, value) in [("x-session-id", "s"), ("x-user-id", "ann"), ("x-stream-base", "https://base.test")] {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        if let Some(key) = key {
+            request.headers_mut().insert("idempotency-key", key.parse().unwrap());
+        }
+        let answered: Rc<RefCell<Option<(u16, Value)>>> = Rc::default();
+        let (session, slot) = (Rc::clone(&self.session), Rc::clone(&answered));
+        self.tasks.spawn(async move {
+            let response = sessions::object::handle(&session, request).await;
+            let status = response.status().as_u16();
+            let bytes = match response.into_body() {
+                Answer::Bytes(bytes) => bytes,
+                Answer::Source(mut source) => {
+                    let mut all = Vec::new();
+                    while let Some(mut bytes) = source.next().unwrap() {
+                        all.append(&mut bytes);
+                    }
+                    all
+                }
+                Answer::Live(_) => Vec::new(),
+            };
+            *slot.borrow_mut() = Some((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)));
+        });
+        // Nothing here takes longer than a second of this world, but for what the agent holds back.
+        for _ in 0..100 {
+            self.tasks.run();
+            if let Some(answer) = answered.borrow_mut().take() {
+                return answer;
+            }
+            self.pass(50);
+        }
+        (0, Value::Null)
+    }
+
+    pub(crate) fn create(&self) -> (u16, Value) {
+        let task = json!({"task": {"id": "s", "source": {"node-id": "n", "node-title": "Title"}, "intent": {"content": "Do it."},
+            "project": {"id": "p", "title": "P"}, "agent": {"provider": "claude"}, "runtime-provider": self.provider,
+            "capabilities": {"push-enabled": true, "pr-enabled": true}}, "secrets": {}});
+        self.ask("POST", "init", Some(&task))
+    }
+
+    pub(crate) fn message(&self, text: &str) -> (u16, Value) {
+        self.ask("POST", "messages", Some(&json!({"message": text, "kind": "user"})))
+    }
+
+    pub(crate) fn events(&self) -> Vec<Value> {
+        let (status, body) = self.ask("GET", "events?limit=10000", None);
+        assert_eq!(status, 200, "{body}");
+        body["events"].as_array().unwrap().clone()
+    }
+}
