@@ -8,6 +8,7 @@ pub mod error;
 pub mod event;
 pub mod github_app;
 pub mod legacy;
+pub mod logins;
 pub mod observer;
 pub mod publish;
 pub mod registry;
