@@ -2,9 +2,15 @@
 //!
 //! Nothing is decided here: both give the ports of `sessions` what `cloudflare` has for them.
 
+mod config;
 pub mod session_object;
 
-use worker::{Context, Env, Response, Result, ScheduleContext, ScheduledEvent};
+use cloudflare::{D1, Host, HttpKeys, JsRequest, JsResponse, KeepAlive, ObjectNamespace, Outside};
+use js_sys::Promise;
+use sessions::front::{self, Platform};
+use wasm_bindgen::JsValue;
+use web::Hosted;
+use worker::{Context, Env, Result, ScheduleContext, ScheduledEvent, web_sys};
 use worker_macros::event;
 
 /// Where the state of the server is asked.
@@ -12,20 +18,92 @@ const HEALTH: &str = "/health";
 
 /// Front worker: every request enters here (agents.md 2.1).
 #[event(fetch)]
-async fn fetch(request: worker::Request, _env: Env, _context: Context) -> Result<Response> {
-    if request.path() == HEALTH {
-        return json(200, r#"{"ok":true}"#);
-    }
-    json(404, r#"{"error":"not found"}"#)
+async fn fetch(request: web_sys::Request, env: Env, context: Context) -> Result<web_sys::Response> {
+    let Some(request) = cloudflare::incoming(request) else {
+        return refuse(400, "invalid url");
+    };
+    let isolate = match config::isolate(&env) {
+        Ok(isolate) => isolate,
+        // Whoever looks after the server is told which setting it is.
+        Err(wrong) if request.uri().path() == HEALTH => return refuse(503, &wrong.to_string()),
+        Err(_) => return refuse(500, "server error"),
+    };
+    let front = Front::new(&env, context, &isolate);
+    cloudflare::respond(front::handle(&front, &isolate.service, request).await)
 }
 
 /// Clean-up by the clock (agents.md 16).
 #[event(scheduled)]
-async fn scheduled(_event: ScheduledEvent, _env: Env, _context: ScheduleContext) {}
+async fn scheduled(_event: ScheduledEvent, env: Env, context: ScheduleContext) {
+    // Wrong settings are told by every request.
+    if let Ok(isolate) = config::isolate(&env) {
+        front::scheduled(&Front::new(&env, Clock(context), &isolate), &isolate.service).await;
+    }
+}
 
-/// An answer of JSON.
-fn json(status: u16, body: &str) -> Result<Response> {
-    let response = Response::ok(body)?.with_status(status);
-    response.headers().set("content-type", "application/json")?;
-    Ok(response)
+/// An answer for requests that the service never sees.
+fn refuse(status: u16, text: &str) -> Result<web_sys::Response> {
+    let response = worker::Response::from_json(&serde_json::json!({"error": text}))?.with_status(status);
+    Ok(response.into())
+}
+
+/// The context of a scheduled event.
+struct Clock(ScheduleContext);
+
+impl KeepAlive for Clock {
+    fn wait_until(&self, promise: &Promise) -> std::result::Result<(), JsValue> {
+        let promise = promise.clone();
+        self.0.wait_until(async move {
+            // Whatever becomes of it is reported by whoever began it.
+            let _ = wasm_bindgen_futures::JsFuture::from(promise).await;
+        });
+        Ok(())
+    }
+}
+
+/// What one request has of its platform.
+struct Front<K> {
+    host: Host<K>,
+    db: Option<D1>,
+    objects: ObjectNamespace,
+}
+
+impl<K: KeepAlive> Front<K> {
+    /// The bindings of a request.
+    fn new(env: &Env, context: K, isolate: &config::Isolate) -> Self {
+        Self {
+            host: Host::new(context, isolate.sentry.clone()),
+            db: env.d1("AGENTS_DB").ok().map(|database| D1::new(&database)),
+            objects: ObjectNamespace::new(env, "LOGSEQ_AGENT_SESSION_DO"),
+        }
+    }
+}
+
+impl<K: KeepAlive> Hosted for Front<K> {
+    type Host = Host<K>;
+
+    fn host(&self) -> &Self::Host {
+        &self.host
+    }
+}
+
+impl<K: KeepAlive> Platform for Front<K> {
+    type Request = JsRequest;
+    type Response = JsResponse;
+    type Db = D1;
+    type Keys = HttpKeys;
+    type Objects = ObjectNamespace;
+    type Fetch = Outside;
+
+    fn db(&self) -> Option<&D1> {
+        self.db.as_ref()
+    }
+
+    fn objects(&self) -> &ObjectNamespace {
+        &self.objects
+    }
+
+    fn fetch(&self) -> &Outside {
+        &Outside
+    }
 }

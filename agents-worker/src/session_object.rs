@@ -1,24 +1,151 @@
-//! The Durable Object that owns a session.
+//! The Durable Object that owns a session. All it keeps is read again from its database when it is constructed anew.
 
 #![expect(missing_docs, reason = "the attribute of Durable Objects generates undocumented methods")]
 
-use worker::{DurableObject, Env, Request, Response, Result, State};
+use std::future::Future;
+use std::rc::Rc;
+
+use cloudflare::{D1, DurableSql, JsRequest, JsResponse, Outside, Rs256};
+use sessions::github::{Sign, TokenCache};
+use sessions::object::{Platform, Session};
+use sessions::runtime::{ProviderKind, RunnerProvider};
+use web::{Failure, Hosted};
+use worker::{DurableObject, Env, Error, Response, Result, ScheduledTime, State};
 use worker_macros::durable_object;
+
+use crate::config::{Isolate, isolate};
 
 /// One session: its state, its events and who watches it.
 #[durable_object(alarm)]
-pub struct AgentSessionDO;
+pub struct AgentSessionDO {
+    /// None when the settings cannot be served with.
+    session: Option<Rc<Session<SessionObject>>>,
+}
 
 impl DurableObject for AgentSessionDO {
-    fn new(_state: State, _env: Env) -> Self {
-        Self
+    fn new(state: State, env: Env) -> Self {
+        let session = isolate(&env).ok().and_then(|isolate| match SessionObject::new(state, env, &isolate) {
+            Ok(object) => Some(Session::new(object, Rc::clone(&isolate.service.settings))),
+            Err(failure) => {
+                worker::console_error!("a session without storage: {}", failure.0);
+                None
+            }
+        });
+        Self { session }
     }
 
-    async fn fetch(&self, _request: Request) -> Result<Response> {
-        super::json(404, r#"{"error":"not found"}"#)
+    async fn fetch(&self, request: worker::Request) -> Result<Response> {
+        let session = self.session.as_ref().ok_or_else(misconfigured)?;
+        let request = cloudflare::incoming(Clone::clone(request.inner())).ok_or_else(misconfigured)?;
+        cloudflare::respond_from_object(sessions::object::handle(session, request).await)
     }
 
     async fn alarm(&self) -> Result<Response> {
+        let session = self.session.as_ref().ok_or_else(misconfigured)?;
+        // A failure lets the runtime set the alarm again, later and later.
+        session.alarm().map_err(|error| Error::RustError(error.to_string()))?;
         Response::empty()
     }
+}
+
+fn misconfigured() -> Error {
+    Error::RustError("the session cannot be served".into())
+}
+
+/// The ports of a session.
+pub struct SessionObject {
+    host: Rc<cloudflare::Host<State>>,
+    sql: DurableSql,
+    env: Env,
+    runtime: Rc<sessions::settings::RuntimeSettings>,
+    tokens: Rc<TokenCache>,
+}
+
+impl SessionObject {
+    fn new(state: State, env: Env, isolate: &Isolate) -> std::result::Result<Self, Failure> {
+        let sql = DurableSql::new(&state).map_err(|error| Failure(error.to_string()))?;
+        Ok(Self {
+            host: Rc::new(cloudflare::Host::new(state, isolate.sentry.clone())),
+            sql,
+            env,
+            runtime: Rc::clone(&isolate.runtime),
+            tokens: Rc::clone(&isolate.tokens),
+        })
+    }
+}
+
+impl Hosted for SessionObject {
+    type Host = Rc<cloudflare::Host<State>>;
+
+    fn host(&self) -> &Self::Host {
+        &self.host
+    }
+}
+
+/// Signatures with the App's key.
+pub struct AppKey;
+
+impl Sign for AppKey {
+    async fn rs256(&self, pkcs8_der: &[u8], input: &[u8]) -> std::result::Result<Vec<u8>, Failure> {
+        Rs256.rs256(pkcs8_der, input).await
+    }
+}
+
+impl Platform for SessionObject {
+    type Request = JsRequest;
+    type Response = JsResponse;
+    type Sql = DurableSql;
+    type Db = D1;
+    type Fetch = Outside;
+    type Sign = AppKey;
+    type Runtimes = RunnerProvider<Outside, Rc<cloudflare::Host<State>>>;
+
+    fn sql(&self) -> &DurableSql {
+        &self.sql
+    }
+
+    fn db(&self) -> Option<Rc<D1>> {
+        self.env.d1("AGENTS_DB").ok().map(|database| Rc::new(D1::new(&database)))
+    }
+
+    fn fetch(&self) -> Rc<Outside> {
+        Rc::new(Outside)
+    }
+
+    fn sign(&self) -> Rc<AppKey> {
+        Rc::new(AppKey)
+    }
+
+    fn tokens(&self) -> Rc<TokenCache> {
+        Rc::clone(&self.tokens)
+    }
+
+    fn runtimes(&self, kind: ProviderKind) -> Rc<Self::Runtimes> {
+        let (settings, host) = (Rc::clone(&self.runtime), Rc::clone(&self.host));
+        Rc::new(match kind {
+            ProviderKind::LocalDev => RunnerProvider::dev(settings, Outside, host),
+            _ => RunnerProvider::runners(settings, Outside, host),
+        })
+    }
+
+    fn set_alarm(&self, at: i64) {
+        let (storage, host) = (self.host.keeper().storage(), Rc::clone(&self.host));
+        self.host.outlast(async move {
+            // The runtime holds answers back until this is stored.
+            if let Err(error) = storage.set_alarm(ScheduledTime::new(js_date(at))).await {
+                let text = error.to_string();
+                web::Host::report(&host, &web::Event::new(web::Level::Error, "agents/alarm-not-set").with_error(&text));
+            }
+        });
+    }
+
+    fn spawn(&self, work: impl Future<Output = ()> + 'static) {
+        self.host.outlast(work);
+    }
+}
+
+/// A time in milliseconds since 1970 as the runtime takes it.
+fn js_date(at: i64) -> js_sys::Date {
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are far below 2^53")]
+    js_sys::Date::new(&(at as f64).into())
 }

@@ -25,6 +25,12 @@ Commands:
   lint    Check formatting, lints, licences and dependencies
   bench   Run the benchmarks
 
+For sessions of coding agents:
+  sandbox-agent    Start a local server that runs coding agents
+  smoke            One session from end to end
+  runner           Offer this machine as a runner
+  kill-sandboxes   Kill the E2B sandboxes of an account
+
 `cargo xtask <COMMAND> --help` tells the options of a command.";
 
 fn main() -> ExitCode {
@@ -55,6 +61,8 @@ fn run() -> anyhow::Result<()> {
         "test" => commands::test::run(args),
         "lint" => commands::lint::run(args),
         "bench" => commands::bench::run(args),
+        "sandbox-agent" => commands::sandbox_agent::run(args),
+        name @ ("smoke" | "runner" | "kill-sandboxes") => commands::script::run(name, args),
         "help" => {
             println!("{HELP}");
             Ok(())

@@ -11,8 +11,8 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::process;
 
-/// How the answer of a healthy server begins.
-const HEALTHY: &[u8; 12] = b"HTTP/1.1 200";
+/// As long as the beginning of an answer that tells its status, `HTTP/1.1 200`.
+const STATUS_BYTES: usize = 12;
 
 const START_PATIENCE: Duration = Duration::from_mins(1);
 
@@ -62,16 +62,7 @@ impl Serving {
     }
 
     fn healthy(&self) -> bool {
-        let ask = || -> std::io::Result<bool> {
-            let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-            stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-            stream.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
-            // The connection may stay open, so no more is read than is looked at.
-            let mut status = [0; HEALTHY.len()];
-            stream.read_exact(&mut status)?;
-            Ok(status == *HEALTHY)
-        };
-        ask().unwrap_or(false)
+        status(self.port, "/health") == Some(200)
     }
 
     /// Where it answers.
@@ -98,6 +89,17 @@ impl Serving {
         }
         Ok(())
     }
+}
+
+/// The status of a GET without credentials; none when nobody answers.
+pub(crate) fn status(port: u16, path: &str) -> Option<u16> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").ok()?;
+    // The connection may stay open, so no more is read than is looked at.
+    let mut beginning = [0; STATUS_BYTES];
+    stream.read_exact(&mut beginning).ok()?;
+    std::str::from_utf8(&beginning).ok()?.strip_prefix("HTTP/1.1 ")?.parse().ok()
 }
 
 impl Drop for Serving {

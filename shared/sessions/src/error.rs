@@ -117,6 +117,9 @@ pub enum Error {
     /// Credentials cannot be stored: the operator has set no key (agents.md 12.6).
     #[error("secrets key not configured")]
     SecretsKey,
+    /// The operator has yet to apply the migrations of the database.
+    #[error("database migrations are missing: apply migrations/agents")]
+    NotMigrated,
     /// The check of the GitHub App failed; why, for logs.
     #[error("the installation could not be checked: {0}")]
     InstallationCheck(String),
@@ -189,7 +192,7 @@ impl Refusal for Error {
             | Self::TooManyTerminals
             | Self::TooManyRunners
             | Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::SecretsKey => StatusCode::SERVICE_UNAVAILABLE,
+            Self::SecretsKey | Self::NotMigrated => StatusCode::SERVICE_UNAVAILABLE,
             Self::InstallationCheck(_)
             | Self::Terminal(_)
             | Self::Register(_)

@@ -174,6 +174,15 @@ impl Task {
         self.at(&["capabilities", "tools"]).unwrap_or(&Value::Null)
     }
 
+    /// An agent that is only named becomes an object with that name.
+    pub fn become_object(&mut self, name: &str) {
+        if let Some(agent) = self.0.get_mut("agent")
+            && agent.is_string()
+        {
+            *agent = serde_json::json!({"provider": name});
+        }
+    }
+
     /// Takes the credentials out of it.
     pub fn take_secrets(&mut self) -> TaskSecrets {
         let Some(agent) = self.0.get_mut("agent").and_then(Value::as_object_mut) else { return TaskSecrets::default() };

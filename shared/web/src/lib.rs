@@ -4,6 +4,7 @@
 //! a [`ResponseBody`] is made; a [`Forward`] goes to another object or service; an [`ObjectStore`] keeps files. An adapter
 //! implements them for its platform. A typed error becomes an answer in [`refuse`] alone.
 
+pub mod address;
 mod body;
 mod cors;
 mod event;

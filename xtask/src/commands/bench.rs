@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use super::{build, setup};
 use crate::process::step;
 use crate::serving::Serving;
-use crate::workers::{self, SYNC};
+use crate::workers::{self, AGENTS, SYNC};
 use crate::{process, tools};
 
 const HELP: &str = "\
@@ -16,7 +16,7 @@ Measure, each figure beside its yardstick in the same run; one JSON object a fig
 
 Usage: cargo xtask bench [PART...]
 
-Parts (default: all but load):
+Parts (default: all but load and agents):
   engine     (a) transactions of 7 datoms in memory, beside npm datascript
   pipeline   (b) message in, rows on disk, beside npm datascript and bare inserts of the same log rows
   workerd    (c) the running worker beside a bare Durable Object
@@ -25,11 +25,14 @@ Parts (default: all but load):
   growth     (e) cost of a transaction with 2,000 and with 1,000,000 datoms
   size       (f) compressed size of the worker, and how fast it starts beside an empty worker
   load       (g) every measuring part of tests/reference/tools/load.mjs (some ten minutes)
+  agents     (h) the agents worker: events to viewers, events a second, replay, messages, size; the last lines are
+                 `agents FIGURE value unit`
 
 Run it on a machine that does nothing else.";
 
 const ALL: [&str; 6] = ["engine", "pipeline", "workerd", "memory", "growth", "size"];
 const LOAD: &str = "load";
+const AGENTS_PART: &str = "agents";
 
 /// Runs the command.
 pub(crate) fn run(mut args: lexopt::Parser) -> Result<()> {
@@ -44,13 +47,19 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<()> {
             other => return Err(other.unexpected().into()),
         }
     }
-    if let Some(unknown) = parts.iter().find(|part| !ALL.contains(&part.as_str()) && *part != LOAD) {
+    if let Some(unknown) = parts.iter().find(|part| ![&ALL[..], &[LOAD, AGENTS_PART]].concat().contains(&part.as_str()))
+    {
         bail!("unknown part {unknown:?}; `cargo xtask bench --help` lists the parts");
     }
     if parts.is_empty() {
         parts = ALL.map(String::from).to_vec();
     }
-    build::build(&SYNC, &setup::prepare()?, build::Profile::Release)?;
+    let tools = setup::prepare()?;
+    for (worker, of_agents) in [(&SYNC, false), (&AGENTS, true)] {
+        if parts.iter().any(|part| (part == AGENTS_PART) == of_agents) {
+            build::build(worker, &tools, build::Profile::Release)?;
+        }
+    }
     for part in &parts {
         measure(part)?;
     }
@@ -86,6 +95,10 @@ fn measure(part: &str) -> Result<()> {
         "size" => {
             step("size: the compressed worker and its start");
             process::run(&mut node(&root, "size.mjs"))?;
+        }
+        AGENTS_PART => {
+            step("agents: the worker with a runtime and viewers of its own");
+            process::run(&mut node(&root, "agents.mjs"))?;
         }
         _ => {
             step("load: every measuring part of load.mjs, three runs");

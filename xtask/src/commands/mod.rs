@@ -4,6 +4,8 @@ pub(crate) mod bench;
 pub(crate) mod build;
 pub(crate) mod dev;
 pub(crate) mod lint;
+pub(crate) mod sandbox_agent;
+pub(crate) mod script;
 pub(crate) mod serve;
 pub(crate) mod setup;
 pub(crate) mod test;

@@ -29,6 +29,7 @@ Options:
   --mutations N      mutations of each fuzz target (default 20000)
   --fuzz-seconds N   seconds of mutations instead, shared by the targets
 
+AGENTS_KILLS is how often the agents worker is killed while turns run (default 100).
 GOLDEN_DIR names another folder of recorded vectors and conversations (default tests/reference/golden).";
 
 /// How much of what could go on for ever.
@@ -153,13 +154,16 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
         wrangler::check(&root)?;
     }
 
+    wrangler::workers(&root)?;
+
     step("Independent reader: transit-js and npm datascript");
     let server = serving(&[])?;
     process::run(node(&server).args(["--test", "tests/reader/snapshot.test.mjs"]))?;
     server.stop()?;
 
-    step("What the launcher says");
-    process::run(Command::new("node").current_dir(&root).args(["--test", "xtask/launcher/settings.test.mjs"]))?;
+    step("What the launcher and the scripts say");
+    let scripts = ["--test", "xtask/launcher/settings.test.mjs", "xtask/scripts/scripts.test.mjs"];
+    process::run(Command::new("node").current_dir(&root).args(scripts))?;
 
     reports(&root)?;
 
@@ -168,11 +172,30 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
     process::run(node(&server).arg("tests/replay/check.mjs"))?;
     server.stop()?;
 
-    step("Recorded conversations with the agents worker");
-    process::run(Command::new("node").current_dir(&root).envs(tools::npm::QUIET).arg("tests/replay/agents.mjs"))?;
+    agents(&root)?;
 
     step(format!("All tests passed in {} s", start.elapsed().as_secs()));
     Ok(())
+}
+
+/// The agents worker: what was recorded of it, and sessions from end to end with the real sandbox-agent server.
+fn agents(root: &Path) -> Result<()> {
+    let node = || {
+        let mut command = Command::new("node");
+        command.current_dir(root).envs(tools::npm::QUIET);
+        command
+    };
+    step("Recorded conversations with the agents worker");
+    process::run(node().arg("tests/replay/agents.mjs"))?;
+
+    step("Sessions from end to end");
+    let server = tools::sandbox_agent::ensure()?;
+    let cases = ["sessions", "together", "legacy"].map(|name| format!("tests/agents/{name}.test.mjs"));
+    // One after the other: each file has a worker of its own, and its cases have deadlines.
+    process::run(node().args(["--test", "--test-concurrency=1"]).args(cases).env("SANDBOX_AGENT_BIN", &server))?;
+
+    step("Kills while turns run");
+    process::run(node().arg("tests/agents/kills.mjs").env("SANDBOX_AGENT_BIN", &server))
 }
 
 /// The token of the `static` driver, as the reports send it.

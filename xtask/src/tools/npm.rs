@@ -18,16 +18,24 @@ pub(crate) const QUIET: [(&str, &str); 5] = [
     ("NO_UPDATE_NOTIFIER", "1"),
 ];
 
-/// Checks that Node is there and new enough.
+/// npm's executable.
+pub(crate) const PROGRAM: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
+
+/// Checks that Node is there and new enough, and tells which it is.
 pub(crate) fn ensure_node() -> Result<()> {
+    step(format!("Node: {}", require_node()?));
+    Ok(())
+}
+
+/// The version of Node; fails when it is missing or too old.
+pub(crate) fn require_node() -> Result<String> {
     let (major, minor) = versions::OLDEST_NODE;
     let text = process::output(Command::new("node").arg("--version"))
         .with_context(|| format!("Node is missing: install version {major}.{minor} or newer, with npm"))?;
     if versions::parse(&text).is_none_or(|version| version < versions::OLDEST_NODE) {
         bail!("Node is {text}: version {major}.{minor} or newer is needed");
     }
-    step(format!("Node: {text}"));
-    Ok(())
+    Ok(text)
 }
 
 /// Installs the packages of package-lock.json unless they are there.
@@ -75,7 +83,7 @@ fn install() -> Result<()> {
 }
 
 fn npm() -> Command {
-    let mut command = Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" });
+    let mut command = Command::new(PROGRAM);
     command.current_dir(workers::root()).envs(QUIET);
     command
 }

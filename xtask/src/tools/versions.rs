@@ -8,6 +8,8 @@ pub(crate) const CARGO_DENY: &str = "0.20.2";
 pub(crate) const CARGO_MACHETE: &str = "0.9.2";
 /// Finds misspelt words. The newest that the oldest compiler builds.
 pub(crate) const TYPOS: &str = "1.48.0";
+/// The server that runs coding agents, as tests/agents/sandbox-agent has it.
+pub(crate) const SANDBOX_AGENT: &str = "0.4.2";
 /// Oldest compiler that the workspace supports (`rust-version` in Cargo.toml).
 pub(crate) const OLDEST_RUST: (u32, u32) = (1, 91);
 /// Oldest Node that wrangler supports.

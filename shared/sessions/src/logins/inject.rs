@@ -79,7 +79,5 @@ fn give(create: &mut Create, login: &Login, share_refresh: bool, now: i64) {
         members.insert("runtime-auth-payload".to_owned(), payload);
     }
     create.secrets.managed_auth = Some(managed);
-    if let Some(agent) = create.task.0.get_mut("agent").filter(|agent| agent.is_string()) {
-        *agent = json!({"provider": "codex"});
-    }
+    create.task.become_object("codex");
 }

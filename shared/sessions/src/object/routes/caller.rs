@@ -49,7 +49,7 @@ impl Caller {
 
 impl<P: Platform> Session<P> {
     /// The session, for somebody who may see it.
-    pub(super) async fn seen_by(&self, caller: &Caller) -> Result<(), Error> {
+    pub(in crate::object) async fn seen_by(&self, caller: &Caller) -> Result<(), Error> {
         if !self.load()? {
             return Err(Error::NotFound);
         }
@@ -60,7 +60,7 @@ impl<P: Platform> Session<P> {
     }
 
     /// The session, for somebody who may steer it. Gives the user.
-    pub(super) async fn steered_by<'a>(&self, caller: &'a Caller) -> Result<&'a str, Error> {
+    pub(in crate::object) async fn steered_by<'a>(&self, caller: &'a Caller) -> Result<&'a str, Error> {
         let user = caller.user()?;
         if caller.kind != CallerKind::User {
             return Err(Error::Forbidden);

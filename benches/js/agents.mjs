@@ -1,0 +1,194 @@
+// Figures of the agents worker: `cargo xtask bench agents`. The worker runs under workerd; runtime, viewers and clock are this
+// process, so that what is measured includes their work.
+//
+//   node benches/js/agents.mjs [--seconds N] [--events N]
+//
+// Prints one line a figure, `agents FIGURE value unit`.
+import crypto from 'node:crypto';
+import fs from 'node:fs';
+import http from 'node:http';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import zlib from 'node:zlib';
+import { Client } from '../../tests/agents/client.mjs';
+import { root, TOKEN, Worker } from '../../tests/agents/processes.mjs';
+import { Runtime } from './agent-runtime.mjs';
+
+const { values: args } = parseArgs({ options: { seconds: { type: 'string', default: '60' }, events: { type: 'string', default: '100000' } } });
+const SECONDS = Number(args.seconds);
+const EVENTS = Number(args.events);
+const VIEWERS = [1, 10, 50, 200];
+/** Events whose way to all viewers is measured, and the time between them. */
+const ROUNDS = 300;
+const ROUND_MS = 20;
+/** Events on their way at once while as many as possible are sent; their text stays below a viewer's queue. */
+const WINDOW = 500;
+const BATCH = 50;
+const MESSAGES = 300;
+
+const lines = [];
+function figure(name, value, unit) {
+  const line = `agents ${name} ${Number(value.toFixed(2))} ${unit}`;
+  lines.push(line);
+  console.error(line);
+}
+const percentile = (xs, p) => xs.slice().sort((a, b) => a - b)[Math.min(xs.length - 1, Math.floor(xs.length * p))];
+
+/** A viewer that looks at numbers only. `seen(n)` is called for each event of `Runtime.progress`, in the order of arrival. */
+class Viewer {
+  static open(session, query, seen) {
+    const viewer = new Viewer();
+    return new Promise((resolve, reject) => {
+      viewer.request = http.get(`${worker.base}${session.path}/stream${query}`, { headers: { authorization: `Bearer ${TOKEN}` }, agent: false }, (response) => {
+        if (response.statusCode !== 200) reject(new Error(`stream: ${response.statusCode}`));
+        let rest = '';
+        viewer.bytes = 0;
+        response.setEncoding('utf8').on('data', (chunk) => {
+          viewer.bytes += chunk.length;
+          const text = rest + chunk;
+          const end = text.lastIndexOf('\n\n') + 2;
+          if (end > 1) for (const [, n] of text.slice(0, end).matchAll(/"n":(\d+)/g)) seen(Number(n));
+          rest = end > 1 ? text.slice(end) : text;
+        });
+        response.once('end', () => { viewer.ended = true; });
+        resolve(viewer);
+      });
+      viewer.request.on('error', reject);
+    });
+  }
+
+  close() { this.request.destroy(); }
+}
+
+/** A session whose turn runs until the end. */
+async function running() {
+  runtime.promptMs = null;
+  const session = await client.create();
+  await session.say('go on');
+  for (let i = 0; !runtime.servers.get(session.id)?.streams.size; i += 1) {
+    if (i > 500) throw new Error('the runtime is not listened to');
+    await sleep(20);
+  }
+  return session;
+}
+
+const lastCursor = async (session) => Math.max(...(await session.events('?limit=10000')).map((event) => event.cursor ?? 0));
+
+async function fanOut() {
+  const session = await running();
+  for (const count of VIEWERS) {
+    let arrived = 0; let done = null;
+    const seen = () => { arrived += 1; if (arrived === count) done(); };
+    const query = `?cursor=${await lastCursor(session)}`;
+    const viewers = await Promise.all(Array.from({ length: count }, () => Viewer.open(session, query, seen)));
+    await sleep(300);
+    const times = [];
+    for (let n = 0; n < ROUNDS; n += 1) {
+      arrived = 0;
+      const all = new Promise((resolve, reject) => { done = resolve; setTimeout(() => reject(new Error(`event ${n} reached ${arrived} of ${count} viewers`)), 10_000).unref(); });
+      const start = performance.now();
+      runtime.emit(session.id, [Runtime.progress(session.id, n)]);
+      await all;
+      times.push(performance.now() - start);
+      await sleep(ROUND_MS);
+    }
+    viewers.forEach((viewer) => viewer.close());
+    figure(`fan-out-${count}-p50`, percentile(times, 0.5), 'ms');
+    figure(`fan-out-${count}-p99`, percentile(times, 0.99), 'ms');
+  }
+}
+
+/** As many events as go through, for so long; then at least `EVENTS` of them are stored. Gives the session. */
+async function through() {
+  const session = await running();
+  let next = 0; let expected = 0; let wrong = null; let go = () => {};
+  const viewer = await Viewer.open(session, `?cursor=${await lastCursor(session)}`, (n) => {
+    if (n !== expected) wrong ??= `event ${n} came instead of ${expected}`;
+    expected = n + 1;
+    go();
+  });
+  const send = async (until) => {
+    while (until()) {
+      while (next - expected > WINDOW && !wrong && !viewer.ended) await new Promise((resolve) => { go = resolve; setTimeout(resolve, 1000); });
+      if (wrong || viewer.ended) throw new Error(wrong ?? 'the stream ended');
+      runtime.emit(session.id, Array.from({ length: BATCH }, () => Runtime.progress(session.id, next++)));
+      await new Promise(setImmediate);
+    }
+    for (let i = 0; expected < next; i += 1) { if (wrong || i > 1000) throw new Error(wrong ?? `${next - expected} events are missing`); await sleep(10); }
+  };
+  const start = performance.now();
+  await send(() => performance.now() - start < SECONDS * 1000);
+  figure('events-through-one-session', expected / ((performance.now() - start) / 1000), 'events/s');
+  await send(() => next < EVENTS);
+  viewer.close();
+  return { session, count: next };
+}
+
+/** Memory of workerd, in MiB. */
+function resident() {
+  const { pid } = worker.child;
+  const below = fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name)).find((name) => {
+    try { return new RegExp(`^PPid:\\s+${pid}$`, 'm').test(fs.readFileSync(`/proc/${name}/status`, 'utf8')) && /workerd/.test(fs.readFileSync(`/proc/${name}/comm`, 'utf8')); } catch { return false; }
+  });
+  return Number(/VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${below}/status`, 'utf8'))[1]) / 1024;
+}
+
+/** The size of the wasm memory, in MiB, where the worker tells it. */
+async function wasmMemory(session) {
+  const bytes = (await session.ask('GET', '')).headers.get('x-wasm-memory-bytes');
+  return bytes ? Number(bytes) / (1 << 20) : null;
+}
+
+async function replay({ session, count }) {
+  // Opened anew: what came in left memory behind.
+  await worker.evict();
+  const before = { resident: resident(), wasm: await wasmMemory(session) };
+  let seen = 0; let done;
+  const all = new Promise((resolve, reject) => { done = resolve; setTimeout(() => reject(new Error(`${seen} of ${count} events came`)), 300_000).unref(); });
+  const start = performance.now();
+  const viewer = await Viewer.open(session, '?cursor=0', () => { seen += 1; if (seen === count) done(); });
+  await all;
+  const seconds = (performance.now() - start) / 1000;
+  figure('replay-events', count, 'events');
+  figure('replay', viewer.bytes / 1e6 / seconds, 'MB/s');
+  figure('replay-resident-above-idle', resident() - before.resident, 'MiB');
+  const wasm = await wasmMemory(session);
+  if (wasm !== null) figure('replay-wasm-above-idle', wasm - before.wasm, 'MiB');
+  viewer.close();
+}
+
+/** How long /messages takes, with a runtime that answers prompts after so long, or never. */
+async function messages(name, promptMs) {
+  runtime.promptMs = promptMs;
+  const session = await client.create();
+  const times = [];
+  for (let i = 0; i < MESSAGES; i += 1) {
+    const start = performance.now();
+    await session.say(crypto.randomUUID());
+    times.push(performance.now() - start);
+  }
+  figure(`messages-${name}-p50`, percentile(times, 0.5), 'ms');
+  figure(`messages-${name}-p99`, percentile(times, 0.99), 'ms');
+}
+
+function size() {
+  const bytes = fs.readFileSync(path.join(root, 'build/agents/index_bg.wasm'));
+  figure('wasm-gzip', zlib.gzipSync(bytes, { level: 9 }).length / 1024, 'KiB');
+}
+
+const runtime = await Runtime.start();
+const worker = await Worker.start(runtime.url, { env: { AGENT_MAX_ORDERS: '100000', AGENT_MAX_ACTIVE_SESSIONS: '1000' } });
+const client = new Client(worker.base);
+try {
+  size();
+  await messages('prompt-runtime', 0);
+  await messages('slow-runtime', 500);
+  await messages('silent-runtime', null);
+  await fanOut();
+  await replay(await through());
+  console.log(lines.join('\n'));
+} finally {
+  await worker.stop();
+  runtime.stop();
+}

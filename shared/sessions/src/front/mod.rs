@@ -1,0 +1,95 @@
+//! The front worker of the agents service: who asks, for what, and who answers (agents.md 2).
+//!
+//! One table of routes decides ([`route`]); what was decided is what is sent on: the object is called by the decoded name of the
+//! session, under a path of the table's own, with headers that the front worker writes itself.
+
+mod auth_routes;
+mod bodies;
+mod forward;
+mod health;
+mod identity;
+mod platform;
+mod rates;
+pub mod route;
+mod runner_routes;
+mod scheduled;
+mod service;
+mod session_list;
+mod session_routes;
+
+pub use platform::Platform;
+pub use scheduled::scheduled;
+pub use service::Service;
+
+use http::{Method, Request, Response, StatusCode};
+use serde_json::Value;
+use web::{RequestBody as _, ResponseBody, Trace};
+
+use crate::error::{CORS, Error};
+use route::{Place, Target};
+
+/// Answers a request to the front worker.
+pub async fn handle<P: Platform>(
+    platform: &P,
+    service: &Service<P::Keys>,
+    mut request: Request<P::Request>,
+) -> Response<P::Response> {
+    let started_ms = platform.now_ms();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let place = route::place(&method, &path);
+    let response = match dispatch(platform, service, &mut request, &place).await {
+        Ok(response) => response,
+        Err(error) => {
+            // Nobody reads the body of a request that is refused.
+            request.body_mut().cancel().await;
+            web::refuse(&error, &CORS, platform.random_uuid(), |event| platform.report(event))
+        }
+    };
+    let (status, ended_ms) = (response.status().as_u16(), platform.now_ms());
+    platform.trace(&Trace { method: method.as_str(), route: place.pattern(), status, started_ms, ended_ms });
+    response
+}
+
+/// The order of checks of agents.md 2.1.
+async fn dispatch<P: Platform>(
+    platform: &P,
+    service: &Service<P::Keys>,
+    request: &mut Request<P::Request>,
+    place: &Place,
+) -> Result<Response<P::Response>, Error> {
+    if *place == Place::Health {
+        return health::answer(platform, service).await;
+    }
+    let is_preflight = request.method() == Method::OPTIONS;
+    let target = match place {
+        Place::Outside if is_preflight => return Ok(web::no_content(&CORS)),
+        Place::Health | Place::Outside => return Err(Error::NotFound),
+        Place::Inside(_) if is_preflight || request.method() == Method::HEAD => return Ok(web::no_content(&CORS)),
+        Place::Inside(target) => target,
+    };
+    let caller = identity::caller(service, request, target.as_ref(), platform.now_ms()).await?;
+    match target.as_ref().ok_or(Error::NotFound)? {
+        Target::Import => auth_routes::import(platform, service, &caller, request).await,
+        Target::LoginStatus => auth_routes::status(platform, service, &caller).await,
+        Target::Logout => auth_routes::revoke(platform, service, &caller).await,
+        Target::Runners => runner_routes::list(platform, &caller).await,
+        Target::RegisterRunner => runner_routes::register(platform, service, &caller, request).await,
+        Target::Runner(id) => runner_routes::get(platform, &caller, id).await,
+        Target::DeleteRunner(id) => runner_routes::delete(platform, &caller, id).await,
+        Target::Heartbeat(id) => runner_routes::heartbeat(platform, &caller, id, request).await,
+        Target::Sessions => session_list::list(platform, &caller, request).await,
+        Target::Create => session_routes::create(platform, service, &caller, request).await,
+        Target::ObserverToken(id) => session_routes::observer_token(platform, service, &caller, id, request).await,
+        Target::Session(id, verb) => session_routes::forward(platform, service, &caller, id, verb, request).await,
+    }
+}
+
+/// An answer with status 200.
+fn ok<R: ResponseBody>(body: &Value) -> Response<R> {
+    web::json(&CORS, StatusCode::OK, body.to_string())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "used as a function for map_err")]
+fn internal(error: database::DbError) -> Error {
+    Error::Internal(error.to_string())
+}
