@@ -5,7 +5,7 @@
 mod config;
 pub mod session_object;
 
-use cloudflare::{D1, Host, HttpKeys, JsRequest, JsResponse, KeepAlive, ObjectNamespace};
+use cloudflare::{D1, Host, HttpKeys, JsRequest, JsResponse, KeepAlive, ObjectNamespace, Outside};
 use js_sys::Promise;
 use sessions::front::{self, Platform};
 use wasm_bindgen::JsValue;
@@ -93,6 +93,7 @@ impl<K: KeepAlive> Platform for Front<K> {
     type Db = D1;
     type Keys = HttpKeys;
     type Objects = ObjectNamespace;
+    type Fetch = Outside;
 
     fn db(&self) -> Option<&D1> {
         self.db.as_ref()
@@ -100,5 +101,9 @@ impl<K: KeepAlive> Platform for Front<K> {
 
     fn objects(&self) -> &ObjectNamespace {
         &self.objects
+    }
+
+    fn fetch(&self) -> &Outside {
+        &Outside
     }
 }

@@ -10,6 +10,7 @@ pub mod front;
 pub mod github;
 pub mod github_app;
 pub mod legacy;
+pub mod logins;
 pub mod object;
 pub mod observer;
 pub mod publish;

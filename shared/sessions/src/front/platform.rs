@@ -1,7 +1,7 @@
 //! What the front worker has of its platform.
 
 use database::Database;
-use web::{Host, Objects, RequestBody, ResponseBody};
+use web::{Fetch, Host, Objects, RequestBody, ResponseBody};
 
 /// The platform of one request.
 pub trait Platform: Host {
@@ -15,10 +15,15 @@ pub trait Platform: Host {
     type Keys: auth::KeySetSource + auth::Clock;
     /// The sessions, by name.
     type Objects: Objects<Self::Request, Self::Response>;
+    /// Requests to servers of others.
+    type Fetch: Fetch;
 
     /// The database of all sessions; none where the binding is missing.
     fn db(&self) -> Option<&Self::Db>;
 
     /// The sessions.
     fn objects(&self) -> &Self::Objects;
+
+    /// Requests to servers of others.
+    fn fetch(&self) -> &Self::Fetch;
 }

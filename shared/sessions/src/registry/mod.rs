@@ -1,4 +1,5 @@
-//! What the agents service keeps in its database (agents.md 13): runners, snapshots, logins, sessions, sandboxes.
+//! What the agents service keeps in its database (agents.md 13): runners, snapshots, sessions, sandboxes. Logins have
+//! a module of their own, [`logins`](crate::logins).
 //!
 //! It lies in the database of the sync server, whose graphs decide who may use a session. Each module owns one noun and the
 //! texts of its statements. Time comes in as an argument, in milliseconds since 1970.
@@ -6,7 +7,6 @@
 pub mod checkpoints;
 mod cursor;
 pub mod intents;
-pub mod logins;
 pub mod migrations;
 mod runner;
 pub mod runners;

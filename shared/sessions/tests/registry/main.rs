@@ -5,6 +5,7 @@
 mod access;
 mod checkpoints;
 mod intents;
+mod logins;
 mod runners;
 mod schema;
 mod sessions;
