@@ -8,7 +8,7 @@ use std::rc::Rc;
 use cloudflare::{D1, DurableSql, JsRequest, JsResponse, Outside, Rs256};
 use sessions::github::{Sign, TokenCache};
 use sessions::object::{Platform, Session};
-use sessions::runtime::{ProviderKind, RunnerProvider};
+use sessions::runtime::{AnyProvider, ProviderKind};
 use web::{Failure, Hosted};
 use worker::{DurableObject, Env, Error, Response, Result, ScheduledTime, State};
 use worker_macros::durable_object;
@@ -98,7 +98,7 @@ impl Platform for SessionObject {
     type Db = D1;
     type Fetch = Outside;
     type Sign = AppKey;
-    type Runtimes = RunnerProvider<Outside, Rc<cloudflare::Host<State>>>;
+    type Runtimes = AnyProvider<Outside, Rc<cloudflare::Host<State>>>;
 
     fn sql(&self) -> &DurableSql {
         &self.sql
@@ -121,11 +121,7 @@ impl Platform for SessionObject {
     }
 
     fn runtimes(&self, kind: ProviderKind) -> Rc<Self::Runtimes> {
-        let (settings, host) = (Rc::clone(&self.runtime), Rc::clone(&self.host));
-        Rc::new(match kind {
-            ProviderKind::LocalDev => RunnerProvider::dev(settings, Outside, host),
-            _ => RunnerProvider::runners(settings, Outside, host),
-        })
+        Rc::new(AnyProvider::of(kind, Rc::clone(&self.runtime), Outside, Rc::clone(&self.host)))
     }
 
     fn set_alarm(&self, at: i64) {

@@ -1,7 +1,7 @@
 //! A search through all small histories of a session (agents.md 3.14): whatever happens, in whatever order, with the object dying at
 //! any moment, no prompt is sent twice and every session settles.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
 use std::collections::{HashSet, VecDeque};
 

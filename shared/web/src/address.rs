@@ -89,7 +89,7 @@ impl Network {
 
 /// Networks whose addresses are not everybody's.
 const PRIVATE: [Network; 22] = [
-    Network::v4(Ipv4Addr::new(0, 0, 0, 0), 8),
+    Network::v4(Ipv4Addr::UNSPECIFIED, 8),
     Network::v4(Ipv4Addr::new(10, 0, 0, 0), 8),
     Network::v4(Ipv4Addr::new(100, 64, 0, 0), 10),
     Network::v4(Ipv4Addr::new(127, 0, 0, 0), 8),
@@ -167,8 +167,9 @@ fn is_private_address(address: IpAddr, allowed: &[Network]) -> bool {
 fn unwrapped(address: Ipv6Addr) -> IpAddr {
     let v4 = |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from_bits((u32::from(high) << 16) | u32::from(low)));
     match address.segments() {
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
-        [0x2002, high, low, ..] => v4(high, low),
+        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+            v4(high, low)
+        }
         _ => IpAddr::V6(address),
     }
 }
@@ -178,7 +179,7 @@ fn is_private_name(name: &str) -> bool {
     // The name is in small letters already. Dots at its end only say that it is complete.
     let name = name.trim_end_matches('.');
     let is_below = |of: &&str| name.strip_suffix(*of).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-    !name.contains('.') || PRIVATE_NAMES.iter().any(|private| is_below(&private))
+    !name.contains('.') || PRIVATE_NAMES.iter().any(|private| is_below(private))
 }
 
 #[cfg(test)]

@@ -198,8 +198,8 @@ impl Place {
 mod tests {
     use super::*;
 
-    fn inside(method: Method, path: &str) -> Option<Target> {
-        match place(&method, path) {
+    fn inside(method: &Method, path: &str) -> Option<Target> {
+        match place(method, path) {
             Place::Inside(target) => target,
             other => panic!("{path}: {other:?}"),
         }
@@ -246,10 +246,10 @@ mod tests {
             (Method::GET, "/authorize", None),
             (Method::GET, "/runners/r/heartbeat", None),
         ] {
-            assert_eq!(inside(method.clone(), path), expected, "{method} {path}");
+            assert_eq!(inside(&method, path), expected, "{method} {path}");
         }
         // A decoded name is one name, whatever is in it.
-        let odd = inside(Method::GET, "/sessions/..%2F..%2Fhealth/events");
+        let odd = inside(&Method::GET, "/sessions/..%2F..%2Fhealth/events");
         assert_eq!(odd, Some(Target::Session("../../health".to_owned(), Verb::Events)));
     }
 

@@ -69,7 +69,8 @@ impl<F: Fetch, S: Sign, H: Host> GitHub<'_, F, S, H> {
         const WHAT: &str = "the question for the installation";
         let token = self.app_token().await?;
         let path = format!("{}/installation", repository.api_path());
-        let answer = self.send(Method::GET, &path, Some(&token), None).await?;
+        // Whoever creates a session is waiting, and asks again: a server that fails is not asked twice.
+        let answer = self.once(self.call(Method::GET, &path, Some(&token), None)).await?;
         if answer.status == 404 {
             return Ok(Installation::Missing { install_url: install_url(self.settings.slug.as_deref()) });
         }
@@ -92,10 +93,9 @@ impl<F: Fetch, S: Sign, H: Host> GitHub<'_, F, S, H> {
     pub async fn branches(&self, repository: &Repository, token: &str) -> Vec<BranchName> {
         let mut names: Vec<String> = Vec::new();
         for page in 1..=PAGES {
-            let mut path = format!("{}/branches?per_page={PAGE}", repository.api_path());
-            if page > 1 {
-                path.push_str(&format!("&page={page}"));
-            }
+            // The first page is asked for without its number, as the reference does.
+            let number = if page > 1 { format!("&page={page}") } else { String::new() };
+            let path = format!("{}/branches?per_page={PAGE}{number}", repository.api_path());
             let Ok(answer) = self.send(Method::GET, &path, Some(token), None).await else { break };
             let list = if answer.is_success() { answer.json() } else { None };
             let Some(Value::Array(list)) = list else { break };
@@ -128,18 +128,22 @@ impl<F: Fetch, S: Sign, H: Host> GitHub<'_, F, S, H> {
         token: Option<&str>,
         body: Option<&Value>,
     ) -> Result<Answer, GitHubError> {
-        let call = Call {
-            url: format!("{}{path}", self.settings.api_base),
-            headers: self.headers(token, body.is_some()),
-            body: body.map(|body| body.to_string().into_bytes()).unwrap_or_default(),
-            limit_ms: Some(LIMIT_MS),
-            ..Call::new(method, String::new())
-        };
+        let call = self.call(method, path, token, body);
         match self.once(call.clone()).await {
             Ok(answer) if answer.status < 500 => return Ok(answer),
             _ => self.host.sleep_ms(PAUSE_MS).await,
         }
         self.once(call).await
+    }
+
+    fn call(&self, method: Method, path: &str, token: Option<&str>, body: Option<&Value>) -> Call {
+        Call {
+            url: format!("{}{path}", self.settings.api_base),
+            headers: self.headers(token, body.is_some()),
+            body: body.map(|body| body.to_string().into_bytes()).unwrap_or_default(),
+            limit_ms: Some(LIMIT_MS),
+            ..Call::new(method, String::new())
+        }
     }
 
     async fn once(&self, call: Call) -> Result<Answer, GitHubError> {

@@ -49,8 +49,9 @@ impl<P: Platform> Session<P> {
         let provider = self.platform.runtimes(runtime.provider);
         let is_old = runtime.github_token_at.is_none_or(|made| self.platform.now_ms().saturating_sub(made) >= TOKEN_MS);
         let wanted = self.wanted(runtime.sandbox_id.is_some() && is_old).await.map_err(failed)?;
-        let is_new = provider.wake(runtime, &wanted.wish()).await?;
-        if is_new || runtime.server_ended {
+        // A server that was started anew refuses the prompt, and gets a new session then.
+        provider.wake(runtime, &wanted.wish()).await?;
+        if runtime.server_ended {
             if runtime.server_ended && runtime.runner_id.is_some() {
                 self.take_runner_place(runtime).await?;
             }
@@ -65,10 +66,12 @@ impl<P: Platform> Session<P> {
         self.detach();
         self.platform.runtimes(runtime.provider).refresh(runtime, &wanted.wish()).await?;
         runtime.server_ended = false;
-        let bound = runtime.clone();
+        let (bound, first_rpc_id) = (runtime.clone(), wanted.wish().first_rpc_id);
         self.change(|core, _| {
             core.state.runtime = Some(bound);
             core.state.runtime_active = true;
+            core.state.stale_until = core.last_event_id.as_deref().and_then(|id| id.parse().ok());
+            core.state.first_rpc_id = first_rpc_id;
             core.last_event_id = None;
             core.progress = crate::legacy::Progress::default();
             core.turns.clear();

@@ -20,6 +20,7 @@ pub(super) struct Wanted {
     user_id: String,
     task: Task,
     secrets: TaskSecrets,
+    branch: Option<String>,
     github_token: Option<String>,
     snapshot_id: Option<String>,
     runner: Option<Runner>,
@@ -35,6 +36,7 @@ impl Wanted {
             user_id: &self.user_id,
             task: &self.task,
             secrets: &self.secrets,
+            branch: self.branch.as_deref(),
             github_token: self.github_token.as_deref(),
             snapshot_id: self.snapshot_id.as_deref(),
             runner: self.runner.as_ref(),
@@ -56,6 +58,7 @@ impl<P: Platform> Session<P> {
             user_id: core.state.requested_by.clone(),
             task: core.task.clone(),
             secrets: core.secrets.clone(),
+            branch: core.task.base_branch().filter(|_| core.state.branch_asked).map(str::to_owned),
             github_token: None,
             snapshot_id: None,
             runner: None,
@@ -87,6 +90,7 @@ impl<P: Platform> Session<P> {
         let outcome = self.change(|core, decide| {
             if let Ok(Made::Ready(_)) = &made {
                 core.last_event_id = None;
+                core.state.stale_until = None;
                 core.progress = crate::legacy::Progress::default();
                 core.dirty.texts = true;
             }

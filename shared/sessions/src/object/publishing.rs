@@ -180,7 +180,10 @@ impl<P: Platform> Session<P> {
                     decide.append(&mut core.state, Draft::snapshot_succeeded(user, checkpoint));
                 }
                 Err(error) => {
-                    decide.append(&mut core.state, Draft::snapshot_failed(user, error.reason(), &error.to_string()));
+                    decide.append(
+                        &mut core.state,
+                        Draft::snapshot_failed(user, snapshot_reason(error), &error.to_string()),
+                    );
                 }
             }
             crate::session::decide::pump(&mut core.state, decide);
@@ -261,6 +264,13 @@ impl<P: Platform> Sink for Publishing<P> {
     fn pushed(&self, branch: &str, commit: &CommitId) -> Result<(), Error> {
         let now = self.session.platform.now_ms();
         Rows(self.session.platform.sql()).put_branch(branch, commit, now).map_err(sql_failed)
+    }
+}
+
+fn snapshot_reason(error: &RuntimeError) -> Option<&'static str> {
+    match error {
+        RuntimeError::Unsupported(_) => Some("unsupported-snapshot"),
+        other => other.reason(),
     }
 }
 

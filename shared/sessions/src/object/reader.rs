@@ -113,7 +113,7 @@ impl<P: Platform> Session<P> {
             }
             if !frames.is_empty() {
                 let taken = self.change(|core, decide| {
-                    take_frames(core, decide, frames, dialect, &|| self.platform.random_uuid().to_string())
+                    take_frames(core, decide, frames, dialect, &|| self.platform.random_uuid().to_string());
                 });
                 taken.map_err(|error| RuntimeError::Failed(error.to_string()))?;
             }
@@ -172,7 +172,8 @@ fn take_frames(
             Err(sse::Error::FrameTooLarge { id, .. }) => (id, None),
         };
         let envelope = data.as_deref().map(read_frame);
-        let is_old = dialect == Dialect::Acp && is_old(core, id.as_deref(), envelope.as_ref());
+        let is_old = dialect == Dialect::Acp
+            && (is_old(core, id.as_deref(), envelope.as_ref()) || is_stale(core, id.as_deref(), envelope.as_ref()));
         if let Some(id) = id {
             core.last_event_id = Some(id);
         }
@@ -204,6 +205,28 @@ fn is_old(core: &Core, id: Option<&str>, envelope: Option<&Result<Option<Value>,
     };
     let current = core.state.turn.as_ref().and_then(|turn| turn.rpc_id);
     id <= last && (answers.is_none() || answers != current)
+}
+
+/// Whether a frame was told before a new session of the agent was opened. A server that goes on tells all of its frames again; one that
+/// was started anew counts from the beginning, and what it tells belongs to the new session.
+fn is_stale(
+    core: &mut Core,
+    id: Option<&str>,
+    envelope: Option<&Result<Option<Value>, crate::acp::FrameTooLarge>>,
+) -> bool {
+    let (Some(until), Some(id)) = (core.state.stale_until, id.and_then(|id| id.parse::<u64>().ok())) else {
+        return false;
+    };
+    if id > until {
+        core.state.stale_until = None;
+        return false;
+    }
+    let Some(Ok(Some(envelope))) = envelope else { return true };
+    let speaker = envelope.get("params").and_then(|params| params.get("sessionId")).and_then(Value::as_str);
+    let answers = envelope.get("id").and_then(Value::as_u64).filter(|_| envelope.get("method").is_none());
+    let present = core.state.runtime.as_ref().map(|runtime| runtime.session_id.as_str());
+    let is_ours = (speaker.is_some() && speaker == present) || answers.is_some_and(|id| id >= core.state.first_rpc_id);
+    !is_ours
 }
 
 fn take_envelope(

@@ -1,6 +1,8 @@
 //! Runtimes: where agents run (agents.md 5), behind one trait.
 
 pub mod agent_server;
+mod any;
+mod e2b;
 mod exchange;
 mod provider;
 mod record;
@@ -10,6 +12,8 @@ mod signature;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use any::AnyProvider;
+pub use e2b::E2bProvider;
 pub use provider::RuntimeError;
 pub use provider::{BuildState, Building, Made, Progress, Prompt, Provider, PushError, Sent, Snapshot, Stopped, Wish};
 pub use record::{ProviderKind, Runtime, RuntimeSecrets};

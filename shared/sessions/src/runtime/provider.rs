@@ -74,6 +74,8 @@ pub struct Wish<'a> {
     pub task: &'a Task,
     /// The credentials that came with it.
     pub secrets: &'a TaskSecrets,
+    /// The base branch, only when it was explicitly asked for.
+    pub branch: Option<&'a str>,
     /// A token for the repository, if one could be had.
     pub github_token: Option<&'a str>,
     /// The snapshot to begin with; only one of the same owner is ever named.

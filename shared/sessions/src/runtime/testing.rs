@@ -331,6 +331,7 @@ pub(crate) fn wish<'a>(task: &'a Task, secrets: &'a TaskSecrets) -> Wish<'a> {
         user_id: "u1",
         task,
         secrets,
+        branch: None,
         github_token: None,
         snapshot_id: None,
         runner: None,

@@ -150,6 +150,7 @@ pub struct Approval {
 /// A session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct State {
     /// Its id.
     pub id: String,
@@ -185,6 +186,15 @@ pub struct State {
     pub snapshotting: Option<Lease>,
     /// Orders wait for a person: no runtime could be had for them.
     pub stalled: bool,
+    /// After a new session of the agent was opened: up to which number frames may be old ones that its server tells again.
+    #[serde(default)]
+    pub stale_until: Option<u64>,
+    /// The first number of a request to the agent that belongs to its present session.
+    #[serde(default)]
+    pub first_rpc_id: u64,
+    /// Whether somebody asked for the base branch; else it was found out.
+    #[serde(default)]
+    pub branch_asked: bool,
     /// Whether the attachments went with a prompt.
     pub attachments_sent: bool,
     /// Numbers of prompts whose turns were stopped from here: their late answers end nothing. The last few.
@@ -223,6 +233,9 @@ impl State {
             publishing: None,
             snapshotting: None,
             stalled: false,
+            stale_until: None,
+            first_rpc_id: 0,
+            branch_asked: false,
             attachments_sent: false,
             stopped_rpc_ids: Vec::new(),
             active_at: now,

@@ -1,5 +1,7 @@
 //! The object of a session from its first request to its rest, with an object that dies at any moment and an agent that lives on.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
+
 mod histories;
 mod steps;
 mod world;

@@ -211,16 +211,12 @@ impl Incoming for Frames {
             if agent.epoch != self.epoch {
                 return Poll::Ready(Ok(None));
             }
-            match agent.frames.get(self.at) {
-                Some(frame) => {
-                    self.at += 1;
-                    Poll::Ready(Ok(Some(frame.clone().into_bytes())))
-                }
-                None => {
-                    agent.readers.push(context.waker().clone());
-                    Poll::Pending
-                }
+            if let Some(frame) = agent.frames.get(self.at) {
+                self.at += 1;
+                return Poll::Ready(Ok(Some(frame.clone().into_bytes())));
             }
+            agent.readers.push(context.waker().clone());
+            Poll::Pending
         })
         .await
     }
@@ -437,7 +433,7 @@ impl RequestBody for Body {
 pub(crate) enum Answer {
     Bytes(Vec<u8>),
     Source(Box<dyn Source>),
-    Live(Box<dyn LiveSource>),
+    Live,
 }
 
 impl ResponseBody for Answer {
@@ -455,8 +451,8 @@ impl ResponseBody for Answer {
 }
 
 impl LiveBody for Answer {
-    fn live(source: Box<dyn LiveSource>) -> Self {
-        Self::Live(source)
+    fn live(_: Box<dyn LiveSource>) -> Self {
+        Self::Live
     }
 }
 
@@ -612,7 +608,7 @@ impl World {
                     }
                     all
                 }
-                Answer::Live(_) => Vec::new(),
+                Answer::Live => Vec::new(),
             };
             *slot.borrow_mut() = Some((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)));
         });

@@ -83,19 +83,28 @@ async fn make<P: Platform>(session: &Rc<Session<P>>, user: &str, init: Init) -> 
     session.check_installation(&task).await?;
     let wish = ["base-branch", "branch"].into_iter().find_map(|key| task.project().get(key)?.as_str());
     let asked = BranchName::wish(wish);
+    let branch_asked = asked.is_some();
     let base = match asked {
         Some(branch) => Some(branch),
+        // A task without a repository has no branch.
+        None if task.repo_url().is_none() => None,
         None => session.default_branch(&task).await.or_else(|| BranchName::wish(Some("main"))),
     };
     if let Some(base) = &base {
         task.set_base_branch(base);
     }
-    store(session, user, &task, &secrets)
+    store(session, user, &task, &secrets, branch_asked)
 }
 
-fn store<P: Platform>(session: &Rc<Session<P>>, user: &str, task: &Task, secrets: &TaskSecrets) -> Result<(), Error> {
+fn store<P: Platform>(
+    session: &Rc<Session<P>>,
+    user: &str,
+    task: &Task,
+    secrets: &TaskSecrets,
+    branch_asked: bool,
+) -> Result<(), Error> {
     let internal = |error: database::local::SqlError| Error::Internal(error.to_string());
-    let state = State::new(task.id(), user, session.platform.now_ms());
+    let state = State { branch_asked, ..State::new(task.id(), user, session.platform.now_ms()) };
     let sealed = session.seal_task_secrets(&state, secrets)?;
     let sql = session.platform.sql();
     let rows = Rows(sql);
@@ -126,8 +135,6 @@ async fn provided<P: Platform>(session: &Rc<Session<P>>, base: &str) -> Result<V
         if state.runtime.is_some() || state.build.is_some() {
             return None;
         }
-        // Orders that wait for a person have found one.
-        state.stalled = false;
         let running = state.provisioning.map(|work| work.lease.generation);
         Some(running.unwrap_or_else(|| decide::begin_provisioning(state, decide, false)))
     })?;

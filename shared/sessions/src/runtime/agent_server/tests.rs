@@ -32,6 +32,7 @@ fn launch() -> Launch {
     Launch::of(&json!({"provider": "claude"}))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "written in place at each call")]
 fn ok(result: Value) -> Script {
     Script::json(200, &json!({"jsonrpc": "2.0", "id": 1, "result": result}))
 }

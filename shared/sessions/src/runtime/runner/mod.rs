@@ -247,8 +247,8 @@ fn failure(error: ServerError) -> RuntimeError {
         }
         ServerError::Acp(AcpError::Status { status: 401 | 403, .. }) => RuntimeError::RunnerRefused,
         ServerError::Acp(refused) if refused.is_not_reached() => RuntimeError::NotReached(refused.to_string()),
-        // The machine, its tunnel (530) or the way to it.
-        ServerError::Acp(AcpError::Status { status: 500.., .. }) => RuntimeError::RunnerOffline(error.to_string()),
+        // The machine's tunnel (530), or the way to it. What the agent server itself fails at (500) moves no session elsewhere.
+        ServerError::Acp(AcpError::Status { status: 501.., .. }) => RuntimeError::RunnerOffline(error.to_string()),
         ServerError::Acp(refused) => RuntimeError::Failed(refused.to_string()),
     }
 }

@@ -65,7 +65,7 @@ pub fn on_provisioned(
         }
         Ok(Made::Building(building)) => {
             decide.append(state, build_event("sandbox.template.building", &building, None));
-            let (poll_at, deadline) = (decide.after(decide.times.build_poll()), decide.after(decide.times.building()));
+            let (poll_at, deadline) = (decide.now, decide.after(decide.times.building()));
             state.build = Some(Build { building, poll_at, deadline });
             Provisioned::Building
         }

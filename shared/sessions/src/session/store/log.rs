@@ -29,6 +29,8 @@ pub struct Stored {
 
 /// Counts are written down with every so many events; after a start the rest is counted.
 const SAVE_EVERY: u64 = 256;
+/// The first event has the number after this one: whoever asks for what came after 0 or after 1 gets everything.
+const BEFORE_FIRST: u64 = 1;
 /// How far back an event of a kind is looked for.
 const NEWEST: u64 = 5_000;
 /// Rows that one clean-up removes at most.
@@ -79,7 +81,8 @@ impl EventLog {
         counts.cursor = counts.cursor.max(unsigned(last));
         let newest = numbers::<2>(sql, "SELECT cursor, ts FROM events ORDER BY cursor DESC LIMIT 1", &[])?;
         let [_, ts] = newest.unwrap_or_default();
-        Ok(Self { counts, last_cursor: counts.cursor.max(counts.dropped), last_ts: ts, unsaved: 0 })
+        let last_cursor = counts.cursor.max(counts.dropped).max(BEFORE_FIRST);
+        Ok(Self { counts, last_cursor, last_ts: ts, unsaved: 0 })
     }
 
     /// The number of the next event.

@@ -1,0 +1,395 @@
+//! Sandboxes of E2B (agents.md 5.3).
+
+mod api;
+mod envd;
+mod sandbox;
+mod template;
+#[cfg(test)]
+mod tests;
+
+use std::rc::Rc;
+
+use serde_json::{Map, Value, json};
+use web::{CallError, Fetch, Host};
+
+use self::api::{Api, Failed, Refused, Sandbox};
+use self::envd::Envd;
+use super::agent_server::{AgentServer, AgentStream, FIRST_USE_MS, ServerError};
+use super::runner::sent;
+use super::{
+    BuildState, Building, Made, Progress, Prompt, Provider, ProviderKind, PushError, Runtime, RuntimeError,
+    RuntimeSecrets, Sent, Snapshot, Stopped, Wish,
+};
+use crate::acp::AcpError;
+use crate::command::{self, Push};
+use crate::event::{Draft, Kind};
+use crate::legacy::{self, Dialect};
+use crate::publish::{PushReport, classify};
+use crate::repository::sandbox_directory;
+use crate::settings::RuntimeSettings;
+
+/// What E2B takes when nobody names a template.
+const BASE: &str = "base";
+
+/// The provider of sandboxes.
+pub struct E2bProvider<F, H> {
+    fetch: F,
+    host: H,
+    settings: Rc<RuntimeSettings>,
+}
+
+impl<F: Fetch, H: Host> E2bProvider<F, H> {
+    /// Sandboxes under these settings.
+    pub fn new(settings: Rc<RuntimeSettings>, fetch: F, host: H) -> Self {
+        Self { fetch, host, settings }
+    }
+
+    fn api(&self) -> Api<'_, F, H> {
+        Api { fetch: &self.fetch, host: &self.host, settings: &self.settings }
+    }
+
+    fn envd<'a>(&'a self, sandbox: &'a Sandbox) -> Envd<'a, F, H> {
+        Envd { fetch: &self.fetch, host: &self.host, sandbox }
+    }
+
+    fn server<'a>(&'a self, runtime: &'a Runtime) -> AgentServer<'a, F, H> {
+        AgentServer::of(runtime, &self.fetch, &self.host)
+    }
+
+    /// The sandbox that a runtime is bound to, as far as it is known without asking.
+    fn bound(runtime: &Runtime) -> Result<Sandbox, RuntimeError> {
+        let id = runtime.sandbox_id.clone();
+        Ok(Sandbox {
+            id: id.ok_or_else(|| RuntimeError::SandboxMissing("missing-sandbox-id".to_owned()))?,
+            domain: runtime.sandbox_domain.clone().unwrap_or_default(),
+            envd_token: runtime.secrets.envd_token.clone(),
+            traffic_token: runtime.secrets.traffic_token.clone(),
+        })
+    }
+
+    /// Resumes the sandbox of a runtime; its tokens may be new.
+    async fn connect(&self, runtime: &mut Runtime) -> Result<Sandbox, RuntimeError> {
+        let sandbox = self.api().connect(&Self::bound(runtime)?.id).await?;
+        runtime.sandbox_domain = Some(sandbox.domain.clone());
+        if sandbox.envd_token.is_some() {
+            runtime.secrets.envd_token.clone_from(&sandbox.envd_token);
+        }
+        if sandbox.traffic_token.is_some() {
+            runtime.secrets.traffic_token.clone_from(&sandbox.traffic_token);
+        }
+        Self::bound(runtime)
+    }
+
+    /// Makes the sandbox: from the snapshot that was asked for, else from a template, else from E2B's own (agents.md 5.3.3).
+    async fn create(
+        &self,
+        wish: &Wish<'_>,
+        template: Option<&str>,
+        intent_id: &str,
+        progress: &mut impl Progress,
+    ) -> Result<(Sandbox, Option<String>, bool), RuntimeError> {
+        if let Some(snapshot) = wish.snapshot_id {
+            match self.api().create(&self.creation(wish, snapshot, intent_id)).await {
+                Ok(sandbox) => {
+                    progress.event(restored("sandbox.restore.succeeded", snapshot)).await;
+                    return Ok((sandbox, None, true));
+                }
+                Err(Failed::Refused(Refused { status: 400 | 404, .. })) => {
+                    progress.event(restored("sandbox.restore.failed", snapshot)).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let wanted = template.unwrap_or(BASE);
+        match self.api().create(&self.creation(wish, wanted, intent_id)).await {
+            Ok(sandbox) => Ok((sandbox, template.map(str::to_owned), false)),
+            Err(Failed::Refused(refused)) if template.is_some() && names_missing_template(&refused) => {
+                let sandbox = self.api().create(&self.creation(wish, BASE, intent_id)).await?;
+                Ok((sandbox, None, false))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The body of a creation (agents.md 6.1).
+    fn creation(&self, wish: &Wish<'_>, template: &str, intent_id: &str) -> Value {
+        let mut metadata = json!({
+            "session-id": wish.session_id,
+            "runtime-session-id": wish.session_id,
+            "runtime-provider": ProviderKind::E2b.as_str(),
+        });
+        if let (Some(environment), Some(members)) = (&self.settings.environment, metadata.as_object_mut()) {
+            members.insert("service".to_owned(), "logseq-agents".into());
+            members.insert("environment".to_owned(), environment.as_str().into());
+            members.insert("user-id".to_owned(), wish.user_id.into());
+            members.insert("intent-id".to_owned(), intent_id.into());
+        }
+        let mut body = json!({
+            "templateID": template,
+            "timeout": self.api().timeout_s(),
+            "autoPause": true,
+            "autoResume": {"enabled": true},
+            "secure": true,
+            "allow_internet_access": true,
+            "metadata": metadata,
+        });
+        let variables = self.variables(wish);
+        if let (false, Some(members)) = (variables.is_empty(), body.as_object_mut()) {
+            members.insert("envVars".to_owned(), Value::Object(variables));
+        }
+        body
+    }
+
+    /// Variables of the sandbox; later ones win (agents.md 5.3.2).
+    fn variables(&self, wish: &Wish<'_>) -> Map<String, Value> {
+        let mut variables = Map::new();
+        let mut set = |name: &str, value: &str| drop(variables.insert(name.to_owned(), value.into()));
+        for (name, value) in &self.settings.model_variables {
+            set(name, value);
+        }
+        // At most 100 (agents.md 2.8).
+        for (name, value) in wish.task.environment() {
+            set(name, value);
+        }
+        let key = match wish.task.launch().agent.as_deref() {
+            Some("codex") => Some("OPENAI_API_KEY"),
+            Some("claude") => Some("ANTHROPIC_API_KEY"),
+            _ => None,
+        };
+        if let (Some(name), Some(token)) =
+            (key, wish.secrets.api_token.as_deref().map(str::trim).filter(|token| !token.is_empty()))
+        {
+            set(name, token);
+        }
+        if let Some(token) = wish.github_token {
+            for name in ["GITHUB_TOKEN", "GH_TOKEN", "GITHUB_APP_INSTALLATION_TOKEN"] {
+                set(name, token);
+            }
+        }
+        variables
+    }
+
+    async fn open(&self, runtime: &mut Runtime, wish: &Wish<'_>, start_ms: u32) -> Result<(), RuntimeError> {
+        let (api, launch) = (self.settings.agent_api, wish.task.launch());
+        let opened = self.server(runtime).open(api, &launch, &runtime.directory, wish.first_rpc_id, start_ms).await;
+        let opened = opened.map_err(|error| failure(runtime, &error))?;
+        runtime.session_id = opened.session_id;
+        runtime.dialect = opened.dialect;
+        runtime.server_ended = false;
+        Ok(())
+    }
+
+    /// Everything between the sandbox and a session of the agent.
+    async fn furnish(
+        &self,
+        runtime: &mut Runtime,
+        sandbox: &Sandbox,
+        wish: &Wish<'_>,
+        is_empty: bool,
+        progress: &mut impl Progress,
+    ) -> Result<(), RuntimeError> {
+        progress.step("bootstrap", 240_000).await;
+        self.ensure_server(runtime, sandbox, wish, true).await?;
+        if is_empty {
+            progress.step("clone", 620_000).await;
+            self.clone_repository(runtime, sandbox, wish).await;
+        }
+        progress.step("init", 620_000).await;
+        self.run_init(runtime, sandbox, wish, progress).await;
+        progress.step("open", (FIRST_USE_MS + 60_000).into()).await;
+        self.open(runtime, wish, FIRST_USE_MS).await
+    }
+}
+
+fn restored(name: &str, snapshot: &str) -> Draft {
+    Draft::new(Kind::stored(name), json!({"snapshot-id": snapshot}))
+}
+
+fn names_missing_template(refused: &Refused) -> bool {
+    let message = refused.message.to_lowercase();
+    message.contains("template") && message.contains("not found")
+}
+
+/// What a failure of an agent's server in a sandbox means. One whose text says that the sandbox is not there means just that
+/// (agents.md 3.8).
+fn failure(runtime: &Runtime, error: &ServerError) -> RuntimeError {
+    let text = error.to_string().to_lowercase();
+    let names_it = text.contains("sandbox")
+        || runtime.sandbox_id.as_ref().is_some_and(|id| !id.is_empty() && text.contains(&id.to_lowercase()));
+    if names_it && ["not found", "notfound", "no such"].iter().any(|words| text.contains(words)) {
+        return RuntimeError::SandboxMissing(error.to_string());
+    }
+    match error {
+        ServerError::Call(CallError::TimedOut) | ServerError::Acp(AcpError::Status { status: 504, .. }) => {
+            RuntimeError::TimedOut
+        }
+        error if error.is_not_reached() => RuntimeError::NotReached(error.to_string()),
+        error => RuntimeError::Failed(error.to_string()),
+    }
+}
+
+impl<F: Fetch, H: Host> Provider for E2bProvider<F, H> {
+    type Stream = AgentStream<F::Body>;
+
+    async fn provision(&self, wish: &Wish<'_>, progress: &mut impl Progress) -> Result<Made, RuntimeError> {
+        if self.settings.e2b_api_key.is_none() {
+            return Err(RuntimeError::Setting("missing-e2b-api-key"));
+        }
+        progress.step("template", 120_000).await;
+        let template = match self.template(wish).await? {
+            template::Choice::Use(template) => template,
+            template::Choice::Building(building) => return Ok(Made::Building(building)),
+        };
+        let intent_id = progress.creating().await?;
+        progress.step("create", 130_000).await;
+        let created = self.create(wish, template.as_deref(), &intent_id, progress).await;
+        let (sandbox, template, is_restored) = match created {
+            Ok(created) => created,
+            Err(error) => {
+                progress.undone(&intent_id).await;
+                return Err(error);
+            }
+        };
+        let mut runtime = self.fresh(&sandbox, wish, template, is_restored);
+        let is_empty = runtime.template.is_none() && !is_restored;
+        let furnished = match progress.created(&intent_id, &sandbox.id).await {
+            Ok(()) => self.furnish(&mut runtime, &sandbox, wish, is_empty, progress).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = furnished {
+            // Nobody would know of it (B26).
+            if self.api().kill(&sandbox.id).await.is_ok() {
+                progress.undone(&intent_id).await;
+            }
+            return Err(match error {
+                // That this sandbox is gone says nothing about the session's own.
+                RuntimeError::SandboxMissing(text) => RuntimeError::Failed(text),
+                error => error,
+            });
+        }
+        Ok(Made::Ready(Box::new(runtime)))
+    }
+
+    async fn build_state(&self, building: &Building) -> Result<BuildState, RuntimeError> {
+        template::state(&self.api(), building).await
+    }
+
+    async fn wake(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<bool, RuntimeError> {
+        let sandbox = self.connect(runtime).await?;
+        self.ensure_server(runtime, &sandbox, wish, false).await
+    }
+
+    async fn refresh(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<(), RuntimeError> {
+        self.open(runtime, wish, FIRST_USE_MS).await
+    }
+
+    async fn open_stream(&self, runtime: &Runtime, last_event_id: Option<&str>) -> Result<Self::Stream, RuntimeError> {
+        let opened = self.server(runtime).stream(runtime.dialect, last_event_id).await;
+        opened.map_err(|error| failure(runtime, &error))
+    }
+
+    async fn prompt(&self, runtime: &Runtime, prompt: &Prompt<'_>, post_limit_ms: u32) -> Sent<Self::Stream> {
+        let posted = self.server(runtime).prompt(runtime, prompt, post_limit_ms).await;
+        sent(posted, |error| failure(runtime, &error))
+    }
+
+    async fn tell(&self, runtime: &Runtime, envelope: &Value) -> Result<(), RuntimeError> {
+        self.server(runtime).tell(envelope).await.map_err(|error| failure(runtime, &error))
+    }
+
+    async fn tell_legacy(&self, runtime: &Runtime, call: &legacy::request::Call) -> Result<(), RuntimeError> {
+        self.server(runtime).tell_legacy(call).await.map_err(|error| failure(runtime, &error))
+    }
+
+    /// Kills every process of the agent server's session; that only zombies of it are left is the proof (agents.md 3.9).
+    async fn kill_agent(&self, runtime: &mut Runtime) -> Stopped {
+        let known = runtime.agent_sid.and_then(std::num::NonZeroU32::new);
+        let (Some(session), Ok(sandbox)) = (known, Self::bound(runtime)) else {
+            // The server came with the image: it is asked to end the agent, as a runner is.
+            let ended = self.server(runtime).delete().await;
+            runtime.server_ended = true;
+            return if ended.is_ok() { Stopped::AgentOnly } else { Stopped::Unproven };
+        };
+        let ran = match command::stop_agent(session) {
+            Ok(stop) => self.envd(&sandbox).run(&stop).await,
+            Err(error) => Err(RuntimeError::Failed(error.to_string())),
+        };
+        runtime.server_ended = true;
+        if ran.is_ok_and(|ran| ran.exit_code == 0) { Stopped::Killed } else { Stopped::Unproven }
+    }
+
+    async fn end(&self, runtime: &Runtime) -> Result<(), RuntimeError> {
+        self.api().pause(&Self::bound(runtime)?.id).await
+    }
+
+    async fn destroy(&self, sandbox_id: &str) -> Result<(), RuntimeError> {
+        self.api().kill(sandbox_id).await
+    }
+
+    async fn extend(&self, runtime: &Runtime) -> Result<(), RuntimeError> {
+        self.api().set_timeout(&Self::bound(runtime)?.id).await
+    }
+
+    /// The credential files are not part of the snapshot; the sandbox has them again afterwards (B28).
+    async fn snapshot(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<Snapshot, RuntimeError> {
+        let sandbox = self.connect(runtime).await?;
+        let envd = self.envd(&sandbox);
+        let clear = command::clear_credentials().map_err(|error| RuntimeError::Failed(error.to_string()))?;
+        envd.run(&clear).await?;
+        let taken = self.api().snapshot(&sandbox.id).await;
+        self.write_credentials(&sandbox, wish).await?;
+        Ok(Snapshot { snapshot_id: taken? })
+    }
+
+    async fn push(
+        &self,
+        runtime: &mut Runtime,
+        _: &Wish<'_>,
+        push: &Push<'_>,
+    ) -> Result<Option<PushReport>, PushError> {
+        let force = push.force.is_some();
+        let failed = |text: String| PushError { class: classify(&text, "", "", force), text };
+        let sandbox = self.connect(runtime).await.map_err(|error| failed(error.to_string()))?;
+        let command = push.command().map_err(|error| failed(error.to_string()))?;
+        let ran = self.envd(&sandbox).run(&command).await.map_err(|error| failed(error.to_string()))?;
+        if ran.exit_code == 0 {
+            return Ok(PushReport::parse(&ran.stdout, push.head));
+        }
+        let class = classify("", &ran.stderr, &ran.stdout, force);
+        let text = format!("git ended with {}: {}", ran.exit_code, ran.stderr.replace(push.token, "[redacted]"));
+        Err(PushError { class, text })
+    }
+}
+
+impl<F: Fetch, H: Host> E2bProvider<F, H> {
+    /// What is known of a runtime right after its sandbox was made.
+    fn fresh(&self, sandbox: &Sandbox, wish: &Wish<'_>, template: Option<String>, is_restored: bool) -> Runtime {
+        let port = self.settings.e2b_agent_port;
+        // On a public host nobody else may talk to the agent (B25).
+        let token = self.settings.agent_token.clone();
+        let token = token.unwrap_or_else(|| self.host.random_uuid().simple().to_string());
+        Runtime {
+            provider: ProviderKind::E2b,
+            base_url: format!("https://{port}-{}.{}", sandbox.id, sandbox.domain),
+            server_id: wish.session_id.to_owned(),
+            session_id: String::new(),
+            dialect: Dialect::default(),
+            directory: sandbox_directory(wish.task.repo_url()),
+            runner_id: None,
+            sandbox_id: Some(sandbox.id.clone()),
+            sandbox_domain: Some(sandbox.domain.clone()),
+            sandbox_port: Some(port),
+            template,
+            snapshot_id: wish.snapshot_id.filter(|_| is_restored).map(str::to_owned),
+            agent_sid: None,
+            github_token_at: wish.github_token.map(|_| wish.now),
+            server_ended: false,
+            secrets: RuntimeSecrets {
+                agent_token: Some(token),
+                envd_token: sandbox.envd_token.clone(),
+                traffic_token: sandbox.traffic_token.clone(),
+                ..RuntimeSecrets::default()
+            },
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Furnishing a sandbox: credentials, the agent server, the repository (agents.md 5.3.3, 5.3.5, 5.3.6).
+
+use serde_json::json;
+use web::{Event, Fetch, Host, Level};
+
+use super::api::Sandbox;
+use super::{E2bProvider, Progress, Runtime, RuntimeError, Wish};
+use crate::command::{self, AgentServer, Command, CommandError};
+use crate::event::{Draft, Kind};
+use crate::repository::BranchName;
+
+/// The home of whoever works in a sandbox.
+const HOME: &str = "/home/user";
+
+fn built(command: Result<Command, CommandError>) -> Result<Command, RuntimeError> {
+    command.map_err(|error| RuntimeError::Failed(error.to_string()))
+}
+
+impl<F: Fetch, H: Host> E2bProvider<F, H> {
+    async fn is_healthy(&self, runtime: &Runtime, sandbox: &Sandbox) -> Result<bool, RuntimeError> {
+        let token = runtime.secrets.agent_token.as_deref();
+        let health = built(command::health(token, self.port(runtime)))?;
+        // Whatever goes wrong, the server is not known to be well.
+        let ran = self.envd(sandbox).run(&health).await;
+        Ok(ran.is_ok_and(|ran| command::is_healthy(&ran.stdout)))
+    }
+
+    fn port(&self, runtime: &Runtime) -> u16 {
+        runtime.sandbox_port.unwrap_or(self.settings.e2b_agent_port)
+    }
+
+    /// Makes sure that the agent server answers. Whether it was started anew: then it knows no session any more. A sandbox that was
+    /// just made may need the program too.
+    pub(super) async fn ensure_server(
+        &self,
+        runtime: &mut Runtime,
+        sandbox: &Sandbox,
+        wish: &Wish<'_>,
+        is_new: bool,
+    ) -> Result<bool, RuntimeError> {
+        let is_well = self.is_healthy(runtime, sandbox).await?;
+        if is_new || wish.github_token.is_some() {
+            // Whatever the image brought, the credentials are this session's (B29).
+            self.write_credentials(sandbox, wish).await?;
+            runtime.github_token_at = wish.github_token.map(|_| wish.now).or(runtime.github_token_at);
+        }
+        if is_well {
+            return Ok(false);
+        }
+        if is_new {
+            let install = built(command::install(&self.settings.agent_version))?;
+            // An image that has the program already needs no network; the start tells.
+            if let Err(error) = self.envd(sandbox).run(&install).await {
+                self.tell("agents/install-failed", &error);
+            }
+        }
+        self.start(runtime, sandbox, wish).await?;
+        for attempt in 1..=self.settings.e2b_health_retries {
+            if self.is_healthy(runtime, sandbox).await? {
+                return Ok(true);
+            }
+            if attempt < self.settings.e2b_health_retries {
+                self.host.sleep_ms(self.settings.e2b_health_interval_ms).await;
+            }
+        }
+        Err(RuntimeError::Unavailable("sandbox-agent health check timed out in e2b sandbox".to_owned()))
+    }
+
+    async fn start(&self, runtime: &mut Runtime, sandbox: &Sandbox, wish: &Wish<'_>) -> Result<(), RuntimeError> {
+        let server = AgentServer {
+            token: runtime.secrets.agent_token.as_deref(),
+            port: self.port(runtime),
+            directory: &runtime.directory,
+        };
+        let variables = self.variables(wish);
+        let variables = variables.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
+        let command = built(command::agent_server(&server))?.with_environment(variables);
+        let ran = self.envd(sandbox).run(&command).await?;
+        let said = ran.stdout.lines().find_map(|line| line.strip_prefix("agent-sid "));
+        runtime.agent_sid = said.and_then(|number| number.trim().parse().ok());
+        Ok(())
+    }
+
+    /// Writes the credential files by upload, so that no secret stands in a command.
+    pub(super) async fn write_credentials(&self, sandbox: &Sandbox, wish: &Wish<'_>) -> Result<(), RuntimeError> {
+        let envd = self.envd(sandbox);
+        let login = wish.secrets.auth_json();
+        if let Some(token) = wish.github_token {
+            let line = format!("https://x-access-token:{token}@github.com\n");
+            envd.write(&format!("{HOME}/.git-credentials"), &line).await?;
+        }
+        if let Some(login) = login {
+            envd.write(&format!("{HOME}/.codex/auth.json"), login).await?;
+        }
+        if wish.github_token.is_none() && login.is_none() {
+            return Ok(());
+        }
+        let ran = envd.run(&built(command::secure_credentials())?).await?;
+        if ran.exit_code == 0 {
+            Ok(())
+        } else {
+            Err(RuntimeError::Failed("the credentials could not be closed".to_owned()))
+        }
+    }
+
+    /// Clones the repository. A session whose clone failed goes on: its agent can clone by itself.
+    pub(super) async fn clone_repository(&self, runtime: &Runtime, sandbox: &Sandbox, wish: &Wish<'_>) {
+        let Some(url) = wish.task.repo_url() else { return };
+        let asked = BranchName::wish(wish.branch);
+        let clone = command::Clone { repo_url: url, directory: &runtime.directory, branch: asked.as_ref() };
+        let clone = match &self.settings.e2b_clone_command {
+            Some(template) => command::configured_clone(template, &clone, wish.session_id),
+            None => command::clone(&clone),
+        };
+        let ran = match built(clone) {
+            Ok(clone) => self.envd(sandbox).run(&clone).await,
+            Err(error) => Err(error),
+        };
+        match ran {
+            Ok(ran) if ran.exit_code == 0 => {}
+            Ok(ran) => {
+                let text = format!("git ended with {}", ran.exit_code);
+                self.tell("agents/clone-failed", &RuntimeError::Failed(text));
+            }
+            Err(error) => self.tell("agents/clone-failed", &error),
+        }
+    }
+
+    /// Runs the project's own script. What fails is told; the session goes on.
+    pub(super) async fn run_init(
+        &self,
+        runtime: &Runtime,
+        sandbox: &Sandbox,
+        wish: &Wish<'_>,
+        progress: &mut impl Progress,
+    ) {
+        let Some(script) = wish.task.init_setup() else { return };
+        let ran = match built(command::run_init(&runtime.directory, script)) {
+            Ok(init) => self.envd(sandbox).run(&init).await,
+            Err(error) => Err(error),
+        };
+        let told = match ran {
+            Ok(ran) if ran.exit_code == 0 => return,
+            Ok(ran) => format!("the init script ended with {}", ran.exit_code),
+            Err(error) => error.to_string(),
+        };
+        progress.event(Draft::new(Kind::stored("sandbox.init.failed"), json!({"error": told}))).await;
+    }
+
+    fn tell(&self, name: &'static str, error: &RuntimeError) {
+        let text = error.to_string();
+        self.host.report(&Event::new(Level::Warning, name).with_error(&text));
+    }
+}
