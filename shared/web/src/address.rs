@@ -179,7 +179,7 @@ fn is_private_name(name: &str) -> bool {
     // The name is in small letters already. Dots at its end only say that it is complete.
     let name = name.trim_end_matches('.');
     let is_below = |of: &&str| name.strip_suffix(*of).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-    !name.contains('.') || PRIVATE_NAMES.iter().any(|private| is_below(private))
+    !name.contains('.') || PRIVATE_NAMES.iter().any(is_below)
 }
 
 #[cfg(test)]
