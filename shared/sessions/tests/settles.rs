@@ -134,16 +134,16 @@ impl World {
         let mut decide = Decide::new(self.now, &times);
         let result = happen(&mut self.state, &mut decide);
         for effect in decide.effects {
-            match effect {
-                Effect::Start(
-                    job @ (Job::Provision { .. }
-                    | Job::PollBuild
-                    | Job::Prompt { .. }
-                    | Job::Answer { .. }
-                    | Job::Kill { .. }
-                    | Job::End { .. }),
-                ) => self.jobs.push(job),
-                _ => {}
+            if let Effect::Start(
+                job @ (Job::Provision { .. }
+                | Job::PollBuild
+                | Job::Prompt { .. }
+                | Job::Answer { .. }
+                | Job::Kill { .. }
+                | Job::End { .. }),
+            ) = effect
+            {
+                self.jobs.push(job);
             }
         }
         self.check();
@@ -429,7 +429,7 @@ fn search(kind: ProviderKind, depth: usize) -> usize {
 }
 
 fn depth() -> usize {
-    std::env::var("SESSION_HISTORY").ok().and_then(|depth| depth.parse().ok()).unwrap_or(5)
+    std::env::var("SESSION_HISTORY").ok().and_then(|depth| depth.parse().ok()).unwrap_or(7)
 }
 
 #[test]

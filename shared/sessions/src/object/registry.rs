@@ -194,6 +194,12 @@ impl<P: Platform> Session<P> {
 
     /// The snapshot that a new runtime begins with.
     pub(super) async fn snapshot_to_restore(&self) -> Option<String> {
+        let hint = self.look(|core| core.state.snapshot_hint.clone()).ok().flatten();
+        if let (Some(hint), Some(db), Ok((owner, ..))) = (hint, self.platform.db(), self.owner_key())
+            && matches!(checkpoints::knows(&*db, &owner, &hint, self.platform.now_ms()).await, Ok(true))
+        {
+            return Some(hint);
+        }
         let found = self.stored_snapshot().await?;
         (found.provider == ProviderKind::E2b.as_str()).then_some(found.snapshot_id)
     }

@@ -192,6 +192,9 @@ pub struct State {
     /// The first number of a request to the agent that belongs to its present session.
     #[serde(default)]
     pub first_rpc_id: u64,
+    /// The snapshot that whoever created the session knew of; used only if it is known to be of the same owner (B3).
+    #[serde(default)]
+    pub snapshot_hint: Option<String>,
     /// Whether somebody asked for the base branch; else it was found out.
     #[serde(default)]
     pub branch_asked: bool,
@@ -235,6 +238,7 @@ impl State {
             stalled: false,
             stale_until: None,
             first_rpc_id: 0,
+            snapshot_hint: None,
             branch_asked: false,
             attachments_sent: false,
             stopped_rpc_ids: Vec::new(),

@@ -28,6 +28,9 @@ struct Init {
     task: Task,
     #[serde(default)]
     secrets: TaskSecrets,
+    /// The snapshot that the client knows of (B3).
+    #[serde(default, rename = "snapshot-id")]
+    snapshot_id: Option<String>,
 }
 
 pub(super) async fn create<P: Platform>(
@@ -76,7 +79,7 @@ async fn wait_for_others<P: Platform>(session: &Rc<Session<P>>) -> Result<(), Er
 }
 
 async fn make<P: Platform>(session: &Rc<Session<P>>, user: &str, init: Init) -> Result<(), Error> {
-    let Init { mut task, secrets } = init;
+    let Init { mut task, secrets, snapshot_id } = init;
     session.admit_graph(user, &task).await?;
     session.check_active_sessions(user).await?;
     session.check_seal(&task)?;
@@ -93,24 +96,25 @@ async fn make<P: Platform>(session: &Rc<Session<P>>, user: &str, init: Init) -> 
     if let Some(base) = &base {
         task.set_base_branch(base);
     }
-    store(session, user, &task, &secrets, branch_asked)
+    let now = session.platform.now_ms();
+    let state = State { branch_asked, snapshot_hint: snapshot_id, ..State::new(task.id(), user, now) };
+    store(session, user, &state, &task, &secrets)
 }
 
 fn store<P: Platform>(
     session: &Rc<Session<P>>,
     user: &str,
+    state: &State,
     task: &Task,
     secrets: &TaskSecrets,
-    branch_asked: bool,
 ) -> Result<(), Error> {
     let internal = |error: database::local::SqlError| Error::Internal(error.to_string());
-    let state = State { branch_asked, ..State::new(task.id(), user, session.platform.now_ms()) };
-    let sealed = session.seal_task_secrets(&state, secrets)?;
+    let sealed = session.seal_task_secrets(state, secrets)?;
     let sql = session.platform.sql();
     let rows = Rows(sql);
     database::local::Sql::transaction(sql, &mut || {
         rows.create()?;
-        rows.put_json("state", &state)?;
+        rows.put_json("state", state)?;
         rows.put_json("task", task)?;
         match &sealed {
             Some(sealed) => rows.put("secrets", sealed),

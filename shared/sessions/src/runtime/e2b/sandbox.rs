@@ -49,9 +49,10 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
         }
         if is_new {
             let install = built(command::install(&self.settings.agent_version))?;
-            // An image that has the program already needs no network; the start tells.
-            if let Err(error) = self.envd(sandbox).run(&install).await {
-                self.tell("agents/install-failed", &error);
+            let ran = self.envd(sandbox).run(&install).await?;
+            if ran.exit_code != 0 {
+                let text = format!("the agent server could not be installed: {}", ran.exit_code);
+                return Err(RuntimeError::Unavailable(text));
             }
         }
         self.start(runtime, sandbox, wish).await?;

@@ -33,7 +33,6 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
         let (Some(text), Some(graph)) = (wish.task.docker_file(), wish.task.graph_id()) else {
             return Ok(Choice::Use(named()));
         };
-        let docker = parse(text).map_err(RuntimeError::Dockerfile)?;
         let name = sanitize_name(&format!("{graph}-{}", directory_name(wish.task.repo_url())));
         let api = self.api();
         match api.call(Method::GET, &format!("/templates/aliases/{}", component(&name)), None).await {
@@ -42,6 +41,7 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
             Err(Failed::Refused(Refused { status: 404, .. })) => {}
             Err(error) => return Err(error.into()),
         }
+        let docker = parse(text).map_err(RuntimeError::Dockerfile)?;
         begin(&api, &name, &docker).await.map(Choice::Building)
     }
 }
