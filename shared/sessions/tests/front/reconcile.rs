@@ -58,10 +58,12 @@ fn run(world: &World, pages: &Pages) -> usize {
     pages.killed.borrow().len()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "an object that is away answers none")]
 fn bound(used: i64) -> Option<(u16, Vec<(&'static str, String)>)> {
     Some((200, vec![("x-bound", "true".to_owned()), ("x-last-used-at", used.to_string())]))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "an object that is away answers none")]
 fn unbound() -> Option<(u16, Vec<(&'static str, String)>)> {
     Some((200, vec![("x-bound", "false".to_owned())]))
 }
