@@ -13,7 +13,7 @@ const DAY_MS: i64 = 86_400_000;
 
 /// Sandboxes in pages; the last is followed by none, or by itself for ever.
 #[derive(Default)]
-struct Pages {
+struct Provider {
     pages: Vec<Vec<Listed>>,
     is_endless: bool,
     fails_after: Option<usize>,
@@ -21,7 +21,7 @@ struct Pages {
     killed: RefCell<Vec<String>>,
 }
 
-impl Sandboxes for Pages {
+impl Sandboxes for Provider {
     async fn page(&self, next: Option<&str>) -> Result<SandboxPage, String> {
         *self.asked.borrow_mut() += 1;
         let number: usize = next.map_or(0, |next| next.parse().unwrap());
@@ -49,11 +49,11 @@ fn listed(id: &str) -> Listed {
     }
 }
 
-fn one(sandbox: Listed) -> Pages {
-    Pages { pages: vec![vec![sandbox]], ..Pages::default() }
+fn one(sandbox: Listed) -> Provider {
+    Provider { pages: vec![vec![sandbox]], ..Provider::default() }
 }
 
-fn run(world: &World, pages: &Pages) -> usize {
+fn run(world: &World, pages: &Provider) -> usize {
     block_on(front::reconcile(world, &world.service, pages));
     pages.killed.borrow().len()
 }
@@ -140,11 +140,11 @@ fn paused_ones_expire_when_their_session_gives_them_up() {
 
 #[test]
 fn rows_end_only_after_a_whole_list() {
-    let empty = || Pages { pages: vec![Vec::new()], ..Pages::default() };
+    let empty = || Provider { pages: vec![Vec::new()], ..Provider::default() };
     let listed_one = || one(listed("a"));
-    let broken = || Pages { pages: vec![Vec::new(), Vec::new()], fails_after: Some(1), ..Pages::default() };
-    let endless = || Pages { is_endless: true, ..Pages::default() };
-    let cases: [(Pages, IntentState); 4] = [
+    let broken = || Provider { pages: vec![Vec::new(), Vec::new()], fails_after: Some(1), ..Provider::default() };
+    let endless = || Provider { is_endless: true, ..Provider::default() };
+    let cases: [(Provider, IntentState); 4] = [
         (empty(), IntentState::Ended),
         (listed_one(), IntentState::Bound),
         (broken(), IntentState::Bound),
@@ -168,10 +168,10 @@ fn one_run_has_bounds() {
     for (count, kills) in [(MAX_KILLS, MAX_KILLS), (MAX_KILLS + 1, MAX_KILLS)] {
         let world = World::new(&[ENVIRONMENT]);
         *world.answers.borrow_mut() = Box::new(|_| unbound());
-        assert_eq!(run(&world, &Pages { pages: vec![many(count)], ..Pages::default() }), kills);
+        assert_eq!(run(&world, &Provider { pages: vec![many(count)], ..Provider::default() }), kills);
     }
     let world = World::new(&[ENVIRONMENT]);
     *world.answers.borrow_mut() = Box::new(|_| bound(NOW));
-    run(&world, &Pages { pages: vec![many(MAX_SANDBOXES + 1)], ..Pages::default() });
+    run(&world, &Provider { pages: vec![many(MAX_SANDBOXES + 1)], ..Provider::default() });
     assert_eq!(world.sent.borrow().len(), MAX_SANDBOXES);
 }
