@@ -5,9 +5,12 @@
 mod config;
 pub mod session_object;
 
+use std::rc::Rc;
+
 use cloudflare::{D1, Host, HttpKeys, JsRequest, JsResponse, KeepAlive, ObjectNamespace, Outside};
 use js_sys::Promise;
 use sessions::front::{self, Platform};
+use sessions::runtime::E2bSandboxes;
 use wasm_bindgen::JsValue;
 use web::Hosted;
 use worker::{Context, Env, Result, ScheduleContext, ScheduledEvent, web_sys};
@@ -37,7 +40,11 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> Result<
 async fn scheduled(_event: ScheduledEvent, env: Env, context: ScheduleContext) {
     // Wrong settings are told by every request.
     if let Ok(isolate) = config::isolate(&env) {
-        front::scheduled(&Front::new(&env, Clock(context), &isolate), &isolate.service).await;
+        let front = Front::new(&env, Clock(context), &isolate);
+        front::scheduled(&front, &isolate.service).await;
+        let host = Rc::clone(&front.host);
+        let sandboxes = E2bSandboxes::new(Rc::clone(&isolate.runtime), Outside, host);
+        front::reconcile(&front, &isolate.service, &sandboxes).await;
     }
 }
 
@@ -63,7 +70,7 @@ impl KeepAlive for Clock {
 
 /// What one request has of its platform.
 struct Front<K> {
-    host: Host<K>,
+    host: Rc<Host<K>>,
     db: Option<D1>,
     objects: ObjectNamespace,
 }
@@ -72,7 +79,7 @@ impl<K: KeepAlive> Front<K> {
     /// The bindings of a request.
     fn new(env: &Env, context: K, isolate: &config::Isolate) -> Self {
         Self {
-            host: Host::new(context, isolate.sentry.clone()),
+            host: Rc::new(Host::new(context, isolate.sentry.clone())),
             db: env.d1("AGENTS_DB").ok().map(|database| D1::new(&database)),
             objects: ObjectNamespace::new(env, "LOGSEQ_AGENT_SESSION_DO"),
         }
@@ -80,7 +87,7 @@ impl<K: KeepAlive> Front<K> {
 }
 
 impl<K: KeepAlive> Hosted for Front<K> {
-    type Host = Host<K>;
+    type Host = Rc<Host<K>>;
 
     fn host(&self) -> &Self::Host {
         &self.host

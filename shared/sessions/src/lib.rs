@@ -24,3 +24,4 @@ pub mod session;
 pub mod settings;
 pub mod sse;
 pub mod task;
+mod timestamp;

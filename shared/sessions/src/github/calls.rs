@@ -3,18 +3,17 @@
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
-use web::{Call, Fetch, Host, Reply};
+use web::{Call, Fetch, Host};
 
 use super::error::{Answered, KEPT_BYTES};
 use super::{GitHub, GitHubError, Installation, Sign};
 use crate::github_app::{self, AppError, PrivateKey};
 use crate::repository::{BranchName, Repository, branch_list, install_url};
+use crate::runtime::exchange::exchange;
 
 /// How long an answer is waited for, and the pause before the one further try, in milliseconds.
 const LIMIT_MS: u32 = 20_000;
 const PAUSE_MS: u32 = 500;
-/// The longest answer that is read (agents.md 2.8).
-const MAX_BYTES: usize = 4 << 20;
 /// Pages of branches that are asked for, and names on one.
 const PAGES: usize = 10;
 const PAGE: usize = 100;
@@ -147,11 +146,9 @@ impl<F: Fetch, S: Sign, H: Host> GitHub<'_, F, S, H> {
     }
 
     async fn once(&self, call: Call) -> Result<Answer, GitHubError> {
-        let reply = self.fetch.fetch(call).await.map_err(|error| GitHubError::Unreachable(error.to_string()))?;
-        let (status, headers) = (reply.status.as_u16(), reply.headers.clone());
-        let reading = Reply { headers: HeaderMap::new(), ..reply };
-        let bytes = reading.bytes(MAX_BYTES).await.map_err(|error| GitHubError::Unreachable(error.to_string()))?;
-        Ok(Answer { status, headers, bytes })
+        let answer = exchange(&*self.fetch, self.host, call).await;
+        let answer = answer.map_err(|error| GitHubError::Unreachable(error.to_string()))?;
+        Ok(Answer { status: answer.status.as_u16(), headers: answer.headers, bytes: answer.body })
     }
 
     fn headers(&self, token: Option<&str>, has_body: bool) -> HeaderMap {

@@ -1,7 +1,6 @@
 //! Tokens for one repository, made by the App (agents.md 9.5).
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fmt;
 
 use http::Method;
@@ -10,6 +9,7 @@ use web::{Fetch, Host};
 
 use super::{GitHub, GitHubError, Installation, Sign};
 use crate::repository::Repository;
+use crate::timestamp::milliseconds;
 
 /// A token is used as long as it lives for another minute.
 const LEFT_MS: i64 = 60_000;
@@ -18,7 +18,7 @@ const MAX_TOKENS: usize = 500;
 
 /// Tokens by installation and repository, in memory.
 #[derive(Default)]
-pub struct TokenCache(RefCell<HashMap<String, Token>>);
+pub struct TokenCache(RefCell<keyed::Map<String, Token>>);
 
 struct Token {
     text: String,
@@ -82,44 +82,5 @@ impl<F: Fetch, S: Sign, H: Host> GitHub<'_, F, S, H> {
         let now = self.host.now_ms();
         self.tokens.put(key, token, expires_at.unwrap_or(now), now);
         Ok(token.to_owned())
-    }
-}
-
-/// Milliseconds since 1970 of a time as GitHub writes it, `2026-01-31T12:34:56Z`.
-fn milliseconds(text: &str) -> Option<i64> {
-    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
-    let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
-    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
-    let time = time.split('.').next()?;
-    let mut time = time.splitn(3, ':').map(|part| part.parse::<i64>().ok());
-    let (hour, minute, second) = (time.next()??, time.next()??, time.next()??);
-    let in_range = (1970..10_000).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
-    let in_day = (0..24).contains(&hour) && (0..60).contains(&minute) && (0..=60).contains(&second);
-    if !(in_range && in_day) {
-        return None;
-    }
-    // Days since 1970, counted in years that begin in March.
-    let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
-    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
-    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000)
-}
-
-#[cfg(test)]
-mod times {
-    use super::milliseconds;
-
-    #[test]
-    fn times_of_github() {
-        for (text, expected) in [
-            ("1970-01-01T00:00:00Z", Some(0)),
-            ("2000-02-29T12:00:00Z", Some(951_825_600_000)),
-            ("2026-11-29T06:44:42.123Z", Some(1_795_934_682_000)),
-            ("2026-13-29T06:44:42Z", None),
-            ("2026-11-29", None),
-            ("", None),
-            ("x-y-zTa:b:cZ", None),
-        ] {
-            assert_eq!(milliseconds(text), expected, "{text}");
-        }
     }
 }

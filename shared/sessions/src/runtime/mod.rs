@@ -3,7 +3,7 @@
 pub mod agent_server;
 mod any;
 mod e2b;
-mod exchange;
+pub(crate) mod exchange;
 mod provider;
 mod record;
 mod runner;
@@ -13,7 +13,7 @@ mod signature;
 pub(crate) mod testing;
 
 pub use any::AnyProvider;
-pub use e2b::E2bProvider;
+pub use e2b::{E2bProvider, E2bSandboxes};
 pub use provider::RuntimeError;
 pub use provider::{BuildState, Building, Made, Progress, Prompt, Provider, PushError, Sent, Snapshot, Stopped, Wish};
 pub use record::{ProviderKind, Runtime, RuntimeSecrets};

@@ -155,6 +155,13 @@ impl<F: Fetch, H: Host> Api<'_, F, H> {
         })
     }
 
+    /// A page of a list, and where the next one begins.
+    pub(super) async fn page(&self, method: Method, path: &str) -> Result<(Value, Option<String>), Failed> {
+        let answer = self.once(method, path, None).await?;
+        let next = answer.header("x-next-token").filter(|next| !next.is_empty()).map(str::to_owned);
+        judged(&answer).map(|body| (body, next))
+    }
+
     /// A call; its JSON, or null where there is none.
     pub(super) async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failed> {
         for _ in 0..REPEATS {

@@ -2,10 +2,13 @@
 
 mod api;
 mod envd;
+mod list;
 mod sandbox;
 mod template;
 #[cfg(test)]
 mod tests;
+
+pub use list::E2bSandboxes;
 
 use std::rc::Rc;
 
