@@ -52,6 +52,7 @@ fn runtime(number: u64, kind: ProviderKind) -> Runtime {
         agent_sid: None,
         github_token_at: None,
         server_ended: false,
+        agent_exited: false,
         secrets: RuntimeSecrets::default(),
     }
 }

@@ -138,7 +138,7 @@ pub fn checked(text: &str, rules: &AddressRules) -> Result<Url, AddressError> {
         _ => return Err(AddressError::Scheme),
     }
     // A text with an empty name is written as if it had none.
-    let has_name = text.split(['/', '\\']).nth(2).is_some_and(|authority| authority.contains('@'));
+    let has_name = text.split(['/', '\\', '?', '#']).nth(2).is_some_and(|authority| authority.contains('@'));
     if has_name || !url.username().is_empty() || url.password().is_some() {
         return Err(AddressError::Credentials);
     }

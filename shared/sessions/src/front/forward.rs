@@ -9,7 +9,7 @@ use super::platform::Platform;
 use crate::error::Error;
 
 /// Where objects are. They look at paths only.
-const ORIGIN: &str = "https://session/__session__/";
+pub(super) const ORIGIN: &str = "https://session/__session__/";
 /// Headers of a client that an object needs; all others stay here.
 const KEPT: [&str; 3] = ["last-event-id", "idempotency-key", "connection"];
 

@@ -10,6 +10,7 @@ mod health;
 mod identity;
 mod platform;
 mod rates;
+mod reconcile;
 pub mod route;
 mod runner_routes;
 mod scheduled;
@@ -18,6 +19,7 @@ mod session_list;
 mod session_routes;
 
 pub use platform::Platform;
+pub use reconcile::{GRACE_MS, Listed, MAX_KILLS, MAX_PAGES, MAX_SANDBOXES, SandboxPage, Sandboxes, reconcile};
 pub use scheduled::scheduled;
 pub use service::Service;
 

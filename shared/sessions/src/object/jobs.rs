@@ -18,7 +18,10 @@ impl<P: Platform> Session<P> {
     pub(super) fn start(&self, job: Job) {
         let Some(me) = self.me.upgrade() else { return };
         match job {
-            Job::Attach => me.attach(),
+            Job::Attach => {
+                me.attach();
+                self.platform.spawn(async move { me.follow_again().await });
+            }
             Job::Detach => me.detach(),
             job => self.platform.spawn(async move { me.run(job).await }),
         }

@@ -46,6 +46,10 @@ pub struct Session<P: Platform> {
     viewers: Viewers,
     reader: RefCell<Option<reader::Reader>>,
     readers: Cell<u64>,
+    /// Whether the stream of a turn of the older dialect is being read.
+    listening: Cell<bool>,
+    /// The turn of the older dialect that is being asked about.
+    following: Cell<Option<u64>>,
     /// Whoever waits for a runtime, by the generation of the work.
     waiting: RefCell<HashMap<u64, Vec<oneshot::Sender<Provisioned>>>>,
     /// Whether a request is creating the session.
@@ -88,6 +92,8 @@ impl<P: Platform> Session<P> {
             viewers: Viewers::default(),
             reader: RefCell::default(),
             readers: Cell::default(),
+            listening: Cell::default(),
+            following: Cell::default(),
             waiting: RefCell::default(),
             is_creating: Cell::default(),
             telling: Cell::default(),

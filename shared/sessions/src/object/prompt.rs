@@ -157,9 +157,15 @@ impl<P: Platform> Session<P> {
         Ok(())
     }
 
-    /// Takes in the stream of a turn of the older dialect; its end is the end of the turn.
+    /// Takes in the stream of a turn of the older dialect. Its end is the end of the turn, unless the agent waits for a decision: then
+    /// the rest is asked for.
     async fn listen(self: &Rc<Self>, number: u64, stream: <P::Runtimes as Provider>::Stream) -> Result<(), JobError> {
+        self.listening.set(true);
         let taken = self.take_in(stream, Dialect::Legacy).await;
+        self.listening.set(false);
+        if taken.is_ok() && self.look(|core| core.state.approvals.iter().any(|approval| approval.turn == number))? {
+            return self.follow(number).await;
+        }
         self.change(|core, decide| {
             let Some(turn) = core.state.turn.as_ref().filter(|turn| turn.number == number) else { return };
             let (rpc_id, session) = (turn.rpc_id, turn.runtime_session_id.clone());
@@ -170,6 +176,46 @@ impl<P: Platform> Session<P> {
             }
             decide::on_turn_ended(&mut core.state, decide, rpc_id, "end_turn", None, session.as_deref());
         })?;
+        Ok(())
+    }
+}
+
+/// Between two questions for what an agent of the older dialect has said since, in milliseconds.
+const FOLLOW_MS: u32 = 1_000;
+
+impl<P: Platform> Session<P> {
+    /// After a start of the object: what the agent of the older dialect says is asked for, where a turn goes on that nobody listens to.
+    pub(super) async fn follow_again(self: Rc<Self>) {
+        let turn = self.look(|core| {
+            let is_older = core.state.runtime.as_ref().is_some_and(|runtime| runtime.dialect == Dialect::Legacy);
+            core.state.turn.as_ref().filter(|turn| is_older && turn.is_with_agent()).map(|turn| turn.number)
+        });
+        let is_heard = self.listening.get();
+        if let (Ok(Some(number)), false) = (turn, is_heard)
+            && let Err(error) = self.follow(number).await
+        {
+            self.warn("agents/work-failed", &error);
+        }
+    }
+
+    /// Asks an agent of the older dialect again and again what it has said, until its turn is over. The watchdog ends a turn in which
+    /// nothing comes.
+    pub(super) async fn follow(self: &Rc<Self>, number: u64) -> Result<(), JobError> {
+        if self.following.replace(Some(number)) == Some(number) {
+            return Ok(());
+        }
+        let goes_on = || self.look(|core| core.state.turn.as_ref().is_some_and(|turn| turn.number == number));
+        while goes_on()? {
+            let Some(runtime) = self.bound()? else { break };
+            let after = self.look(|core| core.progress.sequence)?.to_string();
+            let kept = self.platform.runtimes(runtime.provider).open_stream(&runtime, Some(&after)).await;
+            if let Ok(kept) = kept {
+                // What broke off is asked for again.
+                let _ = self.take_in(kept, Dialect::Legacy).await;
+            }
+            self.platform.sleep_ms(FOLLOW_MS).await;
+        }
+        self.following.set(None);
         Ok(())
     }
 }

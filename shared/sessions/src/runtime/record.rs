@@ -88,6 +88,9 @@ pub struct Runtime {
     /// Whether the control plane has ended the agent's server itself: the next prompt needs a new session of the agent (B56).
     #[serde(default)]
     pub server_ended: bool,
+    /// Whether the agent's process has ended by itself: its server is deleted before a new session is opened.
+    #[serde(default)]
+    pub agent_exited: bool,
     /// What nobody else may see.
     #[serde(skip)]
     pub secrets: RuntimeSecrets,

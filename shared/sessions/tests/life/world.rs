@@ -269,6 +269,7 @@ impl Provider for Runtimes {
             agent_sid: None,
             github_token_at: None,
             server_ended: false,
+            agent_exited: false,
             secrets: RuntimeSecrets { agent_token: Some("agent-token-secret".into()), ..RuntimeSecrets::default() },
         })))
     }

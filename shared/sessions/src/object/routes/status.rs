@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use serde_json::{Map, Value, json};
 use web::url;
 
@@ -94,12 +94,17 @@ pub(super) fn disown<P: Platform>(
         return Err(Error::NotFound);
     }
     let is_unbound = session.is_being_made(&sandbox_id)?;
-    let answer = session.look(|core| {
+    let (is_bound, used_at) = session.look(|core| {
         let runtime = core.state.runtime.as_ref();
         let is_bound = runtime.is_some_and(|runtime| runtime.sandbox_id.as_deref() == Some(sandbox_id.as_str()));
-        json!({"bound": is_bound || is_unbound, "last-used-at": core.state.active_at})
+        (is_bound || is_unbound, core.state.active_at)
     })?;
-    Ok(ok::<P>(&answer))
+    let mut answer = ok::<P>(&json!({"bound": is_bound, "last-used-at": used_at}));
+    // Answers are passed on and never read by the front worker; this one is for itself.
+    let bound = HeaderValue::from_static(if is_bound { "true" } else { "false" });
+    answer.headers_mut().insert("x-bound", bound);
+    answer.headers_mut().insert("x-last-used-at", HeaderValue::from(used_at));
+    Ok(answer)
 }
 
 /// The sandbox of the session was removed, because nobody used it for long.

@@ -176,6 +176,7 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
         runtime.session_id = opened.session_id;
         runtime.dialect = opened.dialect;
         runtime.server_ended = false;
+        runtime.agent_exited = false;
         Ok(())
     }
 
@@ -280,6 +281,10 @@ impl<F: Fetch, H: Host> Provider for E2bProvider<F, H> {
     }
 
     async fn refresh(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<(), RuntimeError> {
+        if runtime.agent_exited {
+            // A server whose agent is dead answers nothing but that.
+            let _ = self.server(runtime).delete().await;
+        }
         self.open(runtime, wish, FIRST_USE_MS).await
     }
 
@@ -384,6 +389,7 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
             agent_sid: None,
             github_token_at: wish.github_token.map(|_| wish.now),
             server_ended: false,
+            agent_exited: false,
             secrets: RuntimeSecrets {
                 agent_token: Some(token),
                 envd_token: sandbox.envd_token.clone(),

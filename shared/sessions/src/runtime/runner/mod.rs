@@ -105,6 +105,7 @@ impl<F: Fetch, H: Host> RunnerProvider<F, H> {
         runtime.session_id = opened.session_id;
         runtime.dialect = opened.dialect;
         runtime.server_ended = false;
+        runtime.agent_exited = false;
         Ok(())
     }
 }
@@ -132,6 +133,7 @@ impl<F: Fetch, H: Host> Provider for RunnerProvider<F, H> {
             agent_sid: None,
             github_token_at: None,
             server_ended: false,
+            agent_exited: false,
             secrets: target.secrets,
         };
         if has_workspace {
@@ -159,7 +161,11 @@ impl<F: Fetch, H: Host> Provider for RunnerProvider<F, H> {
             runtime.runner_id = target.runner_id;
             runtime.secrets = target.secrets;
         }
-        self.open(runtime, wish, CALL_MS).await
+        if runtime.agent_exited {
+            // A server whose agent is dead answers nothing but that. One that does not say that it is gone is asked all the same.
+            let _ = self.server(runtime).delete().await;
+        }
+        self.open(runtime, wish, FIRST_USE_MS).await
     }
 
     async fn open_stream(&self, runtime: &Runtime, last_event_id: Option<&str>) -> Result<Self::Stream, RuntimeError> {

@@ -193,6 +193,7 @@ pub fn on_agent_gone(state: &mut State, decide: &mut Decide<'_>) {
     close_all(state, decide, "agent-gone");
     if let Some(runtime) = &mut state.runtime {
         runtime.server_ended = true;
+        runtime.agent_exited = true;
     }
     decide.push(Effect::Start(Job::Detach));
     if state.turn.as_ref().is_some_and(super::super::Turn::is_with_agent) {

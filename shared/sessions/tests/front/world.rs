@@ -1,0 +1,271 @@
+//! The front worker over SQLite, and objects that write down what they are sent.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use auth::{Clock, FetchError, KeySetSource};
+use database::sqlite::Sqlite;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use pollster::block_on;
+use serde_json::Value;
+use sessions::front::{self, Platform, Service};
+use sessions::settings::Settings;
+use uuid::Uuid;
+use web::{
+    Call, CallError, Event, Failure, Fetch, Forward, Host, Incoming, Objects, Payload, Reply, RequestBody,
+    ResponseBody, Source, Trace, Undone,
+};
+
+pub(crate) const NOW: i64 = 1_800_000_000_000;
+
+/// A request's body of chunks.
+#[derive(Default)]
+pub(crate) struct Body {
+    pub(crate) chunks: VecDeque<Vec<u8>>,
+    given: usize,
+    /// Chunks that were read, for who has sent it.
+    pub(crate) read: Rc<Cell<usize>>,
+}
+
+impl RequestBody for Body {
+    fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    fn take(&mut self) -> Option<Self> {
+        (self.given == 0).then(|| std::mem::take(self))
+    }
+
+    async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        self.given += 1;
+        let chunk = self.chunks.pop_front();
+        self.read.set(self.read.get() + usize::from(chunk.is_some()));
+        Ok(chunk)
+    }
+
+    async fn cancel(&mut self) {
+        self.chunks.clear();
+    }
+
+    async fn discard(&mut self, _: u64) {
+        self.chunks.clear();
+    }
+}
+
+/// A response's body.
+pub(crate) struct Whole(Vec<u8>);
+
+impl ResponseBody for Whole {
+    fn empty() -> Self {
+        Self(Vec::new())
+    }
+
+    fn full(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    fn streamed(_: Box<dyn Source>) -> Self {
+        unreachable!("the front worker streams nothing itself")
+    }
+}
+
+/// No key set can be fetched: tokens are known by the settings.
+pub(crate) struct NoKeys;
+
+impl Clock for NoKeys {
+    fn now_ms(&self) -> i64 {
+        NOW
+    }
+}
+
+impl KeySetSource for NoKeys {
+    async fn fetch(&self, _: &str) -> Result<String, FetchError> {
+        Err(FetchError::Transport("there is no network".into()))
+    }
+
+    async fn pause(&self) {}
+}
+
+pub(crate) struct NoNetwork;
+pub(crate) struct Nothing;
+
+impl Incoming for Nothing {
+    async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        Ok(None)
+    }
+}
+
+impl Fetch for NoNetwork {
+    type Body = Nothing;
+
+    async fn fetch(&self, _: Call) -> Result<Reply<Nothing>, CallError> {
+        Err(CallError::NotReached("there is no network".into()))
+    }
+}
+
+/// What an object was sent.
+pub(crate) struct Sent {
+    pub(crate) name: String,
+    pub(crate) line: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Sent {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+/// What the objects answer: status and headers.
+type Answers = Box<dyn Fn(&Sent) -> Option<(u16, Vec<(&'static str, String)>)>>;
+
+pub(crate) struct World {
+    pub(crate) db: Option<Sqlite>,
+    pub(crate) sent: RefCell<Vec<Sent>>,
+    pub(crate) answers: RefCell<Answers>,
+    pub(crate) now: Cell<i64>,
+    pub(crate) events: RefCell<Vec<String>>,
+    pub(crate) service: Service<NoKeys>,
+}
+
+impl World {
+    pub(crate) fn new(extra: &[(&str, &str)]) -> Self {
+        let base = [
+            ("DB_SYNC_AUTH_DRIVER", "static"),
+            ("DB_SYNC_AUTH_TOKEN", "secret-token"),
+            ("DB_SYNC_STATIC_USER_ID", "ann/é"),
+        ];
+        let find =
+            |name: &str| extra.iter().chain(&base).find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let settings = Settings::from_lookup(find).unwrap();
+        let migrations = [index::migrations::MIGRATIONS, sessions::registry::MIGRATIONS].concat();
+        Self {
+            db: Some(Sqlite::in_memory(&migrations).unwrap()),
+            sent: RefCell::default(),
+            answers: RefCell::new(Box::new(|_| Some((200, Vec::new())))),
+            now: Cell::new(NOW),
+            events: RefCell::default(),
+            service: Service::new(Rc::new(settings), NoKeys),
+        }
+    }
+
+    pub(crate) fn send(&self, request: Request<Body>) -> Answer {
+        let response = block_on(front::handle(self, &self.service, request));
+        let (parts, body) = response.into_parts();
+        Answer { status: parts.status.as_u16(), headers: parts.headers, body: body.0 }
+    }
+
+    /// A request of the user.
+    pub(crate) fn call(&self, method: &str, path: &str, body: &str) -> Answer {
+        self.send(signed(method, path, body))
+    }
+}
+
+pub(crate) fn request(method: &str, path: &str, body: &str) -> Request<Body> {
+    let mut bytes = Body::default();
+    if !body.is_empty() {
+        bytes.chunks.push_back(body.into());
+    }
+    let mut request = Request::new(bytes);
+    *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap();
+    *request.uri_mut() = format!("https://agents.test{path}").parse().unwrap();
+    request
+}
+
+pub(crate) fn signed(method: &str, path: &str, body: &str) -> Request<Body> {
+    let mut request = request(method, path, body);
+    request.headers_mut().insert("authorization", "Bearer secret-token".parse().unwrap());
+    request
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// Status and error text.
+    pub(crate) fn refusal(&self) -> (u16, String) {
+        (self.status, self.json()["error"].as_str().unwrap_or_default().to_owned())
+    }
+}
+
+impl Objects<Body, Whole> for World {
+    async fn send(&self, name: &str, request: Forward<Body>) -> Result<Response<Whole>, Failure> {
+        let request = request.into_request(|payload| match payload {
+            Payload::None => Vec::new(),
+            Payload::Bytes(bytes) => bytes,
+            Payload::Unread(body) => body.chunks.into_iter().flatten().collect(),
+        });
+        let line = format!("{} {}", request.method(), request.uri());
+        let (parts, body) = request.into_parts();
+        let sent = Sent { name: name.to_owned(), line, headers: parts.headers, body };
+        let answer = (self.answers.borrow())(&sent);
+        self.sent.borrow_mut().push(sent);
+        let (status, headers) = answer.ok_or_else(|| Failure("the object is away".into()))?;
+        let mut response = Response::new(Whole(Vec::new()));
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        for (name, value) in headers {
+            response.headers_mut().insert(name, value.parse().unwrap());
+        }
+        Ok(response)
+    }
+}
+
+impl Platform for World {
+    type Request = Body;
+    type Response = Whole;
+    type Db = Sqlite;
+    type Keys = NoKeys;
+    type Objects = Self;
+    type Fetch = NoNetwork;
+
+    fn db(&self) -> Option<&Sqlite> {
+        self.db.as_ref()
+    }
+
+    fn objects(&self) -> &Self {
+        self
+    }
+
+    fn fetch(&self) -> &NoNetwork {
+        &NoNetwork
+    }
+}
+
+impl Host for World {
+    fn now_ms(&self) -> i64 {
+        self.now.get()
+    }
+
+    fn sleep_ms(&self, _: u32) -> impl Future<Output = ()> + 'static {
+        std::future::ready(())
+    }
+
+    fn wait_until(&self, work: impl Future<Output = Result<(), Undone>> + 'static) {
+        let _ = block_on(work);
+    }
+
+    fn random_uuid(&self) -> Uuid {
+        Uuid::from_u128(0x4000_8000_0000_0000_0001)
+    }
+
+    fn report(&self, event: &Event<'_>) {
+        self.events.borrow_mut().push(event.to_json());
+    }
+
+    fn trace(&self, trace: &Trace<'_>) {
+        assert!(!trace.route.contains('?'), "{trace:?}");
+    }
+}
