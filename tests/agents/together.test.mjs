@@ -19,7 +19,7 @@ after(async () => {
 
 test('graphs and sessions are served on one port', async () => {
   assert.equal((await client.ask('GET', '/graphs')).status, 200);
-  const graph = await client.ask('POST', '/graphs', { 'graph-name': 'shared', 'schema-version': '65' });
+  const graph = await client.ask('POST', '/graphs', { 'graph-name': 'shared', 'schema-version': '65', 'graph-e2ee?': false });
   assert.equal(graph.status, 200, graph.text);
   const project = { id: 'project', title: 'Project', 'repo-url': 'https://github.com/acme/project', 'graph-id': graph.body['graph-id'] };
   const session = await client.create({ project });
