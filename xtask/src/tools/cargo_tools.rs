@@ -51,7 +51,7 @@ fn install(package: &str, program: &str, version: &str, before: impl FnOnce() ->
         step(format!("{package} {version}: building (once, into {})", cache::root()?.display()));
         process::run(
             process::cargo()
-                .args(["install", "--quiet", "--no-track", "--version", version, "--root"])
+                .args(["install", "--quiet", "--locked", "--no-track", "--version", version, "--root"])
                 .arg(folder)
                 .args(["--bin", program, package])
                 // Neither this project's settings nor the caller's target folder concern a tool.
