@@ -6,6 +6,9 @@ mod pkcs8;
 mod pull_requests;
 mod tokens;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::{Answered, GitHubError};
 pub use pull_requests::{NewPullRequest, PullRequest};
 pub use tokens::TokenCache;
