@@ -1,5 +1,8 @@
 //! The whole of publishing: push, then pull request (agents.md 10.4). What is decided about it is in [`crate::publish`].
 
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use web::{Fetch, Host};
