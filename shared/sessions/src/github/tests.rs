@@ -35,6 +35,7 @@ fn branch(name: &str) -> BranchName {
     BranchName::parse(name).unwrap()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "written in place at each call")]
 fn run<T>(world: &World, ask: impl AsyncFn(GitHub<'_, World, Signer, Clock>) -> T) -> T {
     let settings = settings();
     let github = GitHub::new(Rc::new(world.clone()), Rc::new(Signer), &world.clock, &settings, Rc::default());
