@@ -345,7 +345,10 @@ impl<F: Fetch, H: Host> Provider for E2bProvider<F, H> {
         let clear = command::clear_credentials().map_err(|error| RuntimeError::Failed(error.to_string()))?;
         envd.run(&clear).await?;
         let taken = self.api().snapshot(&sandbox.id).await;
-        self.write_credentials(&sandbox, wish).await?;
+        // The snapshot stands; the next wake with a token writes the files again.
+        if let Err(error) = self.write_credentials(&sandbox, wish).await {
+            self.tell("agents/credentials-not-rewritten", &error);
+        }
         Ok(Snapshot { snapshot_id: taken? })
     }
 

@@ -148,7 +148,8 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
         progress.event(Draft::new(Kind::stored("sandbox.init.failed"), json!({"error": told}))).await;
     }
 
-    fn tell(&self, name: &'static str, error: &RuntimeError) {
+    /// Tells the operator of something that keeps no session from going on.
+    pub(super) fn tell(&self, name: &'static str, error: &RuntimeError) {
         let text = error.to_string();
         self.host.report(&Event::new(Level::Warning, name).with_error(&text));
     }
