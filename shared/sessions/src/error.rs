@@ -137,6 +137,12 @@ pub enum Error {
     Internal(String),
 }
 
+impl From<database::local::SqlError> for Error {
+    fn from(error: database::local::SqlError) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
 /// Where a full queue or too many of something is tried again, in seconds.
 const RETRY_S: u32 = 60;
 

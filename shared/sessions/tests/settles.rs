@@ -345,7 +345,7 @@ impl World {
             1 => {
                 self.prompts[at].posting = false;
                 let error = RuntimeError::Failed("broken".into());
-                self.decide(|state, decide| decide::on_prompt_rejected(state, decide, turn, &error));
+                self.decide(|state, decide| decide::on_prompt_failed(state, decide, turn, &error));
             }
             _ => {
                 // It demonstrably did not reach the agent.

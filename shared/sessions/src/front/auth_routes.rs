@@ -6,7 +6,7 @@ use serde_json::json;
 use super::identity::Caller;
 use super::platform::Platform;
 use super::service::Service;
-use super::{bodies, internal, ok};
+use super::{bodies, ok};
 use crate::error::Error;
 use crate::logins::{self, Injection};
 use crate::request::{Create, Import};
@@ -33,7 +33,7 @@ pub(super) async fn status<P: Platform>(
 ) -> Result<Response<P::Response>, Error> {
     let user = caller.user()?;
     let found = match platform.db() {
-        Some(db) => logins::read(db, user).await.map_err(internal)?,
+        Some(db) => logins::read(db, user).await?,
         None => None,
     };
     let now = platform.now_ms();
@@ -47,7 +47,7 @@ pub(super) async fn revoke<P: Platform>(
 ) -> Result<Response<P::Response>, Error> {
     let user = caller.user()?;
     if let Some(db) = platform.db() {
-        logins::revoke(db, user, platform.now_ms()).await.map_err(internal)?;
+        logins::revoke(db, user, platform.now_ms()).await?;
     }
     Ok(ok(&json!({"ok": true})))
 }

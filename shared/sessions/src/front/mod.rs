@@ -90,8 +90,3 @@ async fn dispatch<P: Platform>(
 fn ok<R: ResponseBody>(body: &Value) -> Response<R> {
     web::json(&CORS, StatusCode::OK, body.to_string())
 }
-
-#[expect(clippy::needless_pass_by_value, reason = "used as a function for map_err")]
-fn internal(error: database::DbError) -> Error {
-    Error::Internal(error.to_string())
-}

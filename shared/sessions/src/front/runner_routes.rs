@@ -7,7 +7,7 @@ use web::address::{self, AddressRules};
 use super::identity::Caller;
 use super::platform::Platform;
 use super::service::Service;
-use super::{bodies, internal, ok};
+use super::{bodies, ok};
 use crate::error::Error;
 use crate::registry::runners::{self, MAX_RUNNERS};
 use crate::request::{Heartbeat, Register};
@@ -38,7 +38,7 @@ pub(super) async fn register<P: Platform>(
 pub(super) async fn list<P: Platform>(platform: &P, caller: &Caller) -> Result<Response<P::Response>, Error> {
     let user = caller.user()?;
     let found = match platform.db() {
-        Some(db) => runners::list(db, user).await.map_err(internal)?,
+        Some(db) => runners::list(db, user).await?,
         None => Vec::new(),
     };
     let shown: Vec<Value> = found.iter().map(crate::registry::Runner::shown).collect();
@@ -47,7 +47,7 @@ pub(super) async fn list<P: Platform>(platform: &P, caller: &Caller) -> Result<R
 
 pub(super) async fn get<P: Platform>(platform: &P, caller: &Caller, id: &str) -> Result<Response<P::Response>, Error> {
     let user = caller.user()?;
-    let found = runners::get(db(platform)?, user, id).await.map_err(internal)?;
+    let found = runners::get(db(platform)?, user, id).await?;
     Ok(ok(&json!({"runner": found.ok_or(Error::NotFound)?.shown()})))
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn delete<P: Platform>(
     id: &str,
 ) -> Result<Response<P::Response>, Error> {
     let user = caller.user()?;
-    let is_gone = runners::delete(db(platform)?, user, id).await.map_err(internal)?;
+    let is_gone = runners::delete(db(platform)?, user, id).await?;
     if is_gone { Ok(ok(&json!({"ok": true}))) } else { Err(Error::NotFound) }
 }
 
@@ -71,5 +71,5 @@ pub(super) async fn heartbeat<P: Platform>(
     let body = bodies::read(request).await?;
     let beat = Heartbeat::read(&body)?;
     let found = runners::heartbeat(db(platform)?, user, id, beat.active_sessions, platform.now_ms()).await;
-    Ok(ok(&json!({"runner": found.map_err(internal)?.ok_or(Error::NotFound)?.shown()})))
+    Ok(ok(&json!({"runner": found?.ok_or(Error::NotFound)?.shown()})))
 }

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use web::url;
 
 use super::identity::Caller;
+use super::ok;
 use super::platform::Platform;
-use super::{internal, ok};
 use crate::error::Error;
 use crate::registry::Cursor;
 use crate::registry::sessions::{self, DEFAULT_PAGE, MAX_PAGE, Page};
@@ -32,7 +32,7 @@ pub(super) async fn list<P: Platform>(
         after: after.as_ref(),
     };
     let (rows, next) = match platform.db() {
-        Some(db) => sessions::list(db, &page).await.map_err(internal)?,
+        Some(db) => sessions::list(db, &page).await?,
         None => (Vec::new(), None),
     };
     let shown: Vec<Value> = rows.iter().map(sessions::SessionRow::shown).collect();

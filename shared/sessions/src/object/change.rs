@@ -21,7 +21,7 @@ impl<P: Platform> Session<P> {
     /// Reads the session, unless that was done. Whether there is one.
     pub fn load(&self) -> Result<bool, Error> {
         if matches!(&*self.core.borrow(), Known::Nothing) {
-            let loaded = Rows(self.platform.sql()).load().map_err(|error| Error::Internal(error.to_string()))?;
+            let loaded = Rows(self.platform.sql()).load()?;
             let Some(loaded) = loaded else {
                 *self.core.borrow_mut() = Known::Absent;
                 return Ok(false);
@@ -140,8 +140,7 @@ impl<P: Platform> Session<P> {
             return Ok(());
         }
         let now = self.platform.now_ms();
-        crate::session::store::Idempotency::forget_old(self.platform.sql(), now)
-            .map_err(|error| Error::Internal(error.to_string()))?;
+        crate::session::store::Idempotency::forget_old(self.platform.sql(), now)?;
         self.change(|core, decide| crate::session::decide::on_alarm(&mut core.state, decide))
     }
 }

@@ -95,7 +95,7 @@ impl<P: Platform> Session<P> {
                 }
                 Sent::Ended(reason) => return self.answered(number, &reason).await,
                 Sent::Failed(error) => {
-                    self.change(|core, decide| decide::on_prompt_rejected(&mut core.state, decide, number, &error))?;
+                    self.change(|core, decide| decide::on_prompt_failed(&mut core.state, decide, number, &error))?;
                     return Ok(());
                 }
                 Sent::NotReached(error) => error,
@@ -111,7 +111,7 @@ impl<P: Platform> Session<P> {
             }
             self.attach_and_wait().await;
             let again =
-                self.change(|core, decide| decide::on_refreshed(&mut core.state, decide, number, runtime.clone()))?;
+                self.change(|core, decide| decide::on_prepared(&mut core.state, decide, number, runtime.clone()))?;
             let Some(again) = again else { return Ok(()) };
             rpc_id = again;
         }

@@ -156,7 +156,7 @@ impl<P: Platform> Session<P> {
 
     /// The sandbox that is being made: the intent, and the sandbox once it is there.
     fn unbound(&self) -> Result<Option<(String, Option<String>)>, Error> {
-        let stored = Rows(self.platform.sql()).value("unbound").map_err(|error| Error::Internal(error.to_string()))?;
+        let stored = Rows(self.platform.sql()).value("unbound")?;
         Ok(stored.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
@@ -171,7 +171,7 @@ impl<P: Platform> Session<P> {
             Some(unbound) => rows.put_json("unbound", unbound),
             None => rows.remove("unbound"),
         };
-        set.map_err(|error| Error::Internal(error.to_string()))
+        Ok(set?)
     }
 
     /// Frees the place that a runtime has at its runner.

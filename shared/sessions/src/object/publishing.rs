@@ -1,5 +1,6 @@
 //! Pushing, pull requests and snapshots as work with a lease (agents.md 3.14, 5.3.7, 10.4).
 
+use std::future::Future;
 use std::rc::Rc;
 
 use futures_channel::oneshot;
@@ -35,14 +36,18 @@ impl<P: Platform> Session<P> {
             Some(lease.generation)
         })?;
         let generation = generation.ok_or(Error::RequestInProgress)?;
-        let (sender, receiver) = oneshot::channel();
         let (me, user) = (Rc::clone(self), user.to_owned());
+        self.outlasting(async move { me.run_publish(&user, &wanted, generation).await }).await
+    }
+
+    /// Does work that goes on when whoever asked for it goes away.
+    async fn outlasting(&self, work: impl Future<Output = Result<Value, Error>> + 'static) -> Result<Value, Error> {
+        let (sender, receiver) = oneshot::channel();
         self.platform.spawn(async move {
-            let published = me.run_publish(&user, &wanted, generation).await;
             // Whoever asked may have gone.
-            let _ = sender.send(published);
+            let _ = sender.send(work.await);
         });
-        receiver.await.map_err(|_| Error::Internal("publishing was interrupted".to_owned()))?
+        receiver.await.map_err(|_| Error::Internal("the work was interrupted".to_owned()))?
     }
 
     async fn run_publish(
@@ -87,12 +92,13 @@ impl<P: Platform> Session<P> {
     /// Whether an earlier publication was interrupted: then a pull request may be there already.
     fn was_interrupted(&self) -> Result<bool, Error> {
         let interrupted = Rows(self.platform.sql()).value("publishing-interrupted");
-        Ok(interrupted.map_err(sql_failed)?.is_some())
+        Ok(interrupted?.is_some())
     }
 
     fn remove_publishing(&self) -> Result<(), Error> {
         let rows = Rows(self.platform.sql());
-        rows.remove("publishing").and_then(|()| rows.remove("publishing-interrupted")).map_err(sql_failed)
+        rows.remove("publishing")?;
+        Ok(rows.remove("publishing-interrupted")?)
     }
 
     /// The lease of a publication has lapsed: what it had begun is told as failed.
@@ -108,7 +114,7 @@ impl<P: Platform> Session<P> {
         };
         let told = self.change(|core, decide| decide.append(&mut core.state, draft));
         let noted = rows.remove("publishing").and_then(|()| rows.put("publishing-interrupted", "1"));
-        if let Err(error) = told.and(noted.map_err(sql_failed)) {
+        if let Err(error) = told.and(noted.map_err(Error::from)) {
             self.warn("agents/interruption-not-told", &error);
         }
     }
@@ -116,7 +122,7 @@ impl<P: Platform> Session<P> {
     /// The text that the agent said last.
     pub(super) fn last_message(&self) -> Result<Option<String>, Error> {
         let log = self.look(|core| core.log)?;
-        let event = log.last_of(self.platform.sql(), &crate::event::Kind::ItemCompleted).map_err(sql_failed)?;
+        let event = log.last_of(self.platform.sql(), &crate::event::Kind::ItemCompleted)?;
         let event: Option<Value> = event.and_then(|event| serde_json::from_str(&event).ok());
         let parts = event.as_ref().and_then(|event| event.get("data")?.get("item")?.get("content")?.as_array());
         let is_text = |part: &&Value| part.get("type").and_then(Value::as_str) == Some("text");
@@ -156,14 +162,8 @@ impl<P: Platform> Session<P> {
             Some(lease.generation)
         })?;
         let generation = generation.ok_or(Error::RequestInProgress)?;
-        let (sender, receiver) = oneshot::channel();
         let (me, user) = (Rc::clone(self), user.to_owned());
-        self.platform.spawn(async move {
-            let taken = me.take_snapshot(&user, runtime, generation).await;
-            // Whoever asked may have gone.
-            let _ = sender.send(taken);
-        });
-        receiver.await.map_err(|_| Error::Internal("the snapshot was interrupted".to_owned()))?
+        self.outlasting(async move { me.take_snapshot(&user, runtime, generation).await }).await
     }
 
     async fn take_snapshot(self: &Rc<Self>, user: &str, mut runtime: Runtime, generation: u64) -> Result<Value, Error> {
@@ -258,12 +258,12 @@ impl<P: Platform> Sink for Publishing<P> {
     }
 
     fn last_pushed(&self, branch: &str) -> Result<Option<CommitId>, Error> {
-        Rows(self.session.platform.sql()).branch(branch).map_err(sql_failed)
+        Ok(Rows(self.session.platform.sql()).branch(branch)?)
     }
 
     fn pushed(&self, branch: &str, commit: &CommitId) -> Result<(), Error> {
         let now = self.session.platform.now_ms();
-        Rows(self.session.platform.sql()).put_branch(branch, commit, now).map_err(sql_failed)
+        Ok(Rows(self.session.platform.sql()).put_branch(branch, commit, now)?)
     }
 }
 
@@ -272,9 +272,4 @@ fn snapshot_reason(error: &RuntimeError) -> Option<&'static str> {
         RuntimeError::Unsupported(_) => Some("unsupported-snapshot"),
         other => other.reason(),
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "used as a function for map_err")]
-fn sql_failed(error: database::local::SqlError) -> Error {
-    Error::Internal(error.to_string())
 }

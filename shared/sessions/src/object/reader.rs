@@ -266,7 +266,7 @@ fn take_step(core: &mut Core, decide: &mut Decide<'_>, step: Step, new_id: &dyn 
             let turn = state.turn.as_ref().filter(|turn| rpc_id.is_some() && turn.rpc_id == rpc_id);
             if let Some(number) = turn.map(|turn| turn.number) {
                 let error = RuntimeError::Failed(format!("ACP request failed: {failure}"));
-                decide::on_prompt_rejected(state, decide, number, &error);
+                decide::on_prompt_failed(state, decide, number, &error);
             }
         }
         Step::Answered { failure: None, .. } => {}

@@ -72,7 +72,7 @@ impl<P: Platform> Session<P> {
     /// Whether the user may have one more active session (agents.md 2.8).
     pub(super) async fn check_active_sessions(&self, user: &str) -> Result<(), Error> {
         let (true, Some(db)) = (self.settings.rate_limits, self.platform.db()) else { return Ok(()) };
-        let active = sessions::count_active(&*db, user).await.map_err(internal)?;
+        let active = sessions::count_active(&*db, user).await?;
         if active >= self.settings.session.max_active_sessions { Err(Error::TooManySessions) } else { Ok(()) }
     }
 
@@ -268,9 +268,4 @@ impl<P: Platform> Session<P> {
             self.note_snapshot(&found, "provisioned", self.platform.now_ms());
         }
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "used as a function for map_err")]
-fn internal(error: database::DbError) -> Error {
-    Error::Internal(error.to_string())
 }

@@ -263,6 +263,11 @@ impl State {
         first
     }
 
+    /// Whether its runtime is this sandbox.
+    pub fn is_bound_to(&self, sandbox_id: &str) -> bool {
+        self.runtime.as_ref().is_some_and(|runtime| runtime.sandbox_id.as_deref() == Some(sandbox_id))
+    }
+
     /// Orders that no turn carries out yet.
     pub fn waiting_orders(&self) -> usize {
         let taken = self.turn.as_ref().is_some_and(|turn| self.orders.contains(&turn.order));

@@ -67,8 +67,7 @@ pub(super) async fn decide<P: Platform>(
         Err(DecisionError::Decided) => Err(Error::ApprovalDecided),
         Err(DecisionError::Unknown) => {
             let known = Rows(session.platform.sql()).knows_approval(&request_id);
-            let known = known.map_err(|error| Error::Internal(error.to_string()))?;
-            Err(if known { Error::ApprovalDecided } else { Error::NotFound })
+            Err(if known? { Error::ApprovalDecided } else { Error::NotFound })
         }
     }
 }

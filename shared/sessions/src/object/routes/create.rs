@@ -108,7 +108,6 @@ fn store<P: Platform>(
     task: &Task,
     secrets: &TaskSecrets,
 ) -> Result<(), Error> {
-    let internal = |error: database::local::SqlError| Error::Internal(error.to_string());
     let sealed = session.seal_task_secrets(state, secrets)?;
     let sql = session.platform.sql();
     let rows = Rows(sql);
@@ -120,8 +119,7 @@ fn store<P: Platform>(
             Some(sealed) => rows.put("secrets", sealed),
             None => Ok(()),
         }
-    })
-    .map_err(internal)?;
+    })?;
     session.forget();
     session.load()?;
     session.change(|core, decide| {

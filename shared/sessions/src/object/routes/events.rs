@@ -70,8 +70,7 @@ impl<P: Platform> Session<P> {
     fn place_of(&self, cursor: Option<i64>, since: Option<i64>) -> Result<(u64, bool), Error> {
         let log = self.look(|core| core.log)?;
         let by_cursor = cursor.map(|cursor| u64::try_from(cursor.max(0)).unwrap_or_default());
-        let by_time = since.map(|since| log.cursor_at(self.platform.sql(), since)).transpose();
-        let by_time = by_time.map_err(|error| Error::Internal(error.to_string()))?;
+        let by_time = since.map(|since| log.cursor_at(self.platform.sql(), since)).transpose()?;
         let after = by_cursor.unwrap_or_default().max(by_time.unwrap_or_default());
         let is_truncated = log.dropped().is_some_and(|dropped| dropped.cursor > after);
         Ok((after, is_truncated))

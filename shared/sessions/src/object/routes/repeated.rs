@@ -48,7 +48,7 @@ pub(super) fn begin<P: Platform>(
         hash: base16ct::lower::encode_string(&digest),
     };
     let begun = taken.as_row().begin(session.platform.sql(), session.platform.now_ms());
-    match begun.map_err(|error| Error::Internal(error.to_string()))? {
+    match begun? {
         Begun::Fresh => Ok(Repeat::First(taken)),
         Begun::Mismatch => Err(Error::KeyReused),
         Begun::Running => Err(Error::RequestInProgress),
@@ -74,6 +74,6 @@ impl Taken {
             }
         };
         let noted = self.as_row().finish(session.platform.sql(), status, &text);
-        noted.map_err(|error| Error::Internal(error.to_string()))
+        Ok(noted?)
     }
 }

@@ -94,11 +94,8 @@ pub(super) fn disown<P: Platform>(
         return Err(Error::NotFound);
     }
     let is_unbound = session.is_being_made(&sandbox_id)?;
-    let (is_bound, used_at) = session.look(|core| {
-        let runtime = core.state.runtime.as_ref();
-        let is_bound = runtime.is_some_and(|runtime| runtime.sandbox_id.as_deref() == Some(sandbox_id.as_str()));
-        (is_bound || is_unbound, core.state.active_at)
-    })?;
+    let (is_bound, used_at) =
+        session.look(|core| (core.state.is_bound_to(&sandbox_id) || is_unbound, core.state.active_at))?;
     let mut answer = ok::<P>(&json!({"bound": is_bound, "last-used-at": used_at}));
     // Answers are passed on and never read by the front worker; this one is for itself.
     let bound = HeaderValue::from_static(if is_bound { "true" } else { "false" });
@@ -119,8 +116,7 @@ pub(super) fn expire<P: Platform>(
     }
     session.change(|core, decide| {
         let state = &mut core.state;
-        let is_bound = state.runtime.as_ref().is_some_and(|runtime| runtime.sandbox_id.as_ref() == Some(&sandbox_id));
-        if is_bound && state.turn.is_none() {
+        if state.is_bound_to(&sandbox_id) && state.turn.is_none() {
             state.runtime = None;
             state.runtime_active = false;
             decide.append(state, Draft::new(Kind::SandboxExpired, json!({"sandbox-id": sandbox_id})));

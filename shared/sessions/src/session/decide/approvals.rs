@@ -6,14 +6,11 @@ use super::Decide;
 use super::turns::ask_to_stop;
 use crate::acp::{Answer, PermissionRequest, Unreadable, request};
 use crate::event::{Draft, Kind};
+use crate::request::{MAX_PATTERN_BYTES, MAX_PATTERNS};
 use crate::session::{Approval, ApprovalState, Effect, Job, MAX_OPEN_APPROVALS, Phase, State, StopCause};
 
 /// How often an answer is tried to be delivered.
 const MAX_ATTEMPTS: u32 = 3;
-
-/// Patterns of a list that are looked at, and the longest one, in bytes.
-const MAX_PATTERNS: usize = 100;
-const MAX_PATTERN_BYTES: usize = 256;
 
 /// What is decided without asking anybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

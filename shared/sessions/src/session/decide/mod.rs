@@ -20,8 +20,7 @@ pub use runtime::{
     on_runtime_lost, on_task_canceled, on_task_completed,
 };
 pub use turns::{
-    NotReached, on_heard, on_killed, on_not_reached, on_prepared, on_prompt_failed, on_prompt_rejected, on_refreshed,
-    on_sent, on_turn_ended,
+    NotReached, on_heard, on_killed, on_not_reached, on_prepared, on_prompt_failed, on_sent, on_turn_ended,
 };
 pub use verbs::{cancel, interrupt, pause, resume};
 

@@ -1,7 +1,7 @@
 //! Runtimes come and go (agents.md 3.6.2, 3.13, 3.14).
 
 use super::approvals::close_all;
-use super::turns::{NOTED, forget_runtime, take_order};
+use super::turns::{forget_runtime, take_order};
 use super::{Decide, pump};
 use crate::event::{Draft, Provisioned as ProvisionedData};
 use crate::runtime::{BuildState, Building, Made, Runtime, RuntimeError};
@@ -188,7 +188,7 @@ pub(super) fn end(state: &mut State, decide: &mut Decide<'_>, checkpoint: Checkp
 
 /// Ends the runtime.
 pub(super) fn end_bare(state: &mut State, decide: &mut Decide<'_>) {
-    begin_end(state, decide, NOTED);
+    begin_end(state, decide, None);
 }
 
 /// Ends the runtime of a session that has been quiet for long, or whose pull request is there; the status stays.

@@ -4,7 +4,7 @@ use super::approvals::close_all;
 use super::{Decide, begin_provisioning, on_runtime_lost, pump};
 use crate::event::Draft;
 use crate::runtime::{Runtime, RuntimeError, Stopped};
-use crate::session::{Checkpointing, Effect, Job, Phase, State, StopCause, Turn};
+use crate::session::{Effect, Job, Phase, State, StopCause, Turn};
 
 /// How many numbers of stopped prompts are remembered.
 const STOPPED_PROMPTS: usize = 8;
@@ -24,13 +24,13 @@ fn current(state: &mut State, number: u64) -> Option<&mut Turn> {
     state.turn.as_mut().filter(|turn| turn.number == number)
 }
 
-/// The runtime is awake: the prompt may be sent, under the number that is given. None when the turn is over or unwanted by now; then
+/// The runtime is awake, or a new session of the agent was opened in it: the prompt may be sent, under the number that is given. None when the turn is over or unwanted by now; then
 /// nothing may be sent.
 pub fn on_prepared(state: &mut State, decide: &mut Decide<'_>, number: u64, runtime: Runtime) -> Option<u64> {
     let turn = current(state, number).filter(|turn| turn.phase == Phase::Preparing)?;
     if turn.unwanted {
         // The order keeps its place; the session is paused.
-        drop_turn(state, decide);
+        drop_turn(state);
         keep(state, runtime);
         pump(state, decide);
         return None;
@@ -55,7 +55,7 @@ fn begin_sending(state: &mut State, decide: &Decide<'_>) -> Option<u64> {
     Some(rpc_id)
 }
 
-/// The prompt could not be sent: waking the runtime failed. It is not tried again.
+/// The prompt could not be sent, failed after it was sent, or nobody knows: it is not tried again.
 pub fn on_prompt_failed(state: &mut State, decide: &mut Decide<'_>, number: u64, error: &RuntimeError) {
     let Some(turn) = current(state, number) else { return };
     let order = turn.order;
@@ -81,11 +81,6 @@ pub fn on_sent(state: &mut State, decide: &mut Decide<'_>, number: u64) {
     take_order(state, decide, order);
 }
 
-/// The prompt failed after it was sent, or nobody knows: it is not sent again.
-pub fn on_prompt_rejected(state: &mut State, decide: &mut Decide<'_>, number: u64, error: &RuntimeError) {
-    on_prompt_failed(state, decide, number, error);
-}
-
 /// The prompt demonstrably did not reach the agent.
 pub fn on_not_reached(state: &mut State, decide: &mut Decide<'_>, number: u64, error: &RuntimeError) -> NotReached {
     let can_move = state.runtime.as_ref().is_some_and(|runtime| runtime.runner_id.is_some());
@@ -106,11 +101,6 @@ pub fn on_not_reached(state: &mut State, decide: &mut Decide<'_>, number: u64, e
     }
     on_prompt_failed(state, decide, number, error);
     NotReached::Stop
-}
-
-/// A new session of the agent was opened for a turn whose prompt had not reached the old one.
-pub fn on_refreshed(state: &mut State, decide: &mut Decide<'_>, number: u64, runtime: Runtime) -> Option<u64> {
-    on_prepared(state, decide, number, runtime)
 }
 
 /// The agent said something. A turn of which nobody knew whether it had been sent is running.
@@ -232,7 +222,7 @@ pub fn on_killed(state: &mut State, decide: &mut Decide<'_>, number: u64, how: S
 }
 
 /// The turn goes without a word: the agent never had it.
-pub(super) fn drop_turn(state: &mut State, _: &Decide<'_>) {
+pub(super) fn drop_turn(state: &mut State) {
     state.turn = None;
 }
 
@@ -268,6 +258,3 @@ pub(super) fn forget_runtime(state: &mut State, decide: &mut Decide<'_>) {
     state.runtime_active = false;
     decide.push(Effect::Start(Job::Detach));
 }
-
-/// For whom a runtime is ended when a cancellation has stopped its turn: the snapshot was noted when it was asked for.
-pub(super) const NOTED: Option<Checkpointing> = None;

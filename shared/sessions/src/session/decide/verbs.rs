@@ -50,7 +50,7 @@ pub fn cancel(state: &mut State, decide: &mut Decide<'_>, by: &str) {
     if let Some(turn) = &state.turn
         && !turn.is_with_agent()
     {
-        drop_turn(state, decide);
+        drop_turn(state);
     }
     state.orders.clear();
     decide.push(Effect::DropOrders);
