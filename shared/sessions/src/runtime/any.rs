@@ -55,7 +55,7 @@ impl<F: Fetch, H: Host> Provider for AnyProvider<F, H> {
         of!(self, provider => provider.build_state(building).await)
     }
 
-    async fn wake(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<bool, RuntimeError> {
+    async fn wake(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<(), RuntimeError> {
         of!(self, provider => provider.wake(runtime, wish).await)
     }
 

@@ -207,9 +207,9 @@ pub trait Provider {
     /// How far the build of a template is.
     async fn build_state(&self, building: &Building) -> Result<BuildState, RuntimeError>;
 
-    /// Makes a bound runtime answer again: resumes its sandbox, starts the agent server where it does not answer. Whether the
-    /// server was started anew: then it knows no session any more.
-    async fn wake(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<bool, RuntimeError>;
+    /// Makes a bound runtime answer again: resumes its sandbox, starts the agent server where it does not answer. A
+    /// server that was started anew knows no session any more: it refuses the next prompt, which then gets a new one.
+    async fn wake(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<(), RuntimeError>;
 
     /// Opens a new session of the agent in a runtime that is awake.
     async fn refresh(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<(), RuntimeError>;

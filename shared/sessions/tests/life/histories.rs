@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
+use crate::agent::Fate;
 use crate::settings;
-use crate::world::{Fate, World};
+use crate::world::World;
 
 /// A generator of small numbers, the same for the same seed.
 struct Dice(u64);

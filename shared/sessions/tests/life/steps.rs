@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{Fate, World};
+use crate::agent::Fate;
+use crate::world::World;
 use crate::{settings, world};
 
 fn kinds(world: &World) -> Vec<String> {

@@ -278,7 +278,7 @@ impl<F: Fetch, H: Host> Provider for E2bProvider<F, H> {
         template::state(&self.api(), building).await
     }
 
-    async fn wake(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<bool, RuntimeError> {
+    async fn wake(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<(), RuntimeError> {
         let sandbox = self.connect(runtime).await?;
         self.ensure_server(runtime, &sandbox, wish, false).await
     }

@@ -29,15 +29,14 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
         runtime.sandbox_port.unwrap_or(self.settings.e2b_agent_port)
     }
 
-    /// Makes sure that the agent server answers. Whether it was started anew: then it knows no session any more. A sandbox that was
-    /// just made may need the program too.
+    /// Makes sure that the agent server answers. A sandbox that was just made may need the program too.
     pub(super) async fn ensure_server(
         &self,
         runtime: &mut Runtime,
         sandbox: &Sandbox,
         wish: &Wish<'_>,
         is_new: bool,
-    ) -> Result<bool, RuntimeError> {
+    ) -> Result<(), RuntimeError> {
         let is_well = self.is_healthy(runtime, sandbox).await?;
         if is_new || wish.github_token.is_some() {
             // Whatever the image brought, the credentials are this session's (B29).
@@ -45,7 +44,7 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
             runtime.github_token_at = wish.github_token.map(|_| wish.now).or(runtime.github_token_at);
         }
         if is_well {
-            return Ok(false);
+            return Ok(());
         }
         if is_new {
             let install = built(command::install(&self.settings.agent_version))?;
@@ -58,7 +57,7 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
         self.start(runtime, sandbox, wish).await?;
         for attempt in 1..=self.settings.e2b_health_retries {
             if self.is_healthy(runtime, sandbox).await? {
-                return Ok(true);
+                return Ok(());
             }
             if attempt < self.settings.e2b_health_retries {
                 self.host.sleep_ms(self.settings.e2b_health_interval_ms).await;

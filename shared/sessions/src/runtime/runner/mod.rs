@@ -149,8 +149,8 @@ impl<F: Fetch, H: Host> Provider for RunnerProvider<F, H> {
         Err(RuntimeError::Unsupported(NO_SANDBOX))
     }
 
-    async fn wake(&self, _: &mut Runtime, _: &Wish<'_>) -> Result<bool, RuntimeError> {
-        Ok(false)
+    async fn wake(&self, _: &mut Runtime, _: &Wish<'_>) -> Result<(), RuntimeError> {
+        Ok(())
     }
 
     async fn refresh(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<(), RuntimeError> {
