@@ -67,10 +67,10 @@ async fn dispatch<P: Platform>(
         Place::Outside if is_preflight => return Ok(web::no_content(&CORS)),
         Place::Health | Place::Outside => return Err(Error::NotFound),
         Place::Inside(_) if is_preflight || request.method() == Method::HEAD => return Ok(web::no_content(&CORS)),
-        Place::Inside(target) => target,
+        Place::Inside(found) => found.as_ref().map(|found| &found.target),
     };
-    let caller = identity::caller(service, request, target.as_ref(), platform.now_ms()).await?;
-    match target.as_ref().ok_or(Error::NotFound)? {
+    let caller = identity::caller(service, request, target, platform.now_ms()).await?;
+    match target.ok_or(Error::NotFound)? {
         Target::Import => auth_routes::import(platform, service, &caller, request).await,
         Target::LoginStatus => auth_routes::status(platform, service, &caller).await,
         Target::Logout => auth_routes::revoke(platform, service, &caller).await,
