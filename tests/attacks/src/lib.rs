@@ -13,5 +13,9 @@
 pub mod bystander;
 pub mod flood;
 pub mod raw;
+pub mod runtime;
+pub mod sessions;
+pub mod trap;
 
 pub use bystander::Bystander;
+pub use trap::Trap;

@@ -134,6 +134,7 @@ pub(crate) struct World {
     /// Real objects, which then answer in the place of the others.
     pub(crate) objects: Option<Objects>,
     pub(crate) now: Cell<i64>,
+    ids: Cell<u128>,
     pub(crate) events: RefCell<Vec<String>>,
     pub(crate) service: Service<NoKeys>,
 }
@@ -159,6 +160,7 @@ impl World {
             answers: RefCell::new(Box::new(|_| Some((200, Vec::new())))),
             objects: None,
             now: Cell::new(NOW),
+            ids: Cell::default(),
             events: RefCell::default(),
             service: Service::new(Rc::new(settings(extra)), NoKeys),
         }
@@ -284,7 +286,8 @@ impl Host for World {
     }
 
     fn random_uuid(&self) -> Uuid {
-        Uuid::from_u128(0x4000_8000_0000_0000_0001)
+        self.ids.set(self.ids.get() + 1);
+        Uuid::from_u128(0x4000_8000_0000_0000_0000 + self.ids.get())
     }
 
     fn report(&self, event: &Event<'_>) {
