@@ -6,7 +6,8 @@
     reason = "test cases with a runner of their own, which the lints do not take for tests"
 )]
 
-mod agents_suite;
+#[path = "agents/mod.rs"]
+mod agents;
 
 use libtest_mimic::Arguments;
 
@@ -19,5 +20,5 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // One at a time, so that a bystander notices only the attack that it is measured with.
     arguments.test_threads = Some(1);
-    conformance::cases::run_on(attacks::sessions::server, &arguments, agents_suite::all());
+    conformance::cases::run_on(attacks::sessions::server, &arguments, agents::all());
 }
