@@ -42,8 +42,12 @@ pub async fn handle<P: Platform>(
     let response = match dispatch(platform, service, &mut request, &place).await {
         Ok(response) => response,
         Err(error) => {
-            // Nobody reads the body of a request that is refused.
-            request.body_mut().cancel().await;
+            // A known sender who is cut off while writing may see a broken connection instead of the answer, and send it all again.
+            if error.is_of_known_sender() {
+                web::hear_out(request.body_mut(), &service.heard_out).await;
+            } else {
+                request.body_mut().cancel().await;
+            }
             web::refuse(&error, &CORS, platform.random_uuid(), |event| platform.report(event))
         }
     };

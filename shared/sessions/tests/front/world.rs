@@ -28,6 +28,8 @@ pub(crate) struct Body {
     given: usize,
     /// Chunks that were read, for who has sent it.
     pub(crate) read: Rc<Cell<usize>>,
+    /// Whether the rest was taken in and thrown away.
+    pub(crate) heard_out: Rc<Cell<bool>>,
 }
 
 impl RequestBody for Body {
@@ -51,6 +53,7 @@ impl RequestBody for Body {
     }
 
     async fn discard(&mut self, _: u64) {
+        self.heard_out.set(true);
         self.chunks.clear();
     }
 }
