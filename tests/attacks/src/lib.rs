@@ -7,6 +7,7 @@
     clippy::expect_used,
     clippy::missing_panics_doc,
     clippy::indexing_slicing,
+    clippy::result_large_err,
     reason = "a test library: a failed assumption ends the test case"
 )]
 
