@@ -20,9 +20,9 @@ const CONNECTIONS: usize = 16;
 /// How many of so many requests are taken; the others are refused with 429, one of these texts, and when to come again.
 fn taken(count: usize, texts: &[&str], ask: impl Fn(usize) -> conformance::Answer + Sync) -> usize {
     let next = AtomicUsize::new(0);
+    let number = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|number| *number < count);
+    let flood = || std::iter::from_fn(number).map(&ask).collect::<Vec<_>>();
     let answers: Vec<conformance::Answer> = std::thread::scope(|scope| {
-        let numbers = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|number| *number < count);
-        let flood = || std::iter::from_fn(numbers).map(&ask).collect::<Vec<_>>();
         let threads: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(flood)).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
