@@ -15,6 +15,21 @@ use worker_macros::durable_object;
 
 use crate::config::{Isolate, isolate};
 
+/// On the status of a session: the size of the isolate's wasm memory, which is also its peak.
+const MEMORY_HEADER: &str = "x-wasm-memory-bytes";
+
+#[cfg(target_arch = "wasm32")]
+fn memory_bytes() -> usize {
+    const PAGE: usize = 64 << 10;
+    core::arch::wasm32::memory_size(0) * PAGE
+}
+
+/// Lints are checked on other targets, where there is nothing to tell.
+#[cfg(not(target_arch = "wasm32"))]
+fn memory_bytes() -> usize {
+    0
+}
+
 /// One session: its state, its events and who watches it.
 #[durable_object(alarm)]
 pub struct AgentSessionDO {
@@ -37,7 +52,12 @@ impl DurableObject for AgentSessionDO {
     async fn fetch(&self, request: worker::Request) -> Result<Response> {
         let session = self.session.as_ref().ok_or_else(misconfigured)?;
         let request = cloudflare::incoming(Clone::clone(request.inner())).ok_or_else(misconfigured)?;
-        cloudflare::respond_from_object(sessions::object::handle(session, request).await)
+        let tells_of_itself = request.uri().path().ends_with("/status");
+        let mut response = sessions::object::handle(session, request).await;
+        if tells_of_itself {
+            response.headers_mut().insert(MEMORY_HEADER, memory_bytes().into());
+        }
+        cloudflare::respond_from_object(response)
     }
 
     async fn alarm(&self) -> Result<Response> {

@@ -76,8 +76,9 @@ async function running() {
 const lastCursor = async (session) => Math.max(...(await session.events('?limit=10000')).map((event) => event.cursor ?? 0));
 
 async function fanOut() {
-  const session = await running();
   for (const count of VIEWERS) {
+    // One each time: viewers who went are missed when there is something to tell them, and have their places until then.
+    const session = await running();
     let arrived = 0; let done = null;
     const seen = () => { arrived += 1; if (arrived === count) done(); };
     const query = `?cursor=${await lastCursor(session)}`;

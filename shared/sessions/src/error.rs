@@ -137,6 +137,13 @@ pub enum Error {
     Internal(String),
 }
 
+impl Error {
+    /// Whether only somebody who has a token is refused so.
+    pub fn is_of_known_sender(&self) -> bool {
+        !matches!(self, Self::Unauthorized | Self::NotFound)
+    }
+}
+
 impl From<database::local::SqlError> for Error {
     fn from(error: database::local::SqlError) -> Self {
         Self::Internal(error.to_string())

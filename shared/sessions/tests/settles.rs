@@ -282,9 +282,12 @@ impl World {
                 let made = match way {
                     0 => Ok(Made::Ready(Box::new(runtime(self.made, self.kind)))),
                     1 => Err(RuntimeError::Failed("no".into())),
-                    _ => {
-                        Ok(Made::Building(Building { name: "t".into(), template_id: "t".into(), build_id: "b".into() }))
-                    }
+                    _ => Ok(Made::Building(Building {
+                        name: "t".into(),
+                        template_id: "t".into(),
+                        build_id: "b".into(),
+                        again: false,
+                    })),
                 };
                 self.decide(|state, decide| decide::on_provisioned(state, decide, *generation, made));
             }

@@ -119,6 +119,9 @@ impl<P: Platform> Session<P> {
     }
 
     async fn end(self: &Rc<Self>, generation: u64, checkpoint: Option<Checkpointing>) -> Result<(), JobError> {
+        if let Some(runtime) = self.bound()? {
+            self.snapshot_at_end(&runtime, generation).await?;
+        }
         if let Some(checkpointing) = checkpoint {
             self.note_checkpoint(&checkpointing).await?;
         }

@@ -78,6 +78,8 @@ pub struct Wish<'a> {
     pub branch: Option<&'a str>,
     /// A token for the repository, if one could be had.
     pub github_token: Option<&'a str>,
+    /// Whether the project's template was just built again because it was gone: then it is not built a second time.
+    pub is_rebuilt: bool,
     /// The snapshot to begin with; only one of the same owner is ever named.
     pub snapshot_id: Option<&'a str>,
     /// The runner that was chosen.
@@ -126,6 +128,9 @@ pub struct Building {
     pub template_id: String,
     /// The provider's id of this build.
     pub build_id: String,
+    /// Whether it was built before and was gone.
+    #[serde(default)]
+    pub again: bool,
 }
 
 /// How far a build is.

@@ -198,6 +198,9 @@ pub struct State {
     /// Whether somebody asked for the base branch; else it was found out.
     #[serde(default)]
     pub branch_asked: bool,
+    /// Whether the project's template was built again because it was gone, and no runtime was made with it since.
+    #[serde(default)]
+    pub template_rebuilt: bool,
     /// Whether the attachments went with a prompt.
     pub attachments_sent: bool,
     /// Numbers of prompts whose turns were stopped from here: their late answers end nothing. The last few.
@@ -240,6 +243,7 @@ impl State {
             first_rpc_id: 0,
             snapshot_hint: None,
             branch_asked: false,
+            template_rebuilt: false,
             attachments_sent: false,
             stopped_rpc_ids: Vec::new(),
             active_at: now,

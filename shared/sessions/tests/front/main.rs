@@ -2,6 +2,14 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
+#[path = "../life/agent.rs"]
+#[expect(dead_code, reason = "the agent of another suite, which does less here")]
+mod agent;
+#[path = "../life/world.rs"]
+#[expect(dead_code, reason = "the object of another suite, to which less happens here")]
+mod life;
+mod objects;
 mod reconcile;
 mod routes;
+mod table;
 mod world;

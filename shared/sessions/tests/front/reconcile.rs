@@ -112,7 +112,7 @@ fn one_in_the_making_stays_until_its_deadline() {
     for (age, kills) in [(GRACE_MS - 1, 0), (GRACE_MS, 1)] {
         let world = World::new(&[ENVIRONMENT]);
         *world.answers.borrow_mut() = Box::new(|_| unbound());
-        block_on(intents::begin(world.db.as_ref().unwrap(), "i-a", "s", "u", "test", NOW - age)).unwrap();
+        block_on(intents::begin(world.database(), "i-a", "s", "u", "test", NOW - age)).unwrap();
         assert_eq!(run(&world, &one(listed("a"))), kills, "{age}");
     }
 }
@@ -124,7 +124,7 @@ fn paused_ones_expire_when_their_session_gives_them_up() {
         [(old, true, true, 1), (old, false, true, 0), (old + 1, true, true, 0), (old, true, false, 0)]
     {
         let world = World::new(&[ENVIRONMENT]);
-        let db = world.db.as_ref().unwrap();
+        let db = world.database();
         block_on(intents::begin(db, "i-a", "s", "u", "test", old)).unwrap();
         block_on(intents::bind(db, "i-a", "a", old)).unwrap();
         let expired = std::cell::Cell::new(false);
@@ -152,7 +152,7 @@ fn rows_end_only_after_a_whole_list() {
     ];
     for (pages, expected) in cases {
         let world = World::new(&[ENVIRONMENT]);
-        let db = world.db.as_ref().unwrap();
+        let db = world.database();
         block_on(intents::begin(db, "i-a", "s", "u", "test", NOW - DAY_MS)).unwrap();
         block_on(intents::bind(db, "i-a", "a", NOW - DAY_MS)).unwrap();
         run(&world, &pages);

@@ -29,8 +29,11 @@ pub(crate) struct Agent {
     /// What the next calls come to.
     pub(crate) next_prompt: Fate,
     pub(crate) next_provision: Fate,
+    pub(crate) next_snapshot: Fate,
     pub(crate) heeds_cancel: bool,
     pub(crate) permission_answers: Vec<Value>,
+    /// What was done with it, in order: `provision` with the snapshot that it began with, `stream`, `snapshot`, `end`, `destroy`.
+    pub(crate) done: Vec<String>,
 }
 
 /// What becomes of a call.
@@ -122,6 +125,10 @@ pub(crate) struct Runtimes {
 }
 
 impl Runtimes {
+    fn did(&self, what: &str) {
+        self.agent.borrow_mut().done.push(what.to_owned());
+    }
+
     fn begin_anew(&self) -> String {
         let mut agent = self.agent.borrow_mut();
         agent.epoch += 1;
@@ -136,7 +143,7 @@ impl Runtimes {
 impl Provider for Runtimes {
     type Stream = Frames;
 
-    async fn provision(&self, _: &Wish<'_>, progress: &mut impl Progress) -> Result<Made, RuntimeError> {
+    async fn provision(&self, wish: &Wish<'_>, progress: &mut impl Progress) -> Result<Made, RuntimeError> {
         let fate = std::mem::take(&mut self.agent.borrow_mut().next_provision);
         progress.step("create", 60_000).await;
         match fate {
@@ -144,6 +151,7 @@ impl Provider for Runtimes {
             Fate::Never => std::future::pending().await,
             _ => return Err(RuntimeError::Failed("no".into())),
         }
+        self.did(&format!("provision {}", wish.snapshot_id.unwrap_or("empty")));
         let session_id = self.begin_anew();
         let is_sandbox = self.kind == ProviderKind::E2b;
         Ok(Made::Ready(Box::new(Runtime {
@@ -181,6 +189,7 @@ impl Provider for Runtimes {
     }
 
     async fn open_stream(&self, _: &Runtime, last: Option<&str>) -> Result<Frames, RuntimeError> {
+        self.did("stream");
         let at = last.and_then(|last| last.parse().ok()).unwrap_or_default();
         let epoch = self.agent.borrow().epoch;
         Ok(Frames { agent: Rc::clone(&self.agent), at, epoch })
@@ -228,11 +237,13 @@ impl Provider for Runtimes {
     }
 
     async fn end(&self, _: &Runtime) -> Result<(), RuntimeError> {
+        self.did("end");
         self.agent.borrow_mut().working.clear();
         Ok(())
     }
 
     async fn destroy(&self, _: &str) -> Result<(), RuntimeError> {
+        self.did("destroy");
         Ok(())
     }
 
@@ -241,7 +252,13 @@ impl Provider for Runtimes {
     }
 
     async fn snapshot(&self, _: &mut Runtime, _: &Wish<'_>) -> Result<Snapshot, RuntimeError> {
-        Ok(Snapshot { snapshot_id: "snap".into() })
+        self.did("snapshot");
+        let fate = std::mem::take(&mut self.agent.borrow_mut().next_snapshot);
+        match fate {
+            Fate::Never => std::future::pending().await,
+            Fate::Well => Ok(Snapshot { snapshot_id: "snap".into() }),
+            _ => Err(RuntimeError::Failed("no".into())),
+        }
     }
 
     async fn push(

@@ -121,6 +121,7 @@ pub(crate) struct Here {
     pub(crate) clock: Rc<Clock>,
     pub(crate) tasks: Rc<Tasks>,
     pub(crate) sql: Rc<Rusqlite>,
+    pub(crate) db: Option<Rc<Sqlite>>,
     pub(crate) agent: Rc<RefCell<Agent>>,
     pub(crate) alarm: Rc<Cell<Option<i64>>>,
     pub(crate) ids: Rc<Cell<u128>>,
@@ -226,7 +227,7 @@ impl Platform for Here {
     }
 
     fn db(&self) -> Option<Rc<Sqlite>> {
-        None
+        self.db.clone()
     }
 
     fn fetch(&self) -> Rc<Nowhere> {
@@ -254,14 +255,32 @@ impl Platform for Here {
     }
 }
 
-/// A session that lives through many lives of its object.
-pub(crate) struct World {
-    pub(crate) clock: Rc<Clock>,
+/// What lives on when the object dies.
+#[derive(Clone)]
+struct Lasting {
+    clock: Rc<Clock>,
     sql: Rc<Rusqlite>,
-    pub(crate) agent: Rc<RefCell<Agent>>,
+    db: Option<Rc<Sqlite>>,
+    agent: Rc<RefCell<Agent>>,
     alarm: Rc<Cell<Option<i64>>>,
     ids: Rc<Cell<u128>>,
     settings: Rc<Settings>,
+}
+
+impl Lasting {
+    /// An object that knows nothing yet.
+    fn object(&self, tasks: &Rc<Tasks>) -> Rc<Session<Here>> {
+        let Self { clock, sql, db, agent, alarm, ids, settings } = self.clone();
+        Session::new(Here { clock, tasks: Rc::clone(tasks), sql, db, agent, alarm, ids }, settings)
+    }
+}
+
+/// A session that lives through many lives of its object.
+pub(crate) struct World {
+    pub(crate) clock: Rc<Clock>,
+    pub(crate) agent: Rc<RefCell<Agent>>,
+    alarm: Rc<Cell<Option<i64>>>,
+    lasting: Lasting,
     pub(crate) tasks: Rc<Tasks>,
     pub(crate) session: Rc<Session<Here>>,
     pub(crate) provider: &'static str,
@@ -269,41 +288,32 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(settings: Settings, provider: &'static str) -> Self {
-        let clock = Rc::new(Clock::default());
-        clock.now.set(1_700_000_000_000);
-        let sql = Rc::new(Rusqlite::in_memory().unwrap());
-        let (agent, alarm, ids) = (Rc::default(), Rc::default(), Rc::default());
-        let (settings, tasks) = (Rc::new(settings), Rc::default());
-        let session = Self::born(&clock, &sql, &agent, &alarm, &ids, &settings, &tasks);
-        Self { clock, sql, agent, alarm, ids, settings, tasks, session, provider }
+        Self::beside(None, settings, provider)
     }
 
-    fn born(
-        clock: &Rc<Clock>,
-        sql: &Rc<Rusqlite>,
-        agent: &Rc<RefCell<Agent>>,
-        alarm: &Rc<Cell<Option<i64>>>,
-        ids: &Rc<Cell<u128>>,
-        settings: &Rc<Settings>,
-        tasks: &Rc<Tasks>,
-    ) -> Rc<Session<Here>> {
-        let here = Here {
-            clock: Rc::clone(clock),
-            tasks: Rc::clone(tasks),
-            sql: Rc::clone(sql),
-            agent: Rc::clone(agent),
-            alarm: Rc::clone(alarm),
-            ids: Rc::clone(ids),
+    /// The same, with a database of all sessions.
+    pub(crate) fn beside(db: Option<Rc<Sqlite>>, settings: Settings, provider: &'static str) -> Self {
+        let clock = Rc::new(Clock::default());
+        clock.now.set(1_700_000_000_000);
+        let lasting = Lasting {
+            clock: Rc::clone(&clock),
+            sql: Rc::new(Rusqlite::in_memory().unwrap()),
+            db,
+            agent: Rc::default(),
+            alarm: Rc::default(),
+            ids: Rc::default(),
+            settings: Rc::new(settings),
         };
-        Session::new(here, Rc::clone(settings))
+        let (agent, alarm, tasks) = (Rc::clone(&lasting.agent), Rc::clone(&lasting.alarm), Rc::default());
+        let session = lasting.object(&tasks);
+        Self { clock, agent, alarm, lasting, tasks, session, provider }
     }
 
     /// The object dies, with everything that it was doing, and is started anew.
     pub(crate) fn crash(&mut self) {
         self.tasks.end();
         self.tasks = Rc::default();
-        self.session =
-            Self::born(&self.clock, &self.sql, &self.agent, &self.alarm, &self.ids, &self.settings, &self.tasks);
+        self.session = self.lasting.object(&self.tasks);
     }
 
     /// Lets time go by; alarms go off.
@@ -350,7 +360,15 @@ impl World {
         if let Some(key) = key {
             request.headers_mut().insert("idempotency-key", key.parse().unwrap());
         }
-        let answered: Rc<RefCell<Option<(u16, Value)>>> = Rc::default();
+        match self.answer(request) {
+            Some((status, bytes)) => (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)),
+            None => (0, Value::Null),
+        }
+    }
+
+    /// What the object answers, if it does. The body of a stream is none.
+    pub(crate) fn answer(&self, request: http::Request<Body>) -> Option<(u16, Vec<u8>)> {
+        let answered: Rc<RefCell<Option<(u16, Vec<u8>)>>> = Rc::default();
         let (session, slot) = (Rc::clone(&self.session), Rc::clone(&answered));
         self.tasks.spawn(async move {
             let response = sessions::object::handle(&session, request).await;
@@ -366,24 +384,48 @@ impl World {
                 }
                 Answer::Live => Vec::new(),
             };
-            *slot.borrow_mut() = Some((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)));
+            *slot.borrow_mut() = Some((status, bytes));
         });
         // Nothing here takes longer than a second of this world, but for what the agent holds back.
         for _ in 0..100 {
             self.tasks.run();
             if let Some(answer) = answered.borrow_mut().take() {
-                return answer;
+                return Some(answer);
             }
             self.pass(50);
         }
-        (0, Value::Null)
+        None
     }
 
     pub(crate) fn create(&self) -> (u16, Value) {
-        let task = json!({"task": {"id": "s", "source": {"node-id": "n", "node-title": "Title"}, "intent": {"content": "Do it."},
+        self.create_with(|_| {})
+    }
+
+    /// The same, with a task that was changed.
+    pub(crate) fn create_with(&self, change: impl FnOnce(&mut Value)) -> (u16, Value) {
+        let mut init = json!({"task": {"id": "s", "source": {"node-id": "n", "node-title": "Title"}, "intent": {"content": "Do it."},
             "project": {"id": "p", "title": "P"}, "agent": {"provider": "claude"}, "runtime-provider": self.provider,
             "capabilities": {"push-enabled": true, "pr-enabled": true}}, "secrets": {}});
-        self.ask("POST", "init", Some(&task))
+        change(&mut init["task"]);
+        self.ask("POST", "init", Some(&init))
+    }
+
+    /// Bytes of the longest row that the object has stored, whatever its table.
+    pub(crate) fn longest_row(&self) -> i64 {
+        let connection = self.lasting.sql.connection();
+        let texts = |sql: &str| -> Vec<String> {
+            let mut statement = connection.prepare(sql).unwrap();
+            let rows = statement.query_map([], |row| row.get(0)).unwrap();
+            rows.map(Result::unwrap).collect()
+        };
+        let longest = texts("SELECT name FROM sqlite_master WHERE type = 'table'").into_iter().map(|table| {
+            let columns = texts(&format!("SELECT name FROM pragma_table_info('{table}')"));
+            let lengths = columns.iter().map(|column| format!("COALESCE(LENGTH(CAST({column} AS BLOB)), 0)"));
+            let sum = lengths.collect::<Vec<_>>().join(" + ");
+            let sql = format!("SELECT COALESCE(MAX({sum}), 0) FROM {table}");
+            connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
+        });
+        longest.max().unwrap()
     }
 
     pub(crate) fn message(&self, text: &str) -> (u16, Value) {

@@ -66,6 +66,7 @@ pub fn on_provisioned(
         Ok(Made::Building(building)) => {
             decide.append(state, build_event("sandbox.template.building", &building, None));
             let (poll_at, deadline) = (decide.now, decide.after(decide.times.building()));
+            state.template_rebuilt = building.again;
             state.build = Some(Build { building, poll_at, deadline });
             Provisioned::Building
         }
@@ -90,6 +91,7 @@ fn bind(state: &mut State, decide: &mut Decide<'_>, runtime: Runtime) {
     );
     state.runtime = Some(runtime);
     state.runtime_active = true;
+    state.template_rebuilt = false;
     if state.status.is_terminal() {
         // Cancelled while it was being made.
         end_bare(state, decide);
@@ -139,6 +141,7 @@ pub fn on_build(state: &mut State, decide: &mut Decide<'_>, build_id: &str, seen
 
 pub(super) fn build_failed(state: &mut State, decide: &mut Decide<'_>, building: &Building, reason: &str) {
     decide.append(state, build_event("sandbox.template.failed", building, Some(reason)));
+    state.template_rebuilt = false;
     failed(state, decide, true, &RuntimeError::Failed("the project's template could not be built".to_owned()));
 }
 
