@@ -66,6 +66,10 @@ pub enum Verb {
     Events,
     /// `GET …/branches`.
     Branches,
+    /// `GET …/budget`.
+    Budget,
+    /// `POST …/budget`.
+    SetBudget,
     /// `GET …/terminal`.
     Terminal,
     /// `GET …/stream`.
@@ -90,6 +94,7 @@ impl Verb {
             Self::Snapshot => "snapshot",
             Self::Events => "events",
             Self::Branches => "branches",
+            Self::Budget | Self::SetBudget => "budget",
             Self::Terminal => "terminal",
             Self::Stream => "stream",
             Self::Approvals => "approvals",
@@ -105,7 +110,7 @@ impl Verb {
 
     /// Whether an observer token is enough.
     pub fn is_for_observers(&self) -> bool {
-        matches!(self, Self::Status | Self::Events | Self::Stream | Self::Approvals)
+        matches!(self, Self::Status | Self::Events | Self::Stream | Self::Approvals | Self::Budget)
     }
 }
 
@@ -160,6 +165,8 @@ fn of_session(id: &str, rest: &[&str], get: bool, post: bool) -> Option<Target> 
         ["snapshot"] if post => Verb::Snapshot,
         ["events"] if get => Verb::Events,
         ["branches"] if get => Verb::Branches,
+        ["budget"] if get => Verb::Budget,
+        ["budget"] if post => Verb::SetBudget,
         ["terminal"] if get => Verb::Terminal,
         ["stream"] if get => Verb::Stream,
         ["approvals"] if get => Verb::Approvals,
@@ -224,6 +231,8 @@ mod tests {
             (Method::POST, "/sessions/s1/snapshot", session(Verb::Snapshot)),
             (Method::GET, "/sessions/s1/events", session(Verb::Events)),
             (Method::GET, "/sessions/s1/branches", session(Verb::Branches)),
+            (Method::GET, "/sessions/s1/budget", session(Verb::Budget)),
+            (Method::POST, "/sessions/s1/budget", session(Verb::SetBudget)),
             (Method::GET, "/sessions/s1/terminal", session(Verb::Terminal)),
             (Method::GET, "/sessions/s1/stream", session(Verb::Stream)),
             (Method::GET, "/sessions/s1/approvals", session(Verb::Approvals)),

@@ -41,6 +41,7 @@ impl<P: Platform> Session<P> {
             Job::Checkpoint(checkpointing) => self.note_checkpoint(&checkpointing).await,
             Job::End { generation, checkpoint } => self.end(generation, checkpoint).await,
             Job::Extend => self.extend().await,
+            Job::TellUsage => self.tell_usage().await,
             Job::Attach | Job::Detach => Ok(()),
         };
         if let Err(error) = done {

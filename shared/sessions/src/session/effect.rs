@@ -78,6 +78,8 @@ pub enum Job {
     Detach,
     /// Make the sandbox live on.
     Extend,
+    /// Tell the database of all sessions what was used.
+    TellUsage,
 }
 
 /// For whom and why a known snapshot is noted again (agents.md 3.13).

@@ -1,5 +1,6 @@
 //! One session: its state, what follows from what happens, its log, and the object that keeps it going (agents.md 3).
 
+pub mod budget;
 pub mod decide;
 mod effect;
 mod state;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Status;
+use super::budget::{Budget, Usage};
 use crate::acp::PermissionRequest;
 use crate::runtime::{Building, Runtime};
 
@@ -202,6 +203,12 @@ pub struct State {
     pub attachments_sent: bool,
     /// Numbers of prompts whose turns were stopped from here: their late answers end nothing. The last few.
     pub stopped_rpc_ids: Vec<u64>,
+    /// What it may use.
+    #[serde(default)]
+    pub budget: Budget,
+    /// What it has used.
+    #[serde(default)]
+    pub usage: Usage,
     /// When something happened last.
     pub active_at: i64,
     /// When a running turn is looked at next.
@@ -242,6 +249,8 @@ impl State {
             branch_asked: false,
             attachments_sent: false,
             stopped_rpc_ids: Vec::new(),
+            budget: Budget::default(),
+            usage: Usage::default(),
             active_at: now,
             tick_at: now,
             orders: VecDeque::new(),

@@ -67,6 +67,13 @@ impl Agent {
             {"sessionUpdate": "tool_call", "toolCallId": "t", "title": "Run"}}}));
     }
 
+    /// Reports its use: tokens in its context, and what its session has cost.
+    pub(crate) fn report(&mut self, tokens: u64, amount: f64) {
+        let session = self.session();
+        self.say(&json!({"jsonrpc": "2.0", "method": "session/update", "params": {"sessionId": session, "update":
+            {"sessionUpdate": "usage_update", "used": tokens, "size": 200_000, "cost": {"amount": amount, "currency": "USD"}}}}));
+    }
+
     pub(crate) fn finish(&mut self, reason: &str) {
         if self.working.is_empty() {
             return;

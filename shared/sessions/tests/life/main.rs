@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
 mod agent;
+mod budgets;
 mod histories;
 mod steps;
 mod world;
@@ -16,10 +17,14 @@ fn world() -> World {
 }
 
 fn settings() -> Settings {
+    settings_with(&[])
+}
+
+fn settings_with(set: &[(&str, &str)]) -> Settings {
     let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
     let lookup = |name: &str| match name {
         "MANAGED_AUTH_KEY" => Some(key.to_owned()),
-        _ => None,
+        name => set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()),
     };
     Settings::from_lookup(lookup).unwrap()
 }

@@ -124,6 +124,7 @@ pub(crate) struct Here {
     pub(crate) agent: Rc<RefCell<Agent>>,
     pub(crate) alarm: Rc<Cell<Option<i64>>>,
     pub(crate) ids: Rc<Cell<u128>>,
+    pub(crate) db: Option<Rc<Sqlite>>,
 }
 
 impl Host for Here {
@@ -226,7 +227,7 @@ impl Platform for Here {
     }
 
     fn db(&self) -> Option<Rc<Sqlite>> {
-        None
+        self.db.clone()
     }
 
     fn fetch(&self) -> Rc<Nowhere> {
@@ -261,6 +262,7 @@ pub(crate) struct World {
     pub(crate) agent: Rc<RefCell<Agent>>,
     alarm: Rc<Cell<Option<i64>>>,
     ids: Rc<Cell<u128>>,
+    db: Option<Rc<Sqlite>>,
     settings: Rc<Settings>,
     pub(crate) tasks: Rc<Tasks>,
     pub(crate) session: Rc<Session<Here>>,
@@ -269,13 +271,18 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(settings: Settings, provider: &'static str) -> Self {
+        Self::beside(settings, provider, None)
+    }
+
+    /// The same, beside other sessions whose database this is.
+    pub(crate) fn beside(settings: Settings, provider: &'static str, db: Option<Rc<Sqlite>>) -> Self {
         let clock = Rc::new(Clock::default());
         clock.now.set(1_700_000_000_000);
         let sql = Rc::new(Rusqlite::in_memory().unwrap());
         let (agent, alarm, ids) = (Rc::default(), Rc::default(), Rc::default());
         let (settings, tasks) = (Rc::new(settings), Rc::default());
-        let session = Self::born(&clock, &sql, &agent, &alarm, &ids, &settings, &tasks);
-        Self { clock, sql, agent, alarm, ids, settings, tasks, session, provider }
+        let session = Self::born(&clock, &sql, &agent, &alarm, &ids, &settings, &tasks, db.as_ref());
+        Self { clock, sql, agent, alarm, ids, db, settings, tasks, session, provider }
     }
 
     fn born(
@@ -286,6 +293,7 @@ impl World {
         ids: &Rc<Cell<u128>>,
         settings: &Rc<Settings>,
         tasks: &Rc<Tasks>,
+        db: Option<&Rc<Sqlite>>,
     ) -> Rc<Session<Here>> {
         let here = Here {
             clock: Rc::clone(clock),
@@ -294,6 +302,7 @@ impl World {
             agent: Rc::clone(agent),
             alarm: Rc::clone(alarm),
             ids: Rc::clone(ids),
+            db: db.cloned(),
         };
         Session::new(here, Rc::clone(settings))
     }
@@ -302,8 +311,9 @@ impl World {
     pub(crate) fn crash(&mut self) {
         self.tasks.end();
         self.tasks = Rc::default();
+        let db = self.db.as_ref();
         self.session =
-            Self::born(&self.clock, &self.sql, &self.agent, &self.alarm, &self.ids, &self.settings, &self.tasks);
+            Self::born(&self.clock, &self.sql, &self.agent, &self.alarm, &self.ids, &self.settings, &self.tasks, db);
     }
 
     /// Lets time go by; alarms go off.
@@ -332,19 +342,24 @@ impl World {
 
     /// Asks with an idempotency key.
     pub(crate) fn keyed(&self, method: &str, path: &str, body: &Value, key: &str) -> (u16, Value) {
-        self.send(method, path, Some(body), Some(key))
+        self.send("ann", method, path, Some(body), Some(key))
     }
 
     /// Asks the object; gives status and body, when it has answered.
     pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
-        self.send(method, path, body, None)
+        self.send("ann", method, path, body, None)
     }
 
-    fn send(&self, method: &str, path: &str, body: Option<&Value>, key: Option<&str>) -> (u16, Value) {
+    /// The same, by somebody else than the creator.
+    pub(crate) fn ask_as(&self, user: &str, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        self.send(user, method, path, body, None)
+    }
+
+    fn send(&self, user: &str, method: &str, path: &str, body: Option<&Value>, key: Option<&str>) -> (u16, Value) {
         let mut request = http::Request::new(Body(body.map(|body| body.to_string().into_bytes())));
         *request.method_mut() = method.parse().unwrap();
         *request.uri_mut() = format!("https://session/__session__/{path}").parse().unwrap();
-        for (name, value) in [("x-session-id", "s"), ("x-user-id", "ann"), ("x-stream-base", "https://base.test")] {
+        for (name, value) in [("x-session-id", "s"), ("x-user-id", user), ("x-stream-base", "https://base.test")] {
             request.headers_mut().insert(name, value.parse().unwrap());
         }
         if let Some(key) = key {
@@ -380,9 +395,17 @@ impl World {
     }
 
     pub(crate) fn create(&self) -> (u16, Value) {
-        let task = json!({"task": {"id": "s", "source": {"node-id": "n", "node-title": "Title"}, "intent": {"content": "Do it."},
+        self.create_within(None)
+    }
+
+    /// Creates a session that may use so much.
+    pub(crate) fn create_within(&self, budget: Option<&Value>) -> (u16, Value) {
+        let mut task = json!({"task": {"id": "s", "source": {"node-id": "n", "node-title": "Title"}, "intent": {"content": "Do it."},
             "project": {"id": "p", "title": "P"}, "agent": {"provider": "claude"}, "runtime-provider": self.provider,
             "capabilities": {"push-enabled": true, "pr-enabled": true}}, "secrets": {}});
+        if let (Some(budget), Some(members)) = (budget, task.as_object_mut()) {
+            members.insert("budget".to_owned(), budget.clone());
+        }
         self.ask("POST", "init", Some(&task))
     }
 

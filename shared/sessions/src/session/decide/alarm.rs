@@ -25,6 +25,7 @@ pub fn on_alarm(state: &mut State, decide: &mut Decide<'_>) {
     expire(state, decide);
     ending(state, decide);
     leases(state, decide);
+    super::budget::on_alarm(state, decide);
     pump(state, decide);
     idle(state, decide);
 }
@@ -160,6 +161,7 @@ pub fn next_alarm(state: &State, decide: &Decide<'_>) -> Option<i64> {
         state.snapshotting.map(|lease| lease.until),
         order,
         idle,
+        super::budget::next_alarm(state, decide),
     ]
     .into_iter()
     .flatten()

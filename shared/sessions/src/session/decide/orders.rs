@@ -28,6 +28,9 @@ pub fn pump(state: &mut State, decide: &mut Decide<'_>) {
         return;
     }
     let Some(&order) = state.orders.front() else { return };
+    if super::budget::holds_turn(state, decide) {
+        return;
+    }
     if state.runtime.is_none() {
         begin_provisioning(state, decide, true);
         return;
