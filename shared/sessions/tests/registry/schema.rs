@@ -1,5 +1,6 @@
 //! The tables themselves.
 
+use database::Migration;
 use database::sqlite::Sqlite;
 use pollster::block_on;
 use rusqlite::Connection;
