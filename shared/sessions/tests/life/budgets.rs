@@ -42,7 +42,7 @@ fn allowed_turns_run_to_their_end_and_the_next_one_waits() {
     assert!(of_kind(&world, "session.budget_warning").is_empty());
     turn(&world, "two");
     let warning = json!({"scope": "session", "kind": "turns", "limit": 2, "used": 2});
-    assert_eq!(of_kind(&world, "session.budget_warning"), [warning.clone()]);
+    assert_eq!(of_kind(&world, "session.budget_warning"), std::slice::from_ref(&warning));
     assert!(of_kind(&world, "session.budget_reached").is_empty());
     world.message("three");
     world.pass(10_000);

@@ -117,6 +117,7 @@ impl Tasks {
 }
 
 /// The platform of one life of the object.
+#[derive(Clone)]
 pub(crate) struct Here {
     pub(crate) clock: Rc<Clock>,
     pub(crate) tasks: Rc<Tasks>,
@@ -257,12 +258,9 @@ impl Platform for Here {
 
 /// A session that lives through many lives of its object.
 pub(crate) struct World {
+    here: Here,
     pub(crate) clock: Rc<Clock>,
-    sql: Rc<Rusqlite>,
     pub(crate) agent: Rc<RefCell<Agent>>,
-    alarm: Rc<Cell<Option<i64>>>,
-    ids: Rc<Cell<u128>>,
-    db: Option<Rc<Sqlite>>,
     settings: Rc<Settings>,
     pub(crate) tasks: Rc<Tasks>,
     pub(crate) session: Rc<Session<Here>>,
@@ -278,42 +276,27 @@ impl World {
     pub(crate) fn beside(settings: Settings, provider: &'static str, db: Option<Rc<Sqlite>>) -> Self {
         let clock = Rc::new(Clock::default());
         clock.now.set(1_700_000_000_000);
-        let sql = Rc::new(Rusqlite::in_memory().unwrap());
-        let (agent, alarm, ids) = (Rc::default(), Rc::default(), Rc::default());
-        let (settings, tasks) = (Rc::new(settings), Rc::default());
-        let session = Self::born(&clock, &sql, &agent, &alarm, &ids, &settings, &tasks, db.as_ref());
-        Self { clock, sql, agent, alarm, ids, db, settings, tasks, session, provider }
-    }
-
-    fn born(
-        clock: &Rc<Clock>,
-        sql: &Rc<Rusqlite>,
-        agent: &Rc<RefCell<Agent>>,
-        alarm: &Rc<Cell<Option<i64>>>,
-        ids: &Rc<Cell<u128>>,
-        settings: &Rc<Settings>,
-        tasks: &Rc<Tasks>,
-        db: Option<&Rc<Sqlite>>,
-    ) -> Rc<Session<Here>> {
         let here = Here {
-            clock: Rc::clone(clock),
-            tasks: Rc::clone(tasks),
-            sql: Rc::clone(sql),
-            agent: Rc::clone(agent),
-            alarm: Rc::clone(alarm),
-            ids: Rc::clone(ids),
-            db: db.cloned(),
+            clock,
+            tasks: Rc::default(),
+            sql: Rc::new(Rusqlite::in_memory().unwrap()),
+            agent: Rc::default(),
+            alarm: Rc::default(),
+            ids: Rc::default(),
+            db,
         };
-        Session::new(here, Rc::clone(settings))
+        let settings = Rc::new(settings);
+        let session = Session::new(here.clone(), Rc::clone(&settings));
+        let (clock, agent, tasks) = (Rc::clone(&here.clock), Rc::clone(&here.agent), Rc::clone(&here.tasks));
+        Self { here, clock, agent, settings, tasks, session, provider }
     }
 
     /// The object dies, with everything that it was doing, and is started anew.
     pub(crate) fn crash(&mut self) {
         self.tasks.end();
         self.tasks = Rc::default();
-        let db = self.db.as_ref();
-        self.session =
-            Self::born(&self.clock, &self.sql, &self.agent, &self.alarm, &self.ids, &self.settings, &self.tasks, db);
+        self.here.tasks = Rc::clone(&self.tasks);
+        self.session = Session::new(self.here.clone(), Rc::clone(&self.settings));
     }
 
     /// Lets time go by; alarms go off.
@@ -322,11 +305,11 @@ impl World {
         self.tasks.run();
         loop {
             let wake = self.clock.next_wake().filter(|at| *at <= end);
-            let alarm = self.alarm.get().filter(|at| *at <= end);
+            let alarm = self.here.alarm.get().filter(|at| *at <= end);
             let Some(next) = [wake, alarm].into_iter().flatten().min() else { break };
             self.clock.advance(next);
-            if self.alarm.get().is_some_and(|at| at <= next) {
-                self.alarm.set(None);
+            if self.here.alarm.get().is_some_and(|at| at <= next) {
+                self.here.alarm.set(None);
                 self.session.alarm().unwrap();
             }
             self.tasks.run();
@@ -337,7 +320,7 @@ impl World {
 
     /// Whether nothing is to come but by a person.
     pub(crate) fn alarm(&self) -> Option<i64> {
-        self.alarm.get()
+        self.here.alarm.get()
     }
 
     /// Asks with an idempotency key.
