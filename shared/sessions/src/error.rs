@@ -9,7 +9,7 @@ use web::{Cors, Refusal};
 
 use crate::publish::{ForceRefused, Refused};
 use crate::session::NoTransition;
-use crate::session::decide::SetBudgetError;
+use crate::session::decide::{Busy, SetBudgetError};
 
 /// What pages of other origins may ask, and see of the answers (agents.md 2.1).
 pub const CORS: Cors = Cors {
@@ -70,6 +70,9 @@ pub enum Error {
     /// A limit of the budget is used up.
     #[error("budget reached: {}", .0.as_str())]
     BudgetReached(crate::session::budget::Kind),
+    /// Something goes on in the session that must not be broken off.
+    #[error(transparent)]
+    Busy(#[from] Busy),
     /// New limits are below what was used.
     #[error("budget below use")]
     BudgetBelowUse,
@@ -202,6 +205,7 @@ impl Refusal for Error {
             Self::Transition(_)
             | Self::NotWritable
             | Self::BudgetReached(_)
+            | Self::Busy(_)
             | Self::RuntimeUnavailable
             | Self::Unsupported(_)
             | Self::RunnerUnavailable

@@ -69,6 +69,10 @@ kinds! {
     BudgetReached = "session.budget_reached" by Service,
     /// The session got new limits.
     BudgetRaised = "session.budget_raised" by Service,
+    /// The session was put away.
+    SessionArchived = "session.archived" by Service,
+    /// The session was brought back.
+    SessionUnarchived = "session.unarchived" by Service,
     /// What the runtime said.
     AgentRuntime = "agent.runtime" by Runtime,
     /// The runtime, or the way to it, failed.

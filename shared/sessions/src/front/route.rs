@@ -66,6 +66,12 @@ pub enum Verb {
     Events,
     /// `GET …/branches`.
     Branches,
+    /// `POST …/archive`.
+    Archive,
+    /// `POST …/unarchive`.
+    Unarchive,
+    /// `DELETE /sessions/:id`.
+    Delete,
     /// `GET …/budget`.
     Budget,
     /// `POST …/budget`.
@@ -94,6 +100,9 @@ impl Verb {
             Self::Snapshot => "snapshot",
             Self::Events => "events",
             Self::Branches => "branches",
+            Self::Archive => "archive",
+            Self::Unarchive => "unarchive",
+            Self::Delete => "delete",
             Self::Budget | Self::SetBudget => "budget",
             Self::Terminal => "terminal",
             Self::Stream => "stream",
@@ -147,14 +156,16 @@ fn target(method: &Method, segments: &[String]) -> Option<Target> {
         ["runners", id, "heartbeat"] if post && !id.is_empty() => Target::Heartbeat((*id).to_owned()),
         ["sessions"] if get => Target::Sessions,
         ["sessions"] if post => Target::Create,
-        ["sessions", id, rest @ ..] if !id.is_empty() => of_session(id, rest, get, post)?,
+        ["sessions", id, rest @ ..] if !id.is_empty() => of_session(id, rest, method)?,
         _ => return None,
     })
 }
 
-fn of_session(id: &str, rest: &[&str], get: bool, post: bool) -> Option<Target> {
+fn of_session(id: &str, rest: &[&str], method: &Method) -> Option<Target> {
+    let (get, post) = (method == Method::GET, method == Method::POST);
     let verb = match rest {
         [] if get => Verb::Status,
+        [] if method == Method::DELETE => Verb::Delete,
         ["observer-token"] if get => return Some(Target::ObserverToken(id.to_owned())),
         ["messages"] if post => Verb::Messages,
         ["pause"] if post => Verb::Pause,
@@ -165,6 +176,8 @@ fn of_session(id: &str, rest: &[&str], get: bool, post: bool) -> Option<Target> 
         ["snapshot"] if post => Verb::Snapshot,
         ["events"] if get => Verb::Events,
         ["branches"] if get => Verb::Branches,
+        ["archive"] if post => Verb::Archive,
+        ["unarchive"] if post => Verb::Unarchive,
         ["budget"] if get => Verb::Budget,
         ["budget"] if post => Verb::SetBudget,
         ["terminal"] if get => Verb::Terminal,
@@ -191,7 +204,7 @@ impl Place {
                 Target::Heartbeat(_) => "/runners/:id/heartbeat",
                 Target::Sessions | Target::Create => "/sessions",
                 Target::ObserverToken(_) => "/sessions/:id/observer-token",
-                Target::Session(_, Verb::Status) => "/sessions/:id",
+                Target::Session(_, Verb::Status | Verb::Delete) => "/sessions/:id",
                 Target::Session(_, Verb::Decide(_) | Verb::Approvals) => "/sessions/:id/approvals",
                 Target::Session(_, Verb::Stream) => "/sessions/:id/stream",
                 Target::Session(_, Verb::Events) => "/sessions/:id/events",
@@ -231,6 +244,9 @@ mod tests {
             (Method::POST, "/sessions/s1/snapshot", session(Verb::Snapshot)),
             (Method::GET, "/sessions/s1/events", session(Verb::Events)),
             (Method::GET, "/sessions/s1/branches", session(Verb::Branches)),
+            (Method::POST, "/sessions/s1/archive", session(Verb::Archive)),
+            (Method::POST, "/sessions/s1/unarchive", session(Verb::Unarchive)),
+            (Method::DELETE, "/sessions/s1", session(Verb::Delete)),
             (Method::GET, "/sessions/s1/budget", session(Verb::Budget)),
             (Method::POST, "/sessions/s1/budget", session(Verb::SetBudget)),
             (Method::GET, "/sessions/s1/terminal", session(Verb::Terminal)),

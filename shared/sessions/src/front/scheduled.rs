@@ -2,7 +2,7 @@
 
 use super::platform::Platform;
 use super::service::Service;
-use crate::registry::{checkpoints, runners, usage};
+use crate::registry::{checkpoints, runners, sessions, usage};
 use crate::session::budget::day_of;
 
 /// Cleans up. What fails is reported and done with the next turn of the clock.
@@ -14,6 +14,7 @@ pub async fn scheduled<P: Platform>(platform: &P, service: &Service<P::Keys>) {
         checkpoints::delete_expired(db, now).await.err(),
         runners::mark_offline(db, now, ttl).await.err(),
         usage::forget_old(db, day_of(now)).await.err(),
+        sessions::forget_deleted(db, now).await.err(),
     ];
     for failure in failures.into_iter().flatten() {
         let text = failure.to_string();

@@ -75,6 +75,9 @@ fn kind_of(verb: &Verb) -> Option<Kind> {
         | Verb::Publish
         | Verb::Snapshot
         | Verb::Decide(_)
+        | Verb::Archive
+        | Verb::Unarchive
+        | Verb::Delete
         | Verb::SetBudget
         | Verb::Terminal => Some(Kind::Control),
         Verb::Status | Verb::Events | Verb::Stream | Verb::Approvals | Verb::Budget => None,
@@ -89,7 +92,14 @@ async fn checked_body<B: web::RequestBody>(verb: &Verb, request: &mut Request<B>
         Verb::Publish => json(serde_json::to_vec(&Publish::read(&bodies::read(request).await?)?)),
         Verb::SetBudget => json(serde_json::to_vec(&request::budget(&bodies::read(request).await?)?)),
         Verb::Decide(_) => json(serde_json::to_vec(&ApprovalDecision::read(&bodies::read(request).await?)?)),
-        Verb::Pause | Verb::Resume | Verb::Interrupt | Verb::Cancel | Verb::Snapshot => Ok(Some(Vec::new())),
+        Verb::Pause
+        | Verb::Resume
+        | Verb::Interrupt
+        | Verb::Cancel
+        | Verb::Snapshot
+        | Verb::Archive
+        | Verb::Unarchive
+        | Verb::Delete => Ok(Some(Vec::new())),
         _ => Ok(None),
     }
 }

@@ -91,6 +91,7 @@ impl<P: Platform> Session<P> {
         match core.commit(&before, effects, &commit) {
             Ok((shown, jobs)) => {
                 let next = next_alarm(&core.state, &Decide::new(now, &self.times).within(user_day));
+                let removed = core.state.removal;
                 let is_told = Summary::of(&before) != Summary::of(&core.state);
                 drop(known);
                 self.show(&shown);
@@ -98,7 +99,8 @@ impl<P: Platform> Session<P> {
                 for job in jobs {
                     self.start(job);
                 }
-                if is_told {
+                // A session that is being removed is not listed any more.
+                if is_told && removed.is_none() {
                     self.tell_index();
                 }
                 if is_lost {
@@ -149,11 +151,16 @@ impl<P: Platform> Session<P> {
 
 /// What the list of sessions says of one.
 #[derive(PartialEq, Eq)]
-struct Summary<'a>(crate::session::Status, Option<&'a str>, bool);
+struct Summary<'a>(crate::session::Status, Option<&'a str>, bool, bool);
 
 impl<'a> Summary<'a> {
     fn of(state: &'a State) -> Self {
-        Self(state.status, state.runtime.as_ref().map(|runtime| runtime.provider.as_str()), state.is_active())
+        Self(
+            state.status,
+            state.runtime.as_ref().map(|runtime| runtime.provider.as_str()),
+            state.is_active(),
+            state.archived,
+        )
     }
 }
 

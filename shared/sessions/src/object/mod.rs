@@ -13,6 +13,7 @@ mod provision;
 mod publishing;
 mod reader;
 mod registry;
+mod removal;
 mod routes;
 mod secrets;
 mod terminal;
@@ -59,6 +60,8 @@ pub struct Session<P: Platform> {
     telling: Cell<registry::Telling>,
     /// Whether the database of all sessions is being told what was used.
     is_telling_usage: Cell<bool>,
+    /// Whether the session is being removed right now.
+    is_removing: Cell<bool>,
     alarm: Cell<Option<i64>>,
     access: registry::AccessMemory,
     me: Weak<Self>,
@@ -101,6 +104,7 @@ impl<P: Platform> Session<P> {
             is_creating: Cell::default(),
             telling: Cell::default(),
             is_telling_usage: Cell::default(),
+            is_removing: Cell::default(),
             alarm: Cell::default(),
             access: registry::AccessMemory::default(),
             me: Weak::clone(me),

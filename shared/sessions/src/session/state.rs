@@ -112,6 +112,19 @@ pub struct Ending {
     pub attempt: u32,
     /// Whether it waits for the next try.
     pub waiting: bool,
+    /// Whether a sandbox is removed, not paused.
+    #[serde(default)]
+    pub for_good: bool,
+}
+
+/// The session is being removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Removal {
+    /// How often it failed.
+    pub attempt: u32,
+    /// When it is tried again.
+    pub retry_at: i64,
 }
 
 /// What a person does with an open approval, or the service.
@@ -203,6 +216,12 @@ pub struct State {
     pub attachments_sent: bool,
     /// Numbers of prompts whose turns were stopped from here: their late answers end nothing. The last few.
     pub stopped_rpc_ids: Vec<u64>,
+    /// Whether it was put away.
+    #[serde(default)]
+    pub archived: bool,
+    /// It is being removed: nobody sees it any more.
+    #[serde(default)]
+    pub removal: Option<Removal>,
     /// What it may use.
     #[serde(default)]
     pub budget: Budget,
@@ -249,6 +268,8 @@ impl State {
             branch_asked: false,
             attachments_sent: false,
             stopped_rpc_ids: Vec::new(),
+            archived: false,
+            removal: None,
             budget: Budget::default(),
             usage: Usage::default(),
             active_at: now,

@@ -29,6 +29,9 @@ pub(crate) struct Agent {
     /// What the next calls come to.
     pub(crate) next_prompt: Fate,
     pub(crate) next_provision: Fate,
+    pub(crate) next_destroy: Vec<Fate>,
+    /// Sandboxes that were removed.
+    pub(crate) destroyed: Vec<String>,
     pub(crate) heeds_cancel: bool,
     pub(crate) permission_answers: Vec<Value>,
 }
@@ -239,7 +242,17 @@ impl Provider for Runtimes {
         Ok(())
     }
 
-    async fn destroy(&self, _: &str) -> Result<(), RuntimeError> {
+    async fn destroy(&self, sandbox_id: &str) -> Result<(), RuntimeError> {
+        let fate = {
+            let mut agent = self.agent.borrow_mut();
+            if agent.next_destroy.is_empty() { Fate::Well } else { agent.next_destroy.remove(0) }
+        };
+        match fate {
+            Fate::Well => {}
+            Fate::Never => std::future::pending().await,
+            _ => return Err(RuntimeError::Failed("no".into())),
+        }
+        self.agent.borrow_mut().destroyed.push(sandbox_id.to_owned());
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 mod agent;
 mod budgets;
 mod histories;
+mod removal;
 mod steps;
 mod world;
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+use database::local::Sql as _;
 use database::local_sqlite::Rusqlite;
 use database::sqlite::Sqlite;
 use serde_json::{Value, json};
@@ -390,6 +391,22 @@ impl World {
             members.insert("budget".to_owned(), budget.clone());
         }
         self.ask("POST", "init", Some(&task))
+    }
+
+    /// Deletes the session.
+    pub(crate) fn delete(&self) {
+        assert_eq!(self.ask("POST", "delete", None), (200, json!({"ok": true})));
+    }
+
+    /// The tables of the session's own database.
+    pub(crate) fn tables(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        let each = &mut |row: &dyn database::local::Row| {
+            names.extend(row.text(0)?.map(std::borrow::Cow::into_owned));
+            Ok(std::ops::ControlFlow::Continue(()))
+        };
+        self.here.sql.query("SELECT name FROM sqlite_master WHERE type = 'table'", &[], each).unwrap();
+        names
     }
 
     pub(crate) fn message(&self, text: &str) -> (u16, Value) {

@@ -19,6 +19,9 @@ pub fn on_wake(state: &mut State, decide: &mut Decide<'_>) {
 
 /// Settles what has waited too long.
 pub fn on_alarm(state: &mut State, decide: &mut Decide<'_>) {
+    if super::removal::on_alarm(state, decide) {
+        return;
+    }
     provisioning(state, decide);
     build(state, decide);
     turn(state, decide);
@@ -132,6 +135,9 @@ fn idle(state: &mut State, decide: &mut Decide<'_>) {
 
 /// When the object is to be woken; none when nothing waits but for a person.
 pub fn next_alarm(state: &State, decide: &Decide<'_>) -> Option<i64> {
+    if let Some(removal) = state.removal {
+        return Some(removal.retry_at);
+    }
     let is_asked = state.approvals.iter().any(|approval| approval.state == ApprovalState::Open);
     let turn = state.turn.as_ref();
     let silence = |phase: Phase| phase == Phase::Running && is_asked;
@@ -145,6 +151,7 @@ pub fn next_alarm(state: &State, decide: &Decide<'_>) -> Option<i64> {
         && state.ending.is_none()
         && !state.orders.is_empty()
         && !state.stalled
+        && !state.archived
         && state.status != Status::Paused
         && !state.status.is_terminal();
     let order = is_sendable.then(|| decide.now.saturating_add(decide.times.order()));

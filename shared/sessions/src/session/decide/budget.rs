@@ -52,6 +52,9 @@ fn runs(state: &State) -> bool {
 
 /// What follows for the budget from any change of the session. Every change ends with it.
 pub fn settle(before: &State, state: &mut State, decide: &mut Decide<'_>) {
+    if state.removal.is_some() {
+        return;
+    }
     match (state.usage.counting_since, runs(state)) {
         (Some(_), false) => count_time(state, decide),
         (None, true) => state.usage.counting_since = Some(decide.now),

@@ -7,6 +7,7 @@ mod alarm;
 mod approvals;
 mod budget;
 mod orders;
+mod removal;
 mod runtime;
 mod turns;
 mod verbs;
@@ -17,6 +18,7 @@ pub use approvals::{
 };
 pub use budget::{SetBudgetError, count_time, on_usage, on_usage_told, reached_limits, set_budget, settle};
 pub use orders::{on_message, pump};
+pub use removal::{Busy, archive, insists_on_ending, on_removal_failed, remove, unarchive};
 pub use runtime::{
     Provisioned, begin_provisioning, end_quietly, on_build, on_ended, on_provision_step, on_provisioned,
     on_runtime_lost, on_task_canceled, on_task_completed,
