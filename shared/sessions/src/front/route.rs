@@ -3,6 +3,8 @@
 use http::Method;
 use web::url;
 
+use super::view::View;
+
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -10,6 +12,8 @@ pub enum Place {
     Health,
     /// Below one of the service's own prefixes; none when there is nothing there.
     Inside(Option<Target>),
+    /// `GET /sessions/view`, `GET /sessions/:id/view`, and the files of these pages: anybody may have them.
+    View(View),
     /// Anywhere else.
     Outside,
 }
@@ -126,7 +130,7 @@ impl Verb {
 /// Prefixes of the service. They match without a slash, as the reference's do.
 const PREFIXES: [&str; 3] = ["/auth", "/sessions", "/runners"];
 /// More segments than any route has are not looked at.
-const MAX_SEGMENTS: usize = 4;
+const MAX_SEGMENTS: usize = 5;
 
 /// Where a request goes.
 pub fn place(method: &Method, path: &str) -> Place {
@@ -137,9 +141,23 @@ pub fn place(method: &Method, path: &str) -> Place {
         return Place::Outside;
     }
     let segments: Option<Vec<String>> = path.split('/').skip(1).take(MAX_SEGMENTS + 1).map(url::decode).collect();
-    Place::Inside(
-        segments.filter(|segments| segments.len() <= MAX_SEGMENTS).and_then(|segments| target(method, &segments)),
-    )
+    let Some(segments) = segments.filter(|segments| segments.len() <= MAX_SEGMENTS) else {
+        return Place::Inside(None);
+    };
+    match view(method, &segments) {
+        Some(view) => Place::View(view),
+        None => Place::Inside(target(method, &segments)),
+    }
+}
+
+fn view(method: &Method, segments: &[String]) -> Option<View> {
+    let words: Vec<&str> = segments.iter().map(String::as_str).filter(|_| method == Method::GET).collect();
+    Some(match words.as_slice() {
+        ["sessions", "view"] => View::List,
+        ["sessions", "view", "assets", hash, name] => View::Asset((*hash).to_owned(), (*name).to_owned()),
+        ["sessions", id, "view"] if !id.is_empty() => View::Session,
+        _ => return None,
+    })
 }
 
 fn target(method: &Method, segments: &[String]) -> Option<Target> {
@@ -195,6 +213,9 @@ impl Place {
         match self {
             Self::Health => "/health",
             Self::Outside | Self::Inside(None) => "none",
+            Self::View(View::Session) => "/sessions/:id/view",
+            Self::View(View::List) => "/sessions/view",
+            Self::View(View::Asset(..)) => "/sessions/view/assets",
             Self::Inside(Some(target)) => match target {
                 Target::Import => "/auth/chatgpt/import",
                 Target::LoginStatus => "/auth/chatgpt/status",
@@ -259,6 +280,7 @@ mod tests {
             (Method::GET, "/runners/r", Some(Target::Runner("r".to_owned()))),
             (Method::DELETE, "/runners/r", Some(Target::DeleteRunner("r".to_owned()))),
             (Method::POST, "/runners/r/heartbeat", Some(Target::Heartbeat("r".to_owned()))),
+            (Method::POST, "/sessions/view", None),
             (Method::GET, "/sessions/", None),
             (Method::GET, "/sessions/s1/", None),
             (Method::GET, "/sessions//events", None),
@@ -276,6 +298,21 @@ mod tests {
         // A decoded name is one name, whatever is in it.
         let odd = inside(&Method::GET, "/sessions/..%2F..%2Fhealth/events");
         assert_eq!(odd, Some(Target::Session("../../health".to_owned(), Verb::Events)));
+    }
+
+    #[test]
+    fn pages_are_nobodys() {
+        let asset = View::Asset("abc".to_owned(), "api.js".to_owned());
+        for (path, expected) in [
+            ("/sessions/view", View::List),
+            ("/sessions/s1/view", View::Session),
+            ("/sessions/view/assets/abc/api.js", asset),
+        ] {
+            assert_eq!(place(&Method::GET, path), Place::View(expected), "{path}");
+        }
+        for path in ["/sessions//view", "/sessions/view/assets/api.js", "/sessions/view/assets/a/b/c"] {
+            assert_eq!(inside(&Method::GET, path), None, "{path}");
+        }
     }
 
     #[test]
