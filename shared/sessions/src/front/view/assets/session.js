@@ -73,22 +73,6 @@ function approval(asked) {
     canSteer ? el("div", { class: "verbs", role: "group", "aria-label": `Decide about ${title}` }, ...buttons) : null);
 }
 
-/** The diff, where the service can show one. */
-async function showDiff() {
-  try {
-    const diff = await call("GET", `${path}/diff`);
-    const files = diff.files.map((file) => el("li", {}, `${file.status} ${file.path} +${file.additions} −${file.deletions}`));
-    const lines = diff.patch.split("\n").map((line) => {
-      const kind = line.startsWith("+") ? "added" : line.startsWith("-") ? "removed" : "";
-      return el("span", { class: kind }, `${line}\n`);
-    });
-    byId("diff").replaceChildren(el("ul", {}, ...files), el("pre", { tabindex: "0", class: "patch" }, ...lines));
-    byId("changes").hidden = false;
-  } catch {
-    byId("changes").hidden = true;
-  }
-}
-
 const refresh = { status: showStatus, budget: showBudget, approvals: showApprovals };
 const due = new Set();
 
@@ -164,7 +148,6 @@ for (const button of document.querySelectorAll("[data-verb]")) button.addEventLi
 canSteer = await isPerson();
 byId("controls").hidden = !canSteer;
 Object.values(refresh).forEach((show) => show().catch(problem));
-if (canSteer) showDiff();
 follow(`${path}/stream`, onEvent, (state) => {
   byId("connection").textContent = STATES[state];
 });
