@@ -194,6 +194,11 @@ fn agents(root: &Path) -> Result<()> {
     // One after the other: each file has a worker of its own, and its cases have deadlines.
     process::run(node().args(["--test", "--test-concurrency=1"]).args(cases).env("SANDBOX_AGENT_BIN", &server))?;
 
+    step("Pages for people, in a browser");
+    let chromium = tools::chromium::ensure()?;
+    let browser = [("SANDBOX_AGENT_BIN", server.as_path()), ("CHROMIUM", chromium.as_path())];
+    process::run(node().args(["--test", "tests/agents/view.test.mjs"]).envs(browser))?;
+
     step("Kills while turns run");
     process::run(node().arg("tests/agents/kills.mjs").env("SANDBOX_AGENT_BIN", &server))
 }

@@ -96,6 +96,16 @@ impl Draft {
         Self::new(Kind::SessionPaused, with(by(user.unwrap_or(SYSTEM)), [("reason", Some(reason.into()))]))
     }
 
+    /// A person put the session away.
+    pub fn session_archived(user: &str) -> Self {
+        Self::new(Kind::SessionArchived, Value::Object(by(user)))
+    }
+
+    /// A person, or a message, brought the session back.
+    pub fn session_unarchived(user: &str) -> Self {
+        Self::new(Kind::SessionUnarchived, Value::Object(by(user)))
+    }
+
     /// A person cancelled the session.
     pub fn session_canceled(user: &str) -> Self {
         Self::new(Kind::SessionCanceled, Value::Object(by(user)))

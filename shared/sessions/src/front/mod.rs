@@ -17,6 +17,7 @@ mod scheduled;
 mod service;
 mod session_list;
 mod session_routes;
+pub mod view;
 
 pub use platform::Platform;
 pub use reconcile::{GRACE_MS, Listed, MAX_KILLS, MAX_PAGES, MAX_SANDBOXES, SandboxPage, Sandboxes, reconcile};
@@ -70,6 +71,7 @@ async fn dispatch<P: Platform>(
     let target = match place {
         Place::Outside if is_preflight => return Ok(web::no_content(&CORS)),
         Place::Health | Place::Outside => return Err(Error::NotFound),
+        Place::View(view) => return view::answer(view),
         Place::Inside(_) if is_preflight || request.method() == Method::HEAD => return Ok(web::no_content(&CORS)),
         Place::Inside(found) => found.as_ref().map(|found| &found.target),
     };

@@ -3,6 +3,8 @@
 use http::Method;
 use web::url;
 
+use super::view::View;
+
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -10,6 +12,8 @@ pub enum Place {
     Health,
     /// Below one of the service's own prefixes; none when there is nothing there.
     Inside(Option<Found>),
+    /// `GET /sessions/view`, `GET /sessions/:id/view`, and the files of these pages: anybody may have them.
+    View(View),
     /// Anywhere else.
     Outside,
 }
@@ -75,6 +79,16 @@ pub enum Verb {
     Events,
     /// `GET …/branches`.
     Branches,
+    /// `POST …/archive`.
+    Archive,
+    /// `POST …/unarchive`.
+    Unarchive,
+    /// `DELETE /sessions/:id`.
+    Delete,
+    /// `GET …/budget`.
+    Budget,
+    /// `POST …/budget`.
+    SetBudget,
     /// `GET …/terminal`.
     Terminal,
     /// `GET …/stream`.
@@ -99,6 +113,10 @@ impl Verb {
             Self::Snapshot => "snapshot",
             Self::Events => "events",
             Self::Branches => "branches",
+            Self::Archive => "archive",
+            Self::Unarchive => "unarchive",
+            Self::Delete => "delete",
+            Self::Budget | Self::SetBudget => "budget",
             Self::Terminal => "terminal",
             Self::Stream => "stream",
             Self::Approvals => "approvals",
@@ -114,7 +132,7 @@ impl Verb {
 
     /// Whether an observer token is enough.
     pub fn is_for_observers(&self) -> bool {
-        matches!(self, Self::Status | Self::Events | Self::Stream | Self::Approvals)
+        matches!(self, Self::Status | Self::Events | Self::Stream | Self::Approvals | Self::Budget)
     }
 }
 
@@ -148,7 +166,7 @@ const fn delete(pattern: &'static str, target: fn(Ids) -> Target) -> Route {
 }
 
 /// Every route below the prefixes. `tests/front/table.rs` has a case for each.
-pub static ROUTES: [Route; 25] = [
+pub static ROUTES: [Route; 30] = [
     post("/auth/chatgpt/import", |_| Target::Import),
     get("/auth/chatgpt/status", |_| Target::LoginStatus),
     delete("/auth/chatgpt", |_| Target::Logout),
@@ -160,6 +178,7 @@ pub static ROUTES: [Route; 25] = [
     get("/sessions", |_| Target::Sessions),
     post("/sessions", |_| Target::Create),
     get("/sessions/:id", |ids| Target::Session(ids.first, Verb::Status)),
+    delete("/sessions/:id", |ids| Target::Session(ids.first, Verb::Delete)),
     get("/sessions/:id/observer-token", |ids| Target::ObserverToken(ids.first)),
     post("/sessions/:id/messages", |ids| Target::Session(ids.first, Verb::Messages)),
     post("/sessions/:id/pause", |ids| Target::Session(ids.first, Verb::Pause)),
@@ -170,6 +189,10 @@ pub static ROUTES: [Route; 25] = [
     post("/sessions/:id/snapshot", |ids| Target::Session(ids.first, Verb::Snapshot)),
     get("/sessions/:id/events", |ids| Target::Session(ids.first, Verb::Events)),
     get("/sessions/:id/branches", |ids| Target::Session(ids.first, Verb::Branches)),
+    post("/sessions/:id/archive", |ids| Target::Session(ids.first, Verb::Archive)),
+    post("/sessions/:id/unarchive", |ids| Target::Session(ids.first, Verb::Unarchive)),
+    get("/sessions/:id/budget", |ids| Target::Session(ids.first, Verb::Budget)),
+    post("/sessions/:id/budget", |ids| Target::Session(ids.first, Verb::SetBudget)),
     get("/sessions/:id/terminal", |ids| Target::Session(ids.first, Verb::Terminal)),
     get("/sessions/:id/stream", |ids| Target::Session(ids.first, Verb::Stream)),
     get("/sessions/:id/approvals", |ids| Target::Session(ids.first, Verb::Approvals)),
@@ -201,7 +224,7 @@ impl Route {
 /// Prefixes of the service. They match without a slash, as the reference's do.
 const PREFIXES: [&str; 3] = ["/auth", "/sessions", "/runners"];
 /// More segments than any route has are not looked at.
-const MAX_SEGMENTS: usize = 4;
+const MAX_SEGMENTS: usize = 5;
 
 /// Where a request goes.
 pub fn place(method: &Method, path: &str) -> Place {
@@ -212,10 +235,22 @@ pub fn place(method: &Method, path: &str) -> Place {
         return Place::Outside;
     }
     let segments: Option<Vec<String>> = path.split('/').skip(1).take(MAX_SEGMENTS + 1).map(url::decode).collect();
-    Place::Inside(segments.and_then(|segments| {
-        let mut routes = ROUTES.iter().filter(|route| route.method == *method);
-        routes.find_map(|route| Some(Found { pattern: route.pattern, target: route.target(&segments)? }))
-    }))
+    let Some(segments) = segments else { return Place::Inside(None) };
+    if let Some(view) = view(method, &segments) {
+        return Place::View(view);
+    }
+    let mut routes = ROUTES.iter().filter(|route| route.method == *method);
+    Place::Inside(routes.find_map(|route| Some(Found { pattern: route.pattern, target: route.target(&segments)? })))
+}
+
+fn view(method: &Method, segments: &[String]) -> Option<View> {
+    let words: Vec<&str> = segments.iter().map(String::as_str).filter(|_| method == Method::GET).collect();
+    Some(match words.as_slice() {
+        ["sessions", "view"] => View::List,
+        ["sessions", "view", "assets", hash, name] => View::Asset((*hash).to_owned(), (*name).to_owned()),
+        ["sessions", id, "view"] if !id.is_empty() => View::Session,
+        _ => return None,
+    })
 }
 
 impl Place {
@@ -224,6 +259,9 @@ impl Place {
         match self {
             Self::Health => "/health",
             Self::Outside | Self::Inside(None) => "none",
+            Self::View(View::Session) => "/sessions/:id/view",
+            Self::View(View::List) => "/sessions/view",
+            Self::View(View::Asset(..)) => "/sessions/view/assets",
             Self::Inside(Some(found)) => found.pattern,
         }
     }
@@ -259,6 +297,12 @@ mod tests {
             (Method::POST, "/sessions/s1/snapshot", session(Verb::Snapshot)),
             (Method::GET, "/sessions/s1/events", session(Verb::Events)),
             (Method::GET, "/sessions/s1/branches", session(Verb::Branches)),
+            (Method::POST, "/sessions/s1/archive", session(Verb::Archive)),
+            (Method::POST, "/sessions/s1/unarchive", session(Verb::Unarchive)),
+            (Method::DELETE, "/sessions/s1", session(Verb::Delete)),
+            (Method::GET, "/sessions/s1/budget", session(Verb::Budget)),
+            (Method::POST, "/sessions/s1/budget", session(Verb::SetBudget)),
+            (Method::POST, "/sessions/view", None),
             (Method::GET, "/sessions/s1/terminal", session(Verb::Terminal)),
             (Method::GET, "/sessions/s1/stream", session(Verb::Stream)),
             (Method::GET, "/sessions/s1/approvals", session(Verb::Approvals)),
@@ -286,6 +330,21 @@ mod tests {
         // A decoded name is one name, whatever is in it.
         let odd = inside(&Method::GET, "/sessions/..%2F..%2Fhealth/events");
         assert_eq!(odd, Some(Target::Session("../../health".to_owned(), Verb::Events)));
+    }
+
+    #[test]
+    fn pages_are_nobodys() {
+        let asset = View::Asset("abc".to_owned(), "api.js".to_owned());
+        for (path, expected) in [
+            ("/sessions/view", View::List),
+            ("/sessions/s1/view", View::Session),
+            ("/sessions/view/assets/abc/api.js", asset),
+        ] {
+            assert_eq!(place(&Method::GET, path), Place::View(expected), "{path}");
+        }
+        for path in ["/sessions//view", "/sessions/view/assets/api.js", "/sessions/view/assets/a/b/c"] {
+            assert_eq!(inside(&Method::GET, path), None, "{path}");
+        }
     }
 
     #[test]

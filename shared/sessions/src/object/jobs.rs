@@ -41,6 +41,8 @@ impl<P: Platform> Session<P> {
             Job::Checkpoint(checkpointing) => self.note_checkpoint(&checkpointing).await,
             Job::End { generation, checkpoint } => self.end(generation, checkpoint).await,
             Job::Extend => self.extend().await,
+            Job::Remove => self.remove().await,
+            Job::TellUsage => self.tell_usage().await,
             Job::Attach | Job::Detach => Ok(()),
         };
         if let Err(error) = done {
@@ -127,7 +129,12 @@ impl<P: Platform> Session<P> {
         }
         self.detach();
         let Some(runtime) = self.bound()? else { return Ok(()) };
-        let ended = self.platform.runtimes(runtime.provider).end(&runtime).await;
+        let provider = self.platform.runtimes(runtime.provider);
+        let for_good = self.look(|core| core.state.ending.is_some_and(|ending| ending.for_good))?;
+        let ended = match &runtime.sandbox_id {
+            Some(sandbox_id) if for_good => provider.destroy(sandbox_id).await,
+            _ => provider.end(&runtime).await,
+        };
         let free = ended.is_ok() && runtime.runner_id.is_some();
         self.change(|core, decide| on_ended(&mut core.state, decide, generation, &ended))?;
         if free {

@@ -13,9 +13,11 @@ mod provision;
 mod publishing;
 mod reader;
 mod registry;
+mod removal;
 mod routes;
 mod secrets;
 mod terminal;
+mod usage;
 mod viewers;
 
 pub use platform::Platform;
@@ -56,6 +58,10 @@ pub struct Session<P: Platform> {
     is_creating: Cell<bool>,
     /// Whether the list of sessions is being told, and whether it is to be told again.
     telling: Cell<registry::Telling>,
+    /// Whether the database of all sessions is being told what was used.
+    is_telling_usage: Cell<bool>,
+    /// Whether the session is being removed right now.
+    is_removing: Cell<bool>,
     alarm: Cell<Option<i64>>,
     access: registry::AccessMemory,
     me: Weak<Self>,
@@ -97,6 +103,8 @@ impl<P: Platform> Session<P> {
             waiting: RefCell::default(),
             is_creating: Cell::default(),
             telling: Cell::default(),
+            is_telling_usage: Cell::default(),
+            is_removing: Cell::default(),
             alarm: Cell::default(),
             access: registry::AccessMemory::default(),
             me: Weak::clone(me),

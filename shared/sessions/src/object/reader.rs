@@ -9,7 +9,7 @@ use web::Incoming;
 
 use super::core::Core;
 use super::{Platform, Session};
-use crate::acp::{Step, read_frame, translate};
+use crate::acp::{Step, read_frame, translate, usage};
 use crate::event::Draft;
 use crate::legacy::{self, Dialect};
 use crate::runtime::{Provider, Runtime, RuntimeError};
@@ -239,6 +239,7 @@ fn take_envelope(
     let session = core.state.id.clone();
     let speaker = envelope.get("params").and_then(|params| params.get("sessionId")).and_then(Value::as_str);
     let speaker = speaker.map(str::to_owned);
+    let usage = usage(&envelope);
     let steps = match dialect {
         Dialect::Acp => translate(&mut core.turns, &session, envelope, decide.now),
         Dialect::Legacy => {
@@ -247,6 +248,9 @@ fn take_envelope(
         }
     };
     decide::on_heard(&mut core.state, decide, speaker.as_deref());
+    if let Some(report) = usage {
+        decide::on_usage(&mut core.state, decide, speaker.as_deref(), &report);
+    }
     for step in steps {
         take_step(core, decide, step, new_id);
     }

@@ -86,6 +86,14 @@ impl Viewers {
         self.0.borrow_mut().retain(|viewer| !Rc::ptr_eq(viewer, queue));
     }
 
+    /// Closes all streams.
+    pub(crate) fn end(&self) {
+        for viewer in self.0.borrow().iter() {
+            viewer.is_closed.set(true);
+            viewer.wake();
+        }
+    }
+
     /// Whether anybody watches.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.borrow().is_empty()

@@ -78,6 +78,10 @@ pub enum Job {
     Detach,
     /// Make the sandbox live on.
     Extend,
+    /// Tell the database of all sessions what was used.
+    TellUsage,
+    /// Remove the session with everything that belongs to it.
+    Remove,
 }
 
 /// For whom and why a known snapshot is noted again (agents.md 3.13).

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Status;
+use super::budget::{Budget, Usage};
 use crate::acp::PermissionRequest;
 use crate::runtime::{Building, Runtime};
 
@@ -111,6 +112,19 @@ pub struct Ending {
     pub attempt: u32,
     /// Whether it waits for the next try.
     pub waiting: bool,
+    /// Whether a sandbox is removed, not paused.
+    #[serde(default)]
+    pub for_good: bool,
+}
+
+/// The session is being removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Removal {
+    /// How often it failed.
+    pub attempt: u32,
+    /// When it is tried again.
+    pub retry_at: i64,
 }
 
 /// What a person does with an open approval, or the service.
@@ -205,6 +219,18 @@ pub struct State {
     pub attachments_sent: bool,
     /// Numbers of prompts whose turns were stopped from here: their late answers end nothing. The last few.
     pub stopped_rpc_ids: Vec<u64>,
+    /// Whether it was put away.
+    #[serde(default)]
+    pub archived: bool,
+    /// It is being removed: nobody sees it any more.
+    #[serde(default)]
+    pub removal: Option<Removal>,
+    /// What it may use.
+    #[serde(default)]
+    pub budget: Budget,
+    /// What it has used.
+    #[serde(default)]
+    pub usage: Usage,
     /// When something happened last.
     pub active_at: i64,
     /// When a running turn is looked at next.
@@ -246,6 +272,10 @@ impl State {
             template_rebuilt: false,
             attachments_sent: false,
             stopped_rpc_ids: Vec::new(),
+            archived: false,
+            removal: None,
+            budget: Budget::default(),
+            usage: Usage::default(),
             active_at: now,
             tick_at: now,
             orders: VecDeque::new(),

@@ -59,6 +59,8 @@ fn session<F: Fn(&str) -> Option<String>>(get: &Lookup<F>) -> Result<SessionSett
         turn_silence_ms: get.number("AGENT_TURN_SILENCE_MS", 30 * MINUTE_MS)?,
         stop_grace_ms: get.number("AGENT_STOP_GRACE_MS", MINUTE_MS / 2)?,
         approval_timeout_ms: get.number("AGENT_APPROVAL_TIMEOUT_MS", 30 * MINUTE_MS)?,
+        budget_session: get.budget("AGENT_BUDGET_SESSION")?,
+        budget_user_day: get.budget("AGENT_BUDGET_USER_DAY")?,
         deadline_divisor: deadline_divisor(get)?,
     })
 }

@@ -91,6 +91,12 @@ fn case_of(route: &'static Route) -> Case {
             Stranger::OfSession,
             none,
         ),
+        ("POST", "/sessions/:id/budget") => case(
+            Some(r#"{"budget":{"turns":5}}"#),
+            &["{}", r#"{"budget":5}"#, r#"{"budget":{"turns":0}}"#, r#"{"budget":{"turn":5}}"#],
+            Stranger::OfSession,
+            none,
+        ),
         ("POST", "/sessions/:id/approvals/:request-id") => case(
             Some(r#"{"decision":"granted"}"#),
             &[r#"{"decision":"Granted"}"#, r#"{"decision":true}"#, "{}"],
@@ -103,13 +109,17 @@ fn case_of(route: &'static Route) -> Case {
             | "/sessions/:id/resume"
             | "/sessions/:id/interrupt"
             | "/sessions/:id/cancel"
+            | "/sessions/:id/archive"
+            | "/sessions/:id/unarchive"
             | "/sessions/:id/snapshot",
         )
+        | ("DELETE", "/sessions/:id")
         | (
             "GET",
             "/sessions/:id"
             | "/sessions/:id/observer-token"
             | "/sessions/:id/events"
+            | "/sessions/:id/budget"
             | "/sessions/:id/terminal"
             | "/sessions/:id/stream"
             | "/sessions/:id/approvals",

@@ -30,6 +30,9 @@ pub(crate) struct Agent {
     pub(crate) next_prompt: Fate,
     pub(crate) next_provision: Fate,
     pub(crate) next_snapshot: Fate,
+    pub(crate) next_destroy: Vec<Fate>,
+    /// Sandboxes that were removed.
+    pub(crate) destroyed: Vec<String>,
     pub(crate) heeds_cancel: bool,
     pub(crate) permission_answers: Vec<Value>,
     /// What was done with it, in order: `provision` with the snapshot that it began with, `stream`, `snapshot`, `end`, `destroy`.
@@ -68,6 +71,13 @@ impl Agent {
         let session = self.session();
         self.say(&json!({"jsonrpc": "2.0", "method": "session/update", "params": {"sessionId": session, "update":
             {"sessionUpdate": "tool_call", "toolCallId": "t", "title": "Run"}}}));
+    }
+
+    /// Reports its use: tokens in its context, and what its session has cost.
+    pub(crate) fn report(&mut self, tokens: u64, amount: f64) {
+        let session = self.session();
+        self.say(&json!({"jsonrpc": "2.0", "method": "session/update", "params": {"sessionId": session, "update":
+            {"sessionUpdate": "usage_update", "used": tokens, "size": 200_000, "cost": {"amount": amount, "currency": "USD"}}}}));
     }
 
     pub(crate) fn finish(&mut self, reason: &str) {
@@ -242,8 +252,18 @@ impl Provider for Runtimes {
         Ok(())
     }
 
-    async fn destroy(&self, _: &str) -> Result<(), RuntimeError> {
+    async fn destroy(&self, sandbox_id: &str) -> Result<(), RuntimeError> {
         self.did("destroy");
+        let fate = {
+            let mut agent = self.agent.borrow_mut();
+            if agent.next_destroy.is_empty() { Fate::Well } else { agent.next_destroy.remove(0) }
+        };
+        match fate {
+            Fate::Well => {}
+            Fate::Never => std::future::pending().await,
+            _ => return Err(RuntimeError::Failed("no".into())),
+        }
+        self.agent.borrow_mut().destroyed.push(sandbox_id.to_owned());
         Ok(())
     }
 

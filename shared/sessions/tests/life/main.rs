@@ -4,7 +4,9 @@
 
 mod agent;
 mod asserted;
+mod budgets;
 mod histories;
+mod removal;
 mod snapshots;
 mod steps;
 mod world;

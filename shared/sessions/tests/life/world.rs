@@ -342,19 +342,24 @@ impl World {
 
     /// Asks with an idempotency key.
     pub(crate) fn keyed(&self, method: &str, path: &str, body: &Value, key: &str) -> (u16, Value) {
-        self.send(method, path, Some(body), Some(key))
+        self.send("ann", method, path, Some(body), Some(key))
     }
 
     /// Asks the object; gives status and body, when it has answered.
     pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
-        self.send(method, path, body, None)
+        self.send("ann", method, path, body, None)
     }
 
-    fn send(&self, method: &str, path: &str, body: Option<&Value>, key: Option<&str>) -> (u16, Value) {
+    /// The same, by somebody else than the creator.
+    pub(crate) fn ask_as(&self, user: &str, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        self.send(user, method, path, body, None)
+    }
+
+    fn send(&self, user: &str, method: &str, path: &str, body: Option<&Value>, key: Option<&str>) -> (u16, Value) {
         let mut request = http::Request::new(Body(body.map(|body| body.to_string().into_bytes())));
         *request.method_mut() = method.parse().unwrap();
         *request.uri_mut() = format!("https://session/__session__/{path}").parse().unwrap();
-        for (name, value) in [("x-session-id", "s"), ("x-user-id", "ann"), ("x-stream-base", "https://base.test")] {
+        for (name, value) in [("x-session-id", "s"), ("x-user-id", user), ("x-stream-base", "https://base.test")] {
             request.headers_mut().insert(name, value.parse().unwrap());
         }
         if let Some(key) = key {
@@ -401,13 +406,39 @@ impl World {
         self.create_with(|_| {})
     }
 
+    /// Creates a session that may use so much.
+    pub(crate) fn create_within(&self, budget: Option<&Value>) -> (u16, Value) {
+        self.create_by(|init| {
+            if let (Some(budget), Some(members)) = (budget, init.as_object_mut()) {
+                members.insert("budget".to_owned(), budget.clone());
+            }
+        })
+    }
+
     /// The same, with a task that was changed.
     pub(crate) fn create_with(&self, change: impl FnOnce(&mut Value)) -> (u16, Value) {
+        self.create_by(|init| change(&mut init["task"]))
+    }
+
+    fn create_by(&self, change: impl FnOnce(&mut Value)) -> (u16, Value) {
         let mut init = json!({"task": {"id": "s", "source": {"node-id": "n", "node-title": "Title"}, "intent": {"content": "Do it."},
             "project": {"id": "p", "title": "P"}, "agent": {"provider": "claude"}, "runtime-provider": self.provider,
             "capabilities": {"push-enabled": true, "pr-enabled": true}}, "secrets": {}});
-        change(&mut init["task"]);
+        change(&mut init);
         self.ask("POST", "init", Some(&init))
+    }
+
+    /// Deletes the session.
+    pub(crate) fn delete(&self) {
+        assert_eq!(self.ask("POST", "delete", None), (200, json!({"ok": true})));
+    }
+
+    /// The tables of the session's own database.
+    pub(crate) fn tables(&self) -> Vec<String> {
+        let connection = self.lasting.sql.connection();
+        let mut statement = connection.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").unwrap();
+        let names = statement.query_map([], |row| row.get(0)).unwrap();
+        names.map(Result::unwrap).collect()
     }
 
     /// Bytes of the longest row that the object has stored, whatever its table.

@@ -46,6 +46,7 @@ fn keep(state: &mut State, runtime: Runtime) {
 
 fn begin_sending(state: &mut State, decide: &Decide<'_>) -> Option<u64> {
     let rpc_id = state.take_rpc_ids(1);
+    super::budget::on_dispatched(state, decide);
     let session = state.runtime.as_ref().map(|runtime| runtime.session_id.clone());
     let turn = state.turn.as_mut()?;
     turn.phase = Phase::Sending;

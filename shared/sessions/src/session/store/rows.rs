@@ -85,6 +85,11 @@ impl<S: Sql> Rows<S> {
         create(&self.0)
     }
 
+    /// Removes everything. Looked at again, there is no session.
+    pub fn drop_all(&self) -> Result<(), SqlError> {
+        self.0.delete_all()
+    }
+
     /// A value by its name.
     pub fn value(&self, key: &str) -> Result<Option<String>, SqlError> {
         text(&self.0, "SELECT v FROM session WHERE k = ?", &[Param::Text(key)])
