@@ -8,7 +8,7 @@ use conformance::Server;
 
 super::cases![a_viewer_who_does_not_read_costs_nobody_anything];
 
-const SLOW: usize = 40;
+const SLOW: usize = 20;
 const EVENTS: usize = 400;
 const EVENT_BYTES: usize = 100_000;
 /// What the worker may need more, in bytes: each of the viewers has a queue of a mebibyte at most.
