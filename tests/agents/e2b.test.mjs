@@ -33,6 +33,9 @@ after(async () => {
 /** A prompt that no other case has: its first chunk is a random word. */
 const unique = (orders) => `say ${crypto.randomUUID().slice(0, 8)} ; ${orders}`;
 
+/** The first chunk of what is said to such a prompt: its turn runs. */
+const runs = (stream, prompt) => stream.until((event) => updateOf(event, 'agent_message_chunk')?.content.text === prompt.slice(4, 12), 'the turn runs');
+
 /** Sends a prompt and waits for the end of its turn. */
 async function turn(session, stream, prompt) {
   const from = stream.cursors().at(-1) ?? 0;
@@ -75,7 +78,7 @@ test('a session gets a sandbox, and streams what its agent says there', async ()
   const prompt = unique('stream 3; tool; write made.txt something');
   fs.mkdirSync(own.path('workspace/project'), { recursive: true });
   assert.equal((await turn(session, stream, prompt)).data['stop-reason'], 'end_turn');
-  assert.match(textOf(await stream.type('item.completed')), /^\w{8}0 1 2 $|^\w{8}0 1 2/);
+  assert.match(textOf(await stream.type('item.completed')), /^\w{8}0 1 2 wrote made.txt$/);
   assert.equal(prompts(own, prompt), 1);
   assert.equal(fs.readFileSync(own.path('workspace/project/made.txt'), 'utf8'), 'something\n');
   // Nobody reaches the agent without its token.
@@ -89,8 +92,9 @@ test('an interrupted turn ends in its sandbox; one that does not heed it is kill
   const stream = await session.stream();
   for (const [orders, stopped] of [['wait 60000', 'agent'], ['deaf; wait 60000', 'killed']]) {
     const from = stream.cursors().at(-1) ?? 0;
-    await session.say(unique(orders));
-    await stream.until((event) => updateOf(event, 'agent_message_chunk'), 'the turn runs');
+    const prompt = unique(orders);
+    await session.say(prompt);
+    await runs(stream, prompt);
     await session.ok('POST', '/interrupt');
     const { data } = await stream.type('turn.completed', from);
     assert.deepEqual([data['stop-reason'], data.stopped], ['cancelled', stopped]);
@@ -109,7 +113,7 @@ test('a canceled session pauses its sandbox, and a message wakes it as it was', 
   fs.writeFileSync(own.path('kept'), 'kept');
   await session.ok('POST', '/cancel');
   await eventually('it is paused', () => own.state === 'paused');
-  assert.ok((await members(own.id)).every(({ stopped }) => stopped));
+  await eventually('nothing in it runs', async () => (await members(own.id)).every(({ stopped }) => stopped));
   const prompt = unique('say again');
   assert.equal((await turn(session, stream, prompt)).data['stop-reason'], 'end_turn');
   assert.equal(sandbox(session), own);

@@ -125,7 +125,7 @@ export class Worker {
       port: await freePort(), data: temporaryFolder(), workers, wrapper,
       env: {
         DB_SYNC_AUTH_DRIVER: 'static', DB_SYNC_AUTH_TOKEN: TOKEN, DB_SYNC_STATIC_USER_ID: 'only-user',
-        AGENT_RUNTIME_PROVIDER: 'local-dev', SANDBOX_AGENT_URL: agentUrl, AGENT_RATE_LIMITS: 'off',
+        AGENT_RUNTIME_PROVIDER: 'local-dev', SANDBOX_AGENT_URL: agentUrl ?? '', AGENT_RATE_LIMITS: 'off',
         MANAGED_AUTH_KEY: Buffer.alloc(32).toString('base64'), ...env,
       },
     });
@@ -145,7 +145,7 @@ export class Worker {
         if (process.env.VERBOSE) process[name].write(text);
       });
     }
-    await untilHealthy(`${this.base}/health`, this.child);
+    await untilHealthy(`${this.base}/health`, this.child).catch((error) => { throw new Error(`${error.message}: ${this.output}`); });
   }
 
   /** Kills workerd, as a power cut would: the launcher ends with it. */

@@ -15,6 +15,8 @@ use sessions::runtime::{
 };
 use web::{Failure, Incoming};
 
+use crate::world::Clock;
+
 /// An agent on its server. It lives on when the object dies.
 #[derive(Default)]
 pub(crate) struct Agent {
@@ -30,6 +32,8 @@ pub(crate) struct Agent {
     pub(crate) next_prompt: Fate,
     pub(crate) next_provision: Fate,
     pub(crate) heeds_cancel: bool,
+    /// Whether its server was killed, and with it every connection.
+    pub(crate) is_killed: bool,
     pub(crate) permission_answers: Vec<Value>,
 }
 
@@ -42,6 +46,8 @@ pub(crate) enum Fate {
     Broken,
     Missing,
     Never,
+    /// A prompt's request stays open until the server is killed.
+    Held,
 }
 
 impl Agent {
@@ -101,6 +107,9 @@ impl Incoming for Frames {
     async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
         std::future::poll_fn(|context| {
             let mut agent = self.agent.borrow_mut();
+            if agent.is_killed {
+                return Poll::Ready(Err(Failure("connection lost".into())));
+            }
             if agent.epoch != self.epoch {
                 return Poll::Ready(Ok(None));
             }
@@ -119,12 +128,14 @@ impl Incoming for Frames {
 pub(crate) struct Runtimes {
     pub(crate) agent: Rc<RefCell<Agent>>,
     pub(crate) kind: ProviderKind,
+    pub(crate) clock: Rc<Clock>,
 }
 
 impl Runtimes {
     fn begin_anew(&self) -> String {
         let mut agent = self.agent.borrow_mut();
         agent.epoch += 1;
+        agent.is_killed = false;
         agent.sessions += 1;
         agent.frames.clear();
         agent.working.clear();
@@ -202,6 +213,15 @@ impl Provider for Runtimes {
         match fate {
             Fate::Broken => Sent::Failed(RuntimeError::Failed("connection lost".into())),
             Fate::Never => std::future::pending().await,
+            Fate::Held => {
+                std::future::poll_fn(|context| {
+                    let mut agent = self.agent.borrow_mut();
+                    agent.readers.push(context.waker().clone());
+                    if agent.is_killed { Poll::Ready(()) } else { Poll::Pending }
+                })
+                .await;
+                Sent::Failed(RuntimeError::Failed("connection lost".into()))
+            }
             _ => Sent::Running,
         }
     }
@@ -223,7 +243,13 @@ impl Provider for Runtimes {
     }
 
     async fn kill_agent(&self, _: &mut Runtime) -> Stopped {
-        self.agent.borrow_mut().working.clear();
+        {
+            let mut agent = self.agent.borrow_mut();
+            agent.working.clear();
+            agent.is_killed = true;
+            agent.readers.drain(..).for_each(Waker::wake);
+        }
+        self.clock.sleep(500).await;
         Stopped::Killed
     }
 
