@@ -111,8 +111,9 @@ export class E2bServer {
     await sandbox?.turn;
     if (sandbox?.state === 'paused' && sandbox.autoResume) await sandbox.resume(WOKEN_S);
     if (sandbox?.state !== 'running') return void refuse('The sandbox was not found');
-    sandbox.connections.add(request.socket);
-    response.once('close', () => sandbox.connections.delete(request.socket));
+    const connection = { socket: request.socket, method: request.method };
+    sandbox.connections.add(connection);
+    response.once('close', () => sandbox.connections.delete(connection));
     if (port === ENVD_PORT) return serve(sandbox, request, url, Buffer.concat(await request.toArray()), response);
     const real = sandbox.ports[port];
     const passed = http.request({ host: '127.0.0.1', port: real ?? 1, method: request.method, path: request.url, headers: request.headers });

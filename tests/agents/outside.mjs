@@ -1,8 +1,9 @@
 // Takes the agents worker's place (`--wrapper`) for tests: requests to E2B's hosts, which no name server here knows, go to the
 // stand-in of E2B, and the clock's event is sent by a request. The worker is the built bundle as it is.
 //
-//   E2B_TEST_SERVER     the address of the stand-in
+//   E2B_TEST_SERVER       the address of the stand-in
 //   POST /test/scheduled  what the runtime does at the times of `crons`; answers when it is done
+//   POST /test/sql        a statement for the agents' database; answers its rows
 import { env } from 'cloudflare:workers';
 import * as bundle from './index.js';
 
@@ -22,8 +23,14 @@ globalThis.fetch = (input, init) => {
 
 export default class extends bundle.default {
   async fetch(request) {
-    if (new URL(request.url).pathname !== '/test/scheduled') return super.fetch(request);
-    await super.scheduled({ cron: '*/30 * * * *', scheduledTime: Date.now(), noRetry() {} });
-    return new Response(null, { status: 204 });
+    switch (new URL(request.url).pathname) {
+      case '/test/scheduled':
+        await super.scheduled({ cron: '*/30 * * * *', scheduledTime: Date.now(), noRetry() {} });
+        return new Response(null, { status: 204 });
+      case '/test/sql':
+        return Response.json((await env.AGENTS_DB.prepare(await request.text()).all()).results);
+      default:
+        return super.fetch(request);
+    }
   }
 }

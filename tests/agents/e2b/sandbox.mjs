@@ -106,10 +106,9 @@ export class Sandbox {
     });
   }
 
-  /** Ends every connection from outside, as a network does that fails. */
-  breakConnections() {
-    for (const socket of this.connections) socket.destroy();
-    this.connections.clear();
+  /** Ends every connection from outside, or those that carry requests of one method, as a network does that fails. */
+  breakConnections(method) {
+    for (const connection of this.connections) if (!method || connection.method === method) connection.socket.destroy();
   }
 
   /** Where a path of the sandbox lies on this machine; a relative one begins at the home. */
