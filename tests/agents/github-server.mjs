@@ -95,7 +95,7 @@ export class GitHubServer {
     this.calls.push(line);
     const fault = this.faults.findIndex(({ on }) => on.test(line));
     if (fault >= 0) return void this.faults.splice(fault, 1)[0].answer(response);
-    const ofGit = /^\/([^/]+)\/([^/]+)\.git(\/.*)$/.exec(url.pathname);
+    const ofGit = /^\/([^/]+)\/([^/]+?)(?:\.git)?(\/(?:info\/refs|git-upload-pack|git-receive-pack))$/.exec(url.pathname);
     if (ofGit) return this.serveGit(request, response, url, ofGit);
     let [status, body, headers] = [500];
     try {
