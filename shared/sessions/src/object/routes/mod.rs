@@ -68,7 +68,7 @@ async fn dispatch<P: Platform>(
         ("branches", None, true) => status::branches(session, &caller, request).await,
         ("approvals", None, true) => approvals::list(session, &caller).await,
         ("approvals", Some(id), false) => approvals::decide(session, &caller, id, request).await,
-        ("disown", Some(id), false) => status::disown(session, &caller, id),
+        ("disown", Some(id), false) => status::disown(session, &caller, id, request),
         ("expire", Some(id), false) => status::expire(session, &caller, id),
         ("terminal", None, true) => super::terminal::open(session, &caller, request).await,
         _ => Err(Error::NotFound),
