@@ -20,10 +20,17 @@ const answers = (status, headers = {}) => (response) => response.writeHead(statu
 /** How many sandboxes were asked for since then. */
 const creations = (since) => it.e2b.calls.slice(since).filter((call) => CREATE.test(call)).length;
 
+/** A graph of the only user, which a project with a Dockerfile needs. */
+async function graph() {
+  const id = crypto.randomUUID();
+  await it.sql(`INSERT INTO graphs (graph_id, graph_name, user_id) VALUES ('${id}', 'Graph', 'only-user')`);
+  return id;
+}
+
 test('a template that takes long to build is waited for, and a broken one is told of', async () => {
   let open;
   it.e2b.templates.gate = new Promise((resolve) => { open = resolve; });
-  const docker = { 'graph-id': crypto.randomUUID(), 'docker-file': 'FROM debian:12\nENV BUILT=here\nRUN mkdir -p deep && echo "$BUILT" > deep/file' };
+  const docker = { 'graph-id': await graph(), 'docker-file': 'FROM debian:12\nENV BUILT=here\nRUN mkdir -p deep && echo "$BUILT" > deep/file' };
   const session = await it.create({ project: project(docker) });
   assert.equal(session.created.status, 'created');
   const stream = await session.stream();
@@ -43,7 +50,7 @@ test('a template that takes long to build is waited for, and a broken one is tol
   assert.equal(own.variables.BUILT, 'here');
   await stream.close();
 
-  const broken = await it.create({ project: project({ 'graph-id': crypto.randomUUID(), 'docker-file': 'FROM debian:12\nRUN exit 3' }) });
+  const broken = await it.create({ project: project({ 'graph-id': await graph(), 'docker-file': 'FROM debian:12\nRUN exit 3' }) });
   const other = await broken.stream();
   assert.match((await other.type('sandbox.template.failed')).data.reason, /exited with 3/);
   assert.equal(it.sandboxes(broken).length, 0);

@@ -72,14 +72,19 @@ export class Sandboxed {
   async age() {
     const hour = 3_600_000;
     for (const sandbox of this.e2b.sandboxes) sandbox.startedAt = new Date(sandbox.startedAt.getTime() - hour);
-    const sql = `UPDATE sandbox_intents SET deadline = deadline - ${hour}, updated_at = updated_at - ${hour}`;
-    assert.equal((await fetch(`${this.worker.base}/test/sql`, { method: 'POST', body: sql })).status, 200);
+    await this.sql(`UPDATE sandbox_intents SET deadline = deadline - ${hour}, updated_at = updated_at - ${hour}`);
+  }
+
+  /** Runs a statement in the database that all workers share; its rows. */
+  async sql(text) {
+    const answer = await fetch(`${this.worker.base}/test/sql`, { method: 'POST', body: text });
+    assert.equal(answer.status, 200, text);
+    return answer.json();
   }
 
   /** The rows of what was asked of E2B for a session. */
   async intents(session) {
-    const answer = await fetch(`${this.worker.base}/test/sql`, { method: 'POST', body: 'SELECT session_id, state, sandbox_id FROM sandbox_intents' });
-    return (await answer.json()).filter((row) => row.session_id === session.id);
+    return (await this.sql('SELECT session_id, state, sandbox_id FROM sandbox_intents')).filter((row) => row.session_id === session.id);
   }
 
   async stop() {
