@@ -123,12 +123,14 @@ test('the time of a sandbox is told, set, and runs out', async () => {
 test('a snapshot is a template that lives on', async () => {
   const sandbox = await create({ envs: { KEPT: 'yes' } });
   await sandbox.files.write('/home/user/notes', 'before');
+  await sandbox.commands.run('setsid sh -c "while :; do pwd > where; sleep 0.1; done" >/dev/null 2>&1 &');
   const { snapshotId } = await sandbox.createSnapshot();
   await sandbox.files.write('/home/user/notes', 'after');
   assert.equal((await sandbox.commands.run('cat notes')).stdout, 'after');
   await sandbox.kill();
   const made = await Sandbox.create(snapshotId, options);
   assert.equal((await made.commands.run('cat notes; echo "$KEPT"')).stdout, 'beforeyes\n');
+  await eventually('it runs there', async () => (await made.commands.run('cat where; pwd')).stdout.split('\n').slice(0, 2).every((it, _, [first]) => it === first && it.includes(made.sandboxId)));
   await made.kill();
   assert.equal(await Sandbox.deleteSnapshot(snapshotId, options), true);
   assert.equal(await Sandbox.deleteSnapshot(snapshotId, options), false);

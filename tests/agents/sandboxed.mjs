@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { Client, updateOf } from './client.mjs';
 import { API_KEY, E2bServer } from './e2b-server.mjs';
-import { AGENT_PORT, sessionImage } from './e2b/image.mjs';
+import { AGENT_PORT, renumber, sessionImage } from './e2b/image.mjs';
 import { Worker, here, temporaryFolder } from './processes.mjs';
 
 /** A project whose repository is nowhere: nothing is cloned. */
@@ -29,7 +29,7 @@ export class Sandboxed {
   /** `github`: a stand-in of GitHub that the worker and git in sandboxes use. */
   static async start({ env = {}, github, ...options } = {}) {
     const it = new Sandboxed();
-    it.e2b = await E2bServer.start({ image: sessionImage(temporaryFolder(), { github: github?.url }), ports: [AGENT_PORT], ...options });
+    it.e2b = await E2bServer.start({ image: sessionImage(temporaryFolder(), { github: github?.url }), ports: [AGENT_PORT], prepare: renumber, ...options });
     it.worker = await Worker.start(null, {
       wrapper: path.join(here, 'outside.mjs'),
       env: {

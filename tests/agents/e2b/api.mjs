@@ -69,11 +69,12 @@ export class Api {
     if (typeof wish.templateID !== 'string') throw new ApiError(400, 'Error when parsing request: templateID');
     const template = this.templates.find(wish.templateID);
     if (!template) throw new ApiError(404, `template '${wish.templateID}' not found`);
-    const { folder: image, templateID, env, startCmd, names } = template;
+    const { folder: image, templateID, env, startCmd, names, running } = template;
     const sandbox = new Sandbox({ image, root: this.root, templateID, alias: names[0], wish, timeout: this.checked(wish.timeout), secure, env });
     await sandbox.reserve(this.ports);
     this.sandboxes.set(sandbox.id, sandbox);
-    await this.prepare?.(sandbox);
+    if (running) sandbox.revive(running.processes, running.from);
+    this.prepare?.(sandbox);
     if (startCmd) sandbox.spawn('/bin/bash', ['-l', '-c', startCmd]);
     return [201, this.made(sandbox)];
   }

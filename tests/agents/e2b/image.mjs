@@ -36,6 +36,13 @@ done
 exec '${execFileSync('sh', ['-c', 'command -v curl'], { encoding: 'utf8' }).trim()}' --connect-to "localhost:${AGENT_PORT}:127.0.0.1:$LOCAL_PORT_${AGENT_PORT}" "$@"
 `;
 
+/** Where the agent server of a sandbox notes the session of its processes: their numbers are others in a copy of it. */
+export function renumber(sandbox) {
+  const note = sandbox.path('/tmp/sandbox-agent.sid');
+  const old = fs.existsSync(note) ? Number(fs.readFileSync(note, 'utf8')) : null;
+  if (sandbox.revived.has(old)) fs.writeFileSync(note, `${sandbox.revived.get(old)}\n`);
+}
+
 /**
  * Makes the image in a folder. The coding agents are tests/agents/agent.mjs; the agent server is not there yet. With `github`
  * (the address of the stand-in), git finds `https://github.com` there, and shows it what the credentials file has for GitHub.

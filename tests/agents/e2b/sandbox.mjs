@@ -25,7 +25,7 @@ export class Sandbox {
       root: path.join(root, this.id), templateID, alias, wish, state: 'running', startedAt: new Date(),
       metadata: wish.metadata ?? {}, envdToken: secure ? crypto.randomBytes(16).toString('hex') : null,
       autoPause: wish.autoPause ?? false, autoResume: wish.autoResume?.enabled ?? false,
-      variables: { ...env, ...wish.envVars }, ports: {}, processes: new Map(), connections: new Set(), turn: Promise.resolve(),
+      variables: { ...env, ...wish.envVars }, ports: {}, processes: new Map(), connections: new Set(), revived: new Map(), turn: Promise.resolve(),
     });
     fs.cpSync(image, this.root, { recursive: true, verbatimSymlinks: true });
     for (const folder of [HOME, '/tmp']) fs.mkdirSync(path.join(this.root, folder), { recursive: true });
@@ -136,6 +136,20 @@ export class Sandbox {
       E2B_SANDBOX: 'true', E2B_TEMPLATE_ID: this.templateID, ...Object.fromEntries(ports), ...this.variables, ...Object.fromEntries(asked),
       [MARK]: this.id,
     };
+  }
+
+  /**
+   * Starts again what ran in the sandbox `from` when it was copied: a real snapshot holds the memory of processes. `revived`
+   * says which number each has now.
+   */
+  revive(processes, from) {
+    const texts = [[from.root, this.root], [from.id, this.id], ...Object.keys(this.ports).map((port) => [String(from.ports[port]), String(this.ports[port])])];
+    const moved = (text) => texts.reduce((it, [old, now]) => it.replaceAll(old, now), text);
+    for (const { pid, argv: [cmd, ...args], env, cwd } of processes) {
+      const moves = Object.fromEntries(Object.entries(env).map(([name, value]) => [name, moved(value)]));
+      const child = spawn(cmd, args.map(moved), { cwd: moved(cwd), env: moves, detached: true, stdio: 'ignore' });
+      this.revived.set(pid, child.pid);
+    }
   }
 
   /** Starts a program. It leads a group of its own. */

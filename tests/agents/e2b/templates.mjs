@@ -3,6 +3,7 @@ import crypto from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { Sandbox } from './sandbox.mjs';
+import { remembered } from './tree.mjs';
 
 const newId = () => crypto.randomBytes(10).toString('hex');
 
@@ -23,9 +24,13 @@ export class Templates {
   async snapshot(sandbox, name) {
     const templateID = newId();
     const folder = path.join(this.root, templateID);
-    await sandbox.still(() => fs.cpSync(sandbox.root, folder, { recursive: true, verbatimSymlinks: true }));
+    const { id, root, ports } = sandbox;
+    const running = await sandbox.still(async () => {
+      fs.cpSync(root, folder, { recursive: true, verbatimSymlinks: true });
+      return { from: { id, root, ports }, processes: await remembered(id, sandbox.processes) };
+    });
     const names = name ? [name.includes('/') ? name : `team/${name}`] : [];
-    this.known.push({ templateID, names, folder, env: sandbox.variables, sandboxID: sandbox.id });
+    this.known.push({ templateID, names, folder, running, env: sandbox.variables, sandboxID: sandbox.id });
     return { snapshotID: `${names[0] ?? templateID}:default`, names: names.map((it) => `${it}:default`) };
   }
 

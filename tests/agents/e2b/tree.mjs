@@ -1,5 +1,6 @@
 // The processes of a sandbox: all that have its id in their environment, whatever group or session they made for themselves.
 import { execFile } from 'node:child_process';
+import fs from 'node:fs';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
@@ -33,6 +34,25 @@ export async function freeze(id) {
 /** Lets them go on. */
 export async function thaw(id) {
   for (const { pid } of await members(id)) signal(pid, 'SIGCONT');
+}
+
+/**
+ * What runs in a sandbox by itself, for whoever starts it again elsewhere: {pid, argv, env, cwd} of processes that neither another
+ * of the sandbox nor the daemon (`commands`, their numbers) started. Only Linux tells it; elsewhere there are none.
+ */
+export async function remembered(id, commands) {
+  const pids = new Set((await members(id)).map(({ pid }) => pid));
+  return [...pids].flatMap((pid) => {
+    try {
+      const read = (name) => fs.readFileSync(`/proc/${pid}/${name}`, 'utf8');
+      const parent = Number(read('stat').replace(/^.*\) \S+ /s, '').split(' ')[0]);
+      if (pids.has(parent) || commands.has(pid)) return [];
+      const list = (name) => read(name).split('\0').slice(0, -1);
+      return [{ pid, argv: list('cmdline'), env: Object.fromEntries(list('environ').map((it) => it.split(/=(.*)/s).slice(0, 2))), cwd: fs.readlinkSync(`/proc/${pid}/cwd`) }];
+    } catch {
+      return [];
+    }
+  });
 }
 
 /** Ends them all. */
