@@ -41,9 +41,9 @@ async function noTokenIn(session) {
   assert.ok(secrets.length > 0);
   const own = it.sandbox(session);
   const places = new Map([['events', JSON.stringify(await session.events('?limit=10000'))], ['status', JSON.stringify(await session.ok('GET', ''))], ['output of the worker', it.worker.output]]);
-  for (const file of [...files(working(session)), own.path('/tmp/sandbox-agent.log'), own.path('prompts.jsonl'), own.path('.gitconfig')]) places.set(file, fs.readFileSync(file, 'latin1'));
-  // What the worker stores: databases of its objects, and the common one.
-  for (const file of files(it.worker.data)) places.set(file, fs.readFileSync(file, 'latin1'));
+  const left = [own.path('/tmp/sandbox-agent.log'), own.path('.gitconfig'), own.path('prompts.jsonl')].filter((file) => fs.existsSync(file));
+  // What the worker stores too: databases of its objects, and the common one.
+  for (const file of [...files(working(session)), ...left, ...files(it.worker.data)]) places.set(file, fs.readFileSync(file, 'latin1'));
   assert.ok([...places.keys()].some((place) => place.endsWith('.git/config')));
   for (const [place, text] of places) for (const secret of secrets) assert.ok(!text.includes(secret), `a token is in ${place}`);
 }
