@@ -56,6 +56,25 @@ test('a command in the background is listed, fed, connected to and killed', asyn
   await sandbox.kill();
 });
 
+test('a terminal shows what is typed and done in it, in its size', async () => {
+  const sandbox = await create();
+  const shown = [];
+  const terminal = await sandbox.pty.create({ cols: 80, rows: 24, timeoutMs: 0, onData: (bytes) => shown.push(Buffer.from(bytes)) });
+  const screen = () => Buffer.concat(shown).toString('utf8');
+  const type = (text) => sandbox.pty.sendInput(terminal.pid, new TextEncoder().encode(text));
+  await type('stty size; tty -s && echo "in a $TERM"\n');
+  await eventually('the size', () => /\b24 80\r\n/.test(screen()) && screen().includes('in a xterm-256color'));
+  await sandbox.pty.resize(terminal.pid, { cols: 100, rows: 30 });
+  await type('stty size\n');
+  await eventually('the other size', () => /\b30 100\r\n/.test(screen()));
+  await type('exit 3\n');
+  await assert.rejects(terminal.wait(), (error) => error.exitCode === 3);
+  const other = await sandbox.pty.create({ cols: 80, rows: 24, onData() {} });
+  assert.equal(await sandbox.pty.kill(other.pid), true);
+  await eventually('it is gone', async () => (await members(sandbox.sandboxId)).length === 0);
+  await sandbox.kill();
+});
+
 test('files are written, read, listed, moved and removed', async () => {
   const sandbox = await create();
   await sandbox.files.write('/home/user/folder/a file.txt', 'text ä');

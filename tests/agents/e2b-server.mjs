@@ -5,7 +5,7 @@
 //
 // A sandbox is a folder and real processes of this machine: commands run under real bash, files are files, a pause stops
 // all its processes, an end kills them. What names `/home/user` in a path, an argument or a variable means that folder.
-// What it has not: terminals, watching of folders, limits of the network, users (all is done by whoever runs the tests). What is
+// What it has not: watching of folders, limits of the network, users (all is done by whoever runs the tests). What is
 // made from a snapshot does not begin with the memory of its processes: those that ran by themselves are started again, with
 // the same arguments and variables, under other numbers (`revived`).
 //

@@ -1,5 +1,9 @@
-// The service `process.Process` of envd: commands in a sandbox.
+// The service `process.Process` of envd: commands and terminals in a sandbox.
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { ConnectError, Outgoing } from './connect.mjs';
+
+const run = promisify(execFile);
 
 /** How long what is still in the pipes of a command that has ended is waited for, in milliseconds. */
 const REST_MS = 200;
@@ -8,11 +12,26 @@ const SIGNALS = { SIGNAL_SIGTERM: 'SIGTERM', SIGNAL_SIGKILL: 'SIGKILL', 15: 'SIG
 
 /** A process that was started by a client. */
 class Running {
-  constructor(child, config, tag) {
-    Object.assign(this, { child, config, tag, listeners: new Set() });
+  constructor(child, config, tag, isTerminal) {
+    Object.assign(this, { child, config, tag, isTerminal, listeners: new Set() });
     for (const name of ['stdout', 'stderr']) {
-      child[name].on('data', (bytes) => this.tell({ data: { [name]: bytes.toString('base64') } }));
+      child[name].on('data', (bytes) => this.tell({ data: { [isTerminal ? 'pty' : name]: bytes.toString('base64') } }));
     }
+  }
+
+  /** Gives a terminal another size; the programs in it are told by the system. */
+  async resize({ cols, rows }) {
+    if (!this.isTerminal) throw new ConnectError('internal', 'tty not assigned to process');
+    const { stdout } = await run('ps', ['-A', '-o', 'ppid=,tty=']);
+    const [, tty] = stdout.split('\n').map((line) => line.trim().split(/\s+/)).find(([parent]) => Number(parent) === this.child.pid) ?? [];
+    await run('stty', ['-F', `/dev/${tty}`, 'cols', String(cols), 'rows', String(rows)]);
+  }
+
+  /** What a client types, or pipes in. */
+  type({ stdin, pty }) {
+    if ((pty === undefined) === this.isTerminal) throw new ConnectError('internal', this.isTerminal ? 'tty assigned to process' : 'tty not assigned to process');
+    if (!this.child.stdin?.writable) throw new ConnectError('internal', 'stdin not enabled or closed');
+    this.child.stdin.write(Buffer.from(pty ?? stdin ?? '', 'base64'));
   }
 
   tell(event) {
@@ -31,17 +50,23 @@ function endOf(code, signal) {
   return { ...(code ? { exitCode: code, error: `exit status ${code}` } : {}), exited: true, status: `exit status ${code}` };
 }
 
+/** The same command in a terminal of its own, which `script` of util-linux opens. */
+function inTerminal({ cmd, args = [] }, { cols, rows }) {
+  const quoted = [cmd, ...args].map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ');
+  return ['script', ['-q', '-e', '-f', '-c', `stty cols ${Number(cols)} rows ${Number(rows)}; exec ${quoted}`, '/dev/null']];
+}
+
 /** Starts a command and tells what comes of it. It goes on when the client goes away. */
 export async function start(sandbox, { process: config, pty, tag, stdin = true }, request, response) {
-  if (pty) throw new ConnectError('unimplemented', 'this server has no terminals');
+  const [cmd, args] = pty ? inTerminal(config, pty.size) : [config.cmd, config.args];
   let child;
   try {
-    child = sandbox.spawn(config.cmd, config.args, { cwd: config.cwd, envs: config.envs, stdin });
+    child = sandbox.spawn(cmd, args, { cwd: config.cwd, envs: config.envs, stdin: stdin || Boolean(pty) });
     await new Promise((resolve, reject) => { child.once('spawn', resolve).once('error', reject); });
   } catch (error) {
     throw new ConnectError('invalid_argument', `error starting process '${config.cmd}': ${error.message}`);
   }
-  const running = new Running(child, config, tag);
+  const running = new Running(child, config, tag, Boolean(pty));
   sandbox.processes.set(child.pid, running);
   const outgoing = listen(running, request, response);
   outgoing.send({ event: { start: { pid: child.pid } } });
@@ -91,9 +116,12 @@ export function select(sandbox, { process: selector = {} }) {
 export const unary = {
   List: (sandbox) => ({ processes: [...sandbox.processes.values()].map(({ child, config, tag }) => ({ config, pid: child.pid, tag })) }),
   SendInput(sandbox, message) {
-    const { child } = select(sandbox, message);
-    if (!child.stdin?.writable) throw new ConnectError('failed_precondition', 'stdin not enabled or closed');
-    child.stdin.write(Buffer.from(message.input?.stdin ?? '', 'base64'));
+    select(sandbox, message).type(message.input ?? {});
+    return {};
+  },
+  async Update(sandbox, message) {
+    const running = select(sandbox, message);
+    if (message.pty?.size) await running.resize(message.pty.size);
     return {};
   },
   CloseStdin(sandbox, message) {
