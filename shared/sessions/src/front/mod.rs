@@ -20,6 +20,7 @@ mod session_routes;
 pub mod view;
 
 pub use platform::Platform;
+pub(crate) use reconcile::UNUSED_SINCE;
 pub use reconcile::{GRACE_MS, Listed, MAX_KILLS, MAX_PAGES, MAX_SANDBOXES, SandboxPage, Sandboxes, reconcile};
 pub use scheduled::scheduled;
 pub use service::Service;

@@ -140,10 +140,11 @@ impl<P: Platform> Session<P> {
             if !same || core.state.status.is_terminal() {
                 return false;
             }
+            let is_being_killed = core.state.turn.as_ref().is_some_and(crate::session::Turn::is_being_killed);
             match end {
                 Err(RuntimeError::SandboxMissing(text)) => decide::on_runtime_lost(&mut core.state, decide, text),
                 // A turn that goes on is told once; the next attempts are silent.
-                Err(error) if failures <= 1 => {
+                Err(error) if failures <= 1 && !is_being_killed => {
                     let id = core.state.id.clone();
                     let draft = Draft::runtime_error(&id, &error.to_string(), error.reason());
                     decide.append(&mut core.state, draft);

@@ -96,6 +96,12 @@ pub struct Turn {
 }
 
 impl Turn {
+    /// Whether its agent is being killed: then the kill alone tells how it ended. Broken connections and the agent's last words
+    /// come before that, or after it.
+    pub fn is_being_killed(&self) -> bool {
+        matches!(self.phase, Phase::Killing(_))
+    }
+
     /// Whether the agent has the prompt, or may have it.
     pub fn is_with_agent(&self) -> bool {
         self.phase != Phase::Preparing

@@ -15,6 +15,8 @@ use sessions::runtime::{
 };
 use web::{Failure, Incoming};
 
+use crate::world::Clock;
+
 /// An agent on its server. It lives on when the object dies.
 #[derive(Default)]
 pub(crate) struct Agent {
@@ -34,6 +36,10 @@ pub(crate) struct Agent {
     /// Sandboxes that were removed.
     pub(crate) destroyed: Vec<String>,
     pub(crate) heeds_cancel: bool,
+    /// Whether it was asked to stop.
+    pub(crate) is_asked_to_stop: bool,
+    /// Whether its server was killed, and with it every connection.
+    pub(crate) is_killed: bool,
     pub(crate) permission_answers: Vec<Value>,
     /// What was done with it, in order: `provision` with the snapshot that it began with, `stream`, `snapshot`, `end`, `destroy`.
     pub(crate) done: Vec<String>,
@@ -48,6 +54,10 @@ pub(crate) enum Fate {
     Broken,
     Missing,
     Never,
+    /// A prompt's request stays open until the server is killed.
+    Held,
+    /// A prompt's request is refused without having reached the agent, once the agent was asked to stop.
+    RefusedLate,
 }
 
 impl Agent {
@@ -114,6 +124,9 @@ impl Incoming for Frames {
     async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
         std::future::poll_fn(|context| {
             let mut agent = self.agent.borrow_mut();
+            if agent.is_killed {
+                return Poll::Ready(Err(Failure("connection lost".into())));
+            }
             if agent.epoch != self.epoch {
                 return Poll::Ready(Ok(None));
             }
@@ -132,6 +145,7 @@ impl Incoming for Frames {
 pub(crate) struct Runtimes {
     pub(crate) agent: Rc<RefCell<Agent>>,
     pub(crate) kind: ProviderKind,
+    pub(crate) clock: Rc<Clock>,
 }
 
 impl Runtimes {
@@ -139,9 +153,20 @@ impl Runtimes {
         self.agent.borrow_mut().done.push(what.to_owned());
     }
 
+    /// Waits until this holds of the agent.
+    async fn until(&self, holds: impl Fn(&Agent) -> bool) {
+        std::future::poll_fn(|context| {
+            let mut agent = self.agent.borrow_mut();
+            agent.readers.push(context.waker().clone());
+            if holds(&agent) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
     fn begin_anew(&self) -> String {
         let mut agent = self.agent.borrow_mut();
         agent.epoch += 1;
+        agent.is_killed = false;
         agent.sessions += 1;
         agent.frames.clear();
         agent.working.clear();
@@ -213,6 +238,10 @@ impl Provider for Runtimes {
         if fate == Fate::Missing {
             return Sent::Failed(RuntimeError::SandboxMissing("gone".into()));
         }
+        if fate == Fate::RefusedLate {
+            self.until(|agent| agent.is_asked_to_stop).await;
+            return Sent::NotReached(RuntimeError::NotReached("404".into()));
+        }
         {
             let mut agent = self.agent.borrow_mut();
             *agent.prompts.entry(prompt.text.to_owned()).or_default() += 1;
@@ -221,6 +250,10 @@ impl Provider for Runtimes {
         match fate {
             Fate::Broken => Sent::Failed(RuntimeError::Failed("connection lost".into())),
             Fate::Never => std::future::pending().await,
+            Fate::Held => {
+                self.until(|agent| agent.is_killed).await;
+                Sent::Failed(RuntimeError::Failed("connection lost".into()))
+            }
             _ => Sent::Running,
         }
     }
@@ -228,6 +261,8 @@ impl Provider for Runtimes {
     async fn tell(&self, _: &Runtime, envelope: &Value) -> Result<(), RuntimeError> {
         let mut agent = self.agent.borrow_mut();
         if envelope["method"] == "session/cancel" {
+            agent.is_asked_to_stop = true;
+            agent.readers.drain(..).for_each(Waker::wake);
             if agent.heeds_cancel {
                 agent.finish("cancelled");
             }
@@ -242,7 +277,13 @@ impl Provider for Runtimes {
     }
 
     async fn kill_agent(&self, _: &mut Runtime) -> Stopped {
-        self.agent.borrow_mut().working.clear();
+        {
+            let mut agent = self.agent.borrow_mut();
+            agent.working.clear();
+            agent.is_killed = true;
+            agent.readers.drain(..).for_each(Waker::wake);
+        }
+        self.clock.sleep(500).await;
         Stopped::Killed
     }
 

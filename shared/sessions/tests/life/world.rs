@@ -246,7 +246,7 @@ impl Platform for Here {
     }
 
     fn runtimes(&self, kind: ProviderKind) -> Rc<Runtimes> {
-        Rc::new(Runtimes { agent: Rc::clone(&self.agent), kind })
+        Rc::new(Runtimes { agent: Rc::clone(&self.agent), kind, clock: Rc::clone(&self.clock) })
     }
 
     fn set_alarm(&self, at: i64) {

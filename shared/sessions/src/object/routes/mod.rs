@@ -70,7 +70,7 @@ async fn dispatch<P: Platform>(
         ("branches", None, true) => status::branches(session, &caller, request).await,
         ("approvals", None, true) => approvals::list(session, &caller).await,
         ("approvals", Some(id), false) => approvals::decide(session, &caller, id, request).await,
-        ("disown", Some(id), false) => status::disown(session, &caller, id),
+        ("disown", Some(id), false) => status::disown(session, &caller, id, request),
         ("expire", Some(id), false) => status::expire(session, &caller, id),
         ("archive", None, false) => removal::archive(session, &caller).await,
         ("unarchive", None, false) => removal::unarchive(session, &caller).await,

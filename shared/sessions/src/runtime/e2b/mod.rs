@@ -200,6 +200,9 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
         progress: &mut impl Progress,
     ) -> Result<(), RuntimeError> {
         progress.step("bootstrap", 240_000).await;
+        if runtime.snapshot_id.is_some() {
+            self.end_restored(sandbox).await;
+        }
         self.ensure_server(runtime, sandbox, wish, true).await?;
         if is_empty {
             progress.step("clone", 620_000).await;

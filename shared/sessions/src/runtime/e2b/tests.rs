@@ -166,7 +166,11 @@ fn a_snapshot_that_is_gone_is_told_and_another_way_taken() {
     let runtime = ready(provision(&world, &mut told, |wish| wish.snapshot_id = Some("snap-9")));
     assert!(told.lines.contains(&"event sandbox.restore.succeeded".to_owned()));
     assert_eq!(runtime.snapshot_id.as_deref(), Some("snap-9"));
-    assert!(world.calls().iter().all(|call| !script_of(call).contains("git clone")), "the tree is in the snapshot");
+    let scripts: Vec<String> = world.calls().iter().map(script_of).collect();
+    assert!(scripts.iter().all(|script| !script.contains("git clone")), "the tree is in the snapshot");
+    // So is the agent server of the session before, with its token.
+    let at = |words: &str| scripts.iter().position(|script| script.contains(words)).unwrap();
+    assert!(at("pkill") < at("__HEALTH_OK__"), "{scripts:?}");
 }
 
 #[test]
