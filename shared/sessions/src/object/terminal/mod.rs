@@ -26,7 +26,6 @@ pub(super) use register::Terminals;
 use self::register::Place;
 use self::run::{End, Terminal};
 use super::jobs::JobError;
-use super::platform::Socket as _;
 use super::routes::Caller;
 use super::{Platform, Session};
 use crate::error::Error;

@@ -64,7 +64,8 @@ impl Outbox {
         if held.is_empty() {
             return Err(self.end.borrow_mut().take());
         }
-        let rest = held.split_off(FRAME_BYTES.min(held.len()));
+        let len = FRAME_BYTES.min(held.len());
+        let rest = held.split_off(len);
         let frame = std::mem::replace(&mut *held, rest);
         drop(held);
         self.wake();

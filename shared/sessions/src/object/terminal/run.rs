@@ -4,7 +4,6 @@
 //! sign of life every 50 seconds, orders have ten, a viewer that reads nothing has ten minutes, and one that is silent is asked for
 //! its access every minute.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
@@ -81,16 +80,16 @@ impl End {
 }
 
 /// A terminal that runs.
-pub(super) struct Terminal<R, S, H> {
+pub(super) struct Terminal<'a, R, S, H> {
     pub(super) provider: Rc<R>,
     pub(super) runtime: Runtime,
     pub(super) pid: u32,
     pub(super) socket: S,
     pub(super) inbox: Rc<Inbox>,
-    pub(super) host: H,
+    pub(super) host: &'a H,
 }
 
-impl<R: Provider, S: Socket, H: Host> Terminal<R, S, H> {
+impl<R: Provider, S: Socket, H: Host> Terminal<'_, R, S, H> {
     /// Serves the viewer until the terminal ends. `stop` ends it from here, `denied` is over when the viewer's access is, `used` is
     /// called when something is typed, once a minute. Its process is gone, as far as that can be had, when this is over.
     pub(super) async fn run(
@@ -143,7 +142,7 @@ impl<R: Provider, S: Socket, H: Host> Terminal<R, S, H> {
     async fn from_sandbox(&self, mut output: R::Terminal, outbox: &Outbox) -> std::convert::Infallible {
         let end = loop {
             outbox.room().await;
-            match within(&self.host, SILENCE_MS, output.next()).await {
+            match within(self.host, SILENCE_MS, output.next()).await {
                 Some(Ok(TerminalSaid::Output(bytes))) => outbox.push(&bytes),
                 Some(Ok(TerminalSaid::Exited(code))) => break End::Exited(code),
                 Some(Err(error)) => break End::Failed(error.to_string()),
@@ -172,7 +171,7 @@ impl<R: Provider, S: Socket, H: Host> Terminal<R, S, H> {
                     When::Now => break,
                     When::After(ms) => self.host.sleep_ms(ms).await,
                     When::Heard(frames) => {
-                        if within(&self.host, UNHEARD_MS, self.inbox.heard(frames)).await.is_none() {
+                        if within(self.host, UNHEARD_MS, self.inbox.heard(frames)).await.is_none() {
                             return End::Unread;
                         }
                     }
@@ -184,7 +183,7 @@ impl<R: Provider, S: Socket, H: Host> Terminal<R, S, H> {
 
     /// Tells the terminal what the viewer says: one order at a time, in their order.
     async fn from_viewer(&self, used: &impl Fn()) -> End {
-        let (mut failures, used_at) = (0, Cell::new(None::<i64>));
+        let (mut failures, mut used_at) = (0_u32, None::<i64>);
         loop {
             self.inbox.ready().await;
             if self.inbox.may_wait() {
@@ -197,13 +196,13 @@ impl<R: Provider, S: Socket, H: Host> Terminal<R, S, H> {
             };
             let told = self.provider.steer_terminal(&self.runtime, self.pid, order).await;
             // One that fails is ignored (agents.md 5.3.8); a viewer whose every word is lost is told.
-            failures = if told.is_err() { failures + 1 } else { 0 };
+            failures = if told.is_err() { failures.saturating_add(1) } else { 0 };
             if failures >= MAX_FAILURES {
                 return End::Failed("what is typed does not arrive".to_owned());
             }
             let now = self.host.now_ms();
-            if matches!(item, Item::Input { .. }) && used_at.get().is_none_or(|at| now.saturating_sub(at) >= USED_MS) {
-                used_at.set(Some(now));
+            if matches!(item, Item::Input { .. }) && used_at.is_none_or(|at| now.saturating_sub(at) >= USED_MS) {
+                used_at = Some(now);
                 used();
             }
             self.host.sleep_ms(COALESCE_MS).await;

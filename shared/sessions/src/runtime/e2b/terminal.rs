@@ -191,3 +191,238 @@ impl<F: Fetch, H: Host> Envd<'_, F, H> {
         Err(refused(&failure))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use serde_json::{Value, json};
+    use web::Call;
+
+    use super::*;
+    use crate::legacy::Dialect;
+    use crate::runtime::testing::{Clock, Piece, Script, World, settings};
+    use crate::runtime::{E2bProvider, Provider, ProviderKind, RunnerProvider, Runtime, RuntimeSecrets};
+
+    const SIZE: TerminalSize = TerminalSize { cols: 100, rows: 30 };
+
+    fn runtime() -> Runtime {
+        Runtime {
+            provider: ProviderKind::E2b,
+            base_url: "https://2468-sbx1.e2b.test".to_owned(),
+            server_id: "s".to_owned(),
+            session_id: "r1".to_owned(),
+            dialect: Dialect::default(),
+            directory: "/home/user/workspace/app".to_owned(),
+            runner_id: None,
+            sandbox_id: Some("sbx1".to_owned()),
+            sandbox_domain: Some("e2b.test".to_owned()),
+            sandbox_port: Some(2468),
+            template: None,
+            snapshot_id: None,
+            agent_sid: None,
+            github_token_at: None,
+            server_ended: false,
+            agent_exited: false,
+            secrets: RuntimeSecrets { envd_token: Some("old-token".to_owned()), ..RuntimeSecrets::default() },
+        }
+    }
+
+    fn provider(world: &World) -> E2bProvider<World, Clock> {
+        E2bProvider::new(Rc::new(settings()), world.clone(), world.clock.clone())
+    }
+
+    fn envelopes(events: &[Value]) -> Vec<u8> {
+        let mut body = Vec::new();
+        for event in events {
+            connect::write_message(&mut body, &json!({"event": event})).unwrap();
+        }
+        body
+    }
+
+    fn stream(body: Vec<Piece>) -> Script {
+        Script::stream("application/connect+json", body)
+    }
+
+    fn begun(pid: u32, more: &[Value]) -> Vec<u8> {
+        let mut events = vec![json!({"start": {"pid": pid}})];
+        events.extend_from_slice(more);
+        envelopes(&events)
+    }
+
+    fn written(text: &str) -> Value {
+        json!({"data": {"pty": STANDARD.encode(text)}})
+    }
+
+    /// A world in which sandboxes can be resumed, and terminals begin as the script says.
+    fn world(mut start: impl FnMut(&Value) -> Script + 'static) -> World {
+        World::new(move |call| {
+            if call.url.ends_with("/connect") {
+                return Script::json(200, &json!({"sandboxID": "sbx1", "envdAccessToken": "new-token"}));
+            }
+            start(&body(call))
+        })
+    }
+
+    fn body(call: &Call) -> Value {
+        let at = if call.url.ends_with("/Start") { 5 } else { 0 };
+        serde_json::from_slice(&call.body[at..]).unwrap()
+    }
+
+    type Opened = OpenedTerminal<E2bTerminal<crate::runtime::testing::Pieces>>;
+
+    fn open(world: &World) -> Result<Opened, RuntimeError> {
+        world.clock.run(provider(world).open_terminal(&mut runtime(), SIZE))
+    }
+
+    #[test]
+    fn a_shell_begins_in_the_repository() {
+        let world = world(|_| stream(vec![Piece::Bytes(begun(108, &[written("$ ")]))]));
+        let mut runtime = runtime();
+        let mut opened = world.clock.run(provider(&world).open_terminal(&mut runtime, SIZE)).unwrap();
+        assert_eq!(opened.pid, 108);
+        assert_eq!(world.clock.run(opened.output.next()), Ok(TerminalSaid::Output(b"$ ".to_vec())));
+        assert_eq!(runtime.secrets.envd_token.as_deref(), Some("new-token"));
+        let lines = world.lines();
+        assert_eq!(
+            lines,
+            [
+                "POST https://api.e2b.test/sandboxes/sbx1/connect",
+                "POST https://49983-sbx1.e2b.test/process.Process/Start"
+            ]
+        );
+        let start = world.calls().pop().unwrap();
+        let header = |name: &str| start.headers.get(name).map(|value| value.to_str().unwrap());
+        assert_eq!(header("content-type"), Some("application/connect+json"));
+        assert_eq!(header("x-access-token"), Some("new-token"));
+        assert_eq!(header("connect-protocol-version"), Some("1"));
+        assert_eq!(header("keepalive-ping-interval"), Some("50"));
+        assert_eq!(header("connect-timeout-ms"), None, "a terminal has no time limit");
+        assert_eq!(
+            body(&start),
+            json!({
+                "process": {
+                    "cmd": "/bin/bash", "args": ["-i", "-l"], "cwd": "/home/user/workspace/app",
+                    "envs": {"TERM": "xterm-256color", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"},
+                },
+                "pty": {"size": {"cols": 100, "rows": 30}},
+            })
+        );
+    }
+
+    #[test]
+    fn a_directory_that_does_not_exist_is_left_out() {
+        let no_directory = connect::Failure { code: Code::InvalidArgument, message: "cwd does not exist".to_owned() };
+        for refusal in [
+            Script::json(400, &json!({"code": "invalid_argument", "message": "cwd does not exist"})),
+            stream(vec![Piece::Bytes({
+                let mut body = Vec::new();
+                connect::write_end(&mut body, Err(&no_directory)).unwrap();
+                body
+            })]),
+        ] {
+            let world = world(move |start| {
+                if start["process"]["cwd"].is_string() {
+                    refusal.clone()
+                } else {
+                    stream(vec![Piece::Bytes(begun(1, &[]))])
+                }
+            });
+            assert_eq!(open(&world).unwrap().pid, 1);
+        }
+    }
+
+    #[test]
+    fn what_is_refused_otherwise_is_not_tried_again() {
+        let error = json!({"error": {"code": "internal", "message": "no pty"}}).to_string().into_bytes();
+        let mut end = vec![2, 0, 0, 0, u8::try_from(error.len()).unwrap()];
+        end.extend_from_slice(&error);
+        for script in [
+            stream(vec![Piece::Bytes(end)]),
+            Script::json(502, &json!({"message": "The sandbox was not found"})),
+            stream(vec![Piece::Bytes(envelopes(&[written("$ ")]))]),
+            stream(vec![Piece::Bytes(envelopes(&[json!({"keepalive": {}})])), Piece::Break]),
+            stream(vec![]),
+            stream(vec![Piece::Bytes(vec![0, 0xff, 0xff, 0xff, 0xff])]),
+            stream(vec![Piece::Bytes(b"\0\0\0\0\x02[]".to_vec())]),
+        ] {
+            let world = world(move |_| script.clone());
+            let failed = open(&world).map(|opened| opened.pid).unwrap_err();
+            assert!(matches!(failed, RuntimeError::Unavailable(_)), "{failed:?}");
+            assert!(!failed.to_string().contains("no pty"), "words of the sandbox are nobody's business");
+            assert_eq!(world.lines().len(), 2);
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_wherever_it_is_cut() {
+        let mut end = begun(
+            7,
+            &[written("one"), json!({"keepalive": {}}), written("two"), json!({"end": {"exitCode": 3, "exited": true}})],
+        );
+        connect::write_end(&mut end, Ok(())).unwrap();
+        for size in [1, 2, 7, end.len()] {
+            let pieces = end.chunks(size).map(|chunk| Piece::Bytes(chunk.to_vec())).collect();
+            let world = world(move |_| stream(Vec::clone(&pieces)));
+            let mut output = open(&world).unwrap().output;
+            let mut said = || world.clock.run(output.next());
+            assert_eq!(said(), Ok(TerminalSaid::Output(b"one".to_vec())));
+            assert_eq!(said(), Ok(TerminalSaid::Output(Vec::new())), "a sign of life");
+            assert_eq!(said(), Ok(TerminalSaid::Output(b"two".to_vec())));
+            assert_eq!(said(), Ok(TerminalSaid::Exited(3)));
+            assert!(matches!(said(), Err(RuntimeError::Unavailable(_))), "nothing comes after the end");
+        }
+    }
+
+    #[test]
+    fn a_code_that_is_left_out_is_zero_and_a_connection_that_breaks_is_no_end() {
+        let world = world(|_| stream(vec![Piece::Bytes(begun(7, &[json!({"end": {"exited": true}})]))]));
+        assert_eq!(world.clock.run(open(&world).unwrap().output.next()), Ok(TerminalSaid::Exited(0)));
+        let broken = self::world(|_| stream(vec![Piece::Bytes(begun(7, &[])), Piece::Break]));
+        assert!(broken.clock.run(open(&broken).unwrap().output.next()).is_err());
+        let odd = self::world(|_| stream(vec![Piece::Bytes(begun(7, &[json!({"data": {"pty": "%"}})]))]));
+        assert!(odd.clock.run(open(&odd).unwrap().output.next()).is_err());
+    }
+
+    #[test]
+    fn orders_go_to_the_process() {
+        let world = World::new(|_| Script::json(200, &json!({})));
+        for (order, method, expected) in [
+            (TerminalOrder::Input(b"ls\n"), "SendInput", json!({"process": {"pid": 7}, "input": {"pty": "bHMK"}})),
+            (
+                TerminalOrder::Resize(SIZE),
+                "Update",
+                json!({"process": {"pid": 7}, "pty": {"size": {"cols": 100, "rows": 30}}}),
+            ),
+            (TerminalOrder::Kill, "SendSignal", json!({"process": {"pid": 7}, "signal": "SIGNAL_SIGKILL"})),
+        ] {
+            world.forget();
+            world.clock.run(provider(&world).steer_terminal(&runtime(), 7, order)).unwrap();
+            let call = world.calls().pop().unwrap();
+            assert_eq!(call.url, format!("https://49983-sbx1.e2b.test/process.Process/{method}"));
+            assert_eq!(body(&call), expected);
+            assert_eq!(call.headers.get("content-type").unwrap(), "application/json");
+            assert_eq!(call.headers.get("x-access-token").unwrap(), "old-token");
+        }
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_killed_already() {
+        let world = World::new(|_| Script::json(404, &json!({"code": "not_found", "message": "no process 7"})));
+        let steer = |order| world.clock.run(provider(&world).steer_terminal(&runtime(), 7, order));
+        assert_eq!(steer(TerminalOrder::Kill), Ok(()));
+        assert!(steer(TerminalOrder::Input(b"x")).is_err());
+        let silent = World::new(|_| Script::Hang);
+        let killed = silent.clock.run(provider(&silent).steer_terminal(&runtime(), 7, TerminalOrder::Kill));
+        assert!(killed.is_err());
+        assert_eq!(silent.clock.elapsed(), i64::from(ORDER_MS));
+    }
+
+    #[test]
+    fn a_runner_has_no_terminals() {
+        let world = World::new(|_| panic!("nothing is asked"));
+        let runner = RunnerProvider::runners(Rc::new(settings()), world.clone(), world.clock.clone());
+        let opened = world.clock.run(runner.open_terminal(&mut runtime(), SIZE));
+        assert!(matches!(opened, Err(RuntimeError::Unsupported(_))));
+    }
+}
