@@ -32,5 +32,5 @@ pub use request::{JsRequest, incoming};
 pub use response::{JsResponse, passed, respond, respond_from_object, switching};
 pub use sign::Rs256;
 pub use sleep::Sleep;
-pub use socket::{HeldSocket, Heard};
+pub use socket::{Heard, HeldSocket};
 pub use sql::DurableSql;

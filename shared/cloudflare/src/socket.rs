@@ -40,10 +40,7 @@ impl HeldSocket {
     ///
     /// # Errors
     /// What the runtime throws.
-    pub fn accept(
-        limit: u32,
-        hear: impl Fn(Heard<'_>) + 'static,
-    ) -> Result<(Self, Response<JsResponse>), Failure> {
+    pub fn accept(limit: u32, hear: impl Fn(Heard<'_>) + 'static) -> Result<(Self, Response<JsResponse>), Failure> {
         let WebSocketPair { client, server } = WebSocketPair::new().map_err(worker_failure)?;
         // The answer first: what cannot be answered is not accepted.
         let response = passed(switching(client)?)?;

@@ -63,10 +63,7 @@ impl Wanted {
     }
 
     fn size(&self) -> TerminalSize {
-        TerminalSize {
-            cols: self.cols.unwrap_or(frames::USUAL.cols),
-            rows: self.rows.unwrap_or(frames::USUAL.rows),
-        }
+        TerminalSize { cols: self.cols.unwrap_or(frames::USUAL.cols), rows: self.rows.unwrap_or(frames::USUAL.rows) }
     }
 }
 
@@ -181,9 +178,8 @@ impl<P: Platform> Session<P> {
     /// Writes the terminal down. Refused when the session has ended or moved to another runtime while it was being opened.
     fn begin_terminal(&self, user: &str, wanted: &Wanted, runtime: &Runtime, pid: u32) -> Result<(), RuntimeError> {
         let opened = Draft::terminal_opened(user, wanted.cols.map(u32::from), wanted.rows.map(u32::from));
-        let begun = self.change(|core, decide| {
-            decide::on_terminal_opened(&mut core.state, decide, runtime, pid, user, opened)
-        });
+        let begun =
+            self.change(|core, decide| decide::on_terminal_opened(&mut core.state, decide, runtime, pid, user, opened));
         match begun {
             Ok(true) => Ok(()),
             Ok(false) => Err(RuntimeError::Unavailable("the runtime was ended meanwhile".to_owned())),
@@ -195,8 +191,7 @@ impl<P: Platform> Session<P> {
         let exit_code = if let End::Exited(code) = end { Some(*code) } else { None };
         let error = if let End::Failed(text) = end { Some(text.as_str()) } else { None };
         let draft = Draft::terminal_closed(user, end.reason(), exit_code, error);
-        if let Err(error) =
-            self.change(|core, decide| decide::on_terminal_closed(&mut core.state, decide, pid, draft))
+        if let Err(error) = self.change(|core, decide| decide::on_terminal_closed(&mut core.state, decide, pid, draft))
         {
             self.warn("agents/event-not-stored", &error);
         }

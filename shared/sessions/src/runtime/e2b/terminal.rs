@@ -358,7 +358,12 @@ mod tests {
     fn what_is_written_is_read_wherever_it_is_cut() {
         let mut end = begun(
             7,
-            &[written("one"), json!({"keepalive": {}}), written("two"), json!({"end": {"exitCode": 3, "exited": true}})],
+            &[
+                written("one"),
+                json!({"keepalive": {}}),
+                written("two"),
+                json!({"end": {"exitCode": 3, "exited": true}}),
+            ],
         );
         connect::write_end(&mut end, Ok(())).unwrap();
         for size in [1, 2, 7, end.len()] {
