@@ -35,6 +35,7 @@ pub(crate) struct Agent {
     /// Its terminals, by their processes: what each was told, and with which code it has ended.
     pub(crate) terminals: BTreeMap<u32, Told>,
     pub(crate) next_terminal: Fate,
+    beats: u64,
 }
 
 /// What becomes of a call.
@@ -60,6 +61,12 @@ impl Agent {
     /// The process of a terminal ends.
     pub(crate) fn exit_terminal(&mut self, pid: u32, code: i64) {
         self.terminals.get_mut(&pid).unwrap().ended.get_or_insert(code);
+        self.readers.drain(..).for_each(Waker::wake);
+    }
+
+    /// The sandbox gives a sign of life.
+    pub(crate) fn beat(&mut self) {
+        self.beats += 1;
         self.readers.drain(..).for_each(Waker::wake);
     }
 
@@ -137,6 +144,7 @@ impl Incoming for Frames {
 pub(crate) struct Shell {
     agent: Rc<RefCell<Agent>>,
     pid: u32,
+    beats: u64,
 }
 
 impl TerminalOutput for Shell {
@@ -145,6 +153,9 @@ impl TerminalOutput for Shell {
             let mut agent = self.agent.borrow_mut();
             if let Some(code) = agent.terminals.get(&self.pid).and_then(|told| told.ended) {
                 return Poll::Ready(Ok(TerminalSaid::Exited(code)));
+            }
+            if std::mem::replace(&mut self.beats, agent.beats) != agent.beats {
+                return Poll::Ready(Ok(TerminalSaid::Output(Vec::new())));
             }
             agent.readers.push(context.waker().clone());
             Poll::Pending
@@ -301,7 +312,7 @@ impl Provider for Runtimes {
         let mut agent = self.agent.borrow_mut();
         let pid = 100 + u32::try_from(agent.terminals.len()).unwrap();
         agent.terminals.insert(pid, Told { size: Some(size), ..Told::default() });
-        Ok(OpenedTerminal { pid, output: Shell { agent: Rc::clone(&self.agent), pid } })
+        Ok(OpenedTerminal { pid, output: Shell { agent: Rc::clone(&self.agent), pid, beats: 0 } })
     }
 
     async fn steer_terminal(&self, _: &Runtime, pid: u32, order: TerminalOrder<'_>) -> Result<(), RuntimeError> {
