@@ -54,7 +54,7 @@ fn a_terminal_from_its_opening_to_its_end() {
         assert_eq!(terminal.typed, "ls\n");
     }
     let opened = ("opened".to_owned(), json!({"by": "ann", "cols": 100, "rows": 30}));
-    assert_eq!(told(&world), [opened.clone()]);
+    assert_eq!(told(&world), std::slice::from_ref(&opened));
     world.agent.borrow_mut().exit_terminal(100, 3);
     world.pass(100);
     let closed = ("closed".to_owned(), json!({"by": "ann", "reason": "exited", "exit-code": 3}));

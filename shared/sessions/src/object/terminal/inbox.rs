@@ -2,8 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::task::{Poll, Waker};
 
+use super::bell::Bell;
 use super::frames::{self, Said};
 use crate::runtime::TerminalSize;
 
@@ -47,7 +47,7 @@ pub struct Inbox {
     /// Frames that came, whatever was in them.
     frames: Cell<u64>,
     over: Cell<Option<Over>>,
-    wakers: RefCell<Vec<Waker>>,
+    bell: Bell,
 }
 
 impl Inbox {
@@ -60,7 +60,7 @@ impl Inbox {
             Said::Input(data) => self.input(data.as_bytes(), true),
             Said::Raw => self.input(text.as_bytes(), true),
             Said::Resize(size) => self.resize(size),
-            Said::Nothing => self.wake(),
+            Said::Nothing => self.bell.ring(),
         }
     }
 
@@ -87,7 +87,7 @@ impl Inbox {
         }
         self.items.borrow_mut().clear();
         self.bytes.set(0);
-        self.wake();
+        self.bell.ring();
     }
 
     /// Whether a frame of that length is looked at.
@@ -102,7 +102,7 @@ impl Inbox {
     /// What follows something typed joins it.
     fn input(&self, new: &[u8], new_is_text: bool) {
         if new.is_empty() {
-            return self.wake();
+            return self.bell.ring();
         }
         let mut items = self.items.borrow_mut();
         let mut cost = new.len();
@@ -123,7 +123,7 @@ impl Inbox {
         if let Some(Item::Resize(last)) = items.back_mut() {
             *last = size;
             drop(items);
-            return self.wake();
+            return self.bell.ring();
         }
         items.push_back(Item::Resize(size));
         drop(items);
@@ -135,36 +135,18 @@ impl Inbox {
         if self.bytes.get() > MAX_WAITING_BYTES {
             self.end(Over::Flooded);
         } else {
-            self.wake();
+            self.bell.ring();
         }
-    }
-
-    fn wake(&self) {
-        self.wakers.take().into_iter().for_each(Waker::wake);
-    }
-
-    async fn until<T>(&self, look: impl Fn() -> Option<T>) -> T {
-        std::future::poll_fn(|context| match look() {
-            Some(found) => Poll::Ready(found),
-            None => {
-                let mut wakers = self.wakers.borrow_mut();
-                if !wakers.iter().any(|waker| waker.will_wake(context.waker())) {
-                    wakers.push(context.waker().clone());
-                }
-                Poll::Pending
-            }
-        })
-        .await
     }
 
     /// Waits until something is to be told.
     pub(super) async fn ready(&self) {
-        self.until(|| (!self.items.borrow().is_empty()).then_some(())).await;
+        self.bell.until(|| (!self.items.borrow().is_empty()).then_some(())).await;
     }
 
     /// Waits until nothing more comes.
     pub(super) async fn over(&self) -> Over {
-        self.until(|| self.over.get()).await
+        self.bell.until(|| self.over.get()).await
     }
 
     /// Frames that have come so far.
@@ -174,7 +156,7 @@ impl Inbox {
 
     /// Waits until a frame comes after so many.
     pub(super) async fn heard(&self, frames: u64) {
-        self.until(|| (self.frames.get() != frames).then_some(())).await;
+        self.bell.until(|| (self.frames.get() != frames).then_some(())).await;
     }
 
     /// Whether all that waits is text, which more may follow at once.
@@ -208,8 +190,8 @@ mod tests {
 
     use super::*;
 
-    fn typed(bytes: &[u8], is_text: bool) -> Option<Item> {
-        Some(Item::Input { bytes: bytes.to_vec(), is_text })
+    fn typed(bytes: &[u8], is_text: bool) -> Item {
+        Item::Input { bytes: bytes.to_vec(), is_text }
     }
 
     #[test]
@@ -225,10 +207,10 @@ mod tests {
         inbox.text("");
         inbox.text(r#"{"type":"input"}"#);
         block_on(inbox.ready());
-        assert_eq!(inbox.take(), typed(b"ab", true));
+        assert_eq!(inbox.take(), Some(typed(b"ab", true)));
         assert_eq!(inbox.take(), Some(Item::Resize(TerminalSize { cols: 81, rows: 26 })));
         assert!(!inbox.may_wait(), "bytes are sent as they come");
-        assert_eq!(inbox.take(), typed(b"c", false));
+        assert_eq!(inbox.take(), Some(typed(b"c", false)));
         assert_eq!(inbox.take(), None);
         assert_eq!((inbox.bytes.get(), inbox.frames()), (0, 7));
     }
@@ -237,8 +219,8 @@ mod tests {
     fn a_long_input_goes_in_pieces() {
         let inbox = Inbox::default();
         inbox.bytes(&vec![b'x'; PIECE_BYTES + 1]);
-        assert_eq!(inbox.take(), typed(&vec![b'x'; PIECE_BYTES], false));
-        assert_eq!(inbox.take(), typed(b"x", false));
+        assert_eq!(inbox.take(), Some(typed(&vec![b'x'; PIECE_BYTES], false)));
+        assert_eq!(inbox.take(), Some(typed(b"x", false)));
         assert_eq!(inbox.bytes.get(), 0);
     }
 

@@ -3,6 +3,7 @@
 //! The process runs before the socket comes to be: what cannot be opened is answered with its status. It is written down while it is
 //! open, so that an object that was started anew ends what nobody looks at any more.
 
+mod bell;
 mod frames;
 mod inbox;
 mod outbox;

@@ -1,8 +1,8 @@
 //! What a terminal has written and its viewer was not sent yet, and how fast it is sent.
 
 use std::cell::{Cell, RefCell};
-use std::task::{Poll, Waker};
 
+use super::bell::Bell;
 use super::run::End;
 
 /// Bytes that wait for the viewer at most. Beyond it nothing more is read, and the process waits when it writes.
@@ -15,47 +15,29 @@ pub(super) const FRAME_BYTES: usize = 64 << 10;
 pub(super) struct Outbox {
     held: RefCell<Vec<u8>>,
     end: RefCell<Option<End>>,
-    wakers: RefCell<Vec<Waker>>,
+    bell: Bell,
 }
 
 impl Outbox {
     pub(super) fn push(&self, bytes: &[u8]) {
         self.held.borrow_mut().extend_from_slice(bytes);
-        self.wake();
+        self.bell.ring();
     }
 
     /// Nothing more is written.
     pub(super) fn end(&self, end: End) {
         *self.end.borrow_mut() = Some(end);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        self.wakers.take().into_iter().for_each(Waker::wake);
-    }
-
-    async fn until(&self, look: impl Fn() -> bool) {
-        std::future::poll_fn(|context| {
-            if look() {
-                return Poll::Ready(());
-            }
-            let mut wakers = self.wakers.borrow_mut();
-            if !wakers.iter().any(|waker| waker.will_wake(context.waker())) {
-                wakers.push(context.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await;
+        self.bell.ring();
     }
 
     /// Waits until there is room.
     pub(super) async fn room(&self) {
-        self.until(|| self.held.borrow().len() < HELD_BYTES).await;
+        self.bell.until(|| (self.held.borrow().len() < HELD_BYTES).then_some(())).await;
     }
 
     /// Waits until there is something to send, or the end.
     pub(super) async fn ready(&self) {
-        self.until(|| !self.held.borrow().is_empty() || self.end.borrow().is_some()).await;
+        self.bell.until(|| (!self.held.borrow().is_empty() || self.end.borrow().is_some()).then_some(())).await;
     }
 
     /// The next frame; when nothing is left, the end if there is one.
@@ -68,7 +50,7 @@ impl Outbox {
         let rest = held.split_off(len);
         let frame = std::mem::replace(&mut *held, rest);
         drop(held);
-        self.wake();
+        self.bell.ring();
         Ok(frame)
     }
 }
@@ -118,17 +100,13 @@ impl Pace {
         let passed = usize::try_from(now.saturating_sub(self.at.replace(now)).clamp(0, 60_000)).unwrap_or_default();
         let left = self.left.get().saturating_add(passed.saturating_mul(SECOND_BYTES / 1_000)).min(BURST_BYTES);
         self.left.set(left);
-        match left.checked_sub(bytes) {
-            Some(left) => {
-                self.left.set(left);
-                self.unheard.set(self.unheard.get().saturating_add(bytes));
-                When::Now
-            }
-            None => {
-                let missing = bytes.saturating_sub(left).div_ceil(SECOND_BYTES / 1_000);
-                When::After(u32::try_from(missing).unwrap_or(u32::MAX))
-            }
-        }
+        let Some(rest) = left.checked_sub(bytes) else {
+            let missing = bytes.saturating_sub(left).div_ceil(SECOND_BYTES / 1_000);
+            return When::After(u32::try_from(missing).unwrap_or(u32::MAX));
+        };
+        self.left.set(rest);
+        self.unheard.set(self.unheard.get().saturating_add(bytes));
+        When::Now
     }
 }
 
@@ -152,7 +130,7 @@ mod tests {
     fn a_full_outbox_has_no_room() {
         let outbox = Outbox::default();
         let has_room = |outbox: &Outbox| {
-            let mut context = std::task::Context::from_waker(Waker::noop());
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
             std::pin::pin!(outbox.room()).as_mut().poll(&mut context).is_ready()
         };
         outbox.push(&vec![0; HELD_BYTES - 1]);

@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::rc::Rc;
 
 use futures_channel::oneshot;
-use futures_util::future::{Either, select};
+use futures_util::future::select;
 use web::Host;
 
 use super::frames;
@@ -79,6 +79,11 @@ impl End {
     }
 }
 
+/// What the first of both gives; the other one is dropped.
+async fn first<T>(one: impl Future<Output = T>, other: impl Future<Output = T>) -> T {
+    select(pin!(one), pin!(other)).await.factor_first().0
+}
+
 /// A terminal that runs.
 pub(super) struct Terminal<'a, R, S, H> {
     pub(super) provider: Rc<R>,
@@ -102,21 +107,23 @@ impl<R: Provider, S: Socket, H: Host> Terminal<'_, R, S, H> {
         self.socket.text(frames::READY);
         let end = {
             let outbox = Outbox::default();
-            let to_viewer = pin!(self.to_viewer(&outbox));
-            let from_sandbox = pin!(self.from_sandbox(output, &outbox));
-            let from_viewer = pin!(self.from_viewer(&used));
-            let over = pin!(self.inbox.over());
-            let denied = pin!(denied);
-            let work = select(to_viewer, select(from_sandbox, from_viewer));
-            match select(over, select(select(stop, denied), work)).await {
-                Either::Left((Over::Gone, _)) => End::Gone,
-                Either::Left((Over::Flooded, _)) => End::Flooded,
-                Either::Right((Either::Left((Either::Left(_), _)), _)) => End::RuntimeEnded,
-                Either::Right((Either::Left((Either::Right(_), _)), _)) => End::Denied,
-                Either::Right((Either::Right((Either::Left((end, _)), _)), _)) => end,
-                Either::Right((Either::Right((Either::Right((Either::Left((never, _)), _)), _)), _)) => match never {},
-                Either::Right((Either::Right((Either::Right((Either::Right((end, _)), _)), _)), _)) => end,
-            }
+            let over = async {
+                match self.inbox.over().await {
+                    Over::Gone => End::Gone,
+                    Over::Flooded => End::Flooded,
+                }
+            };
+            let stopped = async {
+                // Whoever would say so is there as long as the terminal.
+                let _ = stop.await;
+                End::RuntimeEnded
+            };
+            let denied = async {
+                denied.await;
+                End::Denied
+            };
+            let work = first(self.send_on(&outbox), first(self.take_in(output, &outbox), self.tell(&used)));
+            first(over, first(stopped, first(denied, work))).await
         };
         let (frame, code, words) = end.farewell();
         if let Some(frame) = frame {
@@ -139,7 +146,7 @@ impl<R: Provider, S: Socket, H: Host> Terminal<'_, R, S, H> {
     }
 
     /// Takes in what the terminal writes, as far as there is room for it.
-    async fn from_sandbox(&self, mut output: R::Terminal, outbox: &Outbox) -> std::convert::Infallible {
+    async fn take_in(&self, mut output: R::Terminal, outbox: &Outbox) -> End {
         let end = loop {
             outbox.room().await;
             match within(self.host, SILENCE_MS, output.next()).await {
@@ -155,7 +162,7 @@ impl<R: Provider, S: Socket, H: Host> Terminal<'_, R, S, H> {
     }
 
     /// Sends the viewer what was written, to the end.
-    async fn to_viewer(&self, outbox: &Outbox) -> End {
+    async fn send_on(&self, outbox: &Outbox) -> End {
         let pace = Pace::new(self.host.now_ms());
         loop {
             outbox.ready().await;
@@ -182,7 +189,7 @@ impl<R: Provider, S: Socket, H: Host> Terminal<'_, R, S, H> {
     }
 
     /// Tells the terminal what the viewer says: one order at a time, in their order.
-    async fn from_viewer(&self, used: &impl Fn()) -> End {
+    async fn tell(&self, used: &impl Fn()) -> End {
         let (mut failures, mut used_at) = (0_u32, None::<i64>);
         loop {
             self.inbox.ready().await;
