@@ -28,10 +28,13 @@ pub enum Heard<'a> {
     Gone,
 }
 
+/// What is called for events of one name.
+type Listener = (&'static str, Closure<dyn Fn(Event)>);
+
 /// The object's end of a socket. Dropped, nothing of it is heard any more; it is closed by whoever closes it.
 pub struct HeldSocket {
     socket: WebSocket,
-    listeners: [(&'static str, Closure<dyn Fn(Event)>); 3],
+    listeners: [Listener; 3],
 }
 
 impl HeldSocket {
@@ -46,7 +49,7 @@ impl HeldSocket {
         let response = passed(switching(client)?)?;
         let hear = Rc::new(hear);
         let (on_message, on_close, on_error) = (Rc::clone(&hear), Rc::clone(&hear), hear);
-        let listeners: [(_, Closure<dyn Fn(Event)>); 3] = [
+        let listeners: [Listener; 3] = [
             ("message", Closure::new(move |event: Event| read(&event, limit, &*on_message))),
             ("close", Closure::new(move |_| on_close(Heard::Gone))),
             ("error", Closure::new(move |_| on_error(Heard::Gone))),
