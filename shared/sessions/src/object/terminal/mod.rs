@@ -86,7 +86,7 @@ pub(super) async fn open<P: Platform>(
     let runtime = runtime.ok_or(Error::RuntimeUnavailable)?;
     let wanted = Wanted::of(request);
     let (place, stop) = session.terminals.enter().ok_or(Error::TooManyTerminals)?;
-    let opened = open_in(session, user, &wanted, runtime, (place, stop), request).await;
+    let opened = open_in(session, caller, &wanted, runtime, (place, stop), request).await;
     opened.map_err(|error| {
         let text = error.to_string();
         let (cols, rows) = (wanted.cols.map(u32::from), wanted.rows.map(u32::from));
@@ -105,7 +105,7 @@ pub(super) async fn open<P: Platform>(
 
 async fn open_in<P: Platform>(
     session: &Rc<Session<P>>,
-    user: &str,
+    caller: &Caller,
     wanted: &Wanted,
     mut runtime: Runtime,
     (place, stop): (Place, oneshot::Receiver<()>),
@@ -120,10 +120,10 @@ async fn open_in<P: Platform>(
         within(&session.platform, READY_MS, opening).await.unwrap_or(Err(RuntimeError::TimedOut))?;
     place.runs(pid);
     let inbox = Rc::new(Inbox::default());
-    let accepted = match session.begin_terminal(user, wanted, &runtime, pid) {
+    let accepted = match session.begin_terminal(caller, wanted, &runtime, pid) {
         Ok(()) => session.platform.accept(request, Rc::clone(&inbox)).map_err(|failure| {
             let end = End::Failed(failure.0.clone());
-            session.end_terminal(user, pid, &end);
+            session.end_terminal(caller, &runtime, pid, &end);
             RuntimeError::Failed(failure.0)
         }),
         Err(error) => Err(error),
@@ -136,7 +136,7 @@ async fn open_in<P: Platform>(
             return Err(error);
         }
     };
-    let terminal = Serving { place, stop, pid, runtime, user: user.to_owned(), inbox, socket, output };
+    let terminal = Serving { place, stop, pid, runtime, caller: caller.clone(), inbox, socket, output };
     session.platform.spawn(serve(Rc::clone(session), provider, terminal));
     Ok(response)
 }
@@ -147,19 +147,19 @@ struct Serving<P: Platform> {
     stop: oneshot::Receiver<()>,
     pid: u32,
     runtime: Runtime,
-    user: String,
+    caller: Caller,
     inbox: Rc<Inbox>,
     socket: P::Socket,
     output: Output<P>,
 }
 
 async fn serve<P: Platform>(session: Rc<Session<P>>, provider: Rc<P::Runtimes>, serving: Serving<P>) {
-    let Serving { place, stop, pid, runtime, user, inbox, socket, output } = serving;
+    let Serving { place, stop, pid, runtime, caller, inbox, socket, output } = serving;
     let denied = async {
         // Ends with the access, or is dropped with the terminal.
         loop {
             session.platform.sleep_ms(ACCESS_MS).await;
-            if let Err(Error::Forbidden | Error::NotFound) = session.admit(Some(&user)).await {
+            if let Err(Error::Forbidden | Error::NotFound) = session.seen_by(&caller).await {
                 break;
             }
         }
@@ -171,13 +171,20 @@ async fn serve<P: Platform>(session: Rc<Session<P>>, provider: Rc<P::Runtimes>, 
     };
     let terminal = Terminal { provider, runtime, pid, socket, inbox, host: &session.platform };
     let end = terminal.run(output, stop, denied, used).await;
-    session.end_terminal(&user, pid, &end);
+    session.end_terminal(&caller, &terminal.runtime, pid, &end);
     drop(place);
 }
 
 impl<P: Platform> Session<P> {
     /// Writes the terminal down. Refused when the session has ended or moved to another runtime while it was being opened.
-    fn begin_terminal(&self, user: &str, wanted: &Wanted, runtime: &Runtime, pid: u32) -> Result<(), RuntimeError> {
+    fn begin_terminal(
+        &self,
+        caller: &Caller,
+        wanted: &Wanted,
+        runtime: &Runtime,
+        pid: u32,
+    ) -> Result<(), RuntimeError> {
+        let user = caller.user_id.as_deref().unwrap_or_default();
         let opened = Draft::terminal_opened(user, wanted.cols.map(u32::from), wanted.rows.map(u32::from));
         let begun =
             self.change(|core, decide| decide::on_terminal_opened(&mut core.state, decide, runtime, pid, user, opened));
@@ -188,12 +195,14 @@ impl<P: Platform> Session<P> {
         }
     }
 
-    fn end_terminal(&self, user: &str, pid: u32, end: &End) {
+    fn end_terminal(&self, caller: &Caller, runtime: &Runtime, pid: u32, end: &End) {
         let exit_code = if let End::Exited(code) = end { Some(*code) } else { None };
         let error = if let End::Failed(text) = end { Some(text.as_str()) } else { None };
+        let user = caller.user_id.as_deref().unwrap_or_default();
         let draft = Draft::terminal_closed(user, end.reason(), exit_code, error);
-        if let Err(error) = self.change(|core, decide| decide::on_terminal_closed(&mut core.state, decide, pid, draft))
-        {
+        if let Err(error) = self.change(|core, decide| {
+            decide::on_terminal_closed(&mut core.state, decide, runtime.sandbox_id.as_deref(), pid, draft);
+        }) {
             self.warn("agents/event-not-stored", &error);
         }
     }
@@ -222,7 +231,15 @@ impl<P: Platform> Session<P> {
                 let _ = provider.steer_terminal(runtime, terminal.pid, TerminalOrder::Kill).await;
             }
             let draft = Draft::terminal_closed(&terminal.by, "interrupted", None, None);
-            self.change(|core, decide| decide::on_terminal_closed(&mut core.state, decide, terminal.pid, draft))?;
+            self.change(|core, decide| {
+                decide::on_terminal_closed(
+                    &mut core.state,
+                    decide,
+                    terminal.sandbox_id.as_deref(),
+                    terminal.pid,
+                    draft,
+                );
+            })?;
         }
         Ok(())
     }

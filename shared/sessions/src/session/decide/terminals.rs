@@ -38,10 +38,16 @@ pub fn on_terminal_used(state: &mut State, decide: &mut Decide<'_>) {
     }
 }
 
-/// A terminal has ended.
-pub fn on_terminal_closed(state: &mut State, decide: &mut Decide<'_>, pid: u32, closed: Draft) {
+/// The terminal with this process of a sandbox has ended.
+pub fn on_terminal_closed(
+    state: &mut State,
+    decide: &mut Decide<'_>,
+    sandbox_id: Option<&str>,
+    pid: u32,
+    closed: Draft,
+) {
     let before = state.terminals.len();
-    state.terminals.retain(|terminal| terminal.pid != pid);
+    state.terminals.retain(|terminal| terminal.pid != pid || terminal.sandbox_id.as_deref() != sandbox_id);
     if state.terminals.len() != before {
         decide.append(state, closed);
     }
