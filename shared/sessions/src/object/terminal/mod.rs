@@ -226,7 +226,7 @@ impl<P: Platform> Session<P> {
         for terminal in lost {
             let there = runtime.as_ref().filter(|runtime| runtime.sandbox_id == terminal.sandbox_id);
             if let Some(runtime) = there {
-                // A sandbox that sleeps is not woken for it.
+                // One that fails is told as ended all the same: the process ends with its sandbox.
                 let provider = self.platform.runtimes(runtime.provider);
                 let _ = provider.steer_terminal(runtime, terminal.pid, TerminalOrder::Kill).await;
             }
