@@ -7,8 +7,10 @@ mod asserted;
 mod budgets;
 mod histories;
 mod removal;
+mod screen;
 mod snapshots;
 mod steps;
+mod terminals;
 mod world;
 
 use std::rc::Rc;

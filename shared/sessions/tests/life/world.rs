@@ -13,13 +13,14 @@ use database::local_sqlite::Rusqlite;
 use database::sqlite::Sqlite;
 use serde_json::{Value, json};
 use sessions::github::Sign;
-use sessions::object::{Platform, Session};
+use sessions::object::{Inbox, Platform, Session};
 use sessions::runtime::ProviderKind;
 use sessions::settings::Settings;
 use uuid::Uuid;
 use web::{Event, Failure, Fetch, Host, LiveBody, LiveSource, RequestBody, ResponseBody, Source, Trace, Undone};
 
 use crate::agent::{Agent, Frames, Runtimes};
+use crate::screen::{Screen, Viewer, Viewers};
 
 /// Time, and whoever waits for it.
 #[derive(Default)]
@@ -125,6 +126,7 @@ pub(crate) struct Here {
     pub(crate) agent: Rc<RefCell<Agent>>,
     pub(crate) alarm: Rc<Cell<Option<i64>>>,
     pub(crate) ids: Rc<Cell<u128>>,
+    pub(crate) viewers: Viewers,
 }
 
 impl Host for Here {
@@ -224,6 +226,19 @@ impl Platform for Here {
     type Fetch = Nowhere;
     type Sign = Nowhere;
     type Runtimes = Runtimes;
+    type Socket = Screen;
+
+    fn accept(
+        &self,
+        _: &mut http::Request<Body>,
+        inbox: Rc<Inbox>,
+    ) -> Result<(Screen, http::Response<Answer>), Failure> {
+        let screen = Screen::default();
+        self.viewers.borrow_mut().push(Viewer { inbox, screen: screen.clone() });
+        let mut response = http::Response::new(Answer::Live);
+        *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
+        Ok((screen, response))
+    }
 
     fn sql(&self) -> &Rusqlite {
         &self.sql
@@ -268,13 +283,14 @@ struct Lasting {
     alarm: Rc<Cell<Option<i64>>>,
     ids: Rc<Cell<u128>>,
     settings: Rc<Settings>,
+    viewers: Viewers,
 }
 
 impl Lasting {
     /// An object that knows nothing yet.
     fn object(&self, tasks: &Rc<Tasks>) -> Rc<Session<Here>> {
-        let Self { clock, sql, db, agent, alarm, ids, settings } = self.clone();
-        Session::new(Here { clock, tasks: Rc::clone(tasks), sql, db, agent, alarm, ids }, settings)
+        let Self { clock, sql, db, agent, alarm, ids, settings, viewers } = self.clone();
+        Session::new(Here { clock, tasks: Rc::clone(tasks), sql, db, agent, alarm, ids, viewers }, settings)
     }
 }
 
@@ -284,6 +300,8 @@ pub(crate) struct World {
     pub(crate) agent: Rc<RefCell<Agent>>,
     alarm: Rc<Cell<Option<i64>>>,
     lasting: Lasting,
+    /// Whoever has opened a terminal, in all lives.
+    pub(crate) viewers: Viewers,
     pub(crate) tasks: Rc<Tasks>,
     pub(crate) session: Rc<Session<Here>>,
     pub(crate) provider: &'static str,
@@ -306,10 +324,11 @@ impl World {
             alarm: Rc::default(),
             ids: Rc::default(),
             settings: Rc::new(settings),
+            viewers: Viewers::default(),
         };
         let (agent, alarm, tasks) = (Rc::clone(&lasting.agent), Rc::clone(&lasting.alarm), Rc::default());
-        let session = lasting.object(&tasks);
-        Self { clock, agent, alarm, lasting, tasks, session, provider }
+        let (session, viewers) = (lasting.object(&tasks), Rc::clone(&lasting.viewers));
+        Self { clock, agent, alarm, lasting, viewers, tasks, session, provider }
     }
 
     /// The object dies, with everything that it was doing, and is started anew.
@@ -345,28 +364,40 @@ impl World {
 
     /// Asks with an idempotency key.
     pub(crate) fn keyed(&self, method: &str, path: &str, body: &Value, key: &str) -> (u16, Value) {
-        self.send("ann", method, path, Some(body), Some(key))
+        self.send("ann", method, path, Some(body), &[("idempotency-key", key)])
+    }
+
+    /// Asks for a socket, as that user.
+    pub(crate) fn ask_for_socket(&self, path: &str, user: &str) -> (u16, Value) {
+        self.send(user, "GET", path, None, &[("upgrade", "websocket")])
     }
 
     /// Asks the object; gives status and body, when it has answered.
     pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
-        self.send("ann", method, path, body, None)
+        self.send("ann", method, path, body, &[])
     }
 
     /// The same, by somebody else than the creator.
     pub(crate) fn ask_as(&self, user: &str, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
-        self.send(user, method, path, body, None)
+        self.send(user, method, path, body, &[])
     }
 
-    fn send(&self, user: &str, method: &str, path: &str, body: Option<&Value>, key: Option<&str>) -> (u16, Value) {
+    fn send(
+        &self,
+        user: &str,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+        more: &[(&'static str, &str)],
+    ) -> (u16, Value) {
         let mut request = http::Request::new(Body(body.map(|body| body.to_string().into_bytes())));
         *request.method_mut() = method.parse().unwrap();
         *request.uri_mut() = format!("https://session/__session__/{path}").parse().unwrap();
         for (name, value) in [("x-session-id", "s"), ("x-user-id", user), ("x-stream-base", "https://base.test")] {
             request.headers_mut().insert(name, value.parse().unwrap());
         }
-        if let Some(key) = key {
-            request.headers_mut().insert("idempotency-key", key.parse().unwrap());
+        for (name, value) in more {
+            request.headers_mut().insert(*name, value.parse().unwrap());
         }
         match self.answer(request) {
             Some((status, bytes)) => (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)),
