@@ -17,6 +17,8 @@ use crate::session::decide::{self, Decide, Policy};
 use crate::session::{Effect, Job};
 use crate::sse;
 
+/// Bytes of a stream after which others have their turn: an isolate has many sessions and one thread, and a runtime may talk without end.
+const TURN_BYTES: usize = 64 << 10;
 /// How long a prompt waits for the stream to be opened, in milliseconds.
 const OPENING_MS: u32 = 1_000;
 
@@ -103,6 +105,7 @@ impl<P: Platform> Session<P> {
     ) -> Result<bool, RuntimeError> {
         let mut parser = sse::Parser::new(sse::MAX_FRAME_BYTES);
         let mut came = false;
+        let mut bytes = 0_usize;
         // Each round takes in one chunk; a frame is bounded by the parser, and what is kept of it by the log.
         while let Some(chunk) = stream.chunk().await.map_err(|failure| RuntimeError::Failed(failure.0))? {
             came = true;
@@ -116,6 +119,11 @@ impl<P: Platform> Session<P> {
                     take_frames(core, decide, frames, dialect, &|| self.platform.random_uuid().to_string());
                 });
                 taken.map_err(|error| RuntimeError::Failed(error.to_string()))?;
+            }
+            bytes = bytes.saturating_add(chunk.len());
+            if bytes >= TURN_BYTES {
+                bytes = 0;
+                self.platform.sleep_ms(0).await;
             }
         }
         Ok(came)

@@ -303,3 +303,21 @@ fn the_queue_has_an_end() {
     assert_eq!(world.message("one too many").0, 429);
     assert_eq!(kinds(&world).iter().filter(|kind| *kind == "audit.log").count(), 50);
 }
+
+/// Sessions share a thread: what a runtime says is taken in a piece at a time, and others are answered in between.
+#[test]
+fn a_runtime_that_talks_without_end_leaves_others_their_turn() {
+    let world = world();
+    world.create();
+    world.message("hello");
+    world.pass(100);
+    for number in 0..200 {
+        let said = json!({"type": "note", "n": number, "text": "x".repeat(10_000)});
+        world.agent.borrow_mut().say(&said);
+    }
+    let notes = |world: &World| kinds(world).iter().filter(|kind| *kind == "note").count();
+    let meanwhile = notes(&world);
+    assert!(meanwhile < 100, "{meanwhile} were taken in before anybody else was answered");
+    world.pass(100);
+    assert_eq!(notes(&world), 200);
+}

@@ -34,14 +34,21 @@ struct Sleep {
     clock: Rc<Clock>,
     until: i64,
     id: u64,
+    has_waited: bool,
 }
 
 impl Future for Sleep {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        // Whoever sleeps lets others have their turn, however short the sleep is.
+        let has_waited = std::mem::replace(&mut self.has_waited, true);
         if self.clock.now.get() >= self.until {
-            return Poll::Ready(());
+            if has_waited {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            return Poll::Pending;
         }
         self.clock.waiting.borrow_mut().insert((self.until, self.id), context.waker().clone());
         Poll::Pending
@@ -58,7 +65,7 @@ impl Clock {
     pub(crate) fn sleep(self: &Rc<Self>, ms: i64) -> impl Future<Output = ()> + 'static {
         let id = self.next.get();
         self.next.set(id + 1);
-        Sleep { clock: Rc::clone(self), until: self.now.get() + ms, id }
+        Sleep { clock: Rc::clone(self), until: self.now.get() + ms, id, has_waited: false }
     }
 
     fn next_wake(&self) -> Option<i64> {
