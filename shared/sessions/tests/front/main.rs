@@ -1,6 +1,6 @@
 //! The front worker from outside (agents.md 2, 14, 18).
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that panics has failed")]
 
 #[path = "../life/agent.rs"]
 #[expect(dead_code, reason = "the agent of another suite, which does less here")]

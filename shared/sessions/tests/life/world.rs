@@ -193,6 +193,9 @@ impl RequestBody for Body {
     async fn discard(&mut self, _: u64) {}
 }
 
+/// Status and body of an answer.
+pub(crate) type Answered = (u16, Vec<u8>);
+
 /// What is answered.
 pub(crate) enum Answer {
     Bytes(Vec<u8>),
@@ -374,8 +377,8 @@ impl World {
     }
 
     /// What the object answers, if it does. The body of a stream is none.
-    pub(crate) fn answer(&self, request: http::Request<Body>) -> Option<(u16, Vec<u8>)> {
-        let answered: Rc<RefCell<Option<(u16, Vec<u8>)>>> = Rc::default();
+    pub(crate) fn answer(&self, request: http::Request<Body>) -> Option<Answered> {
+        let answered: Rc<RefCell<Option<Answered>>> = Rc::default();
         let (session, slot) = (Rc::clone(&self.session), Rc::clone(&answered));
         self.tasks.spawn(async move {
             let response = sessions::object::handle(&session, request).await;
