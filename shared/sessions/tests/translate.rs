@@ -96,6 +96,7 @@ fn the_end_of_a_turn_names_its_message() {
 }
 
 /// What is read of what is stored: the numbers in one row, the texts in pieces.
+#[expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 fn stored(turns: &Turns) -> Turns {
     let mut read: Turns = serde_json::from_str(&serde_json::to_string(turns).unwrap()).unwrap();
     for piece in turns.unstored() {

@@ -32,7 +32,7 @@ fn a_viewer_who_does_not_read_costs_nobody_anything(server: &Server) {
     let slow: Vec<Stream> = (0..SLOW).map(|_| Stream::open(&person, &id).expect("accepted")).collect();
     let reader = Stream::open(&person, &id).expect("accepted");
     let shown = std::thread::scope(|scope| {
-        let reading = scope.spawn(|| reader.read_until(&format!("\"n\":{}", EVENTS - 1), Duration::from_secs(60)));
+        let reading = scope.spawn(|| reader.read_until(&format!("\"n\":{}", EVENTS - 1), Duration::from_mins(1)));
         for number in 0..EVENTS {
             sessions::runtime().say(&id, number, EVENT_BYTES);
         }
