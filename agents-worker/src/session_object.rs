@@ -5,9 +5,10 @@
 use std::future::Future;
 use std::rc::Rc;
 
-use cloudflare::{D1, DurableSql, JsRequest, JsResponse, Outside, Rs256};
+use cloudflare::{D1, DurableSql, Heard, HeldSocket, JsRequest, JsResponse, Outside, Rs256};
+use http::Request;
 use sessions::github::{Sign, TokenCache};
-use sessions::object::{Platform, Session};
+use sessions::object::{Inbox, MAX_FRAME_BYTES, Platform, Session, Socket};
 use sessions::runtime::{AnyProvider, ProviderKind};
 use web::{Failure, Hosted};
 use worker::{DurableObject, Env, Error, Response, Result, ScheduledTime, State};
@@ -91,6 +92,23 @@ impl Sign for AppKey {
     }
 }
 
+/// The socket of a viewer of a terminal.
+pub struct Viewer(HeldSocket);
+
+impl Socket for Viewer {
+    fn text(&self, text: &str) {
+        self.0.text(text);
+    }
+
+    fn bytes(&self, bytes: &[u8]) {
+        self.0.bytes(bytes);
+    }
+
+    fn close(&self, code: u16, reason: &str) {
+        self.0.close(code, reason);
+    }
+}
+
 impl Platform for SessionObject {
     type Request = JsRequest;
     type Response = JsResponse;
@@ -99,6 +117,7 @@ impl Platform for SessionObject {
     type Fetch = Outside;
     type Sign = AppKey;
     type Runtimes = AnyProvider<Outside, Rc<cloudflare::Host<State>>>;
+    type Socket = Viewer;
 
     fn sql(&self) -> &DurableSql {
         &self.sql
@@ -122,6 +141,21 @@ impl Platform for SessionObject {
 
     fn runtimes(&self, kind: ProviderKind) -> Rc<Self::Runtimes> {
         Rc::new(AnyProvider::of(kind, Rc::clone(&self.runtime), Outside, Rc::clone(&self.host)))
+    }
+
+    fn accept(
+        &self,
+        _request: &mut Request<JsRequest>,
+        inbox: Rc<Inbox>,
+    ) -> std::result::Result<(Viewer, http::Response<JsResponse>), Failure> {
+        let limit = u32::try_from(MAX_FRAME_BYTES).unwrap_or(u32::MAX);
+        let (socket, response) = HeldSocket::accept(limit, move |heard| match heard {
+            Heard::Text(text) => inbox.text(text),
+            Heard::Bytes(bytes) => inbox.bytes(bytes),
+            Heard::TooLarge => inbox.too_large(),
+            Heard::Gone => inbox.gone(),
+        })?;
+        Ok((Viewer(socket), response))
     }
 
     fn set_alarm(&self, at: i64) {

@@ -201,4 +201,19 @@ impl Draft {
             ),
         )
     }
+
+    /// A terminal has ended: why, with which code its process did, and what failed.
+    pub fn terminal_closed(user: &str, reason: &str, exit_code: Option<i64>, error: Option<&str>) -> Self {
+        Self::new(
+            Kind::TerminalClosed,
+            with(
+                by(user),
+                [
+                    ("reason", Some(reason.into())),
+                    ("exit-code", exit_code.map(Value::from)),
+                    ("error", error.map(Value::from)),
+                ],
+            ),
+        )
+    }
 }

@@ -33,6 +33,7 @@ impl<P: Platform> Session<P> {
             Job::PollBuild => self.poll_build().await,
             Job::DestroyUnbound => self.destroy_unbound().await,
             Job::Destroy { sandbox_id } => self.destroy(&sandbox_id).await,
+            Job::SettleTerminals => self.settle_terminals().await,
             Job::Prompt { turn } => self.prompt(turn).await,
             Job::Tell(envelope) => self.tell(&envelope).await,
             Job::AskToStop => self.ask_to_stop().await,
@@ -110,6 +111,7 @@ impl<P: Platform> Session<P> {
         let provider = self.platform.runtimes(runtime.provider);
         // Pausing freezes every process of a sandbox.
         let how = if cause == StopCause::Cancel && runtime.sandbox_id.is_some() {
+            self.close_terminals().await;
             provider.end(&runtime).await.map_or(Stopped::Unproven, |()| Stopped::Paused)
         } else {
             provider.kill_agent(&mut runtime).await
@@ -123,6 +125,7 @@ impl<P: Platform> Session<P> {
             self.note_checkpoint(&checkpointing).await?;
         }
         self.detach();
+        self.close_terminals().await;
         let Some(runtime) = self.bound()? else { return Ok(()) };
         let ended = self.platform.runtimes(runtime.provider).end(&runtime).await;
         let free = ended.is_ok() && runtime.runner_id.is_some();

@@ -18,8 +18,9 @@ mod secrets;
 mod terminal;
 mod viewers;
 
-pub use platform::Platform;
+pub use platform::{Platform, Socket};
 pub use routes::handle;
+pub use terminal::{Inbox, MAX_FRAME_BYTES, MAX_TERMINALS, MAX_WAITING_BYTES};
 pub use viewers::{MAX_QUEUE_BYTES, MAX_VIEWERS, MAX_VIEWERS_OF_USER};
 
 use std::cell::{Cell, RefCell};
@@ -44,6 +45,7 @@ pub struct Session<P: Platform> {
     name: RefCell<Option<String>>,
     core: RefCell<Known>,
     viewers: Viewers,
+    terminals: terminal::Terminals,
     reader: RefCell<Option<reader::Reader>>,
     readers: Cell<u64>,
     /// Whether the stream of a turn of the older dialect is being read.
@@ -90,6 +92,7 @@ impl<P: Platform> Session<P> {
             name: RefCell::default(),
             core: RefCell::new(Known::Nothing),
             viewers: Viewers::default(),
+            terminals: terminal::Terminals::default(),
             reader: RefCell::default(),
             readers: Cell::default(),
             listening: Cell::default(),

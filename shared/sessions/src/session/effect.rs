@@ -44,6 +44,8 @@ pub enum Job {
         /// The sandbox.
         sandbox_id: String,
     },
+    /// End terminals that nobody looks at any more.
+    SettleTerminals,
     /// Carry out the order of a turn.
     Prompt {
         /// The turn.

@@ -8,7 +8,9 @@ pub mod store;
 mod times;
 
 pub use effect::{Checkpointing, Effect, Job};
-pub use state::{Approval, ApprovalState, Build, Ending, Lease, Phase, Provisioning, State, StopCause, Turn};
+pub use state::{
+    Approval, ApprovalState, Build, Ending, Lease, OpenTerminal, Phase, Provisioning, State, StopCause, Turn,
+};
 pub use status::{NoTransition, Status};
 pub use times::Times;
 

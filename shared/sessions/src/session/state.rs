@@ -119,6 +119,18 @@ pub struct Ending {
     pub waiting: bool,
 }
 
+/// A terminal that somebody looks at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct OpenTerminal {
+    /// Its process in the sandbox.
+    pub pid: u32,
+    /// Who opened it.
+    pub by: String,
+    /// The sandbox.
+    pub sandbox_id: Option<String>,
+}
+
 /// What a person does with an open approval, or the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -212,6 +224,9 @@ pub struct State {
     pub active_at: i64,
     /// When a running turn is looked at next.
     pub tick_at: i64,
+    /// Terminals that are open, or were when the object was last heard of. At most [`crate::object::MAX_TERMINALS`].
+    #[serde(default)]
+    pub terminals: Vec<OpenTerminal>,
     /// Orders that wait, oldest first; kept in a table of their own.
     #[serde(skip)]
     pub orders: VecDeque<u64>,
@@ -250,6 +265,7 @@ impl State {
             stopped_rpc_ids: Vec::new(),
             active_at: now,
             tick_at: now,
+            terminals: Vec::new(),
             orders: VecDeque::new(),
             approvals: Vec::new(),
         }

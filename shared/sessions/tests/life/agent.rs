@@ -10,8 +10,9 @@ use sessions::command;
 use sessions::legacy::{Dialect, request::Call};
 use sessions::publish::PushReport;
 use sessions::runtime::{
-    BuildState, Building, Made, Progress, Prompt, Provider, ProviderKind, PushError, Runtime, RuntimeError,
-    RuntimeSecrets, Sent, Snapshot, Stopped, Wish,
+    BuildState, Building, Made, OpenedTerminal, Progress, Prompt, Provider, ProviderKind, PushError, Runtime,
+    RuntimeError, RuntimeSecrets, Sent, Snapshot, Stopped, TerminalOrder, TerminalOutput, TerminalSaid, TerminalSize,
+    Wish,
 };
 use web::{Failure, Incoming};
 
@@ -35,6 +36,10 @@ pub(crate) struct Agent {
     /// Whether its server was killed, and with it every connection.
     pub(crate) is_killed: bool,
     pub(crate) permission_answers: Vec<Value>,
+    /// Its terminals, by their processes: what each was told, and with which code it has ended.
+    pub(crate) terminals: BTreeMap<u32, Told>,
+    pub(crate) next_terminal: Fate,
+    beats: u64,
 }
 
 /// What becomes of a call.
@@ -50,7 +55,27 @@ pub(crate) enum Fate {
     Held,
 }
 
+/// What a terminal was told.
+#[derive(Default)]
+pub(crate) struct Told {
+    pub(crate) typed: String,
+    pub(crate) size: Option<TerminalSize>,
+    pub(crate) ended: Option<i64>,
+}
+
 impl Agent {
+    /// The process of a terminal ends.
+    pub(crate) fn exit_terminal(&mut self, pid: u32, code: i64) {
+        self.terminals.get_mut(&pid).unwrap().ended.get_or_insert(code);
+        self.readers.drain(..).for_each(Waker::wake);
+    }
+
+    /// The sandbox gives a sign of life.
+    pub(crate) fn beat(&mut self) {
+        self.beats += 1;
+        self.readers.drain(..).for_each(Waker::wake);
+    }
+
     pub(crate) fn say(&mut self, frame: &Value) {
         let id = self.frames.len() + 1;
         self.frames.push(format!("id: {id}\ndata: {frame}\n\n"));
@@ -124,6 +149,30 @@ impl Incoming for Frames {
     }
 }
 
+/// A terminal that writes nothing.
+pub(crate) struct Shell {
+    agent: Rc<RefCell<Agent>>,
+    pid: u32,
+    beats: u64,
+}
+
+impl TerminalOutput for Shell {
+    async fn next(&mut self) -> Result<TerminalSaid, RuntimeError> {
+        std::future::poll_fn(|context| {
+            let mut agent = self.agent.borrow_mut();
+            if let Some(code) = agent.terminals.get(&self.pid).and_then(|told| told.ended) {
+                return Poll::Ready(Ok(TerminalSaid::Exited(code)));
+            }
+            if std::mem::replace(&mut self.beats, agent.beats) != agent.beats {
+                return Poll::Ready(Ok(TerminalSaid::Output(Vec::new())));
+            }
+            agent.readers.push(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+}
+
 /// A provider over the agent.
 pub(crate) struct Runtimes {
     pub(crate) agent: Rc<RefCell<Agent>>,
@@ -146,6 +195,7 @@ impl Runtimes {
 
 impl Provider for Runtimes {
     type Stream = Frames;
+    type Terminal = Shell;
 
     async fn provision(&self, _: &Wish<'_>, progress: &mut impl Progress) -> Result<Made, RuntimeError> {
         let fate = std::mem::take(&mut self.agent.borrow_mut().next_provision);
@@ -268,6 +318,38 @@ impl Provider for Runtimes {
 
     async fn snapshot(&self, _: &mut Runtime, _: &Wish<'_>) -> Result<Snapshot, RuntimeError> {
         Ok(Snapshot { snapshot_id: "snap".into() })
+    }
+
+    async fn open_terminal(
+        &self,
+        runtime: &mut Runtime,
+        size: TerminalSize,
+    ) -> Result<OpenedTerminal<Shell>, RuntimeError> {
+        if self.kind != ProviderKind::E2b {
+            return Err(RuntimeError::Unsupported("no terminals here"));
+        }
+        let fate = std::mem::take(&mut self.agent.borrow_mut().next_terminal);
+        match fate {
+            Fate::Well => {}
+            Fate::Never => std::future::pending().await,
+            _ => return Err(RuntimeError::SandboxMissing("envd-token-secret is gone".into())),
+        }
+        runtime.secrets.envd_token = Some("envd-token-secret".into());
+        let mut agent = self.agent.borrow_mut();
+        let pid = 100 + u32::try_from(agent.terminals.len()).unwrap();
+        agent.terminals.insert(pid, Told { size: Some(size), ..Told::default() });
+        Ok(OpenedTerminal { pid, output: Shell { agent: Rc::clone(&self.agent), pid, beats: 0 } })
+    }
+
+    async fn steer_terminal(&self, _: &Runtime, pid: u32, order: TerminalOrder<'_>) -> Result<(), RuntimeError> {
+        let mut agent = self.agent.borrow_mut();
+        let told = agent.terminals.get_mut(&pid).unwrap();
+        match order {
+            TerminalOrder::Input(bytes) => told.typed.push_str(std::str::from_utf8(bytes).unwrap()),
+            TerminalOrder::Resize(size) => told.size = Some(size),
+            TerminalOrder::Kill => agent.exit_terminal(pid, 137),
+        }
+        Ok(())
     }
 
     async fn push(

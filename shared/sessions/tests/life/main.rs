@@ -4,7 +4,9 @@
 
 mod agent;
 mod histories;
+mod screen;
 mod steps;
+mod terminals;
 mod world;
 
 use sessions::settings::Settings;

@@ -13,13 +13,14 @@ use database::local_sqlite::Rusqlite;
 use database::sqlite::Sqlite;
 use serde_json::{Value, json};
 use sessions::github::Sign;
-use sessions::object::{Platform, Session};
+use sessions::object::{Inbox, Platform, Session};
 use sessions::runtime::ProviderKind;
 use sessions::settings::Settings;
 use uuid::Uuid;
 use web::{Event, Failure, Fetch, Host, LiveBody, LiveSource, RequestBody, ResponseBody, Source, Trace, Undone};
 
 use crate::agent::{Agent, Frames, Runtimes};
+use crate::screen::{Screen, Viewer, Viewers};
 
 /// Time, and whoever waits for it.
 #[derive(Default)]
@@ -124,6 +125,7 @@ pub(crate) struct Here {
     pub(crate) agent: Rc<RefCell<Agent>>,
     pub(crate) alarm: Rc<Cell<Option<i64>>>,
     pub(crate) ids: Rc<Cell<u128>>,
+    pub(crate) viewers: Viewers,
 }
 
 impl Host for Here {
@@ -220,6 +222,19 @@ impl Platform for Here {
     type Fetch = Nowhere;
     type Sign = Nowhere;
     type Runtimes = Runtimes;
+    type Socket = Screen;
+
+    fn accept(
+        &self,
+        _: &mut http::Request<Body>,
+        inbox: Rc<Inbox>,
+    ) -> Result<(Screen, http::Response<Answer>), Failure> {
+        let screen = Screen::default();
+        self.viewers.borrow_mut().push(Viewer { inbox, screen: screen.clone() });
+        let mut response = http::Response::new(Answer::Live);
+        *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
+        Ok((screen, response))
+    }
 
     fn sql(&self) -> &Rusqlite {
         &self.sql
@@ -262,6 +277,8 @@ pub(crate) struct World {
     alarm: Rc<Cell<Option<i64>>>,
     ids: Rc<Cell<u128>>,
     settings: Rc<Settings>,
+    /// Whoever has opened a terminal, in all lives.
+    pub(crate) viewers: Viewers,
     pub(crate) tasks: Rc<Tasks>,
     pub(crate) session: Rc<Session<Here>>,
     pub(crate) provider: &'static str,
@@ -274,36 +291,34 @@ impl World {
         let sql = Rc::new(Rusqlite::in_memory().unwrap());
         let (agent, alarm, ids) = (Rc::default(), Rc::default(), Rc::default());
         let (settings, tasks) = (Rc::new(settings), Rc::default());
-        let session = Self::born(&clock, &sql, &agent, &alarm, &ids, &settings, &tasks);
-        Self { clock, sql, agent, alarm, ids, settings, tasks, session, provider }
-    }
-
-    fn born(
-        clock: &Rc<Clock>,
-        sql: &Rc<Rusqlite>,
-        agent: &Rc<RefCell<Agent>>,
-        alarm: &Rc<Cell<Option<i64>>>,
-        ids: &Rc<Cell<u128>>,
-        settings: &Rc<Settings>,
-        tasks: &Rc<Tasks>,
-    ) -> Rc<Session<Here>> {
+        let viewers = Viewers::default();
         let here = Here {
-            clock: Rc::clone(clock),
-            tasks: Rc::clone(tasks),
-            sql: Rc::clone(sql),
-            agent: Rc::clone(agent),
-            alarm: Rc::clone(alarm),
-            ids: Rc::clone(ids),
+            clock: Rc::clone(&clock),
+            tasks: Rc::clone(&tasks),
+            sql: Rc::clone(&sql),
+            agent: Rc::clone(&agent),
+            alarm: Rc::clone(&alarm),
+            ids: Rc::clone(&ids),
+            viewers: Rc::clone(&viewers),
         };
-        Session::new(here, Rc::clone(settings))
+        let session = Session::new(here, Rc::clone(&settings));
+        Self { clock, sql, agent, alarm, ids, settings, viewers, tasks, session, provider }
     }
 
     /// The object dies, with everything that it was doing, and is started anew.
     pub(crate) fn crash(&mut self) {
         self.tasks.end();
         self.tasks = Rc::default();
-        self.session =
-            Self::born(&self.clock, &self.sql, &self.agent, &self.alarm, &self.ids, &self.settings, &self.tasks);
+        let here = Here {
+            clock: Rc::clone(&self.clock),
+            tasks: Rc::clone(&self.tasks),
+            sql: Rc::clone(&self.sql),
+            agent: Rc::clone(&self.agent),
+            alarm: Rc::clone(&self.alarm),
+            ids: Rc::clone(&self.ids),
+            viewers: Rc::clone(&self.viewers),
+        };
+        self.session = Session::new(here, Rc::clone(&self.settings));
     }
 
     /// Lets time go by; alarms go off.
@@ -332,23 +347,28 @@ impl World {
 
     /// Asks with an idempotency key.
     pub(crate) fn keyed(&self, method: &str, path: &str, body: &Value, key: &str) -> (u16, Value) {
-        self.send(method, path, Some(body), Some(key))
+        self.send(method, path, Some(body), &[("idempotency-key", key)])
+    }
+
+    /// Asks for a socket, as that user.
+    pub(crate) fn ask_for_socket(&self, path: &str, user: &str) -> (u16, Value) {
+        self.send("GET", path, None, &[("upgrade", "websocket"), ("x-user-id", user)])
     }
 
     /// Asks the object; gives status and body, when it has answered.
     pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
-        self.send(method, path, body, None)
+        self.send(method, path, body, &[])
     }
 
-    fn send(&self, method: &str, path: &str, body: Option<&Value>, key: Option<&str>) -> (u16, Value) {
+    fn send(&self, method: &str, path: &str, body: Option<&Value>, more: &[(&'static str, &str)]) -> (u16, Value) {
         let mut request = http::Request::new(Body(body.map(|body| body.to_string().into_bytes())));
         *request.method_mut() = method.parse().unwrap();
         *request.uri_mut() = format!("https://session/__session__/{path}").parse().unwrap();
         for (name, value) in [("x-session-id", "s"), ("x-user-id", "ann"), ("x-stream-base", "https://base.test")] {
             request.headers_mut().insert(name, value.parse().unwrap());
         }
-        if let Some(key) = key {
-            request.headers_mut().insert("idempotency-key", key.parse().unwrap());
+        for (name, value) in more {
+            request.headers_mut().insert(*name, value.parse().unwrap());
         }
         let answered: Rc<RefCell<Option<(u16, Value)>>> = Rc::default();
         let (session, slot) = (Rc::clone(&self.session), Rc::clone(&answered));

@@ -5,10 +5,12 @@ mod envd;
 mod list;
 mod sandbox;
 mod template;
+mod terminal;
 #[cfg(test)]
 mod tests;
 
 pub use list::E2bSandboxes;
+pub use terminal::E2bTerminal;
 
 use std::rc::Rc;
 
@@ -20,8 +22,8 @@ use self::envd::Envd;
 use super::agent_server::{AgentServer, AgentStream, FIRST_USE_MS, ServerError};
 use super::runner::sent;
 use super::{
-    BuildState, Building, Made, Progress, Prompt, Provider, ProviderKind, PushError, Runtime, RuntimeError,
-    RuntimeSecrets, Sent, Snapshot, Stopped, Wish,
+    BuildState, Building, Made, OpenedTerminal, Progress, Prompt, Provider, ProviderKind, PushError, Runtime,
+    RuntimeError, RuntimeSecrets, Sent, Snapshot, Stopped, TerminalOrder, TerminalSize, Wish,
 };
 use crate::acp::AcpError;
 use crate::command::{self, Push};
@@ -237,6 +239,7 @@ fn failure(runtime: &Runtime, error: &ServerError) -> RuntimeError {
 
 impl<F: Fetch, H: Host> Provider for E2bProvider<F, H> {
     type Stream = AgentStream<F::Body>;
+    type Terminal = E2bTerminal<F::Body>;
 
     async fn provision(&self, wish: &Wish<'_>, progress: &mut impl Progress) -> Result<Made, RuntimeError> {
         if self.settings.e2b_api_key.is_none() {
@@ -372,6 +375,19 @@ impl<F: Fetch, H: Host> Provider for E2bProvider<F, H> {
         let class = classify("", &ran.stderr, &ran.stdout, force);
         let text = format!("git ended with {}: {}", ran.exit_code, ran.stderr.replace(push.token, "[redacted]"));
         Err(PushError { class, text })
+    }
+
+    async fn open_terminal(
+        &self,
+        runtime: &mut Runtime,
+        size: TerminalSize,
+    ) -> Result<OpenedTerminal<Self::Terminal>, RuntimeError> {
+        let sandbox = self.connect(runtime).await?;
+        self.envd(&sandbox).open_terminal(&runtime.directory, size).await
+    }
+
+    async fn steer_terminal(&self, runtime: &Runtime, pid: u32, order: TerminalOrder<'_>) -> Result<(), RuntimeError> {
+        self.envd(&Self::bound(runtime)?).steer_terminal(pid, order).await
     }
 }
 

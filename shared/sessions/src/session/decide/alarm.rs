@@ -14,6 +14,9 @@ pub fn on_wake(state: &mut State, decide: &mut Decide<'_>) {
     if state.turn.as_ref().is_some_and(|turn| turn.phase != Phase::Preparing) && state.runtime.is_some() {
         decide.push(Effect::Start(Job::Attach));
     }
+    if !state.terminals.is_empty() {
+        decide.push(Effect::Start(Job::SettleTerminals));
+    }
     on_alarm(state, decide);
 }
 
