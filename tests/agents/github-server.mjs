@@ -6,12 +6,13 @@
 // installation token as GitHub does, by Basic authentication.
 //
 // Repositories are bare repositories in a folder of their own: branches that are pushed are the branches that the API shows.
-import { execFile, spawn } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import { serveGit } from './github/git.mjs';
 import { temporaryFolder } from './processes.mjs';
 
 const run = promisify(execFile);
@@ -96,7 +97,7 @@ export class GitHubServer {
     const fault = this.faults.findIndex(({ on }) => on.test(line));
     if (fault >= 0) return void this.faults.splice(fault, 1)[0].answer(response);
     const ofGit = /^\/([^/]+)\/([^/]+?)(?:\.git)?(\/(?:info\/refs|git-upload-pack|git-receive-pack))$/.exec(url.pathname);
-    if (ofGit) return this.serveGit(request, response, url, ofGit);
+    if (ofGit) return serveGit(this, request, response, url, ofGit.slice(1));
     let [status, body, headers] = [500];
     try {
       const text = (await request.setEncoding('utf8').toArray()).join('');
@@ -222,35 +223,6 @@ export class GitHubServer {
     };
     repository.pulls.push(made);
     return [201, made];
-  }
-
-  /** git over HTTP: who may come in is asked here, the rest is git's own program. */
-  async serveGit(request, response, url, [, owner, name, rest]) {
-    const repository = this.find(owner, name);
-    const basic = /^basic (.+)$/i.exec(request.headers.authorization ?? '')?.[1];
-    const [user, token] = basic ? Buffer.from(basic, 'base64').toString('utf8').split(/:(.*)/s) : [];
-    const writes = rest === '/git-receive-pack' || url.searchParams.get('service') === 'git-receive-pack';
-    const refuse = (status, text, headers = {}) => response.writeHead(status, { 'content-type': 'text/plain', ...headers }).end(text);
-    if (user !== 'x-access-token' || !this.tokens.some((it) => it.text === token && it.until > Date.now())) {
-      return void refuse(401, 'Invalid username or token.', { 'www-authenticate': 'Basic realm="GitHub"' });
-    }
-    if (!repository || !this.allowed(token, repository, 'contents:read').is) return void refuse(404, 'Repository not found.');
-    if (writes && !this.allowed(token, repository, 'contents:write').is) return void refuse(403, 'Write access to repository not granted.');
-    const env = {
-      PATH: process.env.PATH, GIT_PROJECT_ROOT: this.root, GIT_HTTP_EXPORT_ALL: '1', GIT_CONFIG_NOSYSTEM: '1', HOME: this.root, REMOTE_USER: user,
-      PATH_INFO: `/${repository.owner}/${repository.name}.git${rest}`, REQUEST_METHOD: request.method, QUERY_STRING: url.search.slice(1),
-      CONTENT_TYPE: request.headers['content-type'] ?? '', HTTP_CONTENT_ENCODING: request.headers['content-encoding'] ?? '',
-      GIT_PROTOCOL: request.headers['git-protocol'] ?? '', ...(request.headers['content-length'] ? { CONTENT_LENGTH: request.headers['content-length'] } : {}),
-    };
-    const child = spawn('git', ['http-backend'], { env, stdio: ['pipe', 'pipe', 'ignore'] });
-    child.stdin.on('error', () => {});
-    request.pipe(child.stdin);
-    const output = Buffer.concat(await child.stdout.toArray());
-    const end = output.indexOf('\r\n\r\n');
-    const headers = Object.fromEntries(output.subarray(0, end).toString('latin1').split('\r\n').map((line) => line.split(/: ?(.*)/s).slice(0, 2)));
-    const { Status: status = '200', ...others } = headers;
-    response.writeHead(Number.parseInt(status, 10), others).end(output.subarray(end + 4));
-    return undefined;
   }
 
   async stop() {

@@ -22,14 +22,20 @@ function signal(pid, name) {
   try { process.kill(pid, name); } catch { /* it has ended meanwhile */ }
 }
 
-/** Stops them all. One that is started while others are stopped is found in the next turn. */
-export async function freeze(id) {
-  for (;;) {
-    const moving = (await members(id)).filter(({ stopped }) => !stopped);
-    if (!moving.length) return;
-    for (const { pid } of moving) signal(pid, 'SIGSTOP');
+/** How often it is looked whether all heeded a signal. One that was started meanwhile is found in the next turn. */
+const TURNS = 500;
+
+async function signalAll(id, name, isLeft) {
+  for (let turn = 0; turn < TURNS; turn += 1) {
+    const left = (await members(id)).filter(isLeft);
+    if (!left.length) return;
+    for (const { pid } of left) signal(pid, name);
   }
+  throw new Error(`sandbox ${id} does not heed ${name}`);
 }
+
+/** Stops them all. */
+export const freeze = (id) => signalAll(id, 'SIGSTOP', ({ stopped }) => !stopped);
 
 /** Lets them go on. */
 export async function thaw(id) {
@@ -56,10 +62,4 @@ export async function remembered(id, commands) {
 }
 
 /** Ends them all. */
-export async function fell(id) {
-  for (;;) {
-    const alive = await members(id);
-    if (!alive.length) return;
-    for (const { pid } of alive) signal(pid, 'SIGKILL');
-  }
-}
+export const fell = (id) => signalAll(id, 'SIGKILL', () => true);

@@ -33,6 +33,8 @@ pub(crate) struct Agent {
     pub(crate) next_prompt: Fate,
     pub(crate) next_provision: Fate,
     pub(crate) heeds_cancel: bool,
+    /// Whether it was asked to stop.
+    pub(crate) is_asked_to_stop: bool,
     /// Whether its server was killed, and with it every connection.
     pub(crate) is_killed: bool,
     pub(crate) permission_answers: Vec<Value>,
@@ -53,6 +55,8 @@ pub(crate) enum Fate {
     Never,
     /// A prompt's request stays open until the server is killed.
     Held,
+    /// A prompt's request is refused without having reached the agent, once the agent was asked to stop.
+    RefusedLate,
 }
 
 /// What a terminal was told.
@@ -181,6 +185,16 @@ pub(crate) struct Runtimes {
 }
 
 impl Runtimes {
+    /// Waits until this holds of the agent.
+    async fn until(&self, holds: impl Fn(&Agent) -> bool) {
+        std::future::poll_fn(|context| {
+            let mut agent = self.agent.borrow_mut();
+            agent.readers.push(context.waker().clone());
+            if holds(&agent) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
     fn begin_anew(&self) -> String {
         let mut agent = self.agent.borrow_mut();
         agent.epoch += 1;
@@ -255,6 +269,10 @@ impl Provider for Runtimes {
         if fate == Fate::Missing {
             return Sent::Failed(RuntimeError::SandboxMissing("gone".into()));
         }
+        if fate == Fate::RefusedLate {
+            self.until(|agent| agent.is_asked_to_stop).await;
+            return Sent::NotReached(RuntimeError::NotReached("404".into()));
+        }
         {
             let mut agent = self.agent.borrow_mut();
             *agent.prompts.entry(prompt.text.to_owned()).or_default() += 1;
@@ -264,12 +282,7 @@ impl Provider for Runtimes {
             Fate::Broken => Sent::Failed(RuntimeError::Failed("connection lost".into())),
             Fate::Never => std::future::pending().await,
             Fate::Held => {
-                std::future::poll_fn(|context| {
-                    let mut agent = self.agent.borrow_mut();
-                    agent.readers.push(context.waker().clone());
-                    if agent.is_killed { Poll::Ready(()) } else { Poll::Pending }
-                })
-                .await;
+                self.until(|agent| agent.is_killed).await;
                 Sent::Failed(RuntimeError::Failed("connection lost".into()))
             }
             _ => Sent::Running,
@@ -279,6 +292,8 @@ impl Provider for Runtimes {
     async fn tell(&self, _: &Runtime, envelope: &Value) -> Result<(), RuntimeError> {
         let mut agent = self.agent.borrow_mut();
         if envelope["method"] == "session/cancel" {
+            agent.is_asked_to_stop = true;
+            agent.readers.drain(..).for_each(Waker::wake);
             if agent.heeds_cancel {
                 agent.finish("cancelled");
             }

@@ -141,6 +141,25 @@ fn what_breaks_when_an_agent_is_killed_does_not_end_its_turn() {
 }
 
 #[test]
+fn a_prompt_that_did_not_reach_the_agent_is_not_sent_again_once_it_is_unwanted() {
+    let world = world();
+    world.create();
+    world.agent.borrow_mut().next_prompt = Fate::RefusedLate;
+    world.message("hello");
+    world.pass(100);
+    world.ask("POST", "interrupt", None);
+    world.pass(60_000);
+    assert!(!world.agent.borrow().prompts.contains_key("hello"));
+    let events = world.events();
+    let last = events.last().unwrap();
+    assert_eq!((&last["type"], &last["data"]["stop-reason"]), (&json!("turn.completed"), &json!("cancelled")));
+    world.ask("POST", "resume", None);
+    world.message("again");
+    world.pass(100);
+    assert_eq!(world.agent.borrow().prompts["again"], 1);
+}
+
+#[test]
 fn a_prompt_that_did_not_reach_the_agent_is_sent_once_more() {
     let world = world();
     world.create();
