@@ -18,7 +18,7 @@ after(() => server?.stop());
 
 const create = (more = {}) => Sandbox.create({ ...options, ...more });
 
-/** What a template builder gives, against the stand-in. */
+/** All sandboxes of a list, page by page. */
 const listed = async (query) => {
   const pages = Sandbox.list({ ...options, ...query });
   const found = [];

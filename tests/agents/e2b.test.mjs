@@ -92,6 +92,9 @@ test('what a snapshot holds is there in the next session of the project', async 
   assert.equal((await other.type('sandbox.restore.succeeded')).data['snapshot-id'], taken['snapshot-id']);
   assert.equal((await turn(second, other, unique('tool'))).data['stop-reason'], 'end_turn');
   assert.equal(fs.readFileSync(it.sandbox(second).path('notes'), 'utf8'), 'from the first');
+  // The agent server of the first session was in the snapshot, and is not there any more.
+  const [[, revived]] = it.sandbox(second).revived;
+  assert.ok(!(await members(it.sandbox(second).id)).some(({ pid }) => pid === revived));
   await other.close();
 
   // One that is gone is told of, and the session begins with the usual image.

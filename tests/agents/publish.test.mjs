@@ -107,7 +107,7 @@ test('"submit PR" in the chat pushes and makes a pull request', async () => {
   const main = await commit('main');
   const [session, stream] = await begin('Add a page');
   await turn(session, stream, 'write page.md words ; say # Added the page');
-  const { ok, publish } = await session.say('Can you submit a PR, please?'.replace(',', ''));
+  const { ok, publish } = await session.say('Can you submit a PR please?');
   assert.equal(ok, true);
   assert.equal(publish.status, 'pr-created', JSON.stringify(publish));
   const [made, ...others] = repository.pulls;
