@@ -1,7 +1,5 @@
 //! Envelopes of a runtime and the events that come of them (agents.md 4.5, 4.6).
 
-#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
-
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sessions::acp::{MAX_ID_BYTES, MAX_SPEAKERS, MAX_TURN_BYTES, Step, Turns, translate};

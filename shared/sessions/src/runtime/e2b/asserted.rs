@@ -143,6 +143,24 @@ fn a_template_that_is_there_is_not_built_again() {
 }
 
 #[test]
+fn what_a_template_holds_is_brought_to_its_base_branch() {
+    let mut asked = codex(Some(DOCKERFILE));
+    asked.0["project"]["base-branch"] = json!("develop");
+    let updates = |known: &'static [&'static str], task: &Task| -> Vec<Value> {
+        let (world, secrets) = (templates(known, &[]), TaskSecrets::default());
+        provisioned(&world, task, &secrets, settings());
+        let ran = world.calls().into_iter().filter(|call| script_of(call).contains("git fetch --depth 1"));
+        ran.map(|call| serde_json::from_slice::<Value>(call.body.get(5..).unwrap()).unwrap()["process"]["envs"].clone())
+            .collect()
+    };
+    let envs = updates(&[NAME], &asked);
+    assert_eq!((envs.len(), &envs[0]["AGENT_BASE"]), (1, &json!("develop")));
+    // A sandbox that is empty at first is cloned instead.
+    asked.0["project"].as_object_mut().unwrap().remove("docker-file");
+    assert!(updates(&[], &asked).is_empty());
+}
+
+#[test]
 fn a_projects_template_that_is_gone_is_built_once_more_and_a_sandbox_asked_for_twice() {
     let (world, secrets) = (templates(&[NAME], &[NAME]), TaskSecrets::default());
     let mut told = Told::default();

@@ -209,6 +209,10 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
         if is_empty {
             progress.step("clone", 620_000).await;
             self.clone_repository(runtime, sandbox, wish).await;
+        } else if runtime.snapshot_id.is_none() {
+            // What a snapshot holds may be somebody's unfinished work; a template's repository is only old.
+            progress.step("update", 620_000).await;
+            self.update_repository(runtime, sandbox, wish).await;
         }
         progress.step("init", 620_000).await;
         self.run_init(runtime, sandbox, wish, progress).await;

@@ -128,17 +128,30 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
             Some(template) => command::configured_clone(template, &clone, wish.session_id),
             None => command::clone(&clone),
         };
-        let ran = match built(clone) {
-            Ok(clone) => self.envd(sandbox).run(&clone).await,
+        self.run_git(sandbox, clone, "agents/clone-failed").await;
+    }
+
+    /// Brings the repository of a template to its base branch (B30). What fails is told to the operator; the session goes on with
+    /// what the template holds.
+    pub(super) async fn update_repository(&self, runtime: &Runtime, sandbox: &Sandbox, wish: &Wish<'_>) {
+        let base = wish.task.repo_url().and_then(|_| BranchName::wish(wish.task.base_branch()));
+        if let Some(base) = base {
+            self.run_git(sandbox, command::update(&runtime.directory, &base), "agents/update-failed").await;
+        }
+    }
+
+    async fn run_git(&self, sandbox: &Sandbox, command: Result<Command, CommandError>, event: &'static str) {
+        let ran = match built(command) {
+            Ok(command) => self.envd(sandbox).run(&command).await,
             Err(error) => Err(error),
         };
         match ran {
             Ok(ran) if ran.exit_code == 0 => {}
             Ok(ran) => {
                 let text = format!("git ended with {}", ran.exit_code);
-                self.tell("agents/clone-failed", &RuntimeError::Failed(text));
+                self.tell(event, &RuntimeError::Failed(text));
             }
-            Err(error) => self.tell("agents/clone-failed", &error),
+            Err(error) => self.tell(event, &error),
         }
     }
 
