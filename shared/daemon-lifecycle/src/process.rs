@@ -66,24 +66,30 @@ pub fn look(pid: u32, lock: &Path) -> Seen {
 
 /// Whether a process has a lock on this file, or on one that was at its path and was deleted since.
 pub fn holds(pid: u32, lock: &Path) -> bool {
+    locked(pid, |target| target == lock || target == deleted(lock))
+}
+
+/// Whether a process has a lock on a file that was at this path and was deleted since.
+pub fn holds_deleted(pid: u32, lock: &Path) -> bool {
+    locked(pid, |target| target == deleted(lock))
+}
+
+fn locked(pid: u32, is_meant: impl Fn(&Path) -> bool) -> bool {
     let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
         return false;
     };
     // Bounded by the process's limit of open files.
     descriptors.flatten().any(|descriptor| {
-        let open = fs::read_link(descriptor.path()).is_ok_and(|target| is_at(&target, lock));
-        open && has_lock(pid, &descriptor.file_name().to_string_lossy())
+        let meant = fs::read_link(descriptor.path()).is_ok_and(|target| is_meant(&target));
+        meant && has_lock(pid, &descriptor.file_name().to_string_lossy())
     })
 }
 
-/// Whether a link of `/proc/<pid>/fd` leads to this path, or did before the file was deleted.
-fn is_at(target: &Path, path: &Path) -> bool {
-    let deleted = || {
-        let mut deleted = path.as_os_str().to_owned();
-        deleted.push(" (deleted)");
-        PathBuf::from(deleted)
-    };
-    target == path || target == deleted()
+/// How the process table shows a path whose file was deleted.
+fn deleted(path: &Path) -> PathBuf {
+    let mut deleted = path.as_os_str().to_owned();
+    deleted.push(" (deleted)");
+    PathBuf::from(deleted)
 }
 
 /// Whether there is a lock on a descriptor. Somebody who only asks, or tried in vain, has the file open too.
@@ -146,6 +152,11 @@ impl Handle {
     /// The process's id.
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// A descriptor that is readable once the process has ended.
+    pub fn descriptor(&self) -> &OwnedFd {
+        &self.descriptor
     }
 
     /// Sends a signal. A process that is gone is no error.
