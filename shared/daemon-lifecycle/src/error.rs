@@ -203,6 +203,8 @@ pub enum Error {
     CleanupFailed {
         /// Why.
         reason: String,
+        /// What was done.
+        details: Map<String, Value>,
     },
     /// This daemon lost its lock.
     #[error("{repo}: the lock is lost; another daemon may write now")]
@@ -322,7 +324,7 @@ impl Error {
                 };
                 json!({ "repo": repo, "command": command, "exit_code": exit_code, "signal": signal, "log_tail": log_tail })
             }
-            Self::Child { details, .. } => Value::Object(details.clone()),
+            Self::Child { details, .. } | Self::CleanupFailed { details, .. } => Value::Object(details.clone()),
             Self::Orphans { repo, left } => {
                 let one = |left: &Left| json!({ "pid": left.pid, "command": left.command, "owner": left.owner });
                 let pids: Vec<u32> = left.iter().map(|left| left.pid).collect();
@@ -346,7 +348,7 @@ impl Error {
             Self::Permissions { path, problem } => json!({ "path": path, "problem": problem }),
             Self::RootPermission { path } | Self::ReadOnly { path } | Self::Io { path, .. } => json!({ "path": path }),
             Self::MetadataTooNew { repo, v } => json!({ "repo": repo, "v": v }),
-            Self::CleanupFailed { .. } | Self::Usage(_) => json!({}),
+            Self::Usage(_) => json!({}),
         }
     }
 }

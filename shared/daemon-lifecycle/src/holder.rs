@@ -342,6 +342,12 @@ pub(crate) fn reading(scope: &Scope) -> Reading {
     files::read_record(&scope.record())
 }
 
+/// Whether somebody holds the scope's lock alone.
+pub(crate) fn is_held(scope: &Scope) -> Result<bool, Error> {
+    let path = scope.lock();
+    lock::ask(&path).map(|held| held == Held::Exclusive).map_err(|error| Error::io(&path, error))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

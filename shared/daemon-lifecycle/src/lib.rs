@@ -117,7 +117,9 @@ pub struct Limits {
     pub busy: Duration,
     /// A lock without metadata belongs to a starting daemon for so long.
     pub metadata: Duration,
-    /// Beyond the time that a daemon takes itself to end.
+    /// How long a daemon may take to end by itself, whatever its metadata says.
+    pub own_end: Option<Duration>,
+    /// Beyond the time that its metadata says.
     pub grace: Duration,
     /// After SIGTERM.
     pub term: Duration,
@@ -134,6 +136,7 @@ impl Default for Limits {
             hang: Duration::from_secs(15),
             busy: Duration::from_mins(1),
             metadata: Duration::from_secs(5),
+            own_end: None,
             grace: Duration::from_secs(2),
             term: Duration::from_secs(5),
             kill: Duration::from_secs(1),

@@ -9,7 +9,7 @@ use crate::endpoint::{self, Endpoint};
 use crate::identity::{self, Here, Seen, Verdict};
 use crate::process::{self, Handle, Waited};
 use crate::record::{Reading, Record, Status};
-use crate::{Error, Limits, Owner, Scope, holder, orphans};
+use crate::{Error, Limits, Owner, Scope, holder};
 
 /// However long metadata says that a daemon takes to end, it is not waited for longer than this.
 pub const LONGEST_STOP: Duration = Duration::from_mins(10);
@@ -90,7 +90,7 @@ pub fn stop(scope: &Scope, requester: Owner, here: &Here, limits: &Limits) -> Re
     let since = Instant::now();
     // Bounded by the time that a lock may be held without metadata.
     loop {
-        if !orphans::is_held(scope)? {
+        if !holder::is_held(scope)? {
             return Err(Error::NotFound { repo: scope.name() });
         }
         let reading = holder::reading(scope);
@@ -159,7 +159,8 @@ pub fn end(record: &Record, handle: &Handle, scope: &Scope, limits: &Limits) -> 
     let since = Instant::now();
     let timeout = || Error::StopTimeout { repo: scope.name(), pid: handle.pid() };
     let ends_itself = record.status == Status::Stopping || asked(record, scope, handle, limits);
-    let own = Duration::from_millis(record.stop_timeout_ms).min(LONGEST_STOP) + limits.grace;
+    let told = Duration::from_millis(record.stop_timeout_ms).min(LONGEST_STOP) + limits.grace;
+    let own = limits.own_end.unwrap_or(told);
     let by_itself = ends_itself && handle.wait(own).is_ok_and(|waited| waited == Waited::Ended);
     let ended_by = if by_itself {
         EndedBy::Shutdown
@@ -190,7 +191,7 @@ fn freed(record: &Record, scope: &Scope) -> Result<bool, Error> {
     let deadline = Instant::now() + Duration::from_secs(2);
     loop {
         let successor = || holder::reading(scope).record().is_some_and(|found| found.lock_id != record.lock_id);
-        if !orphans::is_held(scope)? || successor() {
+        if !holder::is_held(scope)? || successor() {
             return Ok(true);
         }
         if Instant::now() >= deadline {
