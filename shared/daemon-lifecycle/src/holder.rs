@@ -228,8 +228,9 @@ impl Holder {
         Ok(())
     }
 
-    /// Cleans up and frees the locks. What another daemon wrote is left alone.
-    pub fn release(self) {
+    /// Removes socket, token and metadata, as the last thing that a daemon does; what another daemon wrote is left alone. The
+    /// locks are freed when this is dropped, or when the process ends.
+    pub fn clean_up(&self) {
         if self.look(true).is_err() {
             return;
         }
@@ -400,7 +401,8 @@ mod tests {
             let found = reading(&scope).record().unwrap().clone();
             assert_eq!((found.owner, found.status), (owner, Status::Stopping));
             assert_eq!(std::fs::read(scope.lock()).unwrap(), b"");
-            holder.release();
+            holder.clean_up();
+        drop(holder);
             assert_eq!(reading(&scope), Reading::Absent);
             assert!(scope.lock().exists() && !scope.token().exists());
         }
@@ -417,11 +419,14 @@ mod tests {
         let graphs: Vec<_> = holders.iter().map(|holder| holder["graph"].as_str().unwrap()).collect();
         assert_eq!(graphs, ["a", "b"]);
         assert!(matches!(plain(&a), Err(Error::RepoLocked { holders, .. }) if holders[0]["graph"] == "a"));
-        first.release();
-        second.release();
+        first.clean_up();
+        drop(first);
+        second.clean_up();
+        drop(second);
         let directory = plain(&whole).unwrap().holder;
         assert!(matches!(plain(&a), Err(Error::RepoLocked { holders, .. }) if holders[0]["graph"].is_null()));
-        directory.release();
+        directory.clean_up();
+        drop(directory);
     }
 
     /// Facts 9, 10 and 11: the holder's changes are accepted, and none once its lock file or its metadata is another's.
@@ -437,7 +442,8 @@ mod tests {
         let successor = plain(&scope).unwrap().holder;
         assert_eq!(holder.check(), Err(Lost));
         assert!(matches!(holder.stopping(), Err(Error::Lost { .. })));
-        holder.release();
+        holder.clean_up();
+        drop(holder);
         let found = reading(&scope).record().unwrap().clone();
         assert_eq!(found.lock_id, successor.record().lock_id);
         assert_eq!(successor.check(), Ok(()));
@@ -471,7 +477,8 @@ mod tests {
             assert!(matches!(take(&scope, Owner::Cli, trial, false), Err(Error::LockUnsupported { .. })));
             let taken = take(&scope, Owner::Cli, trial, true).unwrap();
             assert!(taken.weak && taken.warnings.iter().any(|warning| warning.contains("weak")));
-            taken.holder.release();
+            taken.holder.clean_up();
+            drop(taken.holder);
         }
         let fuse = Trial { file_system: Some(0x6573_5546), ..Trial::default() };
         let taken = take(&scope, Owner::Cli, fuse, false).unwrap();
