@@ -43,7 +43,7 @@ pub fn prepare(given: &Path) -> Result<Vec<String>, Error> {
 /// # Errors
 ///
 /// What the system refuses.
-pub fn make_folders(scope: &Scope) -> Result<(), Error> {
+pub(crate) fn make_folders(scope: &Scope) -> Result<(), Error> {
     for folder in [scope.folder(), scope.logs()] {
         make(&folder)?;
     }

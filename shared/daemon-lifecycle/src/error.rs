@@ -381,7 +381,7 @@ fn pids_words(left: &[Left]) -> String {
 }
 
 /// A holder's metadata as errors show it: what helps to find it, no paths of secrets.
-pub fn holder(record: &Record) -> Value {
+pub(crate) fn holder(record: &Record) -> Value {
     json!({
         "graph": record.graph, "pid": record.pid, "owner": record.owner, "revision": record.revision,
         "lock_id": record.lock_id, "started_at": record.started_at, "listen": record.listen, "host": record.host,

@@ -15,7 +15,7 @@ use crate::record::{self, Reading, Record};
 /// # Errors
 ///
 /// What the system refuses.
-pub fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     let mut options = OpenOptions::new();
     let file = options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC).open(path)?;
     if !file.metadata()?.is_file() {
@@ -27,7 +27,7 @@ pub fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
 }
 
 /// Reads metadata. Whatever is there, the answer is a [`Reading`].
-pub fn read_record(path: &Path) -> Reading {
+pub(crate) fn read_record(path: &Path) -> Reading {
     match read(path, record::LIMIT) {
         Ok(bytes) => record::read(&bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Reading::Absent,
@@ -40,7 +40,7 @@ pub fn read_record(path: &Path) -> Reading {
 /// # Errors
 ///
 /// What the system refuses.
-pub fn write_record(path: &Path, record: &Record) -> io::Result<()> {
+pub(crate) fn write_record(path: &Path, record: &Record) -> io::Result<()> {
     write(path, &serde_json::to_vec(record)?)
 }
 
@@ -50,7 +50,7 @@ pub fn write_record(path: &Path, record: &Record) -> io::Result<()> {
 /// # Errors
 ///
 /// What the system refuses.
-pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut aside = std::ffi::OsString::from(".");
     aside.push(path.file_name().unwrap_or_default());

@@ -23,7 +23,7 @@ struct Content {
 
 /// The lock, held as long as this lives.
 #[derive(Debug)]
-pub struct WeakLock {
+pub(crate) struct WeakLock {
     path: PathBuf,
     content: Content,
 }
@@ -34,7 +34,7 @@ impl WeakLock {
     /// # Errors
     ///
     /// What the system refuses.
-    pub fn take(path: &Path, here: &Here) -> io::Result<Option<Self>> {
+    pub(crate) fn take(path: &Path, here: &Here) -> io::Result<Option<Self>> {
         let content = Content {
             pid: std::process::id(),
             pid_start: process::own_start()?,

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -37,6 +38,9 @@ pub(crate) struct Serve {
     /// Answer the daemon's own routes on loopback, not on the socket
     #[arg(long)]
     tcp: bool,
+    /// Say that the own routes are where nobody answers
+    #[arg(long)]
+    unreachable: bool,
     /// A line of further text for the log
     #[arg(long)]
     note: Option<String>,
@@ -52,6 +56,8 @@ struct Daemon {
     holder: Holder,
     database: Mutex<Option<rusqlite::Connection>>,
     end: Mutex<Sender<End>>,
+    /// How often the own routes were asked.
+    asked: AtomicUsize,
     program: Program,
 }
 
@@ -142,6 +148,7 @@ fn start(args: &Serve, program: &Program, spawned: &mut Spawned) -> Result<u8, E
         holder: taken.holder,
         database: Mutex::new(Some(database)),
         end: Mutex::new(sender.clone()),
+        asked: AtomicUsize::new(0),
         program: program.clone(),
     });
     let public = TcpListener::bind(("127.0.0.1", args.port)).map_err(at)?;
@@ -149,7 +156,8 @@ fn start(args: &Serve, program: &Program, spawned: &mut Spawned) -> Result<u8, E
     let endpoint = own_routes(args, &scope, &daemon).map_err(at)?;
     serve_public(public, &daemon);
     point("after-listen");
-    daemon.holder.publish(endpoint.to_string(), listen.clone())?;
+    let endpoint = if args.unreachable { "http://127.0.0.1:1".to_owned() } else { endpoint.to_string() };
+    daemon.holder.publish(endpoint, listen.clone())?;
     watch(spawned, sender);
     spawned.reporter.ready(&daemon.holder.record(), &taken.recovered);
     println!("ready: {}", listen.join(" "));
@@ -166,11 +174,13 @@ fn open(scope: &Scope) -> rusqlite::Result<rusqlite::Connection> {
 
 /// Waits for what ends the daemon, and ends it.
 fn run(daemon: &Daemon, receiver: &mpsc::Receiver<End>) -> Result<u8, Error> {
+    let stays = variable("DAEMON_STAYS_WHEN_LOST").is_some();
     loop {
         match receiver.recv_timeout(CHECKED) {
             Ok(End::Asked) => break,
-            Ok(End::Lost) => return Ok(lost()),
-            Err(RecvTimeoutError::Timeout) if daemon.holder.check().is_err() => return Ok(lost()),
+            Ok(End::Lost) if !stays => return Ok(lost()),
+            Ok(End::Lost) => {}
+            Err(RecvTimeoutError::Timeout) if !stays && daemon.holder.check().is_err() => return Ok(lost()),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
@@ -257,7 +267,11 @@ impl Daemon {
         let Ok(request) = http::read(&mut read) else {
             return;
         };
-        if let Some(delay) = variable("DAEMON_SLOW_HEALTH").and_then(|text| text.parse().ok()) {
+        let number = self.asked.fetch_add(1, Ordering::Relaxed);
+        let slow = variable("DAEMON_SLOW_FIRST").and_then(|text| text.parse().ok()).unwrap_or(usize::MAX);
+        if let Some(delay) = variable("DAEMON_SLOW_HEALTH").and_then(|text| text.parse().ok())
+            && number < slow
+        {
             std::thread::sleep(Duration::from_millis(delay));
         }
         let record = self.holder.record();
@@ -288,7 +302,7 @@ impl Daemon {
         if reply.act == Some(Act::Shutdown) && variable("DAEMON_IGNORES_SHUTDOWN").is_none() {
             self.end(End::Asked);
         }
-        if lost {
+        if lost && reply.status != 200 {
             self.end(End::Lost);
         }
     }

@@ -246,3 +246,13 @@ pub(crate) fn rows(folder: &Path) -> BTreeSet<String> {
     let mut statement = database.prepare("select text from rows").unwrap();
     statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
+
+/// Runs a verb under `strace`, which has one of its system calls fail.
+pub(crate) fn injected(place: &Place, program: &str, words: &str, fault: &str, variables: &[(&str, &str)]) -> Ran {
+    let mut command = place.command("strace");
+    // The faults are the tool's alone, not its daemon's.
+    command.args(["-qqq", "-o", "/dev/null", "-e", &format!("inject={fault}"), program, "server"]);
+    command.args(words.split_whitespace()).arg("--data-dir").arg(place.data()).arg("--json");
+    command.envs(variables.iter().copied());
+    place.run(command)
+}
