@@ -36,6 +36,8 @@ fn launch(command: &[OsString]) -> io::Result<()> {
     let pipe = inherited::take(ready::VARIABLE).map_err(io::Error::other)?;
     let pipe = pipe.ok_or_else(|| io::Error::other("the launcher is started by other commands only"))?;
     let (program, arguments) = command.split_first().ok_or_else(|| io::Error::other("no command"))?;
+    // What else was open where the starter was started is no daemon's: a lock of a script, a terminal's pipe.
+    inherited::keep_from_children().map_err(io::Error::other)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     // Where it leads a process group already, it leads a session, too, or stays in its starter's: both let the daemon live.
     let _ = rustix::process::setsid();

@@ -1,5 +1,6 @@
 //! Starting a daemon, and hearing from it that it answers (docs/spec/daemon.md 4.5).
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -128,7 +129,8 @@ fn hear(pipe: OwnedFd, limits: &Limits) -> io::Result<Heard> {
         if count == 0 {
             return Ok(Heard::Closed);
         }
-        for line in lines.take(piece.get(..count).unwrap_or_default()) {
+        lines.push(piece.get(..count).unwrap_or_default());
+        while let Some(line) = lines.next() {
             match ready::read(&line) {
                 Some(Line::Starting(_)) => deadline = Instant::now() + limits.silence,
                 Some(Line::Ready { record, recovered }) => return Ok(Heard::Ready { record, recovered }),
@@ -142,18 +144,22 @@ fn hear(pipe: OwnedFd, limits: &Limits) -> io::Result<Heard> {
 /// Cuts what comes into lines. What is longer than a line may be is dropped.
 #[derive(Default)]
 struct Lines {
+    whole: VecDeque<Vec<u8>>,
     rest: Vec<u8>,
 }
 
 impl Lines {
-    fn take(&mut self, piece: &[u8]) -> Vec<Vec<u8>> {
+    fn push(&mut self, piece: &[u8]) {
         self.rest.extend(piece);
-        let mut lines: Vec<Vec<u8>> = self.rest.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
-        self.rest = lines.pop().unwrap_or_default();
+        self.whole.extend(self.rest.split(|byte| *byte == b'\n').map(<[u8]>::to_vec));
+        self.rest = self.whole.pop_back().unwrap_or_default();
         if self.rest.len() > ready::LINE {
             self.rest.clear();
         }
-        lines
+    }
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        self.whole.pop_front()
     }
 }
 
@@ -209,6 +215,9 @@ impl Process {
         let deadline = Instant::now() + limit;
         // Bounded by the limit.
         loop {
+            if let Some(line) = lines.next() {
+                return Ok(serde_json::from_slice(&line).ok());
+            }
             if !process::poll(&mut [PollFd::new(report, PollFlags::IN)], deadline)? {
                 return Ok(None);
             }
@@ -217,9 +226,7 @@ impl Process {
             if count == 0 {
                 return Ok(None);
             }
-            if let Some(line) = lines.take(piece.get(..count).unwrap_or_default()).first() {
-                return Ok(serde_json::from_slice(line).ok());
-            }
+            lines.push(piece.get(..count).unwrap_or_default());
         }
     }
 
@@ -287,9 +294,13 @@ mod tests {
     #[test]
     fn lines_are_cut_wherever_they_come_apart() {
         let mut lines = Lines::default();
-        assert!(lines.take(b"{\"a\"").is_empty());
-        assert_eq!(lines.take(b":1}\n{}\nx"), [b"{\"a\":1}".to_vec(), b"{}".to_vec()]);
-        assert!(lines.take(&vec![b'y'; 2 * ready::LINE]).is_empty());
-        assert_eq!(lines.take(b"\nz\n"), [b"".to_vec(), b"z".to_vec()]);
+        lines.push(b"{\"a\"");
+        assert_eq!(lines.next(), None);
+        // Two lines that come together are two.
+        lines.push(b":1}\n{}\nx");
+        assert_eq!([lines.next(), lines.next(), lines.next()], [Some(b"{\"a\":1}".to_vec()), Some(b"{}".to_vec()), None]);
+        lines.push(&vec![b'y'; 2 * ready::LINE]);
+        lines.push(b"\nz\n");
+        assert_eq!([lines.next(), lines.next(), lines.next()], [Some(Vec::new()), Some(b"z".to_vec()), None]);
     }
 }

@@ -47,7 +47,11 @@ impl Spawned {
     /// When a variable names no inherited descriptor.
     pub fn from_environment() -> Result<Self, inherited::Error> {
         let reporter = Reporter::new(inherited::take(ready::VARIABLE)?);
-        Ok(Self { reporter, leash: inherited::take(ready::PARENT_VARIABLE)?.map(Leash) })
+        let leash = inherited::take(ready::PARENT_VARIABLE)?.map(Leash);
+        if reporter.is_heard() {
+            inherited::keep_from_children()?;
+        }
+        Ok(Self { reporter, leash })
     }
 
     /// Leaves the starter's folder and mask behind, if there is a starter. To be called once the configuration, whose paths

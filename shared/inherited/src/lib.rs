@@ -73,6 +73,28 @@ pub fn take(variable: &str) -> Result<Option<OwnedFd>, Error> {
     Ok(Some(descriptor))
 }
 
+/// Sets close-on-exec on every descriptor from 3 on, so that no process started from here inherits what happened to be open
+/// where this one was started.
+///
+/// # Errors
+///
+/// [`Error::Threads`] when another thread runs already, which could have just opened a descriptor for a child of its own.
+pub fn keep_from_children() -> Result<(), Error> {
+    if !one_thread() {
+        return Err(Error::Threads);
+    }
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers: Vec<i32> = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|number| *number >= 3) {
+        // SAFETY: not -1, as it is 3 or more. The flag is all that is changed, whoever owns the descriptor: its owner's reads
+        // and writes go on as before, and the number stays open. One that was closed since (that of the listing itself) is
+        // answered with EBADF.
+        #[expect(unsafe_code, reason = "see SAFETY")]
+        let _ = rustix::io::fcntl_setfd(unsafe { BorrowedFd::borrow_raw(number) }, FdFlags::CLOEXEC);
+    }
+    Ok(())
+}
+
 /// Whether this process has one thread. Where the system does not say, the answer is no.
 fn one_thread() -> bool {
     std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)

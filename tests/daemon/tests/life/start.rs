@@ -102,6 +102,7 @@ fn fact_14_a_bad_command_line_is_told_with_code_2() {
         command.args(words.split(' '));
         assert_eq!(place.run(command).code, 0, "{words}");
     }
+    let place = Place::new();
     let mut bad = place.command(A);
     bad.args(["server", "start", "--json", "--graph", "..", "--data-dir"]).arg(place.data());
     let bad = place.run(bad);
