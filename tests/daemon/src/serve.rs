@@ -65,6 +65,11 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// A line for the log. A full disk takes none, which is no reason to end.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// A named point: a test may have the daemon killed or stuck there.
 fn point(name: &str) {
     if variable("DAEMON_CRASH_AT").as_deref() == Some(name) {
@@ -88,15 +93,15 @@ pub(crate) fn serve(args: &Serve, program: &Program) -> u8 {
     let mut spawned = match Spawned::from_environment() {
         Ok(spawned) => spawned,
         Err(error) => {
-            eprintln!("error: {error}");
+            say(&format!("error: {error}"));
             return 70;
         }
     };
-    eprintln!("test daemon {} ({})", program.build.version, program.build.revision);
+    say(&format!("test daemon {} ({})", program.build.version, program.build.revision));
     match start(args, program, &mut spawned) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error}");
+            say(&format!("error: {error}"));
             let mut details = error.members();
             details.remove("code");
             details.remove("message");
@@ -111,7 +116,7 @@ fn start(args: &Serve, program: &Program, spawned: &mut Spawned) -> Result<u8, E
     let at = |error| Error::io(scope.directory(), error);
     spawned.settle().map_err(at)?;
     if let Some(note) = &args.note {
-        eprintln!("{note}");
+        say(note);
     }
     let step = |step| {
         point(match step {
@@ -135,10 +140,10 @@ fn start(args: &Serve, program: &Program, spawned: &mut Spawned) -> Result<u8, E
         step: &step,
     })?;
     for warning in &taken.warnings {
-        eprintln!("warning: {warning}");
+        say(&format!("warning: {warning}"));
     }
     if variable("DAEMON_HELPER").is_some() {
-        let _ = std::process::Command::new("sleep").arg("300").spawn().map(|child| eprintln!("helper {}", child.id()));
+        let _ = std::process::Command::new("sleep").arg("300").spawn().map(|child| say(&format!("helper {}", child.id())));
     }
     spawned.reporter.starting("opening the database");
     let database = open(&scope).map_err(|error| at(std::io::Error::other(error)))?;
@@ -189,13 +194,13 @@ fn run(daemon: &Daemon, receiver: &mpsc::Receiver<End>) -> Result<u8, Error> {
     point("during-stop");
     // Closing writes the journal into the database; who waits for it gets no database any more.
     drop(daemon.database.lock().unwrap_or_else(PoisonError::into_inner).take());
-    eprintln!("ended");
+    say("ended");
     daemon.holder.clean_up();
     Ok(0)
 }
 
 fn lost() -> u8 {
-    eprintln!("the lock is lost");
+    say("the lock is lost");
     76
 }
 

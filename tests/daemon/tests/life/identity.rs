@@ -100,7 +100,7 @@ fn a_daemon_whose_executable_was_replaced_is_still_ours() {
 fn contained(place: &Place, flags: &str, words: &[&str]) -> (std::process::Child, u32) {
     let mut command = place.command("unshare");
     command.args([flags, "--mount-proc", A, "serve", "--owner", "cli"]).args(words);
-    command.arg("--data-dir").arg(place.data()).stdout(Stdio::piped());
+    command.arg("--data-dir").arg(place.data()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
     ready(&mut child);
     let inner = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
