@@ -161,7 +161,8 @@ mod tests {
     use crate::record;
 
     fn record(graph: Option<&str>, owner: &str) -> Record {
-        let text = json!({ "pid": 7, "lock_id": "l", "graph": graph, "owner": owner, "listen": ["http://127.0.0.1:8080"] });
+        let text =
+            json!({ "pid": 7, "lock_id": "l", "graph": graph, "owner": owner, "listen": ["http://127.0.0.1:8080"] });
         record::read(text.to_string().as_bytes()).record().unwrap().clone()
     }
 
@@ -184,11 +185,10 @@ mod tests {
         let bare = ask(&record, get());
         assert_eq!((bare.status, bare.body), (200, json!({ "status": "ready", "lock_id": "l" })));
         let full = ask(&record, Request { token: Some("secret"), ..get() });
-        assert_eq!((full.body["pid"].clone(), full.body["port"].clone(), full.body["clients"].clone()), (
-            json!(7),
-            json!(8080),
-            json!(2)
-        ));
+        assert_eq!(
+            (full.body["pid"].clone(), full.body["port"].clone(), full.body["clients"].clone()),
+            (json!(7), json!(8080), json!(2))
+        );
         assert_eq!(ask(&record, Request { token: Some("wrong"), ..get() }).status, 401);
     }
 

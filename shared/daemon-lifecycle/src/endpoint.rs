@@ -155,7 +155,12 @@ fn connect(path: &Path) -> io::Result<UnixStream> {
     Ok(stream)
 }
 
-fn exchange<S>(stream: &S, sent: &[u8], deadline: Instant, set_limit: impl Fn(Duration) -> io::Result<()>) -> io::Result<Answer>
+fn exchange<S>(
+    stream: &S,
+    sent: &[u8],
+    deadline: Instant,
+    set_limit: impl Fn(Duration) -> io::Result<()>,
+) -> io::Result<Answer>
 where
     for<'s> &'s S: io::Read + io::Write,
 {
@@ -240,7 +245,11 @@ mod tests {
         assert_eq!(parsed("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", false).unwrap(), Some(b"{}".to_vec()));
         assert_eq!(parsed("HTTP/1.1 503 No\r\n\r\nx", false).unwrap(), None);
         assert_eq!(parsed("HTTP/1.1 503 No\r\n\r\nx", true).unwrap(), Some(b"x".to_vec()));
-        for odd in ["nonsense\r\n\r\n", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n"] {
+        for odd in [
+            "nonsense\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
+        ] {
             assert!(parsed(odd, true).is_err(), "{odd}");
         }
     }

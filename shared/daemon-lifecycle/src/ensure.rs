@@ -172,7 +172,8 @@ impl Ensuring<'_> {
     fn recover(&mut self, held: Held) -> Result<(), Error> {
         let which = if held == Held::Free { Which::Deleted } else { Which::Any };
         let Request { scope, program, limits, .. } = self.request;
-        self.recovered.extend(orphans::recover(scope, program, self.survey.here(), which, limits)?);
+        let contact = orphans::Contact::of(scope);
+        self.recovered.extend(orphans::recover(scope, program, self.survey.here(), which, &contact, limits)?);
         Ok(())
     }
 
@@ -257,8 +258,9 @@ impl Ensuring<'_> {
 
     fn handle(&self, sight: &Sight) -> Result<Option<Handle>, Error> {
         match sight.record() {
-            Some(record) => Handle::of(record, self.survey.here(), &self.request.scope.lock())
-                .map_err(|error| self.lock_io(error)),
+            Some(record) => {
+                Handle::of(record, self.survey.here(), &self.request.scope.lock()).map_err(|error| self.lock_io(error))
+            }
             None => Ok(None),
         }
     }

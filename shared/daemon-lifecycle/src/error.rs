@@ -396,10 +396,10 @@ mod tests {
     fn what_the_system_refuses_has_its_own_kind() {
         let of = |kind: io::ErrorKind| Error::io(Path::new("/x"), kind.into());
         assert_eq!(of(io::ErrorKind::PermissionDenied).code(), "root-dir-permission");
-        assert_eq!((of(io::ErrorKind::ReadOnlyFilesystem).code(), of(io::ErrorKind::ReadOnlyFilesystem).exit()), (
-            "data-dir-read-only",
-            73
-        ));
+        assert_eq!(
+            (of(io::ErrorKind::ReadOnlyFilesystem).code(), of(io::ErrorKind::ReadOnlyFilesystem).exit()),
+            ("data-dir-read-only", 73)
+        );
         assert_eq!(of(io::ErrorKind::StorageFull).exit(), 74);
     }
 
@@ -427,7 +427,12 @@ mod tests {
 
     #[test]
     fn a_failed_start_has_the_daemons_exit_code_unless_it_was_none() {
-        let exit = |failure| Error::StartFailed { repo: String::new(), command: String::new(), failure, log_tail: String::new() }.exit();
-        assert_eq!([Failure::Exit(78), Failure::Exit(0), Failure::Exit(-1), Failure::Signal(9), Failure::Silent].map(exit), [78, 1, 1, 1, 1]);
+        let exit = |failure| {
+            Error::StartFailed { repo: String::new(), command: String::new(), failure, log_tail: String::new() }.exit()
+        };
+        assert_eq!(
+            [Failure::Exit(78), Failure::Exit(0), Failure::Exit(-1), Failure::Signal(9), Failure::Silent].map(exit),
+            [78, 1, 1, 1, 1]
+        );
     }
 }

@@ -107,13 +107,7 @@ impl Holder {
         locks.push(lock);
         (claim.step)(Step::AfterLock);
         refuse_legacy(scope)?;
-        // Whoever lost its lock file before we made this one does not know yet.
-        let reading = files::read_record(&scope.record());
-        let recovered = if created || reading.record().is_none() {
-            orphans::recover(scope, claim.program, &here, orphans::Which::Deleted, &Limits::default())?
-        } else {
-            Vec::new()
-        };
+        let contact = orphans::Contact::of(scope);
         (claim.step)(Step::BeforeMetadata);
         let token = crate::random_token().map_err(at)?;
         let record = record(claim, &here).map_err(at)?;
@@ -128,6 +122,15 @@ impl Holder {
             token,
             checks: AtomicU32::new(0),
             lost: AtomicBool::new(false),
+        };
+        // Whoever lost its lock file before we made this one does not know yet. This comes after the metadata, because it may
+        // take its time: a lock that nobody explains is taken from its holder.
+        let recovered = if created || !contact.is_named() {
+            let limits = Limits::default();
+            let recovered = orphans::recover(scope, claim.program, &here, orphans::Which::Deleted, &contact, &limits);
+            recovered.inspect_err(|_| holder.clean_up())?
+        } else {
+            Vec::new()
         };
         Ok(Taken { holder, recovered, warnings, weak: is_weak })
     }
@@ -268,9 +271,11 @@ fn refuse_legacy(scope: &Scope) -> Result<(), Error> {
     if living.is_empty() {
         return Ok(());
     }
-    let holders = living.iter().map(|one| json!({
-        "graph": one.graph, "pid": one.content.get("pid"), "owner": one.content.get("owner-source"),
-    }));
+    let holders = living.iter().map(|one| {
+        json!({
+            "graph": one.graph, "pid": one.content.get("pid"), "owner": one.content.get("owner-source"),
+        })
+    });
     Err(Error::RepoLocked { repo: scope.name(), holders: holders.collect(), legacy: true })
 }
 
@@ -402,7 +407,7 @@ mod tests {
             assert_eq!((found.owner, found.status), (owner, Status::Stopping));
             assert_eq!(std::fs::read(scope.lock()).unwrap(), b"");
             holder.clean_up();
-        drop(holder);
+            drop(holder);
             assert_eq!(reading(&scope), Reading::Absent);
             assert!(scope.lock().exists() && !scope.token().exists());
         }

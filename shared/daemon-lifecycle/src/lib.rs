@@ -177,7 +177,10 @@ mod tests {
         let quoted = quoted(&command);
         let words = shlex::split(&quoted).unwrap();
         assert_eq!(words, command.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>());
-        assert_eq!(words[1..], ["serve", "--data-dir", "/nowhere/it's", "--graph", "a b", "--owner", "cli", "--port", "0"]);
+        assert_eq!(
+            words[1..],
+            ["serve", "--data-dir", "/nowhere/it's", "--graph", "a b", "--owner", "cli", "--port", "0"]
+        );
     }
 
     #[test]

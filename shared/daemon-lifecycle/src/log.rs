@@ -81,8 +81,10 @@ mod tests {
             let mut log = open_for(folder.path(), &format!("2026030{day}")).unwrap();
             log.file.write_all(b"line\n").unwrap();
         }
-        let mut names: Vec<String> =
-            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         assert_eq!(names.len(), 9);
         assert_eq!(names[0], "daemon-20260303.log");

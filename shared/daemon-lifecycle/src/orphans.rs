@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::endpoint::{self, Endpoint};
 use crate::identity::{self, Here};
 use crate::process::{self, Candidate, Handle, Waited};
-use crate::stop;
-use crate::{Error, Left, Limits, Owner, Program, Scope, holder};
+use crate::record::{Reading, Record};
+use crate::{Error, Left, Limits, Owner, Program, Scope, files, holder, stop};
 
 /// Whose locks are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,30 @@ pub fn find(scope: &Scope, program: &Program, here: &Here, which: Which) -> Resu
     Ok(candidates.into_iter().filter(|one| is_proposed(one, program) && is_orphan(one)).collect())
 }
 
+/// How an orphan may be reached: to be read before a starter writes its own in their place.
+#[derive(Clone, Debug)]
+pub struct Contact {
+    reading: Reading,
+    token: Option<String>,
+}
+
+impl Contact {
+    /// What lies in the scope's folder.
+    pub fn of(scope: &Scope) -> Self {
+        let token = files::read(&scope.token(), 1024).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        Self { reading: holder::reading(scope), token: token.map(|token| token.trim().to_owned()) }
+    }
+
+    /// Whether there is metadata.
+    pub fn is_named(&self) -> bool {
+        self.reading.record().is_some()
+    }
+
+    fn record(&self, pid: u32) -> Option<&Record> {
+        self.reading.record().filter(|record| record.pid == pid)
+    }
+}
+
 /// Ends the orphans of a scope, and says which they were.
 ///
 /// # Errors
@@ -50,6 +74,7 @@ pub fn recover(
     program: &Program,
     here: &Here,
     which: Which,
+    contact: &Contact,
     limits: &Limits,
 ) -> Result<Vec<u32>, Error> {
     let mut recovered = Vec::new();
@@ -63,28 +88,26 @@ pub fn recover(
         if !process::holds(orphan.pid, &scope.lock()) {
             continue;
         }
-        if asked(scope, &handle, limits) || stop::terminate(&handle, &scope.lock(), limits).is_ok() {
+        if asked(scope, &handle, contact, limits) || stop::terminate(&handle, &scope.lock(), limits).is_ok() {
             recovered.push(orphan.pid);
         } else {
             let words: Vec<_> = orphan.arguments.iter().map(Into::into).collect();
-            left.push(Left { pid: orphan.pid, command: crate::quoted(&words), owner: owner(scope, &orphan) });
+            left.push(Left { pid: orphan.pid, command: crate::quoted(&words), owner: owner(contact, &orphan) });
         }
     }
     if left.is_empty() { Ok(recovered) } else { Err(Error::Orphans { repo: scope.name(), left }) }
 }
 
 /// Asks an orphan that still answers to end. Whether it did.
-fn asked(scope: &Scope, handle: &Handle, limits: &Limits) -> bool {
-    let reading = holder::reading(scope);
+fn asked(scope: &Scope, handle: &Handle, contact: &Contact, limits: &Limits) -> bool {
     // Its metadata may be gone: then it answers where daemons of this scope usually do.
-    let own = reading.record().filter(|record| record.pid == handle.pid());
+    let own = contact.record(handle.pid());
     let usual = || Some(Endpoint::Unix(scope.socket()));
     let endpoint = own.and_then(|record| Endpoint::read(&record.endpoint)).or_else(usual);
-    let token = crate::files::read(&scope.token(), 1024).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    let (Some(endpoint), Some(token)) = (endpoint, token) else {
+    let (Some(endpoint), Some(token)) = (endpoint, &contact.token) else {
         return false;
     };
-    let ask = |method, path, body| endpoint::request(&endpoint, method, path, Some(token.trim()), body, limits.probe).ok();
+    let ask = |method, path, body| endpoint::request(&endpoint, method, path, Some(token), body, limits.probe).ok();
     let is_it = ask("GET", "/healthz", b"".as_slice()).is_some_and(|answer| {
         serde_json::from_slice::<serde_json::Value>(&answer.body)
             .is_ok_and(|body| body.get("pid").and_then(serde_json::Value::as_u64) == Some(handle.pid().into()))
@@ -97,8 +120,8 @@ fn asked(scope: &Scope, handle: &Handle, limits: &Limits) -> bool {
 }
 
 /// The owner that an orphan's own arguments name.
-fn owner(scope: &Scope, orphan: &Candidate) -> Owner {
-    if let Some(record) = holder::reading(scope).record().filter(|record| record.pid == orphan.pid) {
+fn owner(contact: &Contact, orphan: &Candidate) -> Owner {
+    if let Some(record) = contact.record(orphan.pid) {
         return record.owner;
     }
     let mut arguments = orphan.arguments.iter().map(String::as_str);
@@ -136,7 +159,8 @@ mod tests {
             launch: &[],
             build: Build { version: String::new(), revision: String::new() },
         };
-        let proposed = |arguments: &[&str], executable, state| is_proposed(&candidate(arguments, executable, state), &program);
+        let proposed =
+            |arguments: &[&str], executable, state| is_proposed(&candidate(arguments, executable, state), &program);
         assert!(proposed(&["x", "serve"], "/usr/bin/x", 'S'));
         assert!(proposed(&["x"], "/opt/logseq-sync", 'T'));
         assert!(!proposed(&["sh", "-c", "logseq-sync serve --data-dir d"], "/bin/sh", 'S'));
@@ -146,10 +170,9 @@ mod tests {
 
     #[test]
     fn an_orphans_owner_is_read_from_its_arguments() {
-        let root = tempfile::tempdir().unwrap();
-        let scope = Scope::new(root.path(), None).unwrap();
-        assert_eq!(owner(&scope, &candidate(&["x", "serve", "--owner", "electron"], "/x", 'S')), Owner::Desktop);
-        assert_eq!(owner(&scope, &candidate(&["x", "serve", "--owner=cli"], "/x", 'S')), Owner::Cli);
-        assert_eq!(owner(&scope, &candidate(&["x", "serve"], "/x", 'S')), Owner::Unknown);
+        let contact = Contact { reading: Reading::Absent, token: None };
+        assert_eq!(owner(&contact, &candidate(&["x", "serve", "--owner", "electron"], "/x", 'S')), Owner::Desktop);
+        assert_eq!(owner(&contact, &candidate(&["x", "serve", "--owner=cli"], "/x", 'S')), Owner::Cli);
+        assert_eq!(owner(&contact, &candidate(&["x", "serve"], "/x", 'S')), Owner::Unknown);
     }
 }

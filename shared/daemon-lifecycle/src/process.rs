@@ -187,7 +187,8 @@ pub(crate) fn poll(polled: &mut [PollFd<'_>], deadline: Instant) -> io::Result<b
     // Bounded by the deadline.
     loop {
         let rest = deadline.saturating_duration_since(Instant::now());
-        let limit = Timespec { tv_sec: rest.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: rest.subsec_nanos().into() };
+        let limit =
+            Timespec { tv_sec: rest.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: rest.subsec_nanos().into() };
         match rustix::event::poll(polled, Some(&limit)) {
             Ok(count) => return Ok(count > 0),
             Err(Errno::INTR) => {}

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
@@ -120,12 +121,13 @@ fn cut(text: &str) -> String {
 #[derive(Debug)]
 pub struct Reporter {
     pipe: Option<File>,
+    told: Option<Instant>,
 }
 
 impl Reporter {
     /// A reporter on a pipe; without one it says nothing.
     pub fn new(pipe: Option<OwnedFd>) -> Self {
-        Self { pipe: pipe.map(File::from) }
+        Self { pipe: pipe.map(File::from), told: None }
     }
 
     /// Whether somebody may be listening.
@@ -133,8 +135,12 @@ impl Reporter {
         self.pipe.is_some()
     }
 
-    /// Tells that the daemon is still at work. To be called at most once a second.
+    /// Tells that the daemon is still at work. Within a second after the last time nothing is said.
     pub fn starting(&mut self, step: &str) {
+        if self.told.is_some_and(|told| told.elapsed() < Duration::from_secs(1)) {
+            return;
+        }
+        self.told = Some(Instant::now());
         self.say(&Line::Starting(step.to_owned()));
     }
 
@@ -194,7 +200,11 @@ mod tests {
         let long = "\u{1}".repeat(5000);
         let lines = [
             Line::Starting(long.clone()),
-            Line::Error { code: "c".into(), message: long.clone(), details: json!({ "a": long }).as_object().unwrap().clone() },
+            Line::Error {
+                code: "c".into(),
+                message: long.clone(),
+                details: json!({ "a": long }).as_object().unwrap().clone(),
+            },
             Line::Ready { record: Box::new(Record { data_dir: long, ..record() }), recovered: vec![u32::MAX; 5000] },
         ];
         for line in lines {
@@ -202,6 +212,27 @@ mod tests {
             assert!(written.len() <= LINE, "{}", written.len());
             assert!(read(&written[..written.len() - 1]).is_some());
         }
+    }
+
+    /// One line a second, the final one, and then the end; a reader that is gone is no error.
+    #[test]
+    fn a_reporter_says_little_and_closes() {
+        use std::io::Read as _;
+        let (read_end, write_end) = rustix::pipe::pipe().unwrap();
+        let mut reporter = Reporter::new(Some(write_end));
+        for step in ["one", "two", "three"] {
+            reporter.starting(step);
+        }
+        reporter.ready(&record(), &[]);
+        assert!(!reporter.is_heard());
+        let mut text = String::new();
+        File::from(read_end).read_to_string(&mut text).unwrap();
+        assert_eq!(text.lines().count(), 2);
+        let (read_end, write_end) = rustix::pipe::pipe().unwrap();
+        drop(read_end);
+        let mut reporter = Reporter::new(Some(write_end));
+        reporter.starting("one");
+        assert!(!reporter.is_heard());
     }
 
     proptest! {

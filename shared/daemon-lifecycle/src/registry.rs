@@ -115,7 +115,9 @@ impl Registry {
             }
             let locked = file.metadata()?;
             // It may have been rewritten between opening and locking it.
-            if std::fs::metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == (locked.dev(), locked.ino())) {
+            if std::fs::metadata(&self.path)
+                .is_ok_and(|found| (found.dev(), found.ino()) == (locked.dev(), locked.ino()))
+            {
                 return act(&file);
             }
         }

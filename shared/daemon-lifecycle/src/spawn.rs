@@ -80,12 +80,14 @@ pub fn start(
     };
     let not_started = |error: io::Error| failed(Failure::NotStarted(error.to_string()));
     let (pipe, end) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| not_started(error.into()))?;
-    let spawned = if attached { Process::attach(command, end, &log.file) } else { Process::detach(program, command, end, &log.file) };
+    let spawned = if attached {
+        Process::attach(command, end, &log.file)
+    } else {
+        Process::detach(program, command, end, &log.file)
+    };
     let mut process = spawned.map_err(not_started)?;
     match hear(pipe, limits).map_err(not_started)? {
-        Heard::Ready { record, recovered } => {
-            Ok(Started { record: *record, recovered, attached: process.let_go() })
-        }
+        Heard::Ready { record, recovered } => Ok(Started { record: *record, recovered, attached: process.let_go() }),
         Heard::Error { code, message, details } => {
             let exit = match process.end(END) {
                 Some(Failure::Exit(exit)) => u8::try_from(exit).ok().filter(|exit| *exit != 0),
@@ -235,7 +237,8 @@ impl Process {
         match self {
             Self::Detached { .. } => {
                 let told = self.told(limit).ok()??;
-                let number = |name: &str| told.get(name).and_then(Value::as_i64).and_then(|number| i32::try_from(number).ok());
+                let number =
+                    |name: &str| told.get(name).and_then(Value::as_i64).and_then(|number| i32::try_from(number).ok());
                 number("exit_code").map(Failure::Exit).or_else(|| number("signal").map(Failure::Signal))
             }
             Self::Attached(attached) => {
@@ -298,7 +301,10 @@ mod tests {
         assert_eq!(lines.next(), None);
         // Two lines that come together are two.
         lines.push(b":1}\n{}\nx");
-        assert_eq!([lines.next(), lines.next(), lines.next()], [Some(b"{\"a\":1}".to_vec()), Some(b"{}".to_vec()), None]);
+        assert_eq!(
+            [lines.next(), lines.next(), lines.next()],
+            [Some(b"{\"a\":1}".to_vec()), Some(b"{}".to_vec()), None]
+        );
         lines.push(&vec![b'y'; 2 * ready::LINE]);
         lines.push(b"\nz\n");
         assert_eq!([lines.next(), lines.next(), lines.next()], [Some(Vec::new()), Some(b"z".to_vec()), None]);

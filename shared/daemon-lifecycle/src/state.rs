@@ -271,7 +271,10 @@ mod tests {
         assert_eq!(Case { requester: Owner::Desktop, ..case() }.state(), State::Foreign);
         let other = Health { revision: Some("s".into()), ..health() };
         assert_eq!(ready(Probe::Answered(other.clone())), State::Mismatch);
-        assert_eq!(Case { requester: Owner::Desktop, probe: Probe::Answered(other), ..case() }.state(), State::Mismatch);
+        assert_eq!(
+            Case { requester: Owner::Desktop, probe: Probe::Answered(other), ..case() }.state(),
+            State::Mismatch
+        );
         assert_eq!(ready(Probe::Answered(Health { lock_id: "m".into(), ..health() })), State::Stale);
         assert_eq!(ready(Probe::Answered(Health { status: 503, ..health() })), State::Busy);
         assert_eq!(ready(Probe::NotMade), State::Busy);
@@ -331,7 +334,10 @@ mod tests {
     fn a_watch_counts_from_the_first_miss_and_forgets_with_an_answer() {
         let start = Instant::now();
         let mut watch = Watch::default();
-        assert_eq!(watch.missed(start, 'S', 5), Silence { misses: 1, lasting: Duration::ZERO, computed: false, state: 'S' });
+        assert_eq!(
+            watch.missed(start, 'S', 5),
+            Silence { misses: 1, lasting: Duration::ZERO, computed: false, state: 'S' }
+        );
         let later = watch.missed(start + Duration::from_secs(2), 'S', 6);
         assert_eq!(later, Silence { misses: 2, lasting: Duration::from_secs(2), computed: true, state: 'S' });
         watch.answered();

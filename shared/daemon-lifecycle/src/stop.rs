@@ -115,6 +115,34 @@ pub fn stop(scope: &Scope, requester: Owner, here: &Here, limits: &Limits) -> Re
     }
 }
 
+/// Ends whatever daemon stands in the way of deleting, moving or restoring a graph or a directory: its own, and those of a
+/// directory's graphs. None is ended unless all may be.
+///
+/// # Errors
+///
+/// As of [`stop`]; that none runs is no error.
+pub fn make_way(scope: &Scope, requester: Owner, here: &Here, limits: &Limits) -> Result<Vec<Stopped>, Error> {
+    let mut scopes = vec![scope.clone()];
+    if scope.graph().is_none() {
+        scopes.extend(scope.graphs().map_err(|error| Error::io(scope.directory(), error))?);
+    }
+    // Bounded by the number of the directory's graphs.
+    for scope in &scopes {
+        if let (true, Some(record)) = (holder::is_held(scope)?, holder::reading(scope).record()) {
+            allowed(record, scope, requester)?;
+        }
+    }
+    let mut stopped = Vec::new();
+    for scope in &scopes {
+        match stop(scope, requester, here, limits) {
+            Ok(one) => stopped.push(one),
+            Err(Error::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(stopped)
+}
+
 enum Named {
     Handle(Handle),
     Elsewhere(&'static str),

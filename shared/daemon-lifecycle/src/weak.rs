@@ -75,11 +75,7 @@ fn is_dead(content: Option<&Content>, here: &Here, path: &Path) -> bool {
         // This machine was started again since; of another machine nothing is known.
         return content.host == here.host;
     }
-    let claim = Claim {
-        start: Some(content.pid_start),
-        boot_id: Some(&content.boot_id),
-        pid_ns: Some(content.pid_ns),
-    };
+    let claim = Claim { start: Some(content.pid_start), boot_id: Some(&content.boot_id), pid_ns: Some(content.pid_ns) };
     identity::judge(&claim, here, &process::look(content.pid, path), true) == Verdict::Dead
 }
 

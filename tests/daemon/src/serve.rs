@@ -143,7 +143,8 @@ fn start(args: &Serve, program: &Program, spawned: &mut Spawned) -> Result<u8, E
         say(&format!("warning: {warning}"));
     }
     if variable("DAEMON_HELPER").is_some() {
-        let _ = std::process::Command::new("sleep").arg("300").spawn().map(|child| say(&format!("helper {}", child.id())));
+        let _ =
+            std::process::Command::new("sleep").arg("300").spawn().map(|child| say(&format!("helper {}", child.id())));
     }
     spawned.reporter.starting("opening the database");
     let database = open(&scope).map_err(|error| at(std::io::Error::other(error)))?;

@@ -13,7 +13,10 @@ const WITHOUT: [&str; 7] = ["--take-over", "--force", "--json", "--quiet", "--co
 /// go behind `--`. Other command lines stay as they are.
 pub fn arrange(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let starts = match arguments.get(1..3) {
+    // Before the first word there may be flags of the whole program.
+    let is_flag = |argument: &OsString| argument.to_string_lossy().starts_with('-');
+    let word = 1 + arguments.iter().skip(1).take_while(|argument| is_flag(argument)).count();
+    let starts = match arguments.get(word..word + 2) {
         Some([word, verb]) => word == "server" && (verb == "start" || verb == "restart"),
         _ => false,
     };
@@ -21,7 +24,7 @@ pub fn arrange(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
         return arguments;
     }
     let mut rest = arguments.into_iter();
-    let mut own: Vec<OsString> = rest.by_ref().take(3).collect();
+    let mut own: Vec<OsString> = rest.by_ref().take(word + 2).collect();
     let mut handed_on = Vec::new();
     let mut rest = rest.peekable();
     // Bounded by the number of arguments.
@@ -63,9 +66,11 @@ mod tests {
 
     #[test]
     fn flags_of_serve_go_behind_and_own_ones_stay() {
-        let line = "x server start --port 9000 --data-dir d --allow-weak-lock --timeout=5 --tls-cert=c --json --auth-token -";
+        let line =
+            "x server start --port 9000 --data-dir d --allow-weak-lock --timeout=5 --tls-cert=c --json --auth-token -";
         let expected = "x server start --data-dir d --timeout=5 --json -- --port 9000 --allow-weak-lock --tls-cert=c --auth-token -";
         assert_eq!(arranged(line), expected);
+        assert_eq!(arranged("x --json server start --port 1"), "x --json server start -- --port 1");
         assert_eq!(arranged("x server restart -- --json"), "x server restart -- --json");
     }
 

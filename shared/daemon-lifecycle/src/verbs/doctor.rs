@@ -93,7 +93,12 @@ fn line(check: &Check) -> String {
 
 fn data_dir(given: &Path) -> Check {
     if !given.exists() {
-        return Check::bad("data-dir", Level::Warning, format!("{}: does not exist", given.display()), "server start makes it");
+        return Check::bad(
+            "data-dir",
+            Level::Warning,
+            format!("{}: does not exist", given.display()),
+            "server start makes it",
+        );
     }
     match directory::prepare(given) {
         Ok(warnings) => match warnings.first() {
@@ -176,9 +181,7 @@ fn daemon(scope: &Scope, is_asked: bool, args: &Doctor, around: &Surroundings<'_
             Check::bad("metadata-too-new", Level::Warning, told("a daemon of a newer version"), "use the newer program")
         }
         State::Remote(_) if sight.answers() => Check::ok("server", told("answers, in a container or elsewhere")),
-        state => {
-            Check::bad("doctor-server-not-ready", Level::Warning, told(state.name()), "wait, then look again")
-        }
+        state => Check::bad("doctor-server-not-ready", Level::Warning, told(state.name()), "wait, then look again"),
     })
 }
 

@@ -246,6 +246,24 @@ mod tests {
         }
     }
 
+    /// A program whose own flags are global, and whose command line is built by hand, mounts the verbs as they are.
+    #[test]
+    fn the_verbs_can_be_mounted_anywhere() {
+        use clap::{Arg, ArgAction, Args as _, Command, FromArgMatches as _};
+        let flag = |name: &'static str| Arg::new(name).long(name).global(true).action(ArgAction::SetTrue);
+        let server = ServerArgs::augment_args(Command::new("server"));
+        let program = Command::new("x").args([flag("json"), flag("quiet")]).subcommand(server);
+        program.clone().debug_assert();
+        for line in
+            ["x --json server status --graph g", "x server status --graph g --json", "x server --json status --graph g"]
+        {
+            let matches = program.clone().try_get_matches_from(line.split(' ')).unwrap();
+            let args = ServerArgs::from_arg_matches(matches.subcommand_matches("server").unwrap()).unwrap();
+            let Verb::Status(status) = args.verb else { panic!() };
+            assert!(status.common.json && status.common.graph.as_deref() == Some("g"), "{line}");
+        }
+    }
+
     #[test]
     fn owners_are_known_words() {
         assert_eq!(owner("electron"), Ok(Owner::Desktop));

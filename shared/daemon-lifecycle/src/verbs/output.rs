@@ -8,12 +8,7 @@ use super::{Common, Outcome};
 use crate::{Error, Owner};
 
 /// Writes a result; what comes back is the exit code. A reader that has gone is no failure.
-pub(super) fn write(
-    result: Result<Outcome, Error>,
-    common: &Common,
-    out: &mut dyn Write,
-    err: &mut dyn Write,
-) -> u8 {
+pub(super) fn write(result: Result<Outcome, Error>, common: &Common, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     match result {
         Ok(Outcome { mut data, words, exit }) => {
             if common.compat_logseq {

@@ -129,9 +129,11 @@ fn table(servers: &[Value], revision: &str, compatible: bool) -> String {
         Some(other) => other.to_string(),
     };
     let mut rows = vec![COLUMNS.map(str::to_owned)];
-    rows.extend(servers.iter().map(|server| {
-        ["repo", "status", "host", "port", "pid", "owner", "revision"].map(|name| cell(server, name))
-    }));
+    rows.extend(
+        servers.iter().map(|server| {
+            ["repo", "status", "host", "port", "pid", "owner", "revision"].map(|name| cell(server, name))
+        }),
+    );
     let mut widths = [0; COLUMNS.len()];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -167,7 +169,10 @@ mod tests {
         let words = table(&[server], "new", false);
         let lines: Vec<&str> = words.lines().collect();
         assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), COLUMNS);
-        assert_eq!(lines[1].split_whitespace().collect::<Vec<_>>(), ["notes", "ready", "127.0.0.1", "8080", "7", "desktop", "old"]);
+        assert_eq!(
+            lines[1].split_whitespace().collect::<Vec<_>>(),
+            ["notes", "ready", "127.0.0.1", "8080", "7", "desktop", "old"]
+        );
         assert_eq!(lines[2], "Count: 1");
         assert!(words.contains("Warning"));
         assert_eq!(table(&[], "new", false).lines().last(), Some("Count: 0"));

@@ -146,7 +146,8 @@ fn a_living_client_of_logseq_is_not_disturbed() {
     std::fs::create_dir_all(&graph).unwrap();
     mode(place.data(), 0o700);
     let lock = graph.join("db-worker.lock");
-    let content = format!(r#"{{"repo":"logseq_db_notes","pid":{},"lock-id":"x","owner-source":"electron"}}"#, std::process::id());
+    let content =
+        format!(r#"{{"repo":"logseq_db_notes","pid":{},"lock-id":"x","owner-source":"electron"}}"#, std::process::id());
     std::fs::write(&lock, &content).unwrap();
     for words in ["start", "start --graph notes"] {
         let refused = place.server(words);

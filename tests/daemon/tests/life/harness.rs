@@ -100,7 +100,12 @@ impl Place {
         if let Some(pid) = json["data"]["pid"].as_u64() {
             self.pids.lock().unwrap().insert(u32::try_from(pid).unwrap());
         }
-        Ran { code: output.status.code().unwrap_or(-1), json, stdout, stderr: String::from_utf8_lossy(&output.stderr).into_owned() }
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            json,
+            stdout,
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
     }
 
     /// Starts the daemon itself, as this process's child.

@@ -88,7 +88,9 @@ fn a_daemon_whose_executable_was_replaced_is_still_ours() {
     let next = place.root().join("next");
     std::fs::copy(A, &next).unwrap();
     std::fs::rename(&next, &program).unwrap();
-    assert!(std::fs::read_link(format!("/proc/{}/exe", started.pid())).unwrap().to_string_lossy().ends_with(" (deleted)"));
+    assert!(
+        std::fs::read_link(format!("/proc/{}/exe", started.pid())).unwrap().to_string_lossy().ends_with(" (deleted)")
+    );
     assert_eq!(place.with(program_text, "start", &[]).pid(), started.pid());
     crate::harness::freeze(started.pid());
     std::fs::remove_file(place.lock()).unwrap();
@@ -107,6 +109,24 @@ fn contained(place: &Place, flags: &str, words: &[&str]) -> (std::process::Child
     (child, inner.trim().parse().unwrap())
 }
 
+/// In a time namespace of its own a process's start is counted from elsewhere.
+#[test]
+fn a_daemon_with_another_clock_is_known_by_its_lock() {
+    let place = Place::new();
+    let mut command = place.command("unshare");
+    command.args(["-UrTf", "--boottime", "100000", A, "serve", "--owner", "cli", "--data-dir"]).arg(place.data());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    ready(&mut child);
+    let pid = u32::try_from(place.record()["pid"].as_u64().unwrap()).unwrap();
+    let start = |stat: String| stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().to_owned();
+    let seen = start(std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap());
+    assert_ne!(place.record()["pid_start"].to_string(), seen);
+    let status = place.server("status");
+    assert_eq!((status.code, status.data()["manageable"].as_bool()), (0, Some(true)), "{status:?}");
+    assert_eq!(place.server("stop").data()["ended_by"], "shutdown");
+    child.wait().unwrap();
+}
+
 fn refused(place: &Place, verb: &str) -> Ran {
     let ran = place.server(verb);
     assert_eq!((ran.code, ran.error()), (1, "server-unmanageable"), "{verb} {ran:?}");
@@ -120,7 +140,10 @@ fn a_daemon_in_a_container_is_reused_while_it_answers_and_never_ended() {
     let (mut child, inner) = contained(&place, "-Urpf", &[]);
     let status = place.server("status");
     assert_eq!((status.code, status.data()["status"].as_str()), (0, Some("remote")));
-    assert_eq!((status.data()["reason"].as_str(), status.data()["manageable"].as_bool()), (Some("namespace"), Some(false)));
+    assert_eq!(
+        (status.data()["reason"].as_str(), status.data()["manageable"].as_bool()),
+        (Some("namespace"), Some(false))
+    );
     let found = place.server("start");
     assert_eq!((found.data()["started"].as_bool(), found.data()["owned"].as_bool()), (Some(false), Some(false)));
     for verb in ["stop", "restart"] {

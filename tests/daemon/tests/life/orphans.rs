@@ -110,3 +110,21 @@ fn look_alikes_survive() {
     }
     assert!(runs(elsewhere.pid()));
 }
+
+/// A starter that takes its time to end an orphan is none itself for those who wait behind it.
+#[test]
+fn whoever_recovers_an_orphan_is_left_in_peace() {
+    let place = Place::new();
+    let variables =
+        ["DAEMON_IGNORES_SHUTDOWN", "DAEMON_IGNORES_TERM", "DAEMON_STAYS_WHEN_LOST"].map(|name| (name, "1"));
+    let old = place.with(A, "start --stop-timeout-ms 1000", &variables);
+    bereave(&place);
+    // Directly, so that the daemon itself is the one who ends it: three seconds, then five, then a kill.
+    let mut slow = place.serve("--owner cli", &[]);
+    crate::harness::until("metadata", || place.record()["status"] == "starting");
+    let found = place.server("start");
+    assert_eq!((found.pid(), found.data()["started"].as_bool()), (slow.id(), Some(false)), "{found:?}");
+    assert!(!runs(old.pid()) && runs(slow.id()));
+    kill(slow.id(), "KILL");
+    slow.wait().unwrap();
+}

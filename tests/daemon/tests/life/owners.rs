@@ -53,7 +53,10 @@ fn fact_41_the_command_line_takes_over_what_is_nobodys() {
     let mut child = place.serve_ready("", &[]);
     assert_eq!(place.server("start --owner desktop --take-over").data()["owner"], "unknown");
     let taken = place.server("start --take-over");
-    assert_eq!((taken.pid(), taken.data()["owner"].as_str(), taken.data()["owned"].as_bool()), (child.id(), Some("cli"), Some(true)));
+    assert_eq!(
+        (taken.pid(), taken.data()["owner"].as_str(), taken.data()["owned"].as_bool()),
+        (child.id(), Some("cli"), Some(true))
+    );
     // The daemon says so itself, in its file and in its health.
     assert_eq!(place.record()["owner"], "cli");
     let health = crate::harness::own(&place, "GET", "/healthz", Some(&token(&place)), "");
@@ -71,7 +74,10 @@ fn fact_41_metadata_of_an_older_form_is_managed_by_the_command_line() {
     let legacy = serde_json::json!({ "repo": "x", "pid": child.id() });
     std::fs::write(place.data().join("daemon.json"), legacy.to_string()).unwrap();
     let status = place.server("status");
-    assert_eq!((status.data()["owner"].as_str(), status.data()["pid"].as_u64()), (Some("unknown"), Some(child.id().into())));
+    assert_eq!(
+        (status.data()["owner"].as_str(), status.data()["pid"].as_u64()),
+        (Some("unknown"), Some(child.id().into()))
+    );
     assert_eq!(place.server("stop --owner desktop").error(), "server-owned-by-other");
     let stopped = place.server("stop");
     assert_eq!(stopped.pid(), child.id(), "{stopped:?}");
@@ -86,7 +92,10 @@ fn a_hung_daemon_is_replaced_by_its_owner_and_left_alone_by_others() {
     let begun = std::time::Instant::now();
     let refused = place.server("start --owner desktop");
     assert_eq!((refused.code, refused.error()), (1, "server-unresponsive"));
-    assert_eq!((refused.json["error"]["pid"].as_u64(), refused.json["error"]["owner"].as_str()), (Some(started.pid().into()), Some("cli")));
+    assert_eq!(
+        (refused.json["error"]["pid"].as_u64(), refused.json["error"]["owner"].as_str()),
+        (Some(started.pid().into()), Some("cli"))
+    );
     assert_eq!(place.server("status").code, 5);
     assert!(runs(started.pid()));
     let restarted = place.server("restart");

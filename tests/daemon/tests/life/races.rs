@@ -16,10 +16,12 @@ fn fact_42_any_number_of_starters_get_one_daemon() {
         let starters = 32;
         let together = Barrier::new(starters);
         let ran: Vec<_> = std::thread::scope(|threads| {
-            let starter = |_| threads.spawn(|| {
-                together.wait();
-                place.server("start")
-            });
+            let starter = |_| {
+                threads.spawn(|| {
+                    together.wait();
+                    place.server("start")
+                })
+            };
             let threads: Vec<_> = (0..starters).map(starter).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
@@ -96,7 +98,11 @@ fn a_kill_at_any_point_is_no_obstacle() {
     assert_eq!(place.server("stop").code, 0);
     for point in ["before-lock", "after-lock", "before-metadata", "after-metadata", "after-listen"] {
         let ran = place.with(A, "start", &[("DAEMON_CRASH_AT", point)]);
-        assert_eq!((ran.error(), ran.json["error"]["signal"].as_i64()), ("server-start-failed", Some(9)), "{point} {ran:?}");
+        assert_eq!(
+            (ran.error(), ran.json["error"]["signal"].as_i64()),
+            ("server-start-failed", Some(9)),
+            "{point} {ran:?}"
+        );
         let next = place.server("start");
         assert_eq!((next.code, next.data()["started"].as_bool()), (0, Some(true)), "{point} {next:?}");
         assert_eq!(write(place.address(), point), Some(200));
@@ -110,7 +116,9 @@ fn a_kill_at_any_point_is_no_obstacle() {
     assert_eq!(place.server("start").data()["started"], true);
     place.server("stop");
     let rows = rows(place.data());
-    for text in ["kept", "before-lock", "after-lock", "before-metadata", "after-metadata", "after-listen", "during-stop"] {
+    for text in
+        ["kept", "before-lock", "after-lock", "before-metadata", "after-metadata", "after-listen", "during-stop"]
+    {
         assert!(rows.contains(text), "{text}");
     }
 }

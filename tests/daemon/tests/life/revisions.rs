@@ -27,7 +27,10 @@ fn fact_22_others_replace_it_only_without_clients_or_by_force() {
     assert_eq!(refused.json["error"]["actual_revision"], "revision-a");
     assert!(runs(busy.pid()));
     let forced = place.with(B, "start --force", &[]);
-    assert_eq!((forced.data()["replaced_pid"].as_u64(), forced.data()["owner"].as_str()), (Some(busy.pid().into()), Some("cli")));
+    assert_eq!(
+        (forced.data()["replaced_pid"].as_u64(), forced.data()["owner"].as_str()),
+        (Some(busy.pid().into()), Some("cli"))
+    );
     // Without clients, and the other way round.
     let idle = place.with(A, "start --owner desktop", &[]);
     assert_eq!(idle.data()["replaced_pid"], forced.pid());
@@ -83,7 +86,10 @@ fn fact_38_cleanup_stops_what_the_command_line_started_and_lists_the_rest() {
     let cleaned = place.with(B, "cleanup", &[]);
     let data = cleaned.data();
     assert_eq!(data["cli_revision"], "revision-b");
-    assert_eq!([&data["checked"], &data["mismatched"], &data["eligible"], &data["skipped_owner"]].map(|n| n.as_u64().unwrap()), [3, 2, 1, 1]);
+    assert_eq!(
+        [&data["checked"], &data["mismatched"], &data["eligible"], &data["skipped_owner"]].map(|n| n.as_u64().unwrap()),
+        [3, 2, 1, 1]
+    );
     assert_eq!(data["killed"][0]["pid"], own.pid());
     assert_eq!(data["skipped_owner_targets"][0]["pid"], foreign.pid());
     assert_eq!(data["failed"].as_array().map(Vec::len), Some(0));
@@ -95,7 +101,13 @@ fn fact_38_cleanup_stops_what_the_command_line_started_and_lists_the_rest() {
 fn fact_38_a_cleanup_that_fails_says_where() {
     let place = Place::new();
     let own = place.server("start");
-    let ran = crate::harness::injected(&place, B, "cleanup", "pidfd_send_signal:error=EPERM", &[("DAEMON_IGNORES_SHUTDOWN", "1")]);
+    let ran = crate::harness::injected(
+        &place,
+        B,
+        "cleanup",
+        "pidfd_send_signal:error=EPERM",
+        &[("DAEMON_IGNORES_SHUTDOWN", "1")],
+    );
     // The daemon ends by the request; the signal is not needed.
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(!runs(own.pid()));

@@ -31,7 +31,10 @@ fn fact_35_and_what_needs_a_token() {
     let started = place.server("start");
     let secret = token(&place);
     let (status, bare) = own(&place, "GET", "/healthz", None, "");
-    assert_eq!((status, bare["status"].as_str(), bare["lock_id"].clone()), (200, Some("ready"), place.record()["lock_id"].clone()));
+    assert_eq!(
+        (status, bare["status"].as_str(), bare["lock_id"].clone()),
+        (200, Some("ready"), place.record()["lock_id"].clone())
+    );
     assert!(bare["pid"].is_null());
     assert_eq!(own(&place, "GET", "/healthz", Some(&secret), "").1["pid"], started.pid());
     for (method, path, token, status) in [

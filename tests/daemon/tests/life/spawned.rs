@@ -61,7 +61,9 @@ fn fact_36_a_daemon_of_the_command_line_is_on_its_own() {
     // It leaves no zombie to who started it.
     kill(pid, "KILL");
     ended(pid);
-    until("reaped by others", || !std::path::Path::new(&format!("/proc/{pid}")).exists() || field(pid, "PPid") != std::process::id().to_string());
+    until("reaped by others", || {
+        !std::path::Path::new(&format!("/proc/{pid}")).exists() || field(pid, "PPid") != std::process::id().to_string()
+    });
 }
 
 #[test]
@@ -100,7 +102,10 @@ fn a_daemon_that_dies_is_told_with_how_and_with_its_last_words() {
     assert!(ran.json["error"]["log_tail"].as_str().unwrap().contains("remarkable"));
     // One that says why gives its own code and exit code.
     let ran = place.with(A, "start", &[("TRIAL_FILE_SYSTEM", "26985")]);
-    assert_eq!((ran.code, ran.error(), ran.json["error"]["filesystem"].as_str()), (73, "data-dir-lock-unsupported", Some("nfs")));
+    assert_eq!(
+        (ran.code, ran.error(), ran.json["error"]["filesystem"].as_str()),
+        (73, "data-dir-lock-unsupported", Some("nfs"))
+    );
     let ran = place.with(A, "start", &[("TRIAL_SECOND", "1")]);
     assert_eq!((ran.code, ran.error()), (73, "data-dir-lock-unsupported"));
     let ran = place.with(A, "start --allow-weak-lock", &[("TRIAL_SECOND", "1")]);
@@ -125,7 +130,10 @@ fn what_a_daemon_starts_inherits_nothing() {
     assert!(!String::from_utf8_lossy(&environment).contains("LOGSEQ_READY_FD"));
     assert_eq!(place.server("status").code, 3);
     let again = place.server("start");
-    assert_eq!((again.data()["started"].as_bool(), again.data()["recovered_pids"].as_array().map(Vec::len)), (Some(true), Some(0)));
+    assert_eq!(
+        (again.data()["started"].as_bool(), again.data()["recovered_pids"].as_array().map(Vec::len)),
+        (Some(true), Some(0))
+    );
     kill(helper, "KILL");
 }
 

@@ -86,7 +86,13 @@ fn facts_12_21_both_sides_share_one_daemon() {
 #[test]
 fn fact_14_a_bad_command_line_is_told_with_code_2() {
     let place = Place::new();
-    for words in ["serve --nonsense", "server start --owner pirate", "server stop --nonsense", "server", "server start --timeout x"] {
+    for words in [
+        "serve --nonsense",
+        "server start --owner pirate",
+        "server stop --nonsense",
+        "server",
+        "server start --timeout x",
+    ] {
         let mut command = place.command(A);
         command.args(words.split(' '));
         let ran = place.run(command);
@@ -142,7 +148,10 @@ fn facts_17_32_list_shows_what_runs_here_and_elsewhere() {
     let servers = list.data()["servers"].as_array().unwrap();
     assert_eq!(list.data()["count"], 2);
     assert_eq!((servers[0]["graph"].as_str(), servers[1]["graph"].as_str()), (None, Some("notes")));
-    assert_eq!((servers[1]["pid"].as_u64(), servers[1]["status"].as_str()), (Some(elsewhere.pid().into()), Some("ready")));
+    assert_eq!(
+        (servers[1]["pid"].as_u64(), servers[1]["status"].as_str()),
+        (Some(elsewhere.pid().into()), Some("ready"))
+    );
     // One that was killed is shown only when that is asked for; one that was stopped leaves nothing behind.
     kill(elsewhere.pid(), "KILL");
     ended(elsewhere.pid());
@@ -209,7 +218,8 @@ fn facts_39_44_shapes_of_what_is_printed() {
     }
     assert_eq!((start.data()["repo"].as_str(), start.data()["owned"].as_bool()), (place.data().to_str(), Some(true)));
     let status = place.server("status --owner desktop");
-    for member in ["repo", "status", "host", "port", "pid", "owner", "revision", "started_at", "uptime_s", "manageable"] {
+    for member in ["repo", "status", "host", "port", "pid", "owner", "revision", "started_at", "uptime_s", "manageable"]
+    {
         assert!(!status.data()[member].is_null(), "{member}");
     }
     let compatible = place.server("list --compat-logseq");

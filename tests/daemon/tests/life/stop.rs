@@ -94,6 +94,25 @@ fn sigterm_while_clients_write_loses_nothing_that_was_acknowledged() {
     assert!(acknowledged.iter().all(|text| rows.contains(text)));
 }
 
+/// Whoever deletes, moves or restores a directory ends its daemons first, all or none.
+#[test]
+fn what_stands_in_the_way_is_ended_if_all_of_it_may_be() {
+    let place = Place::new();
+    let (own, foreign) = (place.server("start --graph a"), place.server("start --graph b --owner desktop"));
+    let scope = daemon_lifecycle::Scope::new(place.data(), None).unwrap();
+    let here = daemon_lifecycle::process::here().unwrap();
+    let clear = || {
+        let limits = daemon_lifecycle::Limits::default();
+        daemon_lifecycle::stop::make_way(&scope, daemon_lifecycle::Owner::Cli, &here, &limits)
+    };
+    assert_eq!(clear().unwrap_err().code(), "server-owned-by-other");
+    assert!(runs(own.pid()) && runs(foreign.pid()));
+    place.server("stop --graph b --owner desktop");
+    let stopped: Vec<u32> = clear().unwrap().iter().map(|one| one.pid).collect();
+    assert_eq!((stopped, runs(own.pid())), (vec![own.pid()], false));
+    assert!(clear().unwrap().is_empty());
+}
+
 #[test]
 fn an_unresponsive_endpoint_is_ended_by_signals() {
     let place = Place::new();
