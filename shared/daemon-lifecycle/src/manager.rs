@@ -154,16 +154,13 @@ impl Manager {
             Some(before) if before != repo => actions.extend(self.leave(window, &before)),
             _ => {}
         }
-        match self.repos.get_mut(&repo) {
+        if let Some(entry) = self.repos.get_mut(&repo) {
             // One that is being stopped is had again once it is gone.
-            Some(entry) => {
-                entry.windows.insert(window);
-            }
-            None => {
-                let entry = Entry { phase: Phase::Starting, windows: BTreeSet::from([window]) };
-                self.repos.insert(repo.clone(), entry);
-                actions.push(Action::Ensure { repo });
-            }
+            entry.windows.insert(window);
+        } else {
+            let entry = Entry { phase: Phase::Starting, windows: BTreeSet::from([window]) };
+            self.repos.insert(repo.clone(), entry);
+            actions.push(Action::Ensure { repo });
         }
         actions
     }

@@ -22,9 +22,8 @@ pub fn encode(name: &str) -> Option<String> {
     let mut encoded = String::new();
     for byte in bare(name).bytes() {
         match byte {
-            b' ' => encoded.push(' '),
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => encoded.push(char::from(byte)),
-            b'-' | b'_' | b'.' | b'!' | b'*' | b'\'' | b'(' | b')' => encoded.push(char::from(byte)),
+            b' ' | b'-' | b'_' | b'.' | b'!' | b'*' | b'\'' | b'(' | b')' => encoded.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => encoded.push(char::from(byte)),
             _ => {
                 let _ = write!(encoded, "~{byte:02X}");
             }

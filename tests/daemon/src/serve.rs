@@ -182,13 +182,14 @@ fn open(scope: &Scope) -> rusqlite::Result<rusqlite::Connection> {
 fn run(daemon: &Daemon, receiver: &mpsc::Receiver<End>) -> Result<u8, Error> {
     let stays = variable("DAEMON_STAYS_WHEN_LOST").is_some();
     loop {
-        match receiver.recv_timeout(CHECKED) {
-            Ok(End::Asked) => break,
-            Ok(End::Lost) if !stays => return Ok(lost()),
-            Ok(End::Lost) => {}
-            Err(RecvTimeoutError::Timeout) if !stays && daemon.holder.check().is_err() => return Ok(lost()),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break,
+        let lost = match receiver.recv_timeout(CHECKED) {
+            Ok(End::Asked) | Err(RecvTimeoutError::Disconnected) => break,
+            Ok(End::Lost) => true,
+            Err(RecvTimeoutError::Timeout) => daemon.holder.check().is_err(),
+        };
+        if lost && !stays {
+            say("the lock is lost");
+            return Ok(76);
         }
     }
     daemon.holder.stopping()?;
@@ -198,11 +199,6 @@ fn run(daemon: &Daemon, receiver: &mpsc::Receiver<End>) -> Result<u8, Error> {
     say("ended");
     daemon.holder.clean_up();
     Ok(0)
-}
-
-fn lost() -> u8 {
-    say("the lock is lost");
-    76
 }
 
 fn watch(spawned: &mut Spawned, sender: Sender<End>) {

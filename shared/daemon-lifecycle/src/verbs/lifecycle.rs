@@ -1,5 +1,7 @@
 //! `start`, `stop` and `restart`.
 
+use std::fmt::Write as _;
+
 use serde_json::json;
 
 use super::{Common, Outcome, Start, Stop, Surroundings, limits};
@@ -89,7 +91,7 @@ fn words(runtime: &Runtime) -> String {
     };
     if !runtime.recovered.is_empty() {
         let pids: Vec<String> = runtime.recovered.iter().map(u32::to_string).collect();
-        words.push_str(&format!("\nended without a lock: pid {}", pids.join(", ")));
+        let _ = write!(words, "\nended without a lock: pid {}", pids.join(", "));
     }
     words
 }

@@ -113,7 +113,8 @@ fn a_full_disk_is_told() {
 
 #[test]
 fn odd_metadata_stops_nothing_and_nobody() {
-    let contents: [&[u8]; 6] = [b"", b"{\"pid\":", b"\0\xff\xfe", b"[]", b"{\"pid\":-1}", &[b' '; 10 << 20]];
+    let long = vec![b' '; 10 << 20];
+    let contents: [&[u8]; 6] = [b"", b"{\"pid\":", b"\0\xff\xfe", b"[]", b"{\"pid\":-1}", &long];
     let place = Place::new();
     for content in contents {
         std::fs::create_dir_all(place.data()).unwrap();

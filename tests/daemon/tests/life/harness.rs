@@ -18,7 +18,7 @@ pub(crate) const B: &str = env!("CARGO_BIN_EXE_daemon-b");
 pub(crate) const NEW: &str = env!("CARGO_BIN_EXE_daemon-new");
 
 /// Longer than anything takes that is not waited for on purpose.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// Full numbers, as the specification names them, or fewer.
 pub(crate) fn rounds(full: usize, short: usize) -> usize {
@@ -143,11 +143,12 @@ impl Place {
         let logs = std::fs::read_dir(self.data.join("logs")).unwrap();
         logs.map(|log| std::fs::read_to_string(log.unwrap().path()).unwrap()).collect()
     }
+}
 
-    pub(crate) fn program(&self) -> Program {
-        let build = Build { version: "1.0.0".into(), revision: "revision-a".into() };
-        Program { executable: A.into(), serve: "serve", launch: &["server", "launch"], build }
-    }
+/// The program as a library's user knows it.
+pub(crate) fn program() -> Program {
+    let build = Build { version: "1.0.0".into(), revision: "revision-a".into() };
+    Program { executable: A.into(), serve: "serve", launch: &["server", "launch"], build }
 }
 
 impl Drop for Place {

@@ -20,6 +20,13 @@
 //!
 //! `LIFE_LONG=1` runs the numbers of section 6.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that meets something unexpected is to stop"
+)]
+
 mod directory;
 mod harness;
 mod identity;

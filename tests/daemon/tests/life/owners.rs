@@ -1,6 +1,6 @@
 //! Whose daemon it is.
 
-use crate::harness::{A, Place, freeze, kill, runs, state, token, until};
+use crate::harness::{A, Place, freeze, kill, runs, state, token};
 
 const OWNERS: [&str; 4] = ["cli", "desktop", "service", "unknown"];
 
@@ -143,7 +143,9 @@ fn a_zombie_is_no_daemon() {
     let child = place.serve_ready("--owner cli", &[]);
     let zombie = child.id();
     kill(zombie, "KILL");
-    until("a zombie", || state(zombie) == Some('Z'));
+    // Its first thread may be one before the others have let go of the lock.
+    crate::harness::ended(zombie);
+    assert_eq!(state(zombie), Some('Z'));
     assert_eq!(place.server("status").code, 3);
     assert_eq!(place.server("stop").error(), "server-not-found");
     assert_eq!(place.server("start").data()["started"], true);

@@ -66,7 +66,7 @@ fn probers_are_in_nobodys_way() {
     place.server("start");
     place.server("stop");
     let scope = Scope::new(place.data(), None).unwrap();
-    let (program, limits) = (place.program(), Limits::default());
+    let (program, limits) = (crate::harness::program(), Limits::default());
     let done = AtomicBool::new(false);
     let looks = std::thread::scope(|threads| {
         let prober = threads.spawn(|| {

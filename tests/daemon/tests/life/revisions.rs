@@ -53,7 +53,7 @@ fn a_newer_daemon_is_not_replaced_by_an_older_tool() {
 fn fact_23_still_another_build_after_a_restart() {
     let place = Place::new();
     let old = place.with(B, "start", &[]);
-    let mut program = place.program();
+    let mut program = crate::harness::program();
     program.build.revision = "revision-x".into();
     let scope = Scope::new(place.data(), None).unwrap();
     let error = ensure::ensure(&Request {

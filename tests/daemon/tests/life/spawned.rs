@@ -38,7 +38,7 @@ fn fact_36_a_daemon_of_the_command_line_is_on_its_own() {
     std::fs::create_dir(place.data()).unwrap();
     std::fs::set_permissions(place.data(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let scope = Scope::new(place.data(), None).unwrap();
-    let program = place.program();
+    let program = crate::harness::program();
     let runtime = ensure::ensure(&request(&scope, &program, false)).unwrap();
     let pid = runtime.record.pid;
     assert!(runtime.attached.is_none() && runtime.started);
@@ -72,7 +72,7 @@ fn fact_36_a_daemon_of_the_desktop_ends_with_its_app() {
     std::fs::create_dir(place.data()).unwrap();
     std::fs::set_permissions(place.data(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let scope = Scope::new(place.data(), None).unwrap();
-    let program = place.program();
+    let program = crate::harness::program();
     let runtime = ensure::ensure(&request(&scope, &program, true)).unwrap();
     let pid = runtime.record.pid;
     assert_eq!((runtime.record.owner, field(pid, "PPid")), (Owner::Desktop, std::process::id().to_string()));
