@@ -1,4 +1,4 @@
-//! The facts of docs/spec/daemon.md 3, read as its 4.9 says, and the tests of its section 6, with real processes. A test
+//! The facts of docs/spec/daemon.md 3, read as its 4.9 says, and the tests of docs/spec/daemon.md 6, with real processes. A test
 //! names the facts that it shows. What is decided without any process is shown where it is decided:
 //!
 //! | Facts | Where |
@@ -18,7 +18,7 @@
 //! | 42 | here `races.rs` |
 //! | 46 to 50 | `tests/manager` of the crate |
 //!
-//! `LIFE_LONG=1` runs the numbers of section 6.
+//! `LIFE_LONG=1` runs the numbers of docs/spec/daemon.md 6.
 
 #![expect(
     clippy::unwrap_used,

@@ -140,8 +140,8 @@ fn metadata_of_a_newer_form_is_shown_and_its_process_left_alone() {
 #[test]
 fn a_zombie_is_no_daemon() {
     let place = Place::new();
-    let child = place.serve_ready("--owner cli", &[]);
-    let zombie = child.id();
+    let mut first = place.serve_ready("--owner cli", &[]);
+    let zombie = first.id();
     kill(zombie, "KILL");
     // Its first thread may be one before the others have let go of the lock.
     crate::harness::ended(zombie);
@@ -152,8 +152,9 @@ fn a_zombie_is_no_daemon() {
     assert_eq!(state(zombie), Some('Z'));
     // And one that becomes a zombie while it is stopped.
     place.server("stop");
-    let child = place.serve_ready("--owner cli", &[]);
+    let mut second = place.serve_ready("--owner cli", &[]);
     let stopped = place.with(A, "stop", &[]);
-    assert_eq!((stopped.pid(), state(child.id())), (child.id(), Some('Z')));
-    drop((zombie, child));
+    assert_eq!((stopped.pid(), state(second.id())), (second.id(), Some('Z')));
+    first.wait().unwrap();
+    second.wait().unwrap();
 }
