@@ -7,6 +7,41 @@
 //! [`orphans`], [`launcher`], and with the feature `verbs` the commands `server …`.
 //!
 //! It runs on Linux, whose process table and locks it uses.
+//!
+//! A daemon's `main`, in the order that counts:
+//!
+//! ```no_run
+//! # use daemon_lifecycle::{Claim, Error, Holder, Owner, Program, Scope, Spawned, Trial, endpoint, record::Kind};
+//! # fn serve(program: &Program) -> Result<(), Box<dyn std::error::Error>> {
+//! // Before any thread is started: the descriptors that the starter left open.
+//! let mut spawned = Spawned::from_environment()?;
+//! let scope = Scope::new("data".as_ref(), None)?;
+//! // The configuration is read by now: relative paths in it are those of the starter.
+//! spawned.settle()?;
+//! let taken = Holder::take(&Claim {
+//!     scope: &scope,
+//!     kind: Kind::SelfHost,
+//!     owner: Owner::Cli,
+//!     program,
+//!     stop_timeout: std::time::Duration::from_secs(20),
+//!     allow_weak_lock: false,
+//!     trial: Trial::default(),
+//!     step: &|_| {},
+//! })
+//! .inspect_err(|error: &Error| spawned.reporter.error(error.code(), &error.to_string(), error.members()))?;
+//! spawned.reporter.starting("opening the index");
+//! // … open the data, bind, answer `admin::answer` on the socket …
+//! let socket = endpoint::bind(&scope)?;
+//! taken.holder.publish(format!("unix:{}", scope.socket().display()), vec!["http://[::]:8080".to_owned()])?;
+//! spawned.reporter.ready(&taken.holder.record(), &taken.recovered);
+//! // … serve: `holder.check()` before each commit and every five seconds; lost means: write nothing, exit with 76 …
+//! taken.holder.stopping()?;
+//! // … finish, close the data …
+//! taken.holder.clean_up();
+//! # drop(socket);
+//! # Ok(())
+//! # }
+//! ```
 
 mod directory;
 mod error;

@@ -41,9 +41,12 @@ pub fn own_start() -> io::Result<u64> {
 
 /// The name of the service manager's unit that a process runs in, from its control group.
 pub fn unit(pid: u32) -> Option<String> {
-    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-    let units = groups.lines().filter_map(|line| line.rsplit('/').find(|part| part.ends_with(".service")));
-    units.map(str::to_owned).next()
+    unit_of(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?).map(str::to_owned)
+}
+
+/// The innermost service that a process's control groups name.
+fn unit_of(groups: &str) -> Option<&str> {
+    groups.lines().find_map(|line| line.rsplit('/').find(|part| part.ends_with(".service")))
 }
 
 /// Looks a pid up. `lock` is the lock file of the scope in question.
@@ -274,4 +277,46 @@ fn ancestors() -> Vec<u32> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_is_the_innermost_service() {
+        assert_eq!(unit_of("0::/system.slice/logseq-sync.service\n"), Some("logseq-sync.service"));
+        let nested = "1:name=x:/\n0::/user.slice/user@1000.service/app.slice/sync.service/inner\n";
+        assert_eq!(unit_of(nested), Some("sync.service"));
+        assert_eq!(unit_of("0::/\n"), None);
+    }
+
+    #[test]
+    fn this_process_is_found_and_is_no_candidate() {
+        let here = here().unwrap();
+        let Seen::Process(own) = look(std::process::id(), Path::new("/nowhere")) else { panic!() };
+        assert_eq!(
+            (own.start, own.other_clock, own.signalable, own.holds_lock),
+            (own_start().unwrap(), false, true, false)
+        );
+        let found = candidates(&here).unwrap();
+        assert!(found.iter().all(|one| !ancestors().contains(&one.pid)));
+        let mut child = std::process::Command::new("sleep").arg("300").spawn().unwrap();
+        let handle = Handle::open(child.id()).unwrap().unwrap();
+        assert_eq!(handle.wait(Duration::ZERO).unwrap(), Waited::Runs);
+        handle.signal(Signal::KILL).unwrap();
+        assert_eq!(handle.wait(Duration::from_mins(1)).unwrap(), Waited::Ended);
+        // A zombie counts as ended, and takes signals without an error.
+        handle.signal(Signal::TERM).unwrap();
+        child.wait().unwrap();
+        handle.signal(Signal::TERM).unwrap();
+        assert!(Handle::open(child.id()).unwrap().is_none());
+        assert!(Handle::open(0).unwrap().is_none() && Handle::open(u32::MAX).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_note_about_a_deleted_file_is_taken_off() {
+        assert_eq!(without_note("/opt/x (deleted)".into()), PathBuf::from("/opt/x"));
+        assert_eq!(without_note("/opt/x".into()), PathBuf::from("/opt/x"));
+    }
 }

@@ -86,7 +86,14 @@ pub fn start(
         Process::detach(program, command, end, &log.file)
     };
     let mut process = spawned.map_err(not_started)?;
-    match hear(pipe, limits).map_err(not_started)? {
+    let heard = match hear(pipe, limits) {
+        Ok(heard) => heard,
+        Err(error) => {
+            process.give_up(scope, limits);
+            return Err(not_started(error));
+        }
+    };
+    match heard {
         Heard::Ready { record, recovered } => Ok(Started { record: *record, recovered, attached: process.let_go() }),
         Heard::Error { code, message, details } => {
             let exit = match process.end(END) {

@@ -160,3 +160,29 @@ fn limits_of_a_wait_are_kept() {
     assert_eq!(ran.error(), "server-start-failed");
     assert!(begun.elapsed() < Duration::from_secs(20));
 }
+
+/// The variable names a descriptor that a starter left open, or the daemon does not start: it would write into something
+/// else.
+#[test]
+fn a_number_that_is_no_inherited_descriptor_is_refused() {
+    let place = Place::new();
+    for number in ["2", "-1", "99", "ready", ""] {
+        let output = place.serve("", &[("LOGSEQ_READY_FD", number)]).wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(70), "{number}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("LOGSEQ_READY_FD"), "{number}");
+    }
+    assert!(!place.data().exists());
+}
+
+/// What a script happens to have open is no daemon's: neither its locks nor its pipes.
+#[test]
+fn a_daemon_keeps_nothing_open_of_where_it_was_started() {
+    let place = Place::new();
+    let script = r#"exec 7> mine; flock 7; exec "$A" server start --data-dir "$D" --json"#;
+    let mut command = place.command("sh");
+    command.args(["-c", script]).env("A", A).env("D", place.data());
+    let started = place.run(command);
+    let open = std::fs::read_dir(format!("/proc/{}/fd", started.pid())).unwrap();
+    let targets: Vec<_> = open.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok()).collect();
+    assert!(!targets.iter().any(|target| target.ends_with("mine")), "{targets:?}");
+}
