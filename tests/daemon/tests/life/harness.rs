@@ -211,6 +211,13 @@ pub(crate) fn ended(pid: u32) {
     }
 }
 
+/// Waits for a child's end, and says its exit code.
+#[track_caller]
+pub(crate) fn exited(child: &mut Child) -> Option<i32> {
+    ended(child.id());
+    child.wait().unwrap().code()
+}
+
 /// Waits for something that nothing tells.
 #[track_caller]
 pub(crate) fn until(what: &str, mut is: impl FnMut() -> bool) {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use daemon_lifecycle::endpoint::{self, Endpoint};
 
-use crate::harness::{Place, SOON, freeze, kill, rows, write};
+use crate::harness::{Place, SOON, exited, freeze, kill, rows, write};
 
 fn replace(place: &Place) {
     std::fs::remove_file(place.lock()).unwrap();
@@ -49,7 +49,7 @@ fn facts_09_10_11_who_lost_the_lock_acknowledges_nothing_more_and_nothing_is_los
         replaced.store(true, Ordering::SeqCst);
         writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()
     });
-    assert_eq!(child.wait().unwrap().code(), Some(76));
+    assert_eq!(exited(&mut child), Some(76));
     assert!(acknowledged.len() > 20);
     // It left the metadata alone, and the next start finds everything.
     assert_eq!(place.record()["pid"], child.id());
@@ -82,7 +82,7 @@ fn an_idle_daemon_notices_by_itself() {
     let place = Place::new();
     let mut child = place.serve_ready("", &[]);
     replace(&place);
-    assert_eq!(child.wait().unwrap().code(), Some(76));
+    assert_eq!(exited(&mut child), Some(76));
 }
 
 /// A laptop that slept: somebody else came meanwhile.
@@ -95,7 +95,7 @@ fn a_daemon_that_wakes_up_without_its_lock_refuses_to_write() {
     replace(&place);
     kill(child.id(), "CONT");
     assert_ne!(write(address, "late"), Some(200));
-    assert_eq!(child.wait().unwrap().code(), Some(76));
+    assert_eq!(exited(&mut child), Some(76));
 }
 
 /// The other sign: the metadata is another daemon's.
@@ -108,6 +108,6 @@ fn another_id_in_the_metadata_is_noticed_within_ten_writes() {
     record["lock_id"] = "another".into();
     std::fs::write(place.data().join("daemon.json"), record.to_string()).unwrap();
     assert!((0..10).any(|number| write(address, &number.to_string()) != Some(200)));
-    assert_eq!(child.wait().unwrap().code(), Some(76));
+    assert_eq!(exited(&mut child), Some(76));
     assert_eq!(place.record(), record);
 }

@@ -1,6 +1,6 @@
 //! Whose daemon it is.
 
-use crate::harness::{A, Place, freeze, kill, runs, state, token};
+use crate::harness::{A, Place, exited, freeze, kill, runs, state, token};
 
 const OWNERS: [&str; 4] = ["cli", "desktop", "service", "unknown"];
 
@@ -22,7 +22,7 @@ fn facts_19_20_every_pair_of_holder_and_requester() {
                         assert_eq!(ran.data()["owner"], holder, "{told}");
                     }
                     (_, true) => {
-                        assert_eq!(child.wait().unwrap().code(), Some(0), "{told}");
+                        assert_eq!(exited(&mut child), Some(0), "{told}");
                         assert_eq!(ran.code, 0, "{told}");
                     }
                     (_, false) => {
@@ -63,7 +63,7 @@ fn fact_41_the_command_line_takes_over_what_is_nobodys() {
     assert_eq!((health.0, health.1["owner"].as_str()), (200, Some("cli")));
     assert_eq!(place.server("stop --owner desktop").error(), "server-owned-by-other");
     assert_eq!(place.server("stop").code, 0);
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(exited(&mut child), Some(0));
 }
 
 /// Metadata of an older hand-written form beside a held lock: its owner is unknown, and the open lock proves the process.

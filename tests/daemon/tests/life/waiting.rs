@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use daemon_lifecycle::lock::{Lock, Mode};
 
-use crate::harness::{A, Place, kill, until};
+use crate::harness::{A, Place, exited, kill, until};
 
 #[test]
 fn fact_27_late_metadata_is_waited_for() {
@@ -82,5 +82,5 @@ fn fact_35_a_daemon_that_starts_or_ends_is_told_so() {
     assert_eq!(place.server("status").data()["status"], "stopping");
     // Its end is waited for, then another one starts.
     let next = place.server("start");
-    assert_eq!((next.data()["started"].as_bool(), child.wait().unwrap().code()), (Some(true), Some(0)));
+    assert_eq!((next.data()["started"].as_bool(), exited(&mut child)), (Some(true), Some(0)));
 }
