@@ -119,9 +119,10 @@ fn whoever_recovers_an_orphan_is_left_in_peace() {
         ["DAEMON_IGNORES_SHUTDOWN", "DAEMON_IGNORES_TERM", "DAEMON_STAYS_WHEN_LOST"].map(|name| (name, "1"));
     let old = place.with(A, "start --stop-timeout-ms 1000", &variables);
     bereave(&place);
-    // Directly, so that the daemon itself is the one who ends it: three seconds, then five, then a kill.
+    // Directly, so that the daemon itself is the one who ends it: three seconds, then five, then a kill. That is longer than a
+    // lock may be held by somebody who has not said what he is.
     let mut slow = place.serve("--owner cli", &[]);
-    crate::harness::until("metadata", || place.record()["status"] == "starting");
+    crate::harness::until("the lock", || place.lock().exists());
     let found = place.server("start");
     assert_eq!((found.pid(), found.data()["started"].as_bool()), (slow.id(), Some(false)), "{found:?}");
     assert!(!runs(old.pid()) && runs(slow.id()));
