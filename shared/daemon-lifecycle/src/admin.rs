@@ -13,7 +13,7 @@ use crate::{Build, Owner, names};
 pub const RECENT: Duration = Duration::from_secs(30);
 
 /// A request to one of the daemon's own routes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Request<'a> {
     /// The method, in capitals.
     pub method: &'a str,

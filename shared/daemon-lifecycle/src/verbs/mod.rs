@@ -1,5 +1,5 @@
 //! The commands `server …` for a binary to mount (self-host.md 5, with docs/spec/daemon.md 4.8). A binary whose own command
-//! line is parsed with clap puts [`ServerArgs`] under the word `server`, hands its arguments through [`arrange`] first, and
+//! line is parsed with clap puts [`ServerArgs`] under the word `server`, hands its arguments through [`arrange()`] first, and
 //! calls [`run`].
 
 mod arrange;
