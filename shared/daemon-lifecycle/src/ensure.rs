@@ -238,12 +238,8 @@ impl Ensuring<'_> {
             }
         };
         if since.elapsed() > limit {
-            let record = sight.record();
-            return Err(Error::Unresponsive {
-                repo: self.repo(),
-                pid: record.map_or(0, |record| record.pid),
-                owner: sight.owner(),
-            });
+            let pid = sight.record().map(|record| record.pid);
+            return Err(Error::Unresponsive { repo: self.repo(), pid, owner: sight.owner() });
         }
         match self.handle(sight)? {
             Some(handle) => {
@@ -281,7 +277,7 @@ impl Ensuring<'_> {
         };
         let owner = sight.owner();
         if !owner.lets(self.request.requester) {
-            return Err(Error::Unresponsive { repo: self.repo(), pid: record.pid, owner });
+            return Err(Error::Unresponsive { repo: self.repo(), pid: Some(record.pid), owner });
         }
         stop::terminate(&handle, &self.request.scope.lock(), &self.request.limits)
             .map_err(|stop::Stuck| Error::StopTimeout { repo: self.repo(), pid: record.pid })?;

@@ -105,12 +105,12 @@ pub enum Error {
         pid: u32,
     },
     /// The daemon does not answer, and is not ours to end.
-    #[error("the daemon of {repo}, pid {pid}, owner {owner}, does not answer")]
+    #[error("the daemon of {repo}{}, owner {owner}, does not answer", .pid.map(|pid| format!(", pid {pid}")).unwrap_or_default())]
     Unresponsive {
         /// The scope's name.
         repo: String,
-        /// The process.
-        pid: u32,
+        /// The process, if it has said which one it is.
+        pid: Option<u32>,
         /// Who started it.
         owner: Owner,
     },
