@@ -106,7 +106,12 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
     step("Unit, integration and golden tests");
     let packages = |worker: &Worker| worker.suites.iter().map(|suite| suite.package).chain([worker.package]);
     let later = WORKERS.into_iter().flat_map(packages).flat_map(|package| ["--exclude", package]);
-    process::run(cargo().args(["test", "--quiet", "--workspace"]).args(later))?;
+    let mut everything = cargo();
+    everything.args(["test", "--quiet", "--workspace"]).args(later);
+    if amounts.all_faults {
+        everything.env("LIFE_LONG", "1");
+    }
+    process::run(&mut everything)?;
     note(format!("{} s so far", start.elapsed().as_secs()));
 
     let play = |package: &str, more: &[&str]| {
