@@ -103,6 +103,9 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
         command
     };
 
+    if process::find("strace").is_none() {
+        tools::apt::install("tests of daemons let system calls fail", &["strace"])?;
+    }
     step("Unit, integration and golden tests");
     let packages = |worker: &Worker| worker.suites.iter().map(|suite| suite.package).chain([worker.package]);
     let later = WORKERS.into_iter().flat_map(packages).flat_map(|package| ["--exclude", package]);
