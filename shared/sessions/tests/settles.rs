@@ -53,6 +53,7 @@ fn runtime(number: u64, kind: ProviderKind) -> Runtime {
         github_token_at: None,
         server_ended: false,
         agent_exited: false,
+        can_load: true,
         secrets: RuntimeSecrets::default(),
     }
 }

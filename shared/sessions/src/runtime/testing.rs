@@ -333,6 +333,7 @@ pub(crate) fn wish<'a>(task: &'a Task, secrets: &'a TaskSecrets) -> Wish<'a> {
         secrets,
         branch: None,
         github_token: None,
+        resume: None,
         snapshot_id: None,
         runner: None,
         first_rpc_id: 1,

@@ -6,6 +6,7 @@ mod state;
 mod status;
 pub mod store;
 mod times;
+pub mod transcript;
 
 pub use effect::{Checkpointing, Effect, Job};
 pub use state::{Approval, ApprovalState, Build, Ending, Lease, Phase, Provisioning, State, StopCause, Turn};

@@ -200,6 +200,9 @@ pub struct State {
     pub branch_asked: bool,
     /// Whether the attachments went with a prompt.
     pub attachments_sent: bool,
+    /// Its conversation, and who runs the agent.
+    #[serde(default)]
+    pub transcript: super::transcript::Transcript,
     /// Numbers of prompts whose turns were stopped from here: their late answers end nothing. The last few.
     pub stopped_rpc_ids: Vec<u64>,
     /// When something happened last.
@@ -241,6 +244,7 @@ impl State {
             snapshot_hint: None,
             branch_asked: false,
             attachments_sent: false,
+            transcript: super::transcript::Transcript::default(),
             stopped_rpc_ids: Vec::new(),
             active_at: now,
             tick_at: now,

@@ -38,6 +38,14 @@ pub enum SettingsError {
         /// What is set.
         value: String,
     },
+    /// A list has another form. No entry is shown: it may be a key.
+    #[error("{name} {why}")]
+    Form {
+        /// The setting.
+        name: &'static str,
+        /// What it must be.
+        why: String,
+    },
     /// Settings of authentication.
     #[error(transparent)]
     Auth(#[from] auth::ConfigError),

@@ -2,9 +2,11 @@
 
 mod lookup;
 mod read;
+mod transcripts;
 #[cfg(test)]
 mod tests;
 
+pub use self::transcripts::TranscriptSettings;
 pub use lookup::SettingsError;
 
 use crate::command::VersionChannel;
@@ -36,6 +38,8 @@ pub struct Settings {
     pub github: GitHubSettings,
     /// Runtimes.
     pub runtime: RuntimeSettings,
+    /// Transcripts.
+    pub transcripts: TranscriptSettings,
 }
 
 impl Settings {

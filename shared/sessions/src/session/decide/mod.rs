@@ -7,6 +7,7 @@ mod alarm;
 mod approvals;
 mod orders;
 mod runtime;
+mod transcripts;
 mod turns;
 mod verbs;
 
@@ -19,6 +20,7 @@ pub use runtime::{
     Provisioned, begin_provisioning, end_quietly, on_build, on_ended, on_provision_step, on_provisioned,
     on_runtime_lost, on_task_canceled, on_task_completed,
 };
+pub use transcripts::{Keep, on_kept, on_reset, on_stored};
 pub use turns::{
     NotReached, on_heard, on_killed, on_not_reached, on_prepared, on_prompt_failed, on_sent, on_turn_ended,
 };

@@ -148,6 +148,7 @@ pub fn on_runtime_lost(state: &mut State, decide: &mut Decide<'_>, error: &str) 
     close_all(state, decide, "agent-gone");
     if let Some(turn) = state.turn.take() {
         take_order(state, decide, turn.order);
+        super::transcripts::on_turn_over(state, decide, &turn, None);
     }
     let runtime = state.runtime.as_ref();
     let draft = Draft::sandbox_missing(
@@ -177,6 +178,7 @@ fn drop_running_turn(state: &mut State, decide: &mut Decide<'_>) {
     close_all(state, decide, "turn-ended");
     if let Some(turn) = state.turn.take() {
         take_order(state, decide, turn.order);
+        super::transcripts::on_turn_over(state, decide, &turn, None);
     }
     decide.push(Effect::ClearTexts);
 }
