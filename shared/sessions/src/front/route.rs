@@ -3,6 +3,8 @@
 use http::Method;
 use web::url;
 
+use super::transcripts::TranscriptVerb;
+
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -39,6 +41,10 @@ pub enum Target {
     Create,
     /// `GET /sessions/:id/observer-token`.
     ObserverToken(String),
+    /// What is kept of the conversation of a session (transcripts.md 4.4).
+    Transcript(String, TranscriptVerb),
+    /// `GET`, `POST` and `DELETE /worker/transcript/snapshot`: the same, for clients of 7.2.
+    TranscriptAlias,
     /// Everything else of a session, which its object answers.
     Session(String, Verb),
 }
@@ -110,9 +116,9 @@ impl Verb {
 }
 
 /// Prefixes of the service. They match without a slash, as the reference's do.
-const PREFIXES: [&str; 3] = ["/auth", "/sessions", "/runners"];
+const PREFIXES: [&str; 4] = ["/auth", "/sessions", "/runners", "/worker/"];
 /// More segments than any route has are not looked at.
-const MAX_SEGMENTS: usize = 4;
+const MAX_SEGMENTS: usize = 5;
 
 /// Where a request goes.
 pub fn place(method: &Method, path: &str) -> Place {
@@ -142,7 +148,11 @@ fn target(method: &Method, segments: &[String]) -> Option<Target> {
         ["runners", id, "heartbeat"] if post && !id.is_empty() => Target::Heartbeat((*id).to_owned()),
         ["sessions"] if get => Target::Sessions,
         ["sessions"] if post => Target::Create,
-        ["sessions", id, rest @ ..] if !id.is_empty() => of_session(id, rest, get, post)?,
+        ["worker", "transcript", "snapshot"] if get || post || delete => Target::TranscriptAlias,
+        ["sessions", id, rest @ ..] if !id.is_empty() => match TranscriptVerb::of(method, rest) {
+            Some(verb) => Target::Transcript((*id).to_owned(), verb),
+            None => of_session(id, rest, get, post)?,
+        },
         _ => return None,
     })
 }
@@ -184,6 +194,8 @@ impl Place {
                 Target::Heartbeat(_) => "/runners/:id/heartbeat",
                 Target::Sessions | Target::Create => "/sessions",
                 Target::ObserverToken(_) => "/sessions/:id/observer-token",
+                Target::Transcript(_, verb) => verb.pattern(),
+                Target::TranscriptAlias => ::transcripts::alias::PATH,
                 Target::Session(_, Verb::Status) => "/sessions/:id",
                 Target::Session(_, Verb::Decide(_) | Verb::Approvals) => "/sessions/:id/approvals",
                 Target::Session(_, Verb::Stream) => "/sessions/:id/stream",

@@ -16,9 +16,11 @@ mod registry;
 mod routes;
 mod secrets;
 mod terminal;
+mod transcripts;
 mod viewers;
 
 pub use platform::Platform;
+pub(crate) use routes::CLAIMS;
 pub use routes::handle;
 pub use viewers::{MAX_QUEUE_BYTES, MAX_VIEWERS, MAX_VIEWERS_OF_USER};
 
@@ -58,6 +60,10 @@ pub struct Session<P: Platform> {
     telling: Cell<registry::Telling>,
     alarm: Cell<Option<i64>>,
     access: registry::AccessMemory,
+    /// One snapshot is stored at a time.
+    writing: futures_util::lock::Mutex<()>,
+    /// Uploads that are read at the same time.
+    uploads: web::Gate,
     me: Weak<Self>,
 }
 
@@ -99,6 +105,8 @@ impl<P: Platform> Session<P> {
             telling: Cell::default(),
             alarm: Cell::default(),
             access: registry::AccessMemory::default(),
+            writing: futures_util::lock::Mutex::default(),
+            uploads: web::Gate::new(routes::UPLOADS),
             me: Weak::clone(me),
         })
     }

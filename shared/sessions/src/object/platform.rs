@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use database::Database;
 use database::local::Sql;
-use web::{Fetch, Host, LiveBody, RequestBody};
+use web::{Blobs, Fetch, Host, LiveBody, RequestBody};
 
 use crate::github::{Sign, TokenCache};
 use crate::runtime::{Provider, ProviderKind};
@@ -20,6 +20,8 @@ pub trait Platform: Host + 'static {
     type Sql: Sql + 'static;
     /// The database of all sessions.
     type Db: Database + 'static;
+    /// Objects of transcripts.
+    type Blobs: Blobs + 'static;
     /// Requests to servers of others.
     type Fetch: Fetch + 'static;
     /// Signatures with the App's key.
@@ -32,6 +34,9 @@ pub trait Platform: Host + 'static {
 
     /// The database of all sessions; none where the binding is missing.
     fn db(&self) -> Option<Rc<Self::Db>>;
+
+    /// Objects of transcripts; none where the binding is missing.
+    fn blobs(&self) -> Option<Rc<Self::Blobs>>;
 
     /// Requests to servers of others.
     fn fetch(&self) -> Rc<Self::Fetch>;

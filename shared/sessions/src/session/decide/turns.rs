@@ -82,6 +82,7 @@ pub fn on_sent(state: &mut State, decide: &mut Decide<'_>, number: u64) {
         turn.phase = Phase::Running;
         turn.until = decide.after(decide.times.silence);
         state.attachments_sent = true;
+        state.transcript.is_lost = false;
     }
     take_order(state, decide, order);
 }
