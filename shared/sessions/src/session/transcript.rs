@@ -26,9 +26,9 @@ pub struct Transcript {
     /// Runs that have ended a while ago and may still be stored.
     #[serde(skip_serializing_if = "VecDeque::is_empty")]
     pub ended: VecDeque<EndedRun>,
-    /// The run that has begun the conversation anew: its token is of the epoch before.
+    /// The run that has begun the conversation anew: its token is of an epoch before.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reset_by: Option<u64>,
+    pub reset_by: Option<ResetBy>,
     /// The agent tells a loaded conversation again, until it answers this request: nothing of that is news.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replay_until: Option<u64>,
@@ -38,6 +38,16 @@ pub struct Transcript {
     /// Who runs the agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease: Option<RunLease>,
+}
+
+/// A run that has begun the conversation anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ResetBy {
+    /// The run.
+    pub run: u64,
+    /// The epoch before its first reset.
+    pub from: u64,
 }
 
 /// A kept run, as far as the next sandbox must know before anything is read.
@@ -106,7 +116,8 @@ impl Transcript {
     /// Whether what carries that epoch is of the conversation as it is now.
     pub fn is_of(&self, epoch: u64, run: Option<u64>) -> bool {
         let now = self.epoch.unwrap_or_default();
-        epoch == now || (run.is_some() && self.reset_by == run && epoch.checked_add(1) == Some(now))
+        let is_own = |reset: ResetBy| run == Some(reset.run) && (reset.from..now).contains(&epoch);
+        epoch == now || self.reset_by.is_some_and(is_own)
     }
 
     /// A run has ended.
@@ -159,7 +170,7 @@ mod tests {
 
     #[test]
     fn epochs_are_exact_but_for_whoever_began_anew() {
-        let transcript = Transcript { epoch: Some(3), reset_by: Some(7), ..Transcript::default() };
+        let transcript = Transcript { epoch: Some(3), reset_by: Some(ResetBy { run: 7, from: 2 }), ..Transcript::default() };
         for (epoch, run, expected) in [
             (3, Some(1), true), (3, None, true), (2, Some(7), true), (2, Some(6), false), (2, None, false),
             (1, Some(7), false), (4, Some(7), false), (u64::MAX, Some(7), false),

@@ -62,7 +62,8 @@ pub(super) async fn handle<P: Platform>(
     let claims = claims.map_err(|error| Error::Internal(error.to_string()))?;
     let asker = Asker { caller, claims, is_alias: verb == "transcript-alias" };
     if !session.load()? {
-        return Err(if asker.is_alias { asker.refuse(Refused::RunNotInSession) } else { Error::NotFound });
+        let is_upload = *request.method() == Method::POST;
+        return Err(asker.refuse(if is_upload { Refused::RunNotInSession } else { Refused::NotFound }));
     }
     if let Some(claims) = &asker.claims {
         // A token is for one user's session, whoever had its name before.

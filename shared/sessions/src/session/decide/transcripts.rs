@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Decide, pump};
 use crate::event::{Draft, Kind};
-use crate::session::transcript::{Keeping, Kept, attempt, run_name};
+use crate::session::transcript::{Keeping, Kept, ResetBy, attempt, run_name};
 use crate::session::{Effect, Job, State, Turn};
 
 /// What came of keeping a run.
@@ -72,10 +72,11 @@ fn note(state: &mut State, kept: Kept) {
 /// The conversation is begun anew under a higher epoch: by a person, or by the run that goes on. Between turns the agent forgets
 /// it too.
 pub fn on_reset(state: &mut State, decide: &mut Decide<'_>, epoch: u64, by: Option<&str>, run: Option<u64>) {
-    state.transcript.epoch = Some(epoch);
+    let before = state.transcript.epoch.replace(epoch).unwrap_or_default();
     state.transcript.kept = None;
     state.transcript.is_lost = false;
-    state.transcript.reset_by = run;
+    let earlier = state.transcript.reset_by.filter(|reset| Some(reset.run) == run);
+    state.transcript.reset_by = earlier.or(run.map(|run| ResetBy { run, from: before }));
     if state.turn.is_none()
         && let Some(runtime) = &mut state.runtime
     {
