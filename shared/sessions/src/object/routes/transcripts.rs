@@ -14,7 +14,7 @@ use transcripts::rules::Status;
 use transcripts::run_token::{Claims, READ, Run, WRITE};
 use transcripts::store::{Place, Snapshot};
 use transcripts::{Bundle, Refused, archive, codec, sha256_hex};
-use web::{RequestBody as _, ResponseBody, url};
+use web::{ResponseBody, url};
 
 use super::Caller;
 use crate::error::{CORS, Error};

@@ -7,6 +7,8 @@ mod resume;
 mod stream;
 
 #[cfg(test)]
+mod resume_tests;
+#[cfg(test)]
 mod tests;
 
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
