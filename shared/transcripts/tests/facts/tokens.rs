@@ -1,4 +1,4 @@
-//! Run tokens (facts 15, 25 and 26 of transcripts.md 3; "Tokens" of its section 6).
+//! Run tokens (facts 15, 25 and 26 of transcripts.md 3; "Tokens" of transcripts.md 6).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
