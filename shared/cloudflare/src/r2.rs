@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use web::{Blobs, ByteRange, Failure, ObjectHead, ObjectMeta, ObjectStore, PutError, RequestBody as _, Size, StoredObject};
+use web::{
+    Blobs, ByteRange, Failure, ObjectHead, ObjectMeta, ObjectStore, PutError, RequestBody as _, Size, StoredObject,
+};
 use worker::{Bucket, Data, HttpMetadata, MultipartUpload, Object, Range, ResponseBody, UploadedPart};
 
 use crate::bindings::streams;

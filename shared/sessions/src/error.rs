@@ -260,7 +260,9 @@ impl Refusal for Error {
             Self::SecretsKey | Self::Transcript { refused: transcripts::Refused::NoKeys, .. } => {
                 Some("agents/secrets-key-missing")
             }
-            Self::Transcript { refused: transcripts::Refused::BodyMissing, .. } => Some("agents/transcript-body-missing"),
+            Self::Transcript { refused: transcripts::Refused::BodyMissing, .. } => {
+                Some("agents/transcript-body-missing")
+            }
             _ => None,
         }
     }

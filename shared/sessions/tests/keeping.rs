@@ -11,12 +11,16 @@ use sessions::session::{Effect, Job, Phase, State, Status, Times};
 use sessions::settings::Settings;
 
 fn times() -> Times {
-    Times::of(&Settings::from_lookup(|name| (name == "DB_SYNC_AUTH_DRIVER").then(|| "none".to_owned())).unwrap().session)
+    Times::of(
+        &Settings::from_lookup(|name| (name == "DB_SYNC_AUTH_DRIVER").then(|| "none".to_owned())).unwrap().session,
+    )
 }
 
 fn runtime(sandbox: &str, can_load: bool) -> Runtime {
-    serde_json::from_value(json!({"provider": "e2b", "base-url": "https://a.test", "server-id": "s", "session-id": sandbox,
-        "dialect": "acp", "directory": "/w", "sandbox-id": sandbox, "can-load": can_load}))
+    serde_json::from_value(
+        json!({"provider": "e2b", "base-url": "https://a.test", "server-id": "s", "session-id": sandbox,
+        "dialect": "acp", "directory": "/w", "sandbox-id": sandbox, "can-load": can_load}),
+    )
     .unwrap()
 }
 
@@ -47,7 +51,9 @@ impl World {
     fn message(&mut self) -> Vec<Effect> {
         let seq = self.state.next_order;
         self.state.next_order += 1;
-        self.decide(|state, decide| decide::on_message(state, decide, "ann", seq, Draft::user_message("ann", None, "x")))
+        self.decide(|state, decide| {
+            decide::on_message(state, decide, "ann", seq, Draft::user_message("ann", None, "x"))
+        })
     }
 
     /// The prompt goes out.
@@ -137,9 +143,28 @@ fn keeping_that_never_ends_is_given_up() {
     assert_eq!(events(&failed), ["transcript.failed"]);
     let mut half = World::working(true);
     let generation = keeps(&half.end("end_turn")).unwrap();
-    let incomplete = half.decide(|state, decide| decide::on_kept(state, decide, generation, Keep::Incomplete("half".into())));
+    let incomplete =
+        half.decide(|state, decide| decide::on_kept(state, decide, generation, Keep::Incomplete("half".into())));
     assert_eq!(events(&incomplete), ["transcript.incomplete"]);
     assert!(half.state.transcript.kept.is_none());
+}
+
+#[test]
+fn a_sandbox_is_ended_after_its_conversation_is_kept() {
+    let ends = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Start(Job::End { .. })));
+    let mut world = World::working(true);
+    let generation = keeps(&world.end("end_turn")).unwrap();
+    let cancelled = world.decide(|state, decide| decide::cancel(state, decide, "ann"));
+    assert!(!ends(&cancelled) && cancelled.iter().any(|effect| matches!(effect, Effect::Start(Job::Checkpoint(_)))));
+    let again = world.decide(|state, decide| decide::cancel(state, decide, "ann"));
+    assert!(!ends(&again));
+    assert!(ends(&world.decide(|state, decide| decide::on_kept(state, decide, generation, kept(1)))));
+    let mut late = World::working(true);
+    late.end("end_turn");
+    late.decide(|state, decide| decide::cancel(state, decide, "ann"));
+    let until = late.times.keeping();
+    assert_eq!(late.alarm(), Some(until));
+    assert!(late.state.transcript.keeping.is_none() && !late.state.ending.unwrap().waiting);
 }
 
 #[test]

@@ -396,8 +396,17 @@ impl World {
 
 /// Times become distances from now, so that the same situation at another time is the same.
 fn shift_times(value: &mut serde_json::Value, now: i64) {
-    const TIMES: [&str; 9] =
-        ["expires", "until", "deadline", "poll-at", "active-at", "tick-at", "created-at", "next-rpc-id", "next-generation"];
+    const TIMES: [&str; 9] = [
+        "expires",
+        "until",
+        "deadline",
+        "poll-at",
+        "active-at",
+        "tick-at",
+        "created-at",
+        "next-rpc-id",
+        "next-generation",
+    ];
     match value {
         serde_json::Value::Object(members) => {
             for (key, member) in members {

@@ -103,8 +103,19 @@ mod tests {
         assert_eq!(job.required(), Ok((42, "t")));
         assert_eq!(job.rest["later"], json!({"nested": [1, null]}));
         let again = serde_json::to_value(&job).unwrap();
-        assert_eq!((&again["runId"], &again["later"], &again["processedIds"]), (&json!(42), &json!({"nested": [1, null]}), &json!(["a"])));
-        for (run, token) in [("\"42\"", "\"t\""), ("null", "\"t\""), ("-1", "\"t\""), ("1.5", "\"t\""), ("1", "\"\""), ("1", "7"), ("1", "null")] {
+        assert_eq!(
+            (&again["runId"], &again["later"], &again["processedIds"]),
+            (&json!(42), &json!({"nested": [1, null]}), &json!(["a"]))
+        );
+        for (run, token) in [
+            ("\"42\"", "\"t\""),
+            ("null", "\"t\""),
+            ("-1", "\"t\""),
+            ("1.5", "\"t\""),
+            ("1", "\"\""),
+            ("1", "7"),
+            ("1", "null"),
+        ] {
             // NaN and Infinity are no JSON: whoever writes them writes null.
             let job: Job = serde_json::from_str(&format!("{{\"runId\":{run},\"runJobToken\":{token}}}")).unwrap();
             assert!(job.required().is_err(), "{run} {token}");

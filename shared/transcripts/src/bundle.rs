@@ -239,7 +239,5 @@ impl Manifest {
 /// Whether a path stays below where it begins: relative, without `.` and `..`, plain text.
 pub fn is_path(path: &str) -> bool {
     let is_name = |name: &str| !name.is_empty() && name != "." && name != "..";
-    path.len() <= PATH_BYTES
-        && path.split('/').all(is_name)
-        && !path.contains(|c: char| c.is_control() || c == '\\')
+    path.len() <= PATH_BYTES && path.split('/').all(is_name) && !path.contains(|c: char| c.is_control() || c == '\\')
 }

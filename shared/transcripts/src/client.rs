@@ -58,7 +58,8 @@ impl<F: Fetch, T: Target> Client<'_, F, T> {
             return Ok(false);
         }
         let is_refused = !answer.status.is_success();
-        let body = answer.bytes(self.limit).await.map_err(|error: ReplyError| ClientError::NoAnswer(error.to_string()))?;
+        let body =
+            answer.bytes(self.limit).await.map_err(|error: ReplyError| ClientError::NoAnswer(error.to_string()))?;
         if is_refused {
             let text = String::from_utf8_lossy(body.get(..200).unwrap_or(&body)).into_owned();
             return Err(ClientError::Refused { status, text });

@@ -82,7 +82,14 @@ impl Vault {
     }
 
     /// A stored body of `size` bytes.
-    pub fn open(&self, codec: Codec, user: &str, place: &str, stored: &[u8], size: usize) -> Result<Vec<u8>, CodecError> {
+    pub fn open(
+        &self,
+        codec: Codec,
+        user: &str,
+        place: &str,
+        stored: &[u8],
+        size: usize,
+    ) -> Result<Vec<u8>, CodecError> {
         let body = match codec {
             Codec::Gzip => gunzip(stored, size)?,
             Codec::Sealed => {
@@ -135,9 +142,12 @@ mod tests {
         let (codec, stored) = vault.close("ann", "s/1/run-1", &body).unwrap();
         assert_eq!(codec, Codec::Sealed);
         assert_eq!(vault.open(codec, "ann", "s/1/run-1", &stored, body.len()).unwrap(), body);
-        for (vault, user, place) in
-            [(vault, "bob", "s/1/run-1"), (vault, "ann", "s/1/run-2"), (other, "ann", "s/1/run-1"), (Vault::new(None), "ann", "s/1/run-1")]
-        {
+        for (vault, user, place) in [
+            (vault, "bob", "s/1/run-1"),
+            (vault, "ann", "s/1/run-2"),
+            (other, "ann", "s/1/run-1"),
+            (Vault::new(None), "ann", "s/1/run-1"),
+        ] {
             assert_eq!(vault.open(codec, user, place, &stored, body.len()), Err(CodecError::Unreadable));
         }
         for at in 0..stored.len() {

@@ -117,7 +117,10 @@ mod tests {
         let claude = of(&places, "claude", "a-1");
         assert_eq!(claude[0].exact(), Some(".claude/projects/-home-user-work-1/a-1.jsonl"));
         let codex = of(&places, "codex", "a-1");
-        assert_eq!((codex[0].exact(), codex[0].folder(), codex[0].name(), codex[0].depth()), (None, ".codex/sessions", "*-a-1.jsonl", 4));
+        assert_eq!(
+            (codex[0].exact(), codex[0].folder(), codex[0].name(), codex[0].depth()),
+            (None, ".codex/sessions", "*-a-1.jsonl", 4)
+        );
         assert!(codex[0].matches(".codex/sessions/2026/01/02/rollout-x-a-1.jsonl"));
         for other in [
             ".codex/sessions/2026/01/rollout-x-a-1.jsonl",
@@ -144,7 +147,9 @@ mod tests {
         assert_eq!(of(&places, "pi", "s").len(), 2);
         assert!(of(&places, "pi", "s")[0].matches(".pi/x/s.json"));
         assert_eq!(of(&places, "codex", "s").len(), 1);
-        for wrong in ["pi", "pi=/etc/passwd", "pi=../x", "=x", "pi=a/[b]", "pi=a/{home}", "pi=", "pi=a//b", &"p=a,".repeat(33)] {
+        for wrong in
+            ["pi", "pi=/etc/passwd", "pi=../x", "=x", "pi=a/[b]", "pi=a/{home}", "pi=", "pi=a//b", &"p=a,".repeat(33)]
+        {
             assert_eq!(Places::parse(wrong), Err(PlacesError), "{wrong}");
         }
         assert_eq!(Places::parse(" "), Ok(Places::default()));
@@ -153,8 +158,15 @@ mod tests {
     #[test]
     fn stars_stand_for_parts_of_names() {
         for (pattern, name, fits) in [
-            ("a*c", "abc", true), ("a*c", "ac", true), ("a*c", "ab", false), ("*", "x", true), ("a*b*c", "axbxc", true),
-            ("a*b*c", "axxc", false), ("abc", "abc", true), ("abc", "abcd", false), ("a*a", "a", false),
+            ("a*c", "abc", true),
+            ("a*c", "ac", true),
+            ("a*c", "ab", false),
+            ("*", "x", true),
+            ("a*b*c", "axbxc", true),
+            ("a*b*c", "axxc", false),
+            ("abc", "abc", true),
+            ("abc", "abcd", false),
+            ("a*a", "a", false),
         ] {
             assert_eq!(matches_name(pattern, name), fits, "{pattern} {name}");
         }

@@ -60,7 +60,14 @@ impl TranscriptVerb {
 
 /// Headers of a request that the object needs.
 const KEPT: [&str; 9] = [
-    "accept", "content-type", "content-length", "content-encoding", "digest", "if-none-match", "range", "x-attempt",
+    "accept",
+    "content-type",
+    "content-length",
+    "content-encoding",
+    "digest",
+    "if-none-match",
+    "range",
+    "x-attempt",
     "x-terminal-status",
 ];
 
@@ -75,7 +82,9 @@ pub(super) async fn answer<P: Platform>(
     crate::request::check_session_id(session_id).map_err(|_| Error::NotFound)?;
     let claims = claims(service, request, platform.now_ms(), false)?;
     let caller = match (&claims, verb) {
-        (Some(claims), _) if claims.sid != session_id => return Err(Error::transcript(Refused::RunNotInSession, false)),
+        (Some(claims), _) if claims.sid != session_id => {
+            return Err(Error::transcript(Refused::RunNotInSession, false));
+        }
         (Some(claims), _) => Caller { user: Some(claims.sub.clone()), is_observer: false },
         (None, TranscriptVerb::Read | TranscriptVerb::Reset) => {
             let target = Target::Transcript(session_id.to_owned(), verb.clone());
@@ -114,7 +123,9 @@ fn claims<K: auth::KeySetSource + auth::Clock, B>(
     is_alias: bool,
 ) -> Result<Option<Claims>, Error> {
     let header = request.headers().get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let Some(token) = auth::token_from_request(header, None).filter(|token| is_run_token(token)) else { return Ok(None) };
+    let Some(token) = auth::token_from_request(header, None).filter(|token| is_run_token(token)) else {
+        return Ok(None);
+    };
     let refuse = |refused| Error::transcript(refused, is_alias);
     let tokens = service.settings.transcripts.tokens.as_ref().ok_or_else(|| refuse(Refused::NoKeys))?;
     tokens.verify(token, now).map(Some).map_err(|_| refuse(Refused::Unauthorized))

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use super::jobs::JobError;
-use super::transcripts::note_opened;
 use super::provision::Wanted;
+use super::transcripts::note_opened;
 use super::{Platform, Session};
 use crate::acp::request::ResourceLink;
 use crate::event::Draft;

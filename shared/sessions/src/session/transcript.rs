@@ -170,10 +170,17 @@ mod tests {
 
     #[test]
     fn epochs_are_exact_but_for_whoever_began_anew() {
-        let transcript = Transcript { epoch: Some(3), reset_by: Some(ResetBy { run: 7, from: 2 }), ..Transcript::default() };
+        let transcript =
+            Transcript { epoch: Some(3), reset_by: Some(ResetBy { run: 7, from: 2 }), ..Transcript::default() };
         for (epoch, run, expected) in [
-            (3, Some(1), true), (3, None, true), (2, Some(7), true), (2, Some(6), false), (2, None, false),
-            (1, Some(7), false), (4, Some(7), false), (u64::MAX, Some(7), false),
+            (3, Some(1), true),
+            (3, None, true),
+            (2, Some(7), true),
+            (2, Some(6), false),
+            (2, None, false),
+            (1, Some(7), false),
+            (4, Some(7), false),
+            (u64::MAX, Some(7), false),
         ] {
             assert_eq!(transcript.is_of(epoch, run), expected, "{epoch} {run:?}");
         }

@@ -2,9 +2,9 @@
 
 mod lookup;
 mod read;
-mod transcripts;
 #[cfg(test)]
 mod tests;
+mod transcripts;
 
 pub use self::transcripts::TranscriptSettings;
 pub use lookup::SettingsError;

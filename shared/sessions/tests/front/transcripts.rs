@@ -48,12 +48,17 @@ fn run_tokens_go_on_as_what_they_say() {
         }
         assert_eq!(world.send(request).status, 200, "{method} {path}");
         let sent = world.sent.borrow();
-        assert_eq!((sent[0].name.as_str(), sent[0].line.as_str(), sent[0].body.as_slice()), ("a/b", line, &b"body"[..]));
+        assert_eq!(
+            (sent[0].name.as_str(), sent[0].line.as_str(), sent[0].body.as_slice()),
+            ("a/b", line, &b"body"[..])
+        );
         let told = web::url::decode(sent[0].header("x-run-claims").unwrap()).unwrap();
         assert_eq!(serde_json::from_str::<Claims>(&told).unwrap(), claims());
         assert_eq!((sent[0].header("x-caller"), sent[0].header("x-user-id")), (Some("run"), Some("ann%2F%C3%A9")));
         assert_eq!((sent[0].header("x-terminal-status"), sent[0].header("digest")), (Some("mine"), Some("mine")));
-        assert!(sent[0].header("authorization").is_none() && sent[0].headers.iter().all(|(_, value)| value != "forged"));
+        assert!(
+            sent[0].header("authorization").is_none() && sent[0].headers.iter().all(|(_, value)| value != "forged")
+        );
     }
 }
 
@@ -69,7 +74,13 @@ fn users_read_and_reset_and_nothing_else() {
         let is_alias = path.starts_with("/worker/");
         assert_eq!(status == 401 && answer.json().get("code").is_none(), is_alias, "{method} {path}");
     }
-    assert!(world.sent.borrow().iter().all(|sent| sent.header("x-run-claims").is_none() && sent.header("x-caller") == Some("user")));
+    assert!(
+        world
+            .sent
+            .borrow()
+            .iter()
+            .all(|sent| sent.header("x-run-claims").is_none() && sent.header("x-caller") == Some("user"))
+    );
 }
 
 #[test]

@@ -144,16 +144,9 @@ impl<D: Database, B: Blobs> Store<'_, D, B> {
             Param::Text(at.session),
             epoch,
         ];
-        let head =
-            [Param::Text(at.session), Param::Text(at.user), epoch, Param::Text(at.run), seq, Param::Int(now)];
+        let head = [Param::Text(at.session), Param::Text(at.user), epoch, Param::Text(at.run), seq, Param::Int(now)];
         let run = [Param::Text(at.session), epoch, Param::Text(at.run)];
-        let old = [
-            Param::Text(at.session),
-            epoch,
-            Param::Text(at.session),
-            epoch,
-            Param::count(KEPT_COMPLETED),
-        ];
+        let old = [Param::Text(at.session), epoch, Param::Text(at.session), epoch, Param::count(KEPT_COMPLETED)];
         let after = Param::Int(now.saturating_add(GARBAGE_MS));
         let old_objects: Vec<Param<'_>> = [after].into_iter().chain(old).collect();
         let (drop_old_objects, drop_old) = (statements::drop_old_objects(), statements::drop_old());

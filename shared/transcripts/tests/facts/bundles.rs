@@ -80,7 +80,8 @@ fn manifest(path: &str, size: u64, bytes: &[u8]) -> String {
 fn hostile_archives_are_refused() {
     use EntryType::{Directory, Fifo, Link, Regular, Symlink};
     let good = manifest("a", 1, b"x");
-    let named = |text: &str, entry: (&str, EntryType, &[u8])| archive_of(&[("manifest.json", Regular, text.as_bytes()), entry]);
+    let named =
+        |text: &str, entry: (&str, EntryType, &[u8])| archive_of(&[("manifest.json", Regular, text.as_bytes()), entry]);
     assert!(archive::read(&named(&good, ("a", Regular, b"x")), LIMIT).is_ok());
     for (bytes, expected) in [
         (Vec::new(), BundleError::Manifest),
@@ -104,7 +105,10 @@ fn hostile_archives_are_refused() {
             archive_of(&[("manifest.json", Regular, good.as_bytes()), ("a", Regular, b"x"), ("b", Regular, b"y")]),
             BundleError::TooLarge,
         ),
-        (archive_of(&[("manifest.json", Regular, good.as_bytes()), ("a", Regular, b"x"), ("b", Regular, b"")]), BundleError::Manifest),
+        (
+            archive_of(&[("manifest.json", Regular, good.as_bytes()), ("a", Regular, b"x"), ("b", Regular, b"")]),
+            BundleError::Manifest,
+        ),
     ] {
         let text = String::from_utf8_lossy(&bytes[..bytes.len().min(600)]).into_owned();
         assert_eq!(archive::read(&bytes, LIMIT).err(), Some(expected), "{text}");

@@ -33,7 +33,8 @@ impl Fetch for Plain {
         let rest = call.url.strip_prefix("http://").unwrap();
         let (host, path) = rest.split_once('/').unwrap();
         let mut stream = TcpStream::connect(host).map_err(|error| CallError::NotReached(error.to_string()))?;
-        let mut head = format!("{} /{path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {}\r\n", call.method, call.body.len());
+        let mut head =
+            format!("{} /{path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {}\r\n", call.method, call.body.len());
         for (name, value) in &call.headers {
             head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
         }
@@ -41,7 +42,10 @@ impl Fetch for Plain {
         stream.write_all(&call.body).map_err(broken)?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).map_err(broken)?;
-        let split = answer.windows(4).position(|four| four == b"\r\n\r\n").ok_or_else(|| CallError::Broken("no head".into()))?;
+        let split = answer
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+            .ok_or_else(|| CallError::Broken("no head".into()))?;
         let head = String::from_utf8_lossy(&answer[..split]).into_owned();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let body = Whole(Some(answer[split + 4..].to_vec()));
@@ -69,11 +73,13 @@ impl Server {
                 let mut reader = BufReader::new(stream.try_clone().unwrap());
                 let mut head = String::new();
                 while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap() > 0 {}
-                let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+                let length =
+                    head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
                 let mut content = vec![0; length];
                 reader.read_exact(&mut content).unwrap();
                 let _ = sender.send((head, content));
-                let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+                let head =
+                    format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
                 stream.write_all(head.as_bytes()).unwrap();
                 stream.write_all(&body).unwrap();
             }

@@ -36,7 +36,8 @@ fn files_are_written_as_they_were() {
     assert_eq!(fs::read(home.path(FILE)).unwrap(), bytes);
     assert_eq!(fs::metadata(home.path(FILE)).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::read(home.path(".claude/empty")).unwrap(), b"");
-    let names: Vec<_> = fs::read_dir(home.path(".claude/projects/-w")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: Vec<_> =
+        fs::read_dir(home.path(".claude/projects/-w")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["s.jsonl"], "nothing is left over");
 }
 

@@ -6,6 +6,6 @@
 mod bundles;
 mod client;
 mod hydrating;
-mod support;
 mod storing;
+mod support;
 mod tokens;

@@ -38,7 +38,9 @@ fn the_last_completed_run_counts() {
     keep(&world, &place("s", "ann", "run-1", 1), Status::Failed, 1, &plain(b"failed")).unwrap();
     assert_eq!(latest(&world, "s", "ann", 0), None, "nothing has completed");
     complete(&world, &place("s", "ann", "run-2", 2), b"two").unwrap();
-    for (seq, run, status) in [(3, "run-3", Status::Failed), (4, "run-4", Status::Timeout), (5, "run-5", Status::Cancelled)] {
+    for (seq, run, status) in
+        [(3, "run-3", Status::Failed), (4, "run-4", Status::Timeout), (5, "run-5", Status::Cancelled)]
+    {
         keep(&world, &place("s", "ann", run, seq), status, 1, &plain(b"later")).unwrap();
     }
     assert_eq!(latest(&world, "s", "ann", 0).unwrap(), b"two");

@@ -73,14 +73,31 @@ pub(super) async fn handle<P: Platform>(
         }
     }
     let method = request.method().clone();
+    let answer = dispatch(session, &asker, request, verb, rest).await;
+    if let (Err(Error::Transcript { refused, .. }), true) = (&answer, method == Method::PUT || method == Method::POST) {
+        // A conversation that is not kept is lost when its sandbox is: whoever looks after the service hears of it.
+        let event = web::Event::new(web::Level::Warning, "agents/transcript-refused");
+        session.platform.report(&event.with_error(refused.code()));
+    }
+    answer
+}
+
+async fn dispatch<P: Platform>(
+    session: &Rc<Session<P>>,
+    asker: &Asker<'_>,
+    request: &mut Request<P::Request>,
+    verb: &str,
+    rest: Option<&str>,
+) -> Result<Response<P::Response>, Error> {
+    let method = request.method().clone();
     match (verb, rest) {
-        ("transcript", None) if method == Method::GET => read(session, &asker, request).await,
-        ("transcript", None) if method == Method::DELETE => reset(session, &asker).await,
-        ("transcript", Some(run)) if method == Method::PUT => store(session, &asker, request, run).await,
-        ("transcript-token", Some(run)) if method == Method::POST => renew(session, &asker, request, run).await,
-        ("transcript-alias", None) if method == Method::GET => read_alias(session, &asker).await,
-        ("transcript-alias", None) if method == Method::POST => store_alias(session, &asker, request).await,
-        ("transcript-alias", None) if method == Method::DELETE => reset(session, &asker).await,
+        ("transcript", None) if method == Method::GET => read(session, asker, request).await,
+        ("transcript", None) if method == Method::DELETE => reset(session, asker).await,
+        ("transcript", Some(run)) if method == Method::PUT => store(session, asker, request, run).await,
+        ("transcript-token", Some(run)) if method == Method::POST => renew(session, asker, request, run).await,
+        ("transcript-alias", None) if method == Method::GET => read_alias(session, asker).await,
+        ("transcript-alias", None) if method == Method::POST => store_alias(session, asker, request).await,
+        ("transcript-alias", None) if method == Method::DELETE => reset(session, asker).await,
         _ => Err(Error::NotFound),
     }
 }
@@ -139,7 +156,12 @@ async fn read<P: Platform>(
 }
 
 /// What is asked for of a snapshot: nothing when it is known, a range, or all of it.
-fn part<R: ResponseBody>(asker: &Asker<'_>, headers: &HeaderMap, bytes: Vec<u8>, etag: &str) -> Result<Response<R>, Error> {
+fn part<R: ResponseBody>(
+    asker: &Asker<'_>,
+    headers: &HeaderMap,
+    bytes: Vec<u8>,
+    etag: &str,
+) -> Result<Response<R>, Error> {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let is_known = |known: &str| known.split(',').map(str::trim).any(|known| known == "*" || known == etag);
     let with = |status, body| {
@@ -196,10 +218,7 @@ fn describe(headers: &mut HeaderMap, kind: &'static str, snapshot: &Snapshot, et
     Ok(())
 }
 
-async fn read_alias<P: Platform>(
-    session: &Rc<Session<P>>,
-    asker: &Asker<'_>,
-) -> Result<Response<P::Response>, Error> {
+async fn read_alias<P: Platform>(session: &Rc<Session<P>>, asker: &Asker<'_>) -> Result<Response<P::Response>, Error> {
     asker.token()?;
     let snapshot = found(session, asker, None).await?;
     // It carries one file only.
@@ -218,7 +237,11 @@ fn check_epoch<P: Platform>(session: &Session<P>, asker: &Asker<'_>, claims: &Cl
 }
 
 /// The run that a token may write, when it is the one that is named.
-fn writable<'a, P: Platform>(session: &Session<P>, asker: &'a Asker<'_>, seq: u64) -> Result<(&'a Claims, &'a Run), Error> {
+fn writable<'a, P: Platform>(
+    session: &Session<P>,
+    asker: &'a Asker<'_>,
+    seq: u64,
+) -> Result<(&'a Claims, &'a Run), Error> {
     let claims = asker.token()?;
     let run = claims.run.as_ref().filter(|run| run.seq == seq).ok_or_else(|| asker.refuse(Refused::RunMismatch))?;
     if !claims.allows(WRITE) {
@@ -274,7 +297,8 @@ async fn keep<P: Platform>(
         session.change(|core, _| {
             let state = &mut core.state;
             let Described { native_session_id, cwd: directory, .. } = described;
-            let agent = if described.agent.is_empty() { core.task.launch().agent.unwrap_or_default() } else { described.agent };
+            let agent =
+                if described.agent.is_empty() { core.task.launch().agent.unwrap_or_default() } else { described.agent };
             on_stored(state, Kept { run: seq, agent, native_session_id, directory });
         })?;
     }
@@ -294,7 +318,9 @@ async fn store<P: Platform>(
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let status = match header("x-terminal-status").as_deref() {
         Some("partial") => None,
-        Some(name) => Some(Status::parse(name).ok_or_else(|| asker.refuse(Refused::Invalid("invalid x-terminal-status")))?),
+        Some(name) => {
+            Some(Status::parse(name).ok_or_else(|| asker.refuse(Refused::Invalid("invalid x-terminal-status")))?)
+        }
         None => return Err(asker.refuse(Refused::Invalid("missing x-terminal-status"))),
     };
     let attempt = header("x-attempt").map(|text| text.trim().parse::<u64>()).transpose();
@@ -307,7 +333,11 @@ async fn store<P: Platform>(
     let bytes = match coding.as_deref() {
         None | Some("identity") => bytes,
         Some("gzip") => codec::gunzip(&bytes, most).map_err(|error| {
-            asker.refuse(if error == codec::CodecError::TooLarge { Refused::TooLarge } else { Refused::Invalid("invalid gzip") })
+            asker.refuse(if error == codec::CodecError::TooLarge {
+                Refused::TooLarge
+            } else {
+                Refused::Invalid("invalid gzip")
+            })
         })?,
         Some(_) => return Err(asker.refuse(Refused::Invalid("unknown content-encoding"))),
     };
@@ -317,11 +347,8 @@ async fn store<P: Platform>(
     {
         return Err(asker.refuse(Refused::DigestMismatch));
     }
-    let bundle = if is_archive {
-        archive::read(&bytes, limit)
-    } else {
-        Bundle::plain(described(session)?, bytes, limit)
-    };
+    let bundle =
+        if is_archive { archive::read(&bytes, limit) } else { Bundle::plain(described(session)?, bytes, limit) };
     let bundle = bundle.map_err(|error| {
         asker.refuse(match error {
             BundleError::TooLarge => Refused::TooLarge,
@@ -366,7 +393,11 @@ fn described<P: Platform>(session: &Session<P>) -> Result<Described, Error> {
     })
 }
 
-async fn body<B: web::RequestBody>(asker: &Asker<'_>, request: &mut Request<B>, limit: usize) -> Result<Vec<u8>, Error> {
+async fn body<B: web::RequestBody>(
+    asker: &Asker<'_>,
+    request: &mut Request<B>,
+    limit: usize,
+) -> Result<Vec<u8>, Error> {
     let read = web::read(request, limit).await;
     if read.is_err() {
         request.body_mut().cancel().await;

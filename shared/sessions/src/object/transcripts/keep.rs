@@ -75,7 +75,10 @@ impl<P: Platform> Session<P> {
             let name = run_name(run);
             let place = Place { session: &session, user: &user, epoch, run: &name, seq: run };
             let now = self.platform.now_ms();
-            self.snapshots(&shelf).keep_partial(&place, attempt, &captured.bundle, now).await.map_err(StoreFailure::from)?;
+            self.snapshots(&shelf)
+                .keep_partial(&place, attempt, &captured.bundle, now)
+                .await
+                .map_err(StoreFailure::from)?;
             Ok::<(), Unkept>(())
         };
         match partial.await {
@@ -107,7 +110,8 @@ impl<P: Platform> Session<P> {
             attempt,
             ..Described::default()
         };
-        let bundle = Bundle::new(described, members, settings.max_bytes).map_err(|error| Unkept::Bundle(error.to_string()))?;
+        let bundle =
+            Bundle::new(described, members, settings.max_bytes).map_err(|error| Unkept::Bundle(error.to_string()))?;
         Ok(Some(Captured { bundle, agent, runtime }))
     }
 

@@ -35,7 +35,8 @@ impl<P: Platform> Session<P> {
 
     /// The epoch of the conversation. A session whose name an earlier one had begins beyond that one's.
     pub(super) async fn epoch(&self, shelf: &Shelf<P>) -> Result<u64, StoreFailure> {
-        let known = self.look(|core| (core.state.transcript.epoch, core.state.id.clone(), core.state.requested_by.clone()))?;
+        let known =
+            self.look(|core| (core.state.transcript.epoch, core.state.id.clone(), core.state.requested_by.clone()))?;
         let (None, session, user) = known else { return Ok(known.0.unwrap_or_default()) };
         let store = self.snapshots(shelf);
         let epoch = match store.head(&session).await? {

@@ -40,7 +40,9 @@ impl<F: Fetch, H: Host> Files<'_, F, H> {
         let call = server.call(method, url, None, CALL_MS).map_err(|error| unreachable(&error))?;
         let answer = exchange(server.fetch, server.host, call).await.map_err(|error| unreachable(&error))?;
         if answer.status.is_success() {
-            return serde_json::from_slice(&answer.body).map(Some).map_err(|error| TargetError::Refused(error.to_string()));
+            return serde_json::from_slice(&answer.body)
+                .map(Some)
+                .map_err(|error| TargetError::Refused(error.to_string()));
         }
         if is_missing(answer.status, &answer.body) { Ok(None) } else { Err(refused(answer.status, &answer.body)) }
     }
@@ -50,7 +52,8 @@ impl<F: Fetch, H: Host> Files<'_, F, H> {
         let server = &self.0;
         let url = format!("{}/v1/processes/run", base_url(server.base_url));
         let body = json!({"command": command, "args": arguments});
-        let answer = server.exchange(Method::POST, url, Some(&body), CALL_MS).await.map_err(|error| unreachable(&error))?;
+        let answer =
+            server.exchange(Method::POST, url, Some(&body), CALL_MS).await.map_err(|error| unreachable(&error))?;
         if !answer.status.is_success() {
             return Err(refused(answer.status, &answer.body));
         }

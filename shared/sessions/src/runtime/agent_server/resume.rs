@@ -33,7 +33,9 @@ impl<F: Fetch, H: Host> AgentServer<'_, F, H> {
         let hydrated = async {
             let home = files.home().await.map_err(|error| error.to_string())?;
             match &resume.bundle {
-                Some(bundle) => hydrate(&files, &home, &resume.mark, bundle).await.map(|_| ()).map_err(|error| error.to_string()),
+                Some(bundle) => {
+                    hydrate(&files, &home, &resume.mark, bundle).await.map(|_| ()).map_err(|error| error.to_string())
+                }
                 None => match is_current(&files, &home, &resume.mark).await {
                     Ok(true) => Ok(()),
                     Ok(false) => Err("the kept conversation cannot be read".to_owned()),

@@ -46,7 +46,9 @@ impl Machine {
                 Some(bytes) => Script::json(200, &json!({"entryType": "file", "size": bytes.len()})),
                 None => missing(),
             },
-            ("PUT", "/v1/fs/file") if self.full || call.body.len() > 2 << 20 => Script::text(413, "text/plain", "length limit"),
+            ("PUT", "/v1/fs/file") if self.full || call.body.len() > 2 << 20 => {
+                Script::text(413, "text/plain", "length limit")
+            }
             ("PUT", "/v1/fs/file") => {
                 self.told.push(format!("write {named}"));
                 self.files.insert(named, call.body.clone());
@@ -54,7 +56,8 @@ impl Machine {
             }
             ("POST", "/v1/fs/mkdir") => Script::json(200, &json!({})),
             _ if call.url.ends_with("/v1/processes/run") => {
-                let words: Vec<&str> = body["args"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+                let words: Vec<&str> =
+                    body["args"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
                 self.run(body["command"].as_str().unwrap(), &words)
             }
             _ => self.speak(&body),

@@ -174,7 +174,8 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
 
     async fn open(&self, runtime: &mut Runtime, wish: &Wish<'_>, start_ms: u32) -> Result<(), RuntimeError> {
         let (api, launch) = (self.settings.agent_api, wish.task.launch());
-        let opened = self.server(runtime).open(api, &launch, &runtime.directory, wish.first_rpc_id, start_ms, wish.resume).await;
+        let opened =
+            self.server(runtime).open(api, &launch, &runtime.directory, wish.first_rpc_id, start_ms, wish.resume).await;
         let opened = opened.map_err(|error| failure(runtime, &error))?;
         runtime.session_id = opened.session_id;
         runtime.dialect = opened.dialect;

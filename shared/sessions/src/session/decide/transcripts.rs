@@ -53,6 +53,7 @@ pub fn on_kept(state: &mut State, decide: &mut Decide<'_>, generation: u64, outc
         }
         Keep::Nothing => {}
     }
+    super::runtime::end_after_keeping(state, decide);
     pump(state, decide);
 }
 
