@@ -6,6 +6,7 @@
 
 mod bindings;
 mod d1;
+mod entry;
 mod failure;
 mod fetch;
 mod forward;
@@ -21,6 +22,7 @@ mod sql;
 
 pub use bindings::text;
 pub use d1::D1;
+pub use entry::enter;
 pub use failure::{failure, thrown_text, worker_failure};
 pub use fetch::{FetchedBody, Outside};
 pub use forward::{ObjectNamespace, Service};
