@@ -36,7 +36,7 @@ pub async fn capture(
 ) -> Result<Vec<Member>, CaptureError> {
     let mut before = None;
     for _ in 0..SETTLE_READS {
-        let members = read(target, home, patterns, limit).await?;
+        let members = capture_now(target, home, patterns, limit).await?;
         let now = fingerprint(&members);
         if before.as_ref() == Some(&now) {
             let is_empty = members.iter().all(|(_, _, bytes)| bytes.is_empty());
@@ -48,7 +48,8 @@ pub async fn capture(
     Err(CaptureError::Unsettled)
 }
 
-async fn read(
+/// The files as they are now, half a line included: what is taken of a turn that goes on.
+pub async fn capture_now(
     target: &impl Target,
     home: &str,
     patterns: &[Pattern],

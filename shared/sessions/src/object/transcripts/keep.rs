@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use transcripts::bundle::Described;
-use transcripts::capture::{CaptureError, capture};
+use transcripts::capture::{CaptureError, capture, capture_now};
 use transcripts::integrity;
 use transcripts::store::Place;
 use transcripts::{Bundle, Status};
@@ -41,7 +41,7 @@ impl<P: Platform> Session<P> {
 
     async fn keep_whole(&self, run: u64, attempt: u64) -> Result<Keep, Unkept> {
         let Some(shelf) = self.shelf() else { return Ok(Keep::Nothing) };
-        let Some(captured) = self.captured(run, attempt).await? else { return Ok(Keep::Nothing) };
+        let Some(captured) = self.captured(run, attempt, true).await? else { return Ok(Keep::Nothing) };
         // A conversation that nobody can go on from is stored as one that failed.
         let whole = integrity::check(&captured.bundle);
         let status = if whole.is_ok() { Status::Completed } else { Status::Failed };
@@ -68,7 +68,7 @@ impl<P: Platform> Session<P> {
         let turn = self.look(|core| core.state.turn.as_ref().map(|turn| (turn.number, attempt(turn))))?;
         let (Some((run, attempt)), Some(shelf)) = (turn, self.shelf()) else { return Ok(()) };
         let partial = async {
-            let Some(captured) = self.captured(run, attempt).await? else { return Ok(()) };
+            let Some(captured) = self.captured(run, attempt, false).await? else { return Ok(()) };
             let _writing = self.writing.lock().await;
             let epoch = self.epoch(&shelf).await?;
             let (session, user) = self.names()?;
@@ -82,15 +82,14 @@ impl<P: Platform> Session<P> {
             Ok::<(), Unkept>(())
         };
         match partial.await {
-            // An agent that writes all the time, or has not begun: there is a next time.
-            Ok(()) | Err(Unkept::Capture(CaptureError::Unsettled | CaptureError::Nothing)) => {}
+            Ok(()) => {}
             Err(error) => self.warn("agents/transcript-not-kept", &error),
         }
         Ok(())
     }
 
-    /// What the agent has written. None when nobody knows where.
-    async fn captured(&self, run: u64, attempt: u64) -> Result<Option<Captured>, Unkept> {
+    /// What the agent has written; `settled`: when it has stopped writing. None when nobody knows where.
+    async fn captured(&self, run: u64, attempt: u64, settled: bool) -> Result<Option<Captured>, Unkept> {
         let found = self.look(|core| (core.state.runtime.clone(), core.task.launch().agent))?;
         let (Some(runtime), Some(agent)) = found else { return Ok(None) };
         let settings = &self.settings.transcripts;
@@ -101,7 +100,14 @@ impl<P: Platform> Session<P> {
         let fetch = self.platform.fetch();
         let files = Files(AgentServer::of(&runtime, &fetch, &self.platform));
         let home = files.home().await.map_err(CaptureError::from)?;
-        let members = capture(&files, &home, &patterns, settings.max_bytes).await?;
+        let members = if settled {
+            capture(&files, &home, &patterns, settings.max_bytes).await?
+        } else {
+            capture_now(&files, &home, &patterns, settings.max_bytes).await?
+        };
+        if members.is_empty() {
+            return Ok(None);
+        }
         let described = Described {
             agent: agent.clone(),
             native_session_id: runtime.session_id.clone(),
