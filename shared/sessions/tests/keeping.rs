@@ -52,7 +52,7 @@ impl World {
         let seq = self.state.next_order;
         self.state.next_order += 1;
         self.decide(|state, decide| {
-            decide::on_message(state, decide, "ann", seq, Draft::user_message("ann", None, "x"))
+            decide::on_message(state, decide, "ann", seq, Draft::user_message("ann", None, "x"));
         })
     }
 

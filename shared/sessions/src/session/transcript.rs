@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
-use transcripts::lease::{Lease as RunLease, Wanted};
+use transcripts::lease::{Held, Lease as RunLease, Wanted};
 use transcripts::limits::{ENDED_RUNS, GRACE_MS};
 
 use super::{Lease, State, Turn};
@@ -143,11 +143,10 @@ impl Transcript {
 }
 
 impl State {
-    /// Until when another one keeps the session from the runtime that it is bound to; none when nobody does. `Some(None)`: time
-    /// alone does not change it.
-    pub(crate) fn is_held(&self, now: i64) -> Option<Option<i64>> {
+    /// Whoever keeps the session from the runtime that it is bound to, if anybody does.
+    pub(crate) fn is_held(&self, now: i64) -> Option<Held> {
         let (lease, runtime) = (self.transcript.lease.as_ref()?, self.runtime.as_ref()?);
-        lease.keeps_out(holder(runtime), now).map(|held| held.until)
+        lease.keeps_out(holder(runtime), now)
     }
 }
 

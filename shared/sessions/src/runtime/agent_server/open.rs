@@ -76,15 +76,14 @@ impl<F: Fetch, H: Host> AgentServer<'_, F, H> {
             Some(kept) => self.load(load_rpc_id(first_rpc_id), kept).await.map_err(later)?,
             None => None,
         };
-        let session_id = match loaded {
-            Some(session_id) => session_id,
-            None => {
-                // The number after the first, unless that was used for loading.
-                let next = if resume.is_some() && can_load { 2 } else { 1 };
-                let request = acp::request::new_session(first_rpc_id.saturating_add(next), directory);
-                let answer = self.post(&request, None, CALL_MS).await.map_err(later)?;
-                reply(&answer).session_id(self.server_id).map_err(|error| later(error.into()))?
-            }
+        let session_id = if let Some(session_id) = loaded {
+            session_id
+        } else {
+            // The number after the first, unless that was used for loading.
+            let next = if resume.is_some() && can_load { 2 } else { 1 };
+            let request = acp::request::new_session(first_rpc_id.saturating_add(next), directory);
+            let answer = self.post(&request, None, CALL_MS).await.map_err(later)?;
+            reply(&answer).session_id(self.server_id).map_err(|error| later(error.into()))?
         };
         if let Some(mode) = launch.mode_id() {
             let next = if resume.is_some() && can_load { 3 } else { 2 };

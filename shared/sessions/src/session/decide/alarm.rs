@@ -156,7 +156,7 @@ pub fn next_alarm(state: &State, decide: &Decide<'_>) -> Option<i64> {
         && !state.status.is_terminal();
     let order = match state.is_held(decide.now) {
         None => is_sendable.then(|| decide.now.saturating_add(decide.times.order())),
-        Some(until) => until.filter(|_| is_sendable),
+        Some(held) => held.until.filter(|_| is_sendable),
     };
     let idle = (state.runtime_active && turn.is_none() && state.ending.is_none())
         .then(|| state.active_at.saturating_add(decide.times.idle));
