@@ -36,7 +36,7 @@ impl Fetch for Plain {
         let mut head =
             format!("{} /{path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {}\r\n", call.method, call.body.len());
         for (name, value) in &call.headers {
-            head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
+            head = format!("{head}{name}: {}\r\n", value.to_str().unwrap());
         }
         stream.write_all(format!("{head}\r\n").as_bytes()).map_err(broken)?;
         stream.write_all(&call.body).map_err(broken)?;

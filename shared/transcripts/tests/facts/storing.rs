@@ -15,10 +15,12 @@ const NOW: i64 = 1_800_000_000_000;
 fn keep(world: &World, at: &Place<'_>, status: Status, attempt: u64, bundle: &Bundle) -> Result<Outcome, Refused> {
     let kept = block_on(world.store().keep(at, status, attempt, bundle, NOW));
     world.check();
-    kept.map_err(|error| match error {
-        StoreError::Refused(refused) => refused,
-        StoreError::Failed(text) => panic!("{text}"),
-    })
+    kept.map_err(refusal)
+}
+
+fn refusal(error: StoreError) -> Refused {
+    let StoreError::Refused(refused) = error else { unreachable!("{error}") };
+    refused
 }
 
 fn complete(world: &World, at: &Place<'_>, bytes: &[u8]) -> Result<Outcome, Refused> {
@@ -51,7 +53,8 @@ fn the_last_completed_run_counts() {
 #[test]
 fn a_second_upload_of_a_run_follows_the_table() {
     use Status::{Cancelled, Completed, Failed, Timeout};
-    let cases: &[(Option<(Status, u64, &str)>, Status, u64, &str, Result<Outcome, Refused>)] = &[
+    type Case = (Option<(Status, u64, &'static str)>, Status, u64, &'static str, Result<Outcome, Refused>);
+    let cases: &[Case] = &[
         (None, Completed, 1, "a", Ok(Outcome::Store)),
         (None, Failed, 1, "a", Ok(Outcome::Store)),
         (Some((Completed, 2, "a")), Completed, 1, "a", Ok(Outcome::Same)),

@@ -207,6 +207,7 @@ impl Machine {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "used as a function for map_err")]
 fn refused(error: std::io::Error) -> TargetError {
     TargetError::Refused(error.to_string())
 }
