@@ -32,7 +32,7 @@ impl<P: Platform> Session<P> {
             Ok(outcome) => outcome,
             Err(error) => {
                 self.warn("agents/transcript-not-kept", &error);
-                Keep::Failed("the transcript could not be kept".to_owned())
+                Keep::Failed(error.told())
             }
         };
         self.change(|core, decide| on_kept(&mut core.state, decide, generation, outcome))?;
@@ -127,7 +127,7 @@ impl<P: Platform> Session<P> {
     }
 }
 
-/// Why a conversation was not kept. For logs.
+/// Why a conversation was not kept. The texts are for logs.
 #[derive(Debug, thiserror::Error)]
 enum Unkept {
     #[error(transparent)]
@@ -138,4 +138,16 @@ enum Unkept {
     Session(#[from] crate::error::Error),
     #[error("{0}")]
     Bundle(String),
+}
+
+impl Unkept {
+    /// What viewers are told: what their agent has to do with.
+    fn told(&self) -> String {
+        match self {
+            Self::Capture(error @ (CaptureError::Nothing | CaptureError::TooLarge | CaptureError::Unsettled)) => {
+                error.to_string()
+            }
+            _ => "the transcript could not be kept".to_owned(),
+        }
+    }
 }
