@@ -18,6 +18,7 @@ mod request;
 mod response;
 mod sign;
 mod sleep;
+mod socket;
 mod sql;
 
 pub use bindings::text;
@@ -33,4 +34,5 @@ pub use request::{JsRequest, incoming};
 pub use response::{JsResponse, passed, respond, respond_from_object, switching};
 pub use sign::Rs256;
 pub use sleep::Sleep;
+pub use socket::{Heard, HeldSocket};
 pub use sql::DurableSql;

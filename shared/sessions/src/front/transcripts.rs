@@ -1,6 +1,6 @@
 //! Transcripts at the front (transcripts.md 4.4): who holds a run token, and what goes on to the object of the session.
 
-use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderName, HeaderValue, Request, Response, Uri};
 use transcripts::Refused;
 use transcripts::run_token::{Claims, is_run_token};
 use web::{Blobs, Forward, Objects as _, url};
@@ -28,26 +28,6 @@ pub enum TranscriptVerb {
 }
 
 impl TranscriptVerb {
-    /// The verb of a request for a session, if it is one.
-    pub(super) fn of(method: &Method, rest: &[&str]) -> Option<Self> {
-        Some(match rest {
-            ["transcript"] if method == Method::GET => Self::Read,
-            ["transcript"] if method == Method::DELETE => Self::Reset,
-            ["runs", run, "transcript"] if method == Method::PUT && !run.is_empty() => Self::Store((*run).to_owned()),
-            ["runs", run, "token"] if method == Method::POST && !run.is_empty() => Self::Token((*run).to_owned()),
-            _ => return None,
-        })
-    }
-
-    /// The route as a pattern.
-    pub(super) fn pattern(&self) -> &'static str {
-        match self {
-            Self::Read | Self::Reset => "/sessions/:id/transcript",
-            Self::Store(_) => "/sessions/:id/runs/:run/transcript",
-            Self::Token(_) => "/sessions/:id/runs/:run/token",
-        }
-    }
-
     /// The path of the object.
     fn path(&self) -> String {
         match self {

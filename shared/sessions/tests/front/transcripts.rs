@@ -34,6 +34,17 @@ const ROUTES: [(&str, &str, &str); 7] = [
     ("DELETE", "/worker/transcript/snapshot", "DELETE https://session/__session__/transcript-alias"),
 ];
 
+/// A route without a case here fails.
+#[test]
+fn every_route_has_a_case() {
+    let of_transcripts = |pattern: &str| pattern.contains("/transcript") || pattern.contains("/runs/");
+    assert_eq!(routes().filter(|pattern| of_transcripts(pattern)).count(), ROUTES.len());
+}
+
+fn routes() -> impl Iterator<Item = &'static str> {
+    sessions::front::route::ROUTES.iter().map(|route| route.pattern)
+}
+
 #[test]
 fn run_tokens_go_on_as_what_they_say() {
     for (method, path, line) in ROUTES {
