@@ -212,6 +212,19 @@ test('a reset forgets one conversation, and nothing comes back (facts 21, 22)', 
   assert.equal((await get(token)).bytes.toString(), 'anew');
 });
 
+test('a deleted session leaves no conversation, and a later one of its name none to go on with', async () => {
+  const session = await running();
+  const token = tokenOf(session.id, 1);
+  await post(token, 'one', 1);
+  await session.ok('DELETE', '');
+  await eventually('it is gone', async () => (await session.ask('GET', '')).status === 404);
+  assert.equal((await get(token)).status, 404);
+  assert.equal((await post(token, 'late', 1)).status, 403);
+  const again = await running({ 'session-id': session.id });
+  assert.equal((await ask('GET', `${again.path}/transcript`, { token: client.token })).status, 204);
+  assert.equal((await post(token, 'late', 1)).status, 410, 'a token of the earlier session');
+});
+
 test('a reset wins over an upload in flight', async () => {
   const session = await running();
   await put(session, 1, 'one');

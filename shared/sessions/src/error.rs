@@ -167,6 +167,24 @@ impl Error {
     }
 }
 
+/// The status of a refusal about transcripts.
+fn transcript_status(refused: &transcripts::Refused) -> StatusCode {
+    use transcripts::Refused;
+    match refused {
+        Refused::Unauthorized => StatusCode::UNAUTHORIZED,
+        Refused::Scope | Refused::RunMismatch | Refused::RunNotInSession => StatusCode::FORBIDDEN,
+        Refused::NotFound => StatusCode::NOT_FOUND,
+        Refused::Invalid(_) => StatusCode::BAD_REQUEST,
+        Refused::CompletedExists | Refused::StaleAttempt | Refused::Divergent => StatusCode::CONFLICT,
+        Refused::EpochGone => StatusCode::GONE,
+        Refused::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Refused::DigestMismatch => StatusCode::UNPROCESSABLE_ENTITY,
+        Refused::Range => StatusCode::RANGE_NOT_SATISFIABLE,
+        Refused::Busy => StatusCode::TOO_MANY_REQUESTS,
+        Refused::BodyMissing | Refused::NoKeys | Refused::NoStore => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
 impl From<database::local::SqlError> for Error {
     fn from(error: database::local::SqlError) -> Self {
         Self::Internal(error.to_string())

@@ -52,6 +52,23 @@ impl<P: Platform> Session<P> {
     }
 }
 
+impl<P: Platform> Session<P> {
+    /// Nothing of the conversation stays of a session that is deleted. A later one of its name begins beyond its epoch. Can be done again.
+    pub(super) async fn remove_conversation(&self) -> Result<(), Error> {
+        let Some(shelf) = self.shelf() else { return Ok(()) };
+        let _writing = self.writing.lock().await;
+        let removed = async {
+            let (session, user) = self.names()?;
+            let store = self.snapshots(&shelf);
+            // Without a head nothing was ever completed or begun anew.
+            let epoch = store.head(&session).await?.map_or(0, |head| head.epoch);
+            store.reset(&session, &user, epoch.saturating_add(1), self.platform.now_ms()).await?;
+            Ok::<(), StoreFailure>(())
+        };
+        removed.await.map_err(|failure| failure.answered(false))
+    }
+}
+
 /// Why the store was of no use.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StoreFailure {

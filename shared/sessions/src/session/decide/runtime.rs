@@ -226,7 +226,7 @@ fn begin_end(state: &mut State, decide: &mut Decide<'_>, checkpoint: Option<Chec
         // The conversation lies in the sandbox until it is kept.
         decide.effects.extend(checkpoint.map(|checkpoint| Effect::Start(Job::Checkpoint(checkpoint))));
         let lease = Lease { until: keeping.lease.until, ..state.lease(decide.now, 0) };
-        state.ending = Some(Ending { lease, attempt: 0, waiting: true });
+        state.ending = Some(Ending { lease, attempt: 0, waiting: true, for_good: false });
         return;
     }
     let lease = state.lease(decide.now, decide.times.ending());
