@@ -7,7 +7,7 @@ pub mod session_object;
 
 use std::rc::Rc;
 
-use cloudflare::{D1, Host, HttpKeys, JsRequest, JsResponse, KeepAlive, ObjectNamespace, Outside};
+use cloudflare::{D1, Host, HttpKeys, JsRequest, JsResponse, KeepAlive, ObjectNamespace, Outside, R2};
 use js_sys::Promise;
 use sessions::front::{self, Platform};
 use sessions::runtime::E2bSandboxes;
@@ -15,6 +15,9 @@ use wasm_bindgen::JsValue;
 use web::Hosted;
 use worker::{Context, Env, Result, ScheduleContext, ScheduledEvent, web_sys};
 use worker_macros::event;
+
+/// The bucket of transcripts.
+pub(crate) const BUCKET: &str = "BACKUP_BUCKET";
 
 /// Front worker: every request enters here (agents.md 2.1).
 #[event(fetch)]
@@ -34,6 +37,9 @@ async fn scheduled(_event: ScheduledEvent, env: Env, context: ScheduleContext) {
     if let Ok(isolate) = config::isolate(&env) {
         let front = Front::new(&env, Clock(context), &isolate);
         front::scheduled(&front, &isolate.service).await;
+        if let Ok(bucket) = env.bucket(BUCKET) {
+            front::sweep_transcripts(&front, &isolate.service, &R2::new(bucket)).await;
+        }
         let host = Rc::clone(&front.host);
         let sandboxes = E2bSandboxes::new(Rc::clone(&isolate.runtime), Outside, host);
         front::reconcile(&front, &isolate.service, &sandboxes).await;

@@ -5,7 +5,7 @@
 use std::future::Future;
 use std::rc::Rc;
 
-use cloudflare::{D1, DurableSql, Heard, HeldSocket, JsRequest, JsResponse, Outside, Rs256};
+use cloudflare::{D1, DurableSql, Heard, HeldSocket, JsRequest, JsResponse, Outside, R2, Rs256};
 use http::Request;
 use sessions::github::{Sign, TokenCache};
 use sessions::object::{Inbox, MAX_FRAME_BYTES, Platform, Session, Socket};
@@ -134,6 +134,7 @@ impl Platform for SessionObject {
     type Response = JsResponse;
     type Sql = DurableSql;
     type Db = D1;
+    type Blobs = R2;
     type Fetch = Outside;
     type Sign = AppKey;
     type Runtimes = AnyProvider<Outside, Rc<cloudflare::Host<State>>>;
@@ -145,6 +146,10 @@ impl Platform for SessionObject {
 
     fn db(&self) -> Option<Rc<D1>> {
         self.env.d1("AGENTS_DB").ok().map(|database| Rc::new(D1::new(&database)))
+    }
+
+    fn blobs(&self) -> Option<Rc<R2>> {
+        self.env.bucket(crate::BUCKET).ok().map(|bucket| Rc::new(R2::new(bucket)))
     }
 
     fn fetch(&self) -> Rc<Outside> {

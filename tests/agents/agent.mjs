@@ -13,11 +13,18 @@
 //   fail            answers the prompt with an error
 //   deaf            from now on this turn does not notice that it is cancelled
 //   exit CODE       the process ends
+//   recall          what was said to it in this conversation, over all of its processes
+//   half            writes down a call of a tool, and never its result
 // Anything else is said back. AGENT_LOG names a file to which a line is appended for each prompt, before anything is done:
-// {"pid", "session", "text"}, and a line {"pid", "cancel"} for each cancellation.
+// {"pid", "session", "text"}, and a line {"pid", "cancel"} for each cancellation, {"pid", "load", "refused"} for each
+// conversation that it is to load.
+//
+// With AGENT_KEEPS it keeps conversations as Claude does: a file of JSON lines for each, below its home, in a folder named by the
+// working directory. Each line holds the hash of everything before it; a file of which anything was changed is refused.
 import { spawn } from 'node:child_process';
 import crypto from 'node:crypto';
 import fs from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import readline from 'node:readline';
 
@@ -33,7 +40,39 @@ const asked = new Map();
 let nextId = 1;
 
 const update = (sessionId, told) => send({ method: 'session/update', params: { sessionId, update: told } });
-const say = (sessionId, text) => update(sessionId, { sessionUpdate: 'agent_message_chunk', content: { type: 'text', text } });
+const say = (sessionId, text) => {
+  const turn = sessions.get(sessionId);
+  if (turn) turn.said += text;
+  update(sessionId, { sessionUpdate: 'agent_message_chunk', content: { type: 'text', text } });
+};
+
+const keeps = Boolean(process.env.AGENT_KEEPS);
+/** Files of conversations, by session. */
+const files = new Map();
+const hash = (text) => crypto.createHash('sha256').update(text).digest('hex');
+const fileOf = (sessionId, cwd) => path.join(process.env.HOME ?? os.homedir(), '.claude/projects', cwd.replace(/[^a-zA-Z0-9]/g, '-'), `${sessionId}.jsonl`);
+const read = (sessionId) => { try { return fs.readFileSync(files.get(sessionId), 'utf8'); } catch { return ''; } };
+
+/** Adds a line to a conversation. */
+function keep(sessionId, entry) {
+  if (!keeps) return;
+  const file = files.get(sessionId);
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  fs.appendFileSync(file, `${JSON.stringify({ ...entry, before: hash(read(sessionId)) })}\n`);
+}
+
+/** The lines of a conversation; it must be as it was written. */
+function kept(sessionId) {
+  const text = read(sessionId);
+  if (!text) throw new Error('there is no such conversation');
+  let before = '';
+  return text.split('\n').slice(0, -1).map((line) => {
+    const entry = JSON.parse(line);
+    if (entry.before !== hash(before)) throw new Error('the conversation was changed');
+    before += `${line}\n`;
+    return entry;
+  });
+}
 
 function sleep(turn, ms) {
   if (turn.cancelled) return Promise.resolve();
@@ -73,8 +112,9 @@ function write(sessionId, name, text) {
 async function prompt(id, { sessionId, prompt: blocks }) {
   const text = blocks.filter((block) => block.type === 'text').map((block) => block.text).join('');
   log({ session: sessionId, text });
-  const turn = { cancelled: false, deaf: false, wake: () => {} };
+  const turn = { cancelled: false, deaf: false, said: '', wake: () => {} };
   sessions.set(sessionId, turn);
+  keep(sessionId, { type: 'user', text });
   for (const order of text.split(';').map((it) => it.trim()).filter(Boolean)) {
     if (turn.cancelled && !turn.deaf) break;
     const [verb, rest = ''] = order.split(/ (.*)/s);
@@ -88,21 +128,40 @@ async function prompt(id, { sessionId, prompt: blocks }) {
       case 'write': write(sessionId, ...rest.split(/ (.*)/s)); break;
       case 'fail': send({ id, error: { code: -32000, message: 'the agent failed as it was told to' } }); return;
       case 'deaf': turn.deaf = true; break;
+      case 'recall': say(sessionId, kept(sessionId).filter((entry) => entry.type === 'user').map((entry) => entry.text).join(' | ')); break;
+      case 'half': keep(sessionId, { type: 'assistant', content: [{ type: 'tool_use', id: crypto.randomUUID() }] }); break;
       case 'exit': process.exit(Number(rest));
       // falls through
       default: say(sessionId, `echo: ${order}`);
     }
   }
+  keep(sessionId, { type: 'assistant', text: turn.said });
   send({ id, result: { stopReason: turn.cancelled && !turn.deaf ? 'cancelled' : 'end_turn' } });
 }
 
 const methods = {
-  initialize: () => ({ protocolVersion: 1, agentCapabilities: { loadSession: false, promptCapabilities: {} }, authMethods: [] }),
+  initialize: () => ({ protocolVersion: 1, agentCapabilities: { loadSession: keeps, promptCapabilities: {} }, authMethods: [] }),
   'session/new': ({ cwd }) => {
     const sessionId = crypto.randomUUID();
     sessions.set(sessionId, null);
+    files.set(sessionId, fileOf(sessionId, cwd));
     folders.set(sessionId, cwd);
     return { sessionId };
+  },
+  'session/load': ({ sessionId, cwd }) => {
+    files.set(sessionId, fileOf(sessionId, cwd));
+    try {
+      for (const entry of kept(sessionId)) {
+        const sessionUpdate = entry.type === 'user' ? 'user_message_chunk' : 'agent_message_chunk';
+        update(sessionId, { sessionUpdate, content: { type: 'text', text: entry.text ?? '' } });
+      }
+    } catch (refused) {
+      log({ load: sessionId, refused: refused.message });
+      throw refused;
+    }
+    log({ load: sessionId, refused: null });
+    sessions.set(sessionId, null);
+    return {};
   },
   'session/set_mode': () => ({}),
 };
@@ -117,7 +176,11 @@ for await (const line of readline.createInterface(process.stdin)) {
     if (turn && !turn.deaf) { turn.cancelled = true; turn.wake(); }
   } else if (message.method && message.id !== undefined) {
     const method = methods[message.method];
-    send(method ? { id: message.id, result: method(message.params) } : { id: message.id, error: { code: -32601, message: 'method not found' } });
+    try {
+      send(method ? { id: message.id, result: method(message.params) } : { id: message.id, error: { code: -32601, message: 'method not found' } });
+    } catch (refused) {
+      send({ id: message.id, error: { code: -32000, message: refused.message } });
+    }
   } else if (message.id !== undefined) {
     asked.get(message.id)?.(message);
   }

@@ -55,11 +55,12 @@ export function sandboxAgentBin() {
 
 /** The real sandbox-agent server. */
 export class SandboxAgent {
-  constructor({ port, folder, requestTimeoutMs, token }) {
-    Object.assign(this, { port, folder, requestTimeoutMs, token, url: `http://127.0.0.1:${port}`, log: path.join(folder, 'prompts.jsonl') });
+  constructor({ port, folder, requestTimeoutMs, token, env }) {
+    Object.assign(this, { port, folder, requestTimeoutMs, token, env, url: `http://127.0.0.1:${port}`, log: path.join(folder, 'prompts.jsonl') });
   }
 
-  static async start({ requestTimeoutMs = 86_400_000, token = null } = {}) {
+  /** `port`: that of a server that was stopped, to take its place; `env`: further variables of the agent. */
+  static async start({ requestTimeoutMs = 86_400_000, token = null, port = null, env = {} } = {}) {
     const folder = temporaryFolder();
     // Executables by the names under which the server looks for its agents; their own command lines are only looked for.
     for (const name of ['claude', 'codex', 'pi', 'amp']) {
@@ -67,7 +68,7 @@ export class SandboxAgent {
       for (const [file, text] of [[`${name}-acp`, acp], [name, '#!/bin/sh\nexit 0\n']]) fs.writeFileSync(path.join(folder, file), text, { mode: 0o755 });
     }
     fs.renameSync(path.join(folder, 'claude-acp'), path.join(folder, 'claude-agent-acp'));
-    const agent = new SandboxAgent({ port: await freePort(), folder, requestTimeoutMs, token });
+    const agent = new SandboxAgent({ port: port ?? await freePort(), folder, requestTimeoutMs, token, env });
     await agent.run();
     return agent;
   }
@@ -80,7 +81,7 @@ export class SandboxAgent {
       stdio: 'ignore',
       env: {
         PATH: `${this.folder}:${process.env.PATH}`, HOME: this.folder, XDG_DATA_HOME: path.join(this.folder, 'data'),
-        SANDBOX_AGENT_REQUIRE_PREINSTALL: '1', SANDBOX_AGENT_ACP_REQUEST_TIMEOUT_MS: String(this.requestTimeoutMs), AGENT_LOG: this.log,
+        SANDBOX_AGENT_REQUIRE_PREINSTALL: '1', SANDBOX_AGENT_ACP_REQUEST_TIMEOUT_MS: String(this.requestTimeoutMs), AGENT_LOG: this.log, ...this.env,
       },
     });
     await untilHealthy(`${this.url}/v1/health`, this.child, this.token ? { authorization: `Bearer ${this.token}` } : {});

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use web::{ByteRange, Failure, ObjectHead, ObjectMeta, ObjectStore, PutError, RequestBody as _, Size, StoredObject};
+use web::{
+    Blobs, ByteRange, Failure, ObjectHead, ObjectMeta, ObjectStore, PutError, RequestBody as _, Size, StoredObject,
+};
 use worker::{Bucket, Data, HttpMetadata, MultipartUpload, Object, Range, ResponseBody, UploadedPart};
 
 use crate::bindings::streams;
@@ -174,5 +176,24 @@ impl ObjectStore<JsRequest, JsResponse> for R2 {
             self.0.delete_multiple(keys).await.map_err(worker_failure)?;
         }
         Ok(page.truncated())
+    }
+}
+
+impl Blobs for R2 {
+    async fn get(&self, key: &str, limit: usize) -> Result<Option<Vec<u8>>, Failure> {
+        let Some(object) = self.0.get(key).execute().await.map_err(worker_failure)? else { return Ok(None) };
+        if object.size() > limit as u64 {
+            return Err(Failure("an object is larger than it was stored".into()));
+        }
+        let Some(body) = object.body() else { return Ok(None) };
+        body.bytes().await.map(Some).map_err(worker_failure)
+    }
+
+    async fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), Failure> {
+        self.0.put(key, bytes).execute().await.map(drop).map_err(worker_failure)
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), Failure> {
+        self.0.delete(key).await.map_err(worker_failure)
     }
 }

@@ -142,15 +142,46 @@ pub enum Error {
     /// A push or a snapshot failed. The text is answered: it is one of our own, without secrets.
     #[error("{0}")]
     Failed(String),
+    /// A request about transcripts is refused (transcripts.md 4.4).
+    #[error("{refused}")]
+    Transcript {
+        /// Why.
+        refused: transcripts::Refused,
+        /// Whether the answer names the reason for programs too; clients of 7.2 are told the text alone.
+        with_code: bool,
+    },
     /// Something else failed; what, for logs.
     #[error("{0}")]
     Internal(String),
 }
 
 impl Error {
+    /// A refusal about transcripts, in the form of the routes of 7.2 or of our own.
+    pub fn transcript(refused: transcripts::Refused, is_alias: bool) -> Self {
+        Self::Transcript { refused, with_code: !is_alias }
+    }
+
     /// Whether only somebody who has a token is refused so.
     pub fn is_of_known_sender(&self) -> bool {
         !matches!(self, Self::Unauthorized | Self::NotFound)
+    }
+}
+
+/// The status of a refusal about transcripts.
+fn transcript_status(refused: &transcripts::Refused) -> StatusCode {
+    use transcripts::Refused;
+    match refused {
+        Refused::Unauthorized => StatusCode::UNAUTHORIZED,
+        Refused::Scope | Refused::RunMismatch | Refused::RunNotInSession => StatusCode::FORBIDDEN,
+        Refused::NotFound => StatusCode::NOT_FOUND,
+        Refused::Invalid(_) => StatusCode::BAD_REQUEST,
+        Refused::CompletedExists | Refused::StaleAttempt | Refused::Divergent => StatusCode::CONFLICT,
+        Refused::EpochGone => StatusCode::GONE,
+        Refused::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Refused::DigestMismatch => StatusCode::UNPROCESSABLE_ENTITY,
+        Refused::Range => StatusCode::RANGE_NOT_SATISFIABLE,
+        Refused::Busy => StatusCode::TOO_MANY_REQUESTS,
+        Refused::BodyMissing | Refused::NoKeys | Refused::NoStore => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
@@ -218,6 +249,7 @@ impl Refusal for Error {
             | Self::RunnerUnavailable
             | Self::ApprovalDecided
             | Self::RequestInProgress => StatusCode::CONFLICT,
+            Self::Transcript { refused, .. } => transcript_status(refused),
             Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotInstalled { .. } => StatusCode::PRECONDITION_FAILED,
             Self::RequestTooLarge | Self::MessageTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -252,7 +284,19 @@ impl Refusal for Error {
             Self::Register(_) => Some("agents/register-failed"),
             Self::Failed(_) => Some("agents/work-failed"),
             Self::Internal(_) => Some("agents/internal-error"),
-            Self::SecretsKey => Some("agents/secrets-key-missing"),
+            Self::SecretsKey | Self::Transcript { refused: transcripts::Refused::NoKeys, .. } => {
+                Some("agents/secrets-key-missing")
+            }
+            Self::Transcript { refused: transcripts::Refused::BodyMissing, .. } => {
+                Some("agents/transcript-body-missing")
+            }
+            _ => None,
+        }
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Transcript { refused, with_code: true } => Some(refused.code()),
             _ => None,
         }
     }
@@ -265,7 +309,7 @@ impl Refusal for Error {
             | Self::TooManyStreams
             | Self::TooManyTerminals
             | Self::TooManyRunners => RETRY_S,
-            Self::RequestInProgress => 1,
+            Self::RequestInProgress | Self::Transcript { refused: transcripts::Refused::Busy, .. } => 1,
             _ => return,
         };
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));

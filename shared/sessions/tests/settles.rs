@@ -11,7 +11,7 @@ use sessions::event::Draft;
 use sessions::legacy::Dialect;
 use sessions::runtime::{BuildState, Building, Made, ProviderKind, Runtime, RuntimeError, RuntimeSecrets, Stopped};
 use sessions::session::budget::Budget;
-use sessions::session::decide::{self, Decide, Decision, NotReached, Policy};
+use sessions::session::decide::{self, Decide, Decision, Keep, NotReached, Policy};
 use sessions::session::{ApprovalState, Effect, Job, State, Status, Times};
 use sessions::settings::SessionSettings;
 
@@ -56,6 +56,7 @@ fn runtime(number: u64, kind: ProviderKind) -> Runtime {
         github_token_at: None,
         server_ended: false,
         agent_exited: false,
+        can_load: true,
         secrets: RuntimeSecrets::default(),
     }
 }
@@ -144,6 +145,7 @@ impl World {
                 | Job::Prompt { .. }
                 | Job::Answer { .. }
                 | Job::Kill { .. }
+                | Job::Keep { .. }
                 | Job::End { .. }),
             ) = effect
             {
@@ -161,6 +163,7 @@ impl World {
             || state.provisioning.is_some()
             || state.build.is_some()
             || state.ending.is_some()
+            || state.transcript.keeping.is_some()
             || !state.approvals.is_empty();
         if waits {
             assert!(decide::next_alarm(state, &Decide::new(self.now, &times)).is_some(), "nobody wakes {state:?}");
@@ -180,7 +183,7 @@ impl World {
         for (at, job) in self.jobs.iter().enumerate() {
             let ways = match job {
                 Job::Provision { .. } | Job::Prompt { .. } | Job::PollBuild => 3,
-                Job::Kill { .. } | Job::End { .. } => 2,
+                Job::Kill { .. } | Job::End { .. } | Job::Keep { .. } => 2,
                 _ => 1,
             };
             all.extend((0..ways).map(|way| Happening::Back(at, way)));
@@ -322,6 +325,10 @@ impl World {
                 let result = if way == 0 { Ok(()) } else { Err(RuntimeError::TimedOut) };
                 self.decide(|state, decide| decide::on_ended(state, decide, *generation, &result));
             }
+            Job::Keep { generation } => {
+                let outcome = if way == 0 { Keep::Nothing } else { Keep::Failed("no".into()) };
+                self.decide(|state, decide| decide::on_kept(state, decide, *generation, outcome));
+            }
             Job::Answer { request_id } => {
                 self.decide(|state, decide| decide::on_answered(state, decide, request_id, true));
             }
@@ -395,8 +402,17 @@ impl World {
 
 /// Times become distances from now, so that the same situation at another time is the same.
 fn shift_times(value: &mut serde_json::Value, now: i64) {
-    const TIMES: [&str; 8] =
-        ["until", "deadline", "poll-at", "active-at", "tick-at", "created-at", "next-rpc-id", "next-generation"];
+    const TIMES: [&str; 9] = [
+        "expires",
+        "until",
+        "deadline",
+        "poll-at",
+        "active-at",
+        "tick-at",
+        "created-at",
+        "next-rpc-id",
+        "next-generation",
+    ];
     match value {
         serde_json::Value::Object(members) => {
             for (key, member) in members {

@@ -31,7 +31,7 @@ pub fn target<'a>(method: &Method, path: &'a str) -> Target<'a> {
         || path.starts_with("/e2ee")
     {
         Target::Index
-    } else if ["/auth", "/sessions", "/runners"].iter().any(|prefix| path.starts_with(prefix))
+    } else if ["/auth", "/sessions", "/runners", "/worker/"].iter().any(|prefix| path.starts_with(prefix))
         || path == "/agents"
         || path.starts_with("/agents/")
     {
@@ -229,6 +229,8 @@ mod tests {
             (&options, "/sessions/x", Target::Agents),
             (&get, "/auth", Target::Agents),
             (&get, "/runners/1", Target::Agents),
+            (&get, "/worker/transcript/snapshot", Target::Agents),
+            (&get, "/worker", Target::None),
             (&get, "/agents/openapi.json", Target::Agents),
             (&get, "/agents", Target::Agents),
             (&get, "/agentsX", Target::None),

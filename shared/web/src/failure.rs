@@ -31,6 +31,11 @@ pub trait Refusal: Display {
     /// Status and text of the answer.
     fn answer(&self) -> (StatusCode, Cow<'static, str>);
 
+    /// A word for programs, beside the text; none where the text is all.
+    fn code(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The event that tells an operator of it; none for what is the client's own affair.
     fn event(&self) -> Option<&'static str>;
 
@@ -46,7 +51,11 @@ pub fn refuse<B: ResponseBody>(
     report: impl FnOnce(&Event<'_>),
 ) -> Response<B> {
     let (status, text) = error.answer();
-    let mut response = respond::json(cors, status, serde_json::json!({ "error": text }).to_string());
+    let body = match error.code() {
+        Some(code) => serde_json::json!({ "error": text, "code": code }),
+        None => serde_json::json!({ "error": text }),
+    };
+    let mut response = respond::json(cors, status, body.to_string());
     error.describe(response.headers_mut());
     if let Some(name) = error.event() {
         let (id, reason) = (id.to_string(), error.to_string());

@@ -5,6 +5,7 @@
 //! implements them for its platform. A typed error becomes an answer in [`refuse`] alone.
 
 pub mod address;
+mod blobs;
 mod body;
 mod cors;
 mod event;
@@ -19,6 +20,7 @@ mod sentry;
 mod store;
 pub mod url;
 
+pub use blobs::Blobs;
 pub use body::{
     HEARD_OUT_BYTES, HEARD_OUT_REQUESTS, ReadError, RequestBody, ResponseBody, Source, declared_length, hear_out, read,
 };

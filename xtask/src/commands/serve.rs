@@ -17,7 +17,7 @@ use crate::workers::{self, SYNC, WORKERS, Worker};
 
 const HELP: &str = "\
 Serve the workers that were built last, without building: the same as `dev` from there on. The sync worker answers, and
-forwards /sessions, /auth, /runners and /agents to the agents worker behind it.
+forwards /sessions, /auth, /runners, /agents and /worker to the agents worker behind it.
 SIGTERM and SIGINT end everything that was started.
 
 Usage: cargo xtask serve [OPTIONS]

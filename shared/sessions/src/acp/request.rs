@@ -49,6 +49,11 @@ pub fn new_session(id: u64, cwd: &str) -> Value {
     call(id, "session/new", &json!({"cwd": cwd, "mcpServers": []}))
 }
 
+/// Goes on with a session that the agent has kept in its files.
+pub fn load_session(id: u64, session: &str, cwd: &str) -> Value {
+    call(id, "session/load", &json!({"sessionId": session, "cwd": cwd, "mcpServers": []}))
+}
+
 /// Sets what the agent may do without asking.
 pub fn set_mode(id: u64, session: &str, mode: &str) -> Value {
     call(id, "session/set_mode", &json!({"sessionId": session, "modeId": mode}))

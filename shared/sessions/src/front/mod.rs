@@ -17,6 +17,7 @@ mod scheduled;
 mod service;
 mod session_list;
 mod session_routes;
+mod transcripts;
 pub mod view;
 
 pub use platform::Platform;
@@ -24,6 +25,7 @@ pub(crate) use reconcile::UNUSED_SINCE;
 pub use reconcile::{GRACE_MS, Listed, MAX_KILLS, MAX_PAGES, MAX_SANDBOXES, SandboxPage, Sandboxes, reconcile};
 pub use scheduled::scheduled;
 pub use service::Service;
+pub use transcripts::{TranscriptVerb, sweep_transcripts};
 
 use http::{Method, Request, Response, StatusCode};
 use serde_json::Value;
@@ -76,6 +78,12 @@ async fn dispatch<P: Platform>(
         Place::Inside(_) if is_preflight || request.method() == Method::HEAD => return Ok(web::no_content(&CORS)),
         Place::Inside(found) => found.as_ref().map(|found| &found.target),
     };
+    match target {
+        // Whoever runs the agent of a session has a token of another kind.
+        Some(Target::TranscriptAlias) => return transcripts::alias(platform, service, request).await,
+        Some(Target::Transcript(id, verb)) => return transcripts::answer(platform, service, id, verb, request).await,
+        _ => {}
+    }
     let caller = identity::caller(service, request, target, platform.now_ms()).await?;
     match target.ok_or(Error::NotFound)? {
         Target::Import => auth_routes::import(platform, service, &caller, request).await,
@@ -89,6 +97,7 @@ async fn dispatch<P: Platform>(
         Target::Sessions => session_list::list(platform, &caller, request).await,
         Target::Create => session_routes::create(platform, service, &caller, request).await,
         Target::ObserverToken(id) => session_routes::observer_token(platform, service, &caller, id, request).await,
+        Target::TranscriptAlias | Target::Transcript(..) => Err(Error::NotFound),
         Target::Session(id, verb) => session_routes::forward(platform, service, &caller, id, verb, request).await,
     }
 }

@@ -3,6 +3,7 @@
 use http::Method;
 use web::url;
 
+use super::transcripts::TranscriptVerb;
 use super::view::View;
 
 /// Where a request goes.
@@ -52,6 +53,10 @@ pub enum Target {
     Create,
     /// `GET /sessions/:id/observer-token`.
     ObserverToken(String),
+    /// What is kept of the conversation of a session (transcripts.md 4.4).
+    Transcript(String, TranscriptVerb),
+    /// `GET`, `POST` and `DELETE /worker/transcript/snapshot`: the same, for clients of 7.2.
+    TranscriptAlias,
     /// Everything else of a session, which its object answers.
     Session(String, Verb),
 }
@@ -165,8 +170,12 @@ const fn delete(pattern: &'static str, target: fn(Ids) -> Target) -> Route {
     Route { method: Method::DELETE, pattern, target }
 }
 
-/// Every route below the prefixes. `tests/front/table.rs` has a case for each.
-pub static ROUTES: [Route; 30] = [
+const fn put(pattern: &'static str, target: fn(Ids) -> Target) -> Route {
+    Route { method: Method::PUT, pattern, target }
+}
+
+/// Every route below the prefixes. `tests/front/table.rs` has a case for each, `tests/front/transcripts.rs` for those of transcripts.
+pub static ROUTES: [Route; 37] = [
     post("/auth/chatgpt/import", |_| Target::Import),
     get("/auth/chatgpt/status", |_| Target::LoginStatus),
     delete("/auth/chatgpt", |_| Target::Logout),
@@ -194,6 +203,13 @@ pub static ROUTES: [Route; 30] = [
     get("/sessions/:id/budget", |ids| Target::Session(ids.first, Verb::Budget)),
     post("/sessions/:id/budget", |ids| Target::Session(ids.first, Verb::SetBudget)),
     get("/sessions/:id/terminal", |ids| Target::Session(ids.first, Verb::Terminal)),
+    get("/sessions/:id/transcript", |ids| Target::Transcript(ids.first, TranscriptVerb::Read)),
+    delete("/sessions/:id/transcript", |ids| Target::Transcript(ids.first, TranscriptVerb::Reset)),
+    put("/sessions/:id/runs/:run/transcript", |ids| Target::Transcript(ids.first, TranscriptVerb::Store(ids.second))),
+    post("/sessions/:id/runs/:run/token", |ids| Target::Transcript(ids.first, TranscriptVerb::Token(ids.second))),
+    get("/worker/transcript/snapshot", |_| Target::TranscriptAlias),
+    post("/worker/transcript/snapshot", |_| Target::TranscriptAlias),
+    delete("/worker/transcript/snapshot", |_| Target::TranscriptAlias),
     get("/sessions/:id/stream", |ids| Target::Session(ids.first, Verb::Stream)),
     get("/sessions/:id/approvals", |ids| Target::Session(ids.first, Verb::Approvals)),
     post("/sessions/:id/approvals/:request-id", |ids| Target::Session(ids.first, Verb::Decide(ids.second))),
@@ -222,7 +238,7 @@ impl Route {
 }
 
 /// Prefixes of the service. They match without a slash, as the reference's do.
-const PREFIXES: [&str; 3] = ["/auth", "/sessions", "/runners"];
+const PREFIXES: [&str; 4] = ["/auth", "/sessions", "/runners", "/worker/"];
 /// More segments than any route has are not looked at.
 const MAX_SEGMENTS: usize = 5;
 

@@ -192,6 +192,9 @@ impl Core {
         }
         let mut same = self.state.clone();
         same.active_at = before.active_at;
+        if let (Some(lease), Some(old)) = (&mut same.transcript.lease, &before.transcript.lease) {
+            lease.expires = old.expires;
+        }
         if let (Some(turn), Some(old)) = (&mut same.turn, &before.turn)
             && turn.phase == old.phase
         {

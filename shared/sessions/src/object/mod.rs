@@ -17,10 +17,12 @@ mod removal;
 mod routes;
 mod secrets;
 mod terminal;
+mod transcripts;
 mod usage;
 mod viewers;
 
 pub use platform::{Platform, Socket};
+pub(crate) use routes::CLAIMS;
 pub use routes::handle;
 pub use terminal::{Inbox, MAX_FRAME_BYTES, MAX_TERMINALS, MAX_WAITING_BYTES};
 pub use viewers::{MAX_QUEUE_BYTES, MAX_VIEWERS, MAX_VIEWERS_OF_USER};
@@ -66,6 +68,10 @@ pub struct Session<P: Platform> {
     is_removing: Cell<bool>,
     alarm: Cell<Option<i64>>,
     access: registry::AccessMemory,
+    /// One snapshot is stored at a time.
+    writing: futures_util::lock::Mutex<()>,
+    /// Uploads that are read at the same time.
+    uploads: web::Gate,
     me: Weak<Self>,
 }
 
@@ -110,6 +116,8 @@ impl<P: Platform> Session<P> {
             is_removing: Cell::default(),
             alarm: Cell::default(),
             access: registry::AccessMemory::default(),
+            writing: futures_util::lock::Mutex::default(),
+            uploads: web::Gate::new(routes::UPLOADS),
             me: Weak::clone(me),
         })
     }

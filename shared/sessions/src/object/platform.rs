@@ -6,7 +6,7 @@ use std::rc::Rc;
 use database::Database;
 use database::local::Sql;
 use http::{Request, Response};
-use web::{Failure, Fetch, Host, LiveBody, RequestBody};
+use web::{Blobs, Failure, Fetch, Host, LiveBody, RequestBody};
 
 use super::terminal::Inbox;
 
@@ -35,6 +35,8 @@ pub trait Platform: Host + 'static {
     type Sql: Sql + 'static;
     /// The database of all sessions.
     type Db: Database + 'static;
+    /// Objects of transcripts.
+    type Blobs: Blobs + 'static;
     /// Requests to servers of others.
     type Fetch: Fetch + 'static;
     /// Signatures with the App's key.
@@ -49,6 +51,9 @@ pub trait Platform: Host + 'static {
 
     /// The database of all sessions; none where the binding is missing.
     fn db(&self) -> Option<Rc<Self::Db>>;
+
+    /// Objects of transcripts; none where the binding is missing.
+    fn blobs(&self) -> Option<Rc<Self::Blobs>>;
 
     /// Requests to servers of others.
     fn fetch(&self) -> Rc<Self::Fetch>;

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::jobs::JobError;
 use super::provision::Wanted;
+use super::transcripts::note_opened;
 use super::{Platform, Session};
 use crate::acp::request::ResourceLink;
 use crate::event::Draft;
@@ -52,13 +53,14 @@ impl<P: Platform> Session<P> {
     async fn wake(self: &Rc<Self>, runtime: &mut Runtime) -> Result<(), RuntimeError> {
         let provider = self.platform.runtimes(runtime.provider);
         let is_old = runtime.github_token_at.is_none_or(|made| self.platform.now_ms().saturating_sub(made) >= TOKEN_MS);
-        let wanted = self.wanted(runtime.sandbox_id.is_some() && is_old).await.map_err(failed)?;
+        let mut wanted = self.wanted(runtime.sandbox_id.is_some() && is_old).await.map_err(failed)?;
         // A server that was started anew refuses the prompt, and gets a new session then.
         provider.wake(runtime, &wanted.wish()).await?;
         if runtime.server_ended {
             if runtime.server_ended && runtime.runner_id.is_some() {
                 self.take_runner_place(runtime).await?;
             }
+            wanted.resume = self.conversation().await?;
             self.refresh(runtime, &wanted).await?;
         }
         self.attach_and_wait().await;
@@ -71,7 +73,8 @@ impl<P: Platform> Session<P> {
         self.platform.runtimes(runtime.provider).refresh(runtime, &wanted.wish()).await?;
         runtime.server_ended = false;
         let (bound, first_rpc_id) = (runtime.clone(), wanted.wish().first_rpc_id);
-        self.change(|core, _| {
+        self.change(|core, decide| {
+            note_opened(core, decide, wanted.wish().resume, &bound, first_rpc_id);
             core.state.runtime = Some(bound);
             core.state.runtime_active = true;
             core.state.stale_until = core.last_event_id.as_deref().and_then(|id| id.parse().ok());
@@ -89,7 +92,9 @@ impl<P: Platform> Session<P> {
         let mut rpc_id = first;
         // At most one more round: a turn is retried once.
         loop {
-            let error = match self.post(&runtime, rpc_id, text).await? {
+            // Which agent gets it decides whether it must be told the conversation.
+            let whole = self.with_conversation(text.to_owned())?;
+            let error = match self.post(&runtime, rpc_id, &whole).await? {
                 Sent::Running => {
                     return Ok(self.change(|core, decide| decide::on_sent(&mut core.state, decide, number))?);
                 }
@@ -108,8 +113,15 @@ impl<P: Platform> Session<P> {
             if next != NotReached::Refresh {
                 return Ok(());
             }
-            let wanted = self.wanted(false).await?;
-            if let Err(error) = self.refresh(&mut runtime, &wanted).await {
+            let mut wanted = self.wanted(false).await?;
+            let refreshed = match self.conversation().await {
+                Ok(resume) => {
+                    wanted.resume = resume;
+                    self.refresh(&mut runtime, &wanted).await
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = refreshed {
                 self.change(|core, decide| decide::on_not_reached(&mut core.state, decide, number, &error))?;
                 return Ok(());
             }

@@ -5,11 +5,12 @@ use std::rc::Rc;
 use futures_channel::oneshot;
 
 use super::jobs::JobError;
+use super::transcripts::note_opened;
 use super::{Platform, Session};
 use crate::error::Error;
 use crate::event::Draft;
 use crate::registry::Runner;
-use crate::runtime::{Made, Progress, Provider, ProviderKind, Runtime, RuntimeError, Wish};
+use crate::runtime::{Made, Progress, Provider, ProviderKind, Resume, Runtime, RuntimeError, Wish};
 use crate::session::decide::{self, Provisioned};
 use crate::session::store::Rows;
 use crate::task::{Task, TaskSecrets};
@@ -22,6 +23,7 @@ pub(super) struct Wanted {
     secrets: TaskSecrets,
     branch: Option<String>,
     github_token: Option<String>,
+    pub(super) resume: Option<Resume>,
     is_rebuilt: bool,
     snapshot_id: Option<String>,
     runner: Option<Runner>,
@@ -39,6 +41,7 @@ impl Wanted {
             secrets: &self.secrets,
             branch: self.branch.as_deref(),
             github_token: self.github_token.as_deref(),
+            resume: self.resume.as_ref(),
             is_rebuilt: self.is_rebuilt,
             snapshot_id: self.snapshot_id.as_deref(),
             runner: self.runner.as_ref(),
@@ -62,6 +65,7 @@ impl<P: Platform> Session<P> {
             secrets: core.secrets.clone(),
             branch: core.task.base_branch().filter(|_| core.state.branch_asked).map(str::to_owned),
             github_token: None,
+            resume: None,
             is_rebuilt: core.state.template_rebuilt,
             snapshot_id: None,
             runner: None,
@@ -86,12 +90,18 @@ impl<P: Platform> Session<P> {
 
     /// Makes a runtime; whoever waits for it is told.
     pub(super) async fn provision(self: &Rc<Self>, generation: u64) -> Result<(), JobError> {
-        let made = self.make(generation).await;
+        let (made, opened) = match self.make(generation).await {
+            Ok((made, wanted)) => (Ok(made), Some(wanted)),
+            Err(error) => (Err(error), None),
+        };
         if let Err(error) = &made {
             self.warn("agents/provision-failed", error);
         }
         let outcome = self.change(|core, decide| {
-            if let Ok(Made::Ready(_)) = &made {
+            if let (Ok(Made::Ready(runtime)), Some(wanted)) = (&made, &opened) {
+                if core.state.provisioning.is_some_and(|work| work.lease.generation == generation) {
+                    note_opened(core, decide, wanted.resume.as_ref(), runtime, wanted.first_rpc_id);
+                }
                 core.last_event_id = None;
                 core.state.stale_until = None;
                 core.progress = crate::legacy::Progress::default();
@@ -117,7 +127,7 @@ impl<P: Platform> Session<P> {
         receiver
     }
 
-    async fn make(self: &Rc<Self>, generation: u64) -> Result<Made, RuntimeError> {
+    async fn make(self: &Rc<Self>, generation: u64) -> Result<(Made, Wanted), RuntimeError> {
         let failed = |error: Error| RuntimeError::Failed(error.to_string());
         let kind = self.look(|core| self.provider_kind(&core.task)).map_err(failed)?;
         let mut wanted = self.wanted(kind == ProviderKind::E2b).await.map_err(failed)?;
@@ -137,12 +147,13 @@ impl<P: Platform> Session<P> {
             },
             ProviderKind::LocalDev => {}
         }
+        wanted.resume = self.conversation().await?;
         let mut steps = Steps { session: Rc::clone(self), generation, user_id: wanted.user_id.clone() };
         let made = self.platform.runtimes(kind).provision(&wanted.wish(), &mut steps).await;
         if let (Err(_), Some(runner)) = (&made, &wanted.runner) {
             self.give_back(&runner.user_id, &runner.runner_id).await;
         }
-        made
+        Ok((made?, wanted))
     }
 
     /// Makes an end of a sandbox that was being made when its maker was lost.

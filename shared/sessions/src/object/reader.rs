@@ -182,7 +182,9 @@ fn take_frames(
         };
         let envelope = data.as_deref().map(read_frame);
         let is_old = dialect == Dialect::Acp
-            && (is_old(core, id.as_deref(), envelope.as_ref()) || is_stale(core, id.as_deref(), envelope.as_ref()));
+            && (is_old(core, id.as_deref(), envelope.as_ref())
+                || is_stale(core, id.as_deref(), envelope.as_ref())
+                || is_told_again(core, envelope.as_ref()));
         if let Some(id) = id {
             core.last_event_id = Some(id);
         }
@@ -236,6 +238,20 @@ fn is_stale(
     let present = core.state.runtime.as_ref().map(|runtime| runtime.session_id.as_str());
     let is_ours = (speaker.is_some() && speaker == present) || answers.is_some_and(|id| id >= core.state.first_rpc_id);
     !is_ours
+}
+
+/// Whether a frame belongs to a conversation that the agent has loaded and tells again: everything before its answer to the loading,
+/// and that answer. An answer to a later request means that it was missed.
+fn is_told_again(core: &mut Core, envelope: Option<&Result<Option<Value>, crate::acp::FrameTooLarge>>) -> bool {
+    let Some(loading) = core.state.transcript.replay_until else { return false };
+    let answers = match envelope {
+        Some(Ok(Some(envelope))) if envelope.get("method").is_none() => envelope.get("id").and_then(Value::as_u64),
+        _ => None,
+    };
+    if answers.is_some_and(|id| id >= loading) {
+        core.state.transcript.replay_until = None;
+    }
+    answers.is_none_or(|id| id <= loading)
 }
 
 fn take_envelope(

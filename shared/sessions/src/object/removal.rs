@@ -49,6 +49,7 @@ impl<P: Platform> Session<P> {
             })?;
         }
         self.destroy_unbound().await?;
+        self.remove_conversation().await?;
         let id = self.look(|core| core.state.id.clone())?;
         if let Some(db) = self.platform.db() {
             sessions::mark_deleted(&*db, &id, self.platform.now_ms()).await.map_err(Error::from)?;

@@ -12,6 +12,7 @@ mod signature;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use agent_server::{Files, Resume, load_rpc_id};
 pub use any::AnyProvider;
 pub use e2b::{E2bProvider, E2bSandboxes, E2bTerminal};
 pub use provider::RuntimeError;

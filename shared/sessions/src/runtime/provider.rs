@@ -31,6 +31,9 @@ pub enum RuntimeError {
     /// No answer in time; the other side may have got the request.
     #[error("no answer in time")]
     TimedOut,
+    /// The conversation so far could not be brought to the agent (`hydrate_failed`).
+    #[error("hydrate_failed: {0}")]
+    NotHydrated(String),
     /// The other side says no, or something unreadable.
     #[error("{0}")]
     Failed(String),
@@ -53,6 +56,7 @@ impl RuntimeError {
             Self::RunnerOffline(_) => Some("runner-offline"),
             Self::RunnerRefused => Some("runner-auth-failed"),
             Self::TimedOut => Some("runner-timeout"),
+            Self::NotHydrated(_) => Some("hydrate_failed"),
             Self::Setting(name) => Some(name),
             Self::NotReached(_)
             | Self::Unavailable(_)
@@ -78,6 +82,8 @@ pub struct Wish<'a> {
     pub branch: Option<&'a str>,
     /// A token for the repository, if one could be had.
     pub github_token: Option<&'a str>,
+    /// The conversation that the agent is to go on with.
+    pub resume: Option<&'a super::Resume>,
     /// Whether the project's template was just built again because it was gone: then it is not built a second time.
     pub is_rebuilt: bool,
     /// The snapshot to begin with; only one of the same owner is ever named.

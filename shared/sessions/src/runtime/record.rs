@@ -91,6 +91,9 @@ pub struct Runtime {
     /// Whether the agent's process has ended by itself: its server is deleted before a new session is opened.
     #[serde(default)]
     pub agent_exited: bool,
+    /// Whether the agent can go on with a conversation of another sandbox (transcripts.md 4.1).
+    #[serde(default)]
+    pub can_load: bool,
     /// What nobody else may see.
     #[serde(skip)]
     pub secrets: RuntimeSecrets,

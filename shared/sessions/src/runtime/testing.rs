@@ -355,6 +355,7 @@ pub(crate) fn wish<'a>(task: &'a Task, secrets: &'a TaskSecrets) -> Wish<'a> {
         secrets,
         branch: None,
         github_token: None,
+        resume: None,
         is_rebuilt: false,
         snapshot_id: None,
         runner: None,

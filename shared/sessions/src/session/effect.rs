@@ -74,6 +74,13 @@ pub enum Job {
     },
     /// Note the known snapshot again.
     Checkpoint(Checkpointing),
+    /// Keep the conversation of the run that is over.
+    Keep {
+        /// Under which generation.
+        generation: u64,
+    },
+    /// Keep what there is of the conversation of the run that goes on.
+    KeepPartial,
     /// Make sure that the event stream is open.
     Attach,
     /// Close the event stream.

@@ -7,6 +7,7 @@ mod state;
 mod status;
 pub mod store;
 mod times;
+pub mod transcript;
 
 pub use effect::{Checkpointing, Effect, Job};
 pub use state::{

@@ -235,6 +235,9 @@ pub struct State {
     pub template_rebuilt: bool,
     /// Whether the attachments went with a prompt.
     pub attachments_sent: bool,
+    /// Its conversation, and who runs the agent.
+    #[serde(default)]
+    pub transcript: super::transcript::Transcript,
     /// Numbers of prompts whose turns were stopped from here: their late answers end nothing. The last few.
     pub stopped_rpc_ids: Vec<u64>,
     /// Whether it was put away.
@@ -292,6 +295,7 @@ impl State {
             branch_asked: false,
             template_rebuilt: false,
             attachments_sent: false,
+            transcript: super::transcript::Transcript::default(),
             stopped_rpc_ids: Vec::new(),
             archived: false,
             removal: None,

@@ -90,6 +90,11 @@ impl Times {
         (attempt < 4).then(|| self.scaled(2_000 << attempt))
     }
 
+    /// Keeping the conversation of a turn that is over.
+    pub fn keeping(&self) -> i64 {
+        self.scaled(45_000)
+    }
+
     /// Between two looks at a running turn.
     pub fn tick(&self) -> i64 {
         self.scaled(60_000)

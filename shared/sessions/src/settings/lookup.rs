@@ -39,6 +39,14 @@ pub enum SettingsError {
         /// What is set.
         value: String,
     },
+    /// A list has another form. No entry is shown: it may be a key.
+    #[error("{name} {why}")]
+    Form {
+        /// The setting.
+        name: &'static str,
+        /// What it must be.
+        why: String,
+    },
     /// A budget is none.
     #[error("{0} must be a budget such as {{\"turns\":50,\"cost\":{{\"amount\":5,\"currency\":\"USD\"}}}}")]
     Budget(&'static str),

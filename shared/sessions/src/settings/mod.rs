@@ -4,7 +4,9 @@ mod lookup;
 mod read;
 #[cfg(test)]
 mod tests;
+mod transcripts;
 
+pub use self::transcripts::TranscriptSettings;
 pub use lookup::SettingsError;
 
 use crate::command::VersionChannel;
@@ -37,6 +39,8 @@ pub struct Settings {
     pub github: GitHubSettings,
     /// Runtimes.
     pub runtime: RuntimeSettings,
+    /// Transcripts.
+    pub transcripts: TranscriptSettings,
 }
 
 impl Settings {

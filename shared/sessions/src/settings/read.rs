@@ -27,18 +27,21 @@ impl Settings {
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let auth = auth::Config::from_lookup(&lookup)?;
         let get = Lookup(lookup);
+        let secrets_key = get.key("MANAGED_AUTH_KEY")?;
+        let is_development = !matches!(auth.driver, auth::Driver::Cognito(_));
         let modes = [("strict", true), ("reference", false)];
         Ok(Self {
             auth,
             base_url: get.address("PUBLIC_BASE_URL")?.or(get.address("DB_SYNC_BASE_URL")?),
             strict_access: get.word("AGENT_ACCESS_MODE", "strict or reference", &modes)?.unwrap_or(false),
             rate_limits: !get.text("AGENT_RATE_LIMITS").is_some_and(|value| value.eq_ignore_ascii_case("off")),
-            secrets_key: get.key("MANAGED_AUTH_KEY")?,
+            secrets_key,
             oauth_client_id: get.text("OPENAI_OAUTH_CLIENT_ID"),
             share_refresh_token: !get.is_off("MANAGED_AUTH_SHARE_REFRESH"),
             session: session(&get)?,
             github: github(&get)?,
             runtime: runtime(&get)?,
+            transcripts: super::transcripts::read(&get, secrets_key, is_development)?,
         })
     }
 }

@@ -15,4 +15,5 @@ mod routes;
 #[expect(dead_code, reason = "whoever opens terminals in another suite; nobody does here")]
 mod screen;
 mod table;
+mod transcripts;
 mod world;

@@ -256,6 +256,7 @@ impl Provider for Runtimes {
             github_token_at: None,
             server_ended: false,
             agent_exited: false,
+            can_load: true,
             secrets: RuntimeSecrets { agent_token: Some("agent-token-secret".into()), ..RuntimeSecrets::default() },
         })))
     }

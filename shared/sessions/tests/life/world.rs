@@ -174,6 +174,23 @@ impl Sign for Nowhere {
     }
 }
 
+/// No transcripts are kept.
+pub(crate) struct NoObjects;
+
+impl web::Blobs for NoObjects {
+    async fn get(&self, _: &str, _: usize) -> Result<Option<Vec<u8>>, Failure> {
+        Ok(None)
+    }
+
+    async fn put(&self, _: &str, _: Vec<u8>) -> Result<(), Failure> {
+        Err(Failure("nowhere".into()))
+    }
+
+    async fn delete(&self, _: &str) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
 /// A body in memory.
 pub(crate) struct Body(pub(crate) Option<Vec<u8>>);
 
@@ -230,6 +247,7 @@ impl Platform for Here {
     type Response = Answer;
     type Sql = Rusqlite;
     type Db = Sqlite;
+    type Blobs = NoObjects;
     type Fetch = Nowhere;
     type Sign = Nowhere;
     type Runtimes = Runtimes;
@@ -253,6 +271,10 @@ impl Platform for Here {
 
     fn db(&self) -> Option<Rc<Sqlite>> {
         self.db.clone()
+    }
+
+    fn blobs(&self) -> Option<Rc<NoObjects>> {
+        None
     }
 
     fn fetch(&self) -> Rc<Nowhere> {

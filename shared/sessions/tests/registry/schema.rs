@@ -98,6 +98,13 @@ fn common_questions_use_an_index() {
     for (question, index) in [
         ("SELECT 1 FROM agent_sessions WHERE user_id = 'u' AND active = 1", "idx_agent_sessions_user_active"),
         ("SELECT 1 FROM sandbox_intents WHERE sandbox_id = 's'", "idx_sandbox_intents_sandbox_id"),
+        ("SELECT 1 FROM transcript_garbage WHERE after <= 1", "idx_transcript_garbage_after"),
+        (
+            "SELECT 1 FROM transcript_snapshots WHERE session_id = 's' AND epoch = 1 AND status = 'completed' \
+             ORDER BY run_seq DESC",
+            "idx_transcript_snapshots_latest",
+        ),
+        ("SELECT 1 FROM transcript_snapshots WHERE updated_at <= 1", "idx_transcript_snapshots_updated_at"),
         ("SELECT 1 FROM sandbox_checkpoints WHERE expires_at <= 1", "idx_sandbox_checkpoints_expires_at"),
         (
             "SELECT 1 FROM agent_runners WHERE user_id = 'u' AND status = 'online'",

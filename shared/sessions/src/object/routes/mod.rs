@@ -11,8 +11,11 @@ mod publish;
 mod removal;
 mod repeated;
 mod status;
+mod transcripts;
 
 pub(crate) use caller::Caller;
+pub(crate) use transcripts::CLAIMS;
+pub(super) use transcripts::UPLOADS;
 
 use std::rc::Rc;
 
@@ -55,6 +58,9 @@ async fn dispatch<P: Platform>(
         return Err(Error::NotFound);
     }
     match (verb, rest, is_get) {
+        ("transcript" | "transcript-token" | "transcript-alias", rest, _) => {
+            transcripts::handle(session, &caller, request, verb, rest).await
+        }
         ("init", None, false) => create::create(session, &caller, request).await,
         ("status", None, true) => status::status(session, &caller).await,
         ("access", None, true) => status::access(session, &caller).await,

@@ -80,6 +80,7 @@ fn runtime() -> Runtime {
         github_token_at: None,
         server_ended: false,
         agent_exited: false,
+        can_load: false,
         secrets: RuntimeSecrets::default(),
     }
 }

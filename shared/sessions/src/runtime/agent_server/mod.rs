@@ -1,9 +1,13 @@
 //! The client of sandbox-agent (agents.md 4), in both of its dialects: one agent server, for one session.
 
+mod files;
 mod open;
 mod prompt;
+mod resume;
 mod stream;
 
+#[cfg(test)]
+mod resume_tests;
 #[cfg(test)]
 mod tests;
 
@@ -18,8 +22,10 @@ use super::{ProviderKind, Runtime, RuntimeSecrets};
 use crate::acp::{AcpError, HttpReply, base_url, component, server_url};
 use crate::legacy;
 
-pub use open::{FIRST_USE_MS, Opened};
+pub use files::Files;
+pub use open::{FIRST_USE_MS, Opened, load_rpc_id};
 pub use prompt::Posted;
+pub use resume::Resume;
 pub use stream::{AgentStream, MAX_KEPT_EVENTS};
 
 /// How long an answer is waited for (agents.md 4.3), in milliseconds.
@@ -38,6 +44,9 @@ pub enum ServerError {
     /// The answer says no, or cannot be read.
     #[error(transparent)]
     Acp(#[from] AcpError),
+    /// The conversation could not be brought to the agent (transcripts.md 4.6): it is not started.
+    #[error("hydrate_failed: {0}")]
+    NotHydrated(String),
 }
 
 impl From<ExchangeError> for ServerError {
@@ -63,6 +72,7 @@ impl ServerError {
         match self {
             Self::Call(error) => matches!(error, CallError::NotReached(_)),
             Self::Acp(error) => error.is_not_reached(),
+            Self::NotHydrated(_) => false,
         }
     }
 }
@@ -89,6 +99,11 @@ impl<'a, F: Fetch, H: Host> AgentServer<'a, F, H> {
             secrets: &runtime.secrets,
             signed: runtime.provider == ProviderKind::LocalRunner,
         }
+    }
+
+    /// The same server.
+    fn again(&self) -> Self {
+        Self { ..*self }
     }
 
     /// Whether the server answers well.

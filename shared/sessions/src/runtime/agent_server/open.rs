@@ -2,12 +2,16 @@
 
 use web::{Event, Fetch, Host, Level};
 
+use super::resume::{Resume, can_load};
 use super::{AgentServer, CALL_MS, ServerError, reply};
 use crate::acp::{self, AcpError, Launch};
 use crate::legacy::{self, ApiSetting, Dialect, Probe};
 
 /// How long the first request to a server may take: it installs the agent (agents.md 4.3). In milliseconds.
 pub const FIRST_USE_MS: u32 = 300_000;
+
+/// How long an agent may take to load a conversation, in milliseconds: it tells all of it again.
+const LOAD_MS: u32 = 60_000;
 
 /// An open session of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,11 +20,13 @@ pub struct Opened {
     pub session_id: String,
     /// What the server speaks.
     pub dialect: Dialect,
+    /// Whether the agent can go on with a conversation of another sandbox.
+    pub can_load: bool,
 }
 
 impl<F: Fetch, H: Host> AgentServer<'_, F, H> {
-    /// Opens a session of the agent that works in `directory`. `first_rpc_id` and the two numbers after it are used;
-    /// `start_ms` is how long the first request may take.
+    /// Opens a session of the agent that works in `directory`; with `resume` it goes on with that conversation, if it can.
+    /// `first_rpc_id` and the three numbers after it are used; `start_ms` is how long the first request may take.
     pub async fn open(
         &self,
         api: ApiSetting,
@@ -28,12 +34,13 @@ impl<F: Fetch, H: Host> AgentServer<'_, F, H> {
         directory: &str,
         first_rpc_id: u64,
         start_ms: u32,
+        resume: Option<&Resume>,
     ) -> Result<Opened, ServerError> {
         if api == ApiSetting::Always(Dialect::Legacy) {
             return self.open_legacy(launch, start_ms).await;
         }
-        match self.open_acp(launch, directory, first_rpc_id, start_ms).await {
-            Ok(session_id) => Ok(Opened { session_id, dialect: Dialect::Acp }),
+        match self.open_acp(launch, directory, first_rpc_id, start_ms, resume).await {
+            Ok((session_id, can_load)) => Ok(Opened { session_id, dialect: Dialect::Acp, can_load }),
             Err(Failed { error: ServerError::Acp(error), at_first: true })
                 if api == ApiSetting::Auto && Probe::after(&error) == Probe::AskHealth =>
             {
@@ -51,16 +58,36 @@ impl<F: Fetch, H: Host> AgentServer<'_, F, H> {
         directory: &str,
         first_rpc_id: u64,
         start_ms: u32,
-    ) -> Result<String, Failed> {
-        let request = acp::request::initialize(first_rpc_id);
+        resume: Option<&Resume>,
+    ) -> Result<(String, bool), Failed> {
         let first = |error| Failed { error, at_first: true };
-        self.post(&request, launch.agent.as_deref(), start_ms).await.map_err(first)?;
         let later = |error| Failed { error, at_first: false };
-        let request = acp::request::new_session(first_rpc_id.saturating_add(1), directory);
-        let answer = self.post(&request, None, CALL_MS).await.map_err(later)?;
-        let session_id = reply(&answer).session_id(self.server_id).map_err(|error| later(error.into()))?;
+        // Some agents find their files by the directory that they work in.
+        let mut resume = resume.filter(|resume| resume.directory == directory);
+        if let Some(kept) = resume
+            && !self.hydrate(kept).await.map_err(later)?
+        {
+            resume = None;
+        }
+        let request = acp::request::initialize(first_rpc_id);
+        let initialized = self.post(&request, launch.agent.as_deref(), start_ms).await.map_err(first)?;
+        let can_load = reply(&initialized).envelope().is_ok_and(|answer| can_load(&answer));
+        let loaded = match resume.filter(|_| can_load) {
+            Some(kept) => self.load(load_rpc_id(first_rpc_id), kept).await.map_err(later)?,
+            None => None,
+        };
+        let session_id = if let Some(session_id) = loaded {
+            session_id
+        } else {
+            // The number after the first, unless that was used for loading.
+            let next = if resume.is_some() && can_load { 2 } else { 1 };
+            let request = acp::request::new_session(first_rpc_id.saturating_add(next), directory);
+            let answer = self.post(&request, None, CALL_MS).await.map_err(later)?;
+            reply(&answer).session_id(self.server_id).map_err(|error| later(error.into()))?
+        };
         if let Some(mode) = launch.mode_id() {
-            let request = acp::request::set_mode(first_rpc_id.saturating_add(2), &session_id, mode);
+            let next = if resume.is_some() && can_load { 3 } else { 2 };
+            let request = acp::request::set_mode(first_rpc_id.saturating_add(next), &session_id, mode);
             match self.post(&request, None, CALL_MS).await {
                 Err(ServerError::Acp(error)) if error.is_unknown_mode() => {
                     // The agent works on in the mode that it has.
@@ -69,7 +96,17 @@ impl<F: Fetch, H: Host> AgentServer<'_, F, H> {
                 set => drop(set.map_err(later)?),
             }
         }
-        Ok(session_id)
+        Ok((session_id, can_load))
+    }
+
+    /// Loads a conversation. None when the agent refuses it.
+    async fn load(&self, rpc_id: u64, kept: &Resume) -> Result<Option<String>, ServerError> {
+        let request = acp::request::load_session(rpc_id, &kept.native_session_id, &kept.directory);
+        match self.post(&request, None, LOAD_MS).await {
+            Ok(_) => Ok(Some(kept.native_session_id.clone())),
+            Err(ServerError::Acp(AcpError::Rpc(_))) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// A session of that name that is there already is the one.
@@ -84,8 +121,14 @@ impl<F: Fetch, H: Host> AgentServer<'_, F, H> {
             Ok(_) | Err(ServerError::Acp(AcpError::Status { status: 409, .. })) => {}
             Err(error) => return Err(error),
         }
-        Ok(Opened { session_id: self.server_id.to_owned(), dialect: Dialect::Legacy })
+        Ok(Opened { session_id: self.server_id.to_owned(), dialect: Dialect::Legacy, can_load: false })
     }
+}
+
+/// The number under which a conversation is loaded, of the numbers of an opening. What comes on the stream before its answer is the
+/// conversation, told again.
+pub fn load_rpc_id(first_rpc_id: u64) -> u64 {
+    first_rpc_id.saturating_add(1)
 }
 
 struct Failed {

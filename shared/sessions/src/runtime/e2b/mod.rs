@@ -183,10 +183,12 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
 
     async fn open(&self, runtime: &mut Runtime, wish: &Wish<'_>, start_ms: u32) -> Result<(), RuntimeError> {
         let (api, launch) = (self.settings.agent_api, wish.task.launch());
-        let opened = self.server(runtime).open(api, &launch, &runtime.directory, wish.first_rpc_id, start_ms).await;
+        let opened =
+            self.server(runtime).open(api, &launch, &runtime.directory, wish.first_rpc_id, start_ms, wish.resume).await;
         let opened = opened.map_err(|error| failure(runtime, &error))?;
         runtime.session_id = opened.session_id;
         runtime.dialect = opened.dialect;
+        runtime.can_load = opened.can_load;
         runtime.server_ended = false;
         runtime.agent_exited = false;
         Ok(())
@@ -243,6 +245,7 @@ fn failure(runtime: &Runtime, error: &ServerError) -> RuntimeError {
         ServerError::Call(CallError::TimedOut) | ServerError::Acp(AcpError::Status { status: 504, .. }) => {
             RuntimeError::TimedOut
         }
+        ServerError::NotHydrated(text) => RuntimeError::NotHydrated(text.clone()),
         error if error.is_not_reached() => RuntimeError::NotReached(error.to_string()),
         error => RuntimeError::Failed(error.to_string()),
     }
@@ -431,6 +434,7 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
             github_token_at: wish.github_token.map(|_| wish.now),
             server_ended: false,
             agent_exited: false,
+            can_load: false,
             secrets: RuntimeSecrets {
                 agent_token: Some(token),
                 envd_token: sandbox.envd_token.clone(),

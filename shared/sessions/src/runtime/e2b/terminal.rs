@@ -224,6 +224,7 @@ mod tests {
             github_token_at: None,
             server_ended: false,
             agent_exited: false,
+            can_load: false,
             secrets: RuntimeSecrets { envd_token: Some("old-token".to_owned()), ..RuntimeSecrets::default() },
         }
     }

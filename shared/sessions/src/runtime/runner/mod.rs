@@ -101,10 +101,11 @@ impl<F: Fetch, H: Host> RunnerProvider<F, H> {
     async fn open(&self, runtime: &mut Runtime, wish: &Wish<'_>, start_ms: u32) -> Result<(), RuntimeError> {
         let server = self.server(runtime);
         let (api, launch) = (self.settings.agent_api, wish.task.launch());
-        let opened = server.open(api, &launch, &runtime.directory, wish.first_rpc_id, start_ms).await;
+        let opened = server.open(api, &launch, &runtime.directory, wish.first_rpc_id, start_ms, wish.resume).await;
         let opened = opened.map_err(failure)?;
         runtime.session_id = opened.session_id;
         runtime.dialect = opened.dialect;
+        runtime.can_load = opened.can_load;
         runtime.server_ended = false;
         runtime.agent_exited = false;
         Ok(())
@@ -137,6 +138,7 @@ impl<F: Fetch, H: Host> Provider for RunnerProvider<F, H> {
             github_token_at: None,
             server_ended: false,
             agent_exited: false,
+            can_load: false,
             secrets: target.secrets,
         };
         if has_workspace {
@@ -266,6 +268,7 @@ fn failure(error: ServerError) -> RuntimeError {
         ServerError::Call(CallError::NotReached(text) | CallError::Broken(text)) => {
             RuntimeError::RunnerOffline(text.clone())
         }
+        ServerError::NotHydrated(text) => RuntimeError::NotHydrated(text.clone()),
         ServerError::Acp(AcpError::Status { status: 401 | 403, .. }) => RuntimeError::RunnerRefused,
         ServerError::Acp(refused) if refused.is_not_reached() => RuntimeError::NotReached(refused.to_string()),
         // The machine's tunnel (530), or the way to it. What the agent server itself fails at (500) moves no session elsewhere.

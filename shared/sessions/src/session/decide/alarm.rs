@@ -31,6 +31,7 @@ pub fn on_alarm(state: &mut State, decide: &mut Decide<'_>) {
     expire(state, decide);
     ending(state, decide);
     leases(state, decide);
+    super::transcripts::on_alarm(state, decide);
     super::budget::on_alarm(state, decide);
     pump(state, decide);
     idle(state, decide);
@@ -99,6 +100,9 @@ fn turn(state: &mut State, decide: &mut Decide<'_>) {
         state.tick_at = decide.now.saturating_add(decide.times.tick());
         decide.push(Effect::Start(Job::Attach));
         decide.push(Effect::Start(Job::Extend));
+        if state.runtime.as_ref().is_some_and(|runtime| runtime.can_load) {
+            decide.push(Effect::Start(Job::KeepPartial));
+        }
     }
 }
 
@@ -128,7 +132,10 @@ fn leases(state: &mut State, decide: &mut Decide<'_>) {
 }
 
 fn idle(state: &mut State, decide: &mut Decide<'_>) {
-    let is_busy = state.turn.is_some() || state.publishing.is_some() || state.snapshotting.is_some();
+    let is_busy = state.turn.is_some()
+        || state.publishing.is_some()
+        || state.snapshotting.is_some()
+        || state.transcript.keeping.is_some();
     let is_quiet = state.active_at.saturating_add(decide.times.idle) <= decide.now;
     if state.runtime_active && !is_busy && is_quiet && state.provisioning.is_none() {
         state.active_at = decide.now;
@@ -152,12 +159,16 @@ pub fn next_alarm(state: &State, decide: &Decide<'_>) -> Option<i64> {
         && state.provisioning.is_none()
         && state.build.is_none()
         && state.ending.is_none()
+        && state.transcript.keeping.is_none()
         && !state.orders.is_empty()
         && !state.stalled
         && !state.archived
         && state.status != Status::Paused
         && !state.status.is_terminal();
-    let order = is_sendable.then(|| decide.now.saturating_add(decide.times.order()));
+    let order = match state.is_held(decide.now) {
+        None => is_sendable.then(|| decide.now.saturating_add(decide.times.order())),
+        Some(held) => held.until.filter(|_| is_sendable),
+    };
     let idle = (state.runtime_active && turn.is_none() && state.ending.is_none())
         .then(|| state.active_at.saturating_add(decide.times.idle));
     [
@@ -169,6 +180,7 @@ pub fn next_alarm(state: &State, decide: &Decide<'_>) -> Option<i64> {
         state.ending.map(|ending| ending.lease.until),
         state.publishing.map(|lease| lease.until),
         state.snapshotting.map(|lease| lease.until),
+        state.transcript.keeping.map(|keeping| keeping.lease.until),
         order,
         idle,
         super::budget::next_alarm(state, decide),

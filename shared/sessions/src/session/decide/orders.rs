@@ -24,7 +24,9 @@ pub fn pump(state: &mut State, decide: &mut Decide<'_>) {
         || state.provisioning.is_some()
         || state.build.is_some()
         || state.ending.is_some()
-        || state.snapshotting.is_some();
+        || state.snapshotting.is_some()
+        || state.transcript.keeping.is_some()
+        || state.is_held(decide.now).is_some();
     if is_busy
         || state.archived
         || state.removal.is_some()

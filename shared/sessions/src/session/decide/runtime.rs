@@ -5,7 +5,7 @@ use super::turns::{forget_runtime, take_order};
 use super::{Decide, pump};
 use crate::event::{Draft, Provisioned as ProvisionedData};
 use crate::runtime::{BuildState, Building, Made, Runtime, RuntimeError};
-use crate::session::{Build, Checkpointing, Effect, Ending, Job, Provisioning, State};
+use crate::session::{Build, Checkpointing, Effect, Ending, Job, Lease, Provisioning, State};
 
 /// What came of making a runtime, for whoever waits for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,6 +151,7 @@ pub fn on_runtime_lost(state: &mut State, decide: &mut Decide<'_>, error: &str) 
     close_all(state, decide, "agent-gone");
     if let Some(turn) = state.turn.take() {
         take_order(state, decide, turn.order);
+        super::transcripts::on_turn_over(state, decide, &turn, None);
     }
     let runtime = state.runtime.as_ref();
     let draft = Draft::sandbox_missing(
@@ -180,6 +181,7 @@ fn drop_running_turn(state: &mut State, decide: &mut Decide<'_>) {
     close_all(state, decide, "turn-ended");
     if let Some(turn) = state.turn.take() {
         take_order(state, decide, turn.order);
+        super::transcripts::on_turn_over(state, decide, &turn, None);
     }
     decide.push(Effect::ClearTexts);
 }
@@ -220,9 +222,27 @@ fn begin_end(state: &mut State, decide: &mut Decide<'_>, checkpoint: Option<Chec
         }
         return;
     }
+    if let Some(keeping) = state.transcript.keeping {
+        // The conversation lies in the sandbox until it is kept.
+        decide.effects.extend(checkpoint.map(|checkpoint| Effect::Start(Job::Checkpoint(checkpoint))));
+        let lease = Lease { until: keeping.lease.until, ..state.lease(decide.now, 0) };
+        state.ending = Some(Ending { lease, attempt: 0, waiting: true, for_good: false });
+        return;
+    }
     let lease = state.lease(decide.now, decide.times.ending());
     state.ending = Some(Ending { lease, attempt: 0, waiting: false, for_good: false });
     decide.push(Effect::Start(Job::End { generation: lease.generation, checkpoint }));
+}
+
+/// The conversation is kept, or will not be: a runtime whose end waited for that is ended.
+pub(super) fn end_after_keeping(state: &mut State, decide: &mut Decide<'_>) {
+    let until = decide.after(decide.times.ending());
+    // One that waits for a further try has failed before.
+    let Some(ending) = state.ending.as_mut().filter(|ending| ending.waiting && ending.attempt == 0) else { return };
+    ending.waiting = false;
+    ending.lease.until = until;
+    let generation = ending.lease.generation;
+    decide.push(Effect::Start(Job::End { generation, checkpoint: None }));
 }
 
 /// A try to end the runtime is over.

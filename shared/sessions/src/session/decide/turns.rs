@@ -6,6 +6,8 @@ use crate::event::Draft;
 use crate::runtime::{Runtime, RuntimeError, Stopped};
 use crate::session::{Effect, Job, Phase, State, StopCause, Turn};
 
+/// Nothing proves that an agent stopped: until its lease is over it may go on.
+const UNPROVEN: &str = "unproven";
 /// How many numbers of stopped prompts are remembered.
 const STOPPED_PROMPTS: usize = 8;
 
@@ -53,6 +55,9 @@ fn begin_sending(state: &mut State, decide: &Decide<'_>) -> Option<u64> {
     turn.rpc_id = Some(rpc_id);
     turn.runtime_session_id = session;
     turn.until = decide.after(decide.times.sending());
+    if let Some(runtime) = &state.runtime {
+        state.transcript.take_lease(runtime, turn, decide.now);
+    }
     Some(rpc_id)
 }
 
@@ -81,12 +86,17 @@ pub fn on_sent(state: &mut State, decide: &mut Decide<'_>, number: u64) {
         turn.phase = Phase::Running;
         turn.until = decide.after(decide.times.silence);
         state.attachments_sent = true;
+        state.transcript.is_lost = false;
     }
     take_order(state, decide, order);
 }
 
 /// The prompt demonstrably did not reach the agent.
 pub fn on_not_reached(state: &mut State, decide: &mut Decide<'_>, number: u64, error: &RuntimeError) -> NotReached {
+    if state.turn.as_ref().is_some_and(|turn| turn.number == number) {
+        // The agent has nothing of it: nobody else is kept from it.
+        state.transcript.lease = None;
+    }
     let can_move = state.runtime.as_ref().is_some_and(|runtime| runtime.runner_id.is_some());
     let Some(turn) = current(state, number) else { return NotReached::Stop };
     match turn.phase {
@@ -121,6 +131,9 @@ pub fn on_not_reached(state: &mut State, decide: &mut Decide<'_>, number: u64, e
 pub fn on_heard(state: &mut State, decide: &mut Decide<'_>, runtime_session_id: Option<&str>) {
     state.active_at = decide.now;
     let silence = decide.after(decide.times.silence);
+    if let Some(lease) = &mut state.transcript.lease {
+        lease.renew(decide.now);
+    }
     let Some(turn) = &mut state.turn else { return };
     let is_ours = runtime_session_id.is_none() || turn.runtime_session_id.as_deref() == runtime_session_id;
     match turn.phase {
@@ -169,6 +182,10 @@ fn complete(
     take_order(state, decide, turn.order);
     let session = runtime_session_id.or(turn.runtime_session_id.as_deref());
     decide.append(state, Draft::turn_completed(stop_reason, message, session, stopped));
+    if stopped != Some(UNPROVEN) {
+        state.transcript.lease = None;
+    }
+    super::transcripts::on_turn_over(state, decide, &turn, Some(stop_reason));
 }
 
 fn after_stop(state: &mut State, decide: &mut Decide<'_>, cause: Option<StopCause>) {
@@ -223,7 +240,7 @@ pub fn on_killed(state: &mut State, decide: &mut Decide<'_>, number: u64, how: S
         Stopped::Killed => "killed",
         Stopped::Paused => "paused",
         Stopped::AgentOnly => "agent-only",
-        Stopped::Unproven => "unproven",
+        Stopped::Unproven => UNPROVEN,
     };
     complete(state, decide, "cancelled", None, None, Some(word));
     decide.push(Effect::ClearTexts);
@@ -244,6 +261,7 @@ pub(super) fn drop_turn(state: &mut State) {
 pub(super) fn over(state: &mut State, decide: &mut Decide<'_>) {
     close_all(state, decide, "turn-ended");
     let Some(turn) = state.turn.take() else { return };
+    super::transcripts::on_turn_over(state, decide, &turn, None);
     if turn.is_with_agent() {
         // Whatever became of it: it is never sent again.
         take_order(state, decide, turn.order);
@@ -270,5 +288,7 @@ pub(super) fn take_order(state: &mut State, decide: &mut Decide<'_>, order: u64)
 pub(super) fn forget_runtime(state: &mut State, decide: &mut Decide<'_>) {
     state.runtime = None;
     state.runtime_active = false;
+    // What is gone runs nothing.
+    state.transcript.lease = None;
     decide.push(Effect::Start(Job::Detach));
 }

@@ -2,10 +2,12 @@
 
 mod idempotency;
 mod log;
+mod recent;
 mod rows;
 
 pub use idempotency::{Begun, Idempotency, LEASE_MS};
 pub use log::{EventLog, Limits, Stored};
+pub use recent::recent_events;
 pub use rows::{Loaded, Order, Rows};
 
 use std::ops::ControlFlow;
