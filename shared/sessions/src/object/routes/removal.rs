@@ -40,6 +40,8 @@ pub(super) async fn delete<P: Platform>(
     if user != creator {
         access::owns(session.platform.db().as_deref(), user, graph.as_deref()).await?;
     }
+    // Whoever holds a token of an earlier run reads nothing more, from the answer on; what is stored meanwhile goes with the rest.
+    session.remove_conversation().await?;
     session.change(|core, decide| decide::remove(&mut core.state, decide))?;
     Ok(ok::<P>(&json!({"ok": true})))
 }

@@ -54,7 +54,7 @@ impl<P: Platform> Session<P> {
 
 impl<P: Platform> Session<P> {
     /// Nothing of the conversation stays of a session that is deleted. A later one of its name begins beyond its epoch. Can be done again.
-    pub(super) async fn remove_conversation(&self) -> Result<(), Error> {
+    pub(in crate::object) async fn remove_conversation(&self) -> Result<(), Error> {
         let Some(shelf) = self.shelf() else { return Ok(()) };
         let _writing = self.writing.lock().await;
         let removed = async {
