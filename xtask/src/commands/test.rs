@@ -198,7 +198,8 @@ fn agents(root: &Path) -> Result<()> {
 
     step("Sessions from end to end");
     let server = tools::sandbox_agent::ensure()?;
-    let cases = ["sessions", "together", "legacy", "resume", "transcripts"].map(|name| format!("tests/agents/{name}.test.mjs"));
+    let cases =
+        ["sessions", "together", "legacy", "resume", "transcripts"].map(|name| format!("tests/agents/{name}.test.mjs"));
     // One after the other: each file has a worker of its own, and its cases have deadlines.
     process::run(node().args(["--test", "--test-concurrency=1"]).args(cases).env("SANDBOX_AGENT_BIN", &server))?;
 

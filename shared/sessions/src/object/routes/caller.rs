@@ -48,9 +48,14 @@ impl Caller {
 }
 
 impl<P: Platform> Session<P> {
+    /// Whether there is such a session, for anybody: one that is being removed is gone.
+    pub(in crate::object) fn is_there(&self) -> Result<bool, Error> {
+        Ok(self.load()? && self.look(|core| core.state.removal.is_none())?)
+    }
+
     /// The session, for somebody who may see it.
     pub(in crate::object) async fn seen_by(&self, caller: &Caller) -> Result<(), Error> {
-        if !self.load()? || self.look(|core| core.state.removal.is_some())? {
+        if !self.is_there()? {
             return Err(Error::NotFound);
         }
         match caller.kind {

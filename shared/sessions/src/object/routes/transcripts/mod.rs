@@ -54,7 +54,7 @@ pub(super) async fn handle<P: Platform>(
     let claims = claims.map(|text| serde_json::from_str(&text)).transpose();
     let claims = claims.map_err(|error| Error::Internal(error.to_string()))?;
     let asker = Asker { caller, claims, is_alias: verb == "transcript-alias" };
-    if !session.load()? {
+    if !session.is_there()? {
         let is_upload = *request.method() == Method::POST;
         return Err(asker.refuse(if is_upload { Refused::RunNotInSession } else { Refused::NotFound }));
     }
