@@ -82,6 +82,9 @@ fn a_deleted_session_is_gone_at_once_and_for_good() {
     assert_eq!(world.tables(), Vec::<String>::new());
     // The id may be used again.
     assert_eq!(world.create().0, 200);
+    world.delete();
+    // Also at once: whoever creates waits until the earlier session is gone.
+    assert_eq!(world.create().0, 200);
     assert_eq!(last_events(&world, 2), ["session.created", "session.provisioned"]);
     world.pass(100);
     assert_eq!(row(&db).0, "created");

@@ -50,7 +50,12 @@ impl Caller {
 impl<P: Platform> Session<P> {
     /// Whether there is such a session, for anybody: one that is being removed is gone.
     pub(in crate::object) fn is_there(&self) -> Result<bool, Error> {
-        Ok(self.load()? && self.look(|core| core.state.removal.is_none())?)
+        Ok(self.load()? && !self.is_being_removed()?)
+    }
+
+    /// Whether there was such a session, and what belongs to it is still going away.
+    pub(in crate::object) fn is_being_removed(&self) -> Result<bool, Error> {
+        Ok(self.load()? && self.look(|core| core.state.removal.is_some())?)
     }
 
     /// The session, for somebody who may see it.

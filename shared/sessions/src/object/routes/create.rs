@@ -69,10 +69,10 @@ pub(super) async fn create<P: Platform>(
     Ok(ok::<P>(&answer?))
 }
 
-/// Somebody else may be creating the same session.
+/// Somebody else may be creating the same session, or an earlier one of its name may still be going away.
 async fn wait_for_others<P: Platform>(session: &Rc<Session<P>>) -> Result<(), Error> {
     let mut waited = 0;
-    while session.is_being_created() {
+    while session.is_being_created() || session.is_being_removed()? {
         if waited >= WAIT_MS {
             return Err(Error::RequestInProgress);
         }
