@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::header::{CONTENT_RANGE, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_RANGE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use protocol::errors::{
     BodyError, FORBIDDEN, GRAPH_NOT_READY, NOT_FOUND, REQUEST_TOO_LARGE, SERVER_ERROR, TOO_MANY_GRAPHS, UNAUTHORIZED,
@@ -86,6 +86,9 @@ pub(crate) enum Error {
     /// There is no agents service, or it does not answer.
     #[error("agents service unavailable")]
     AgentsUnavailable,
+    /// The server is about to end.
+    #[error("server stopping")]
+    Stopping,
     /// There is no index database.
     #[error("the index database is not configured")]
     IndexMissing,
@@ -122,6 +125,7 @@ impl Refusal for Error {
             Self::RowTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "snapshot row too large"),
             Self::TooManyDownloads => (StatusCode::SERVICE_UNAVAILABLE, "too many downloads"),
             Self::AgentsUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "agents service unavailable"),
+            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "server stopping"),
             Self::NotMigrated => (StatusCode::SERVICE_UNAVAILABLE, NOT_MIGRATED),
             Self::MissingAssets => (StatusCode::INTERNAL_SERVER_ERROR, "missing assets bucket"),
             Self::IndexMissing | Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, SERVER_ERROR),
@@ -141,6 +145,10 @@ impl Refusal for Error {
         match self {
             Self::TooManyDownloads => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("10"));
+            }
+            Self::Stopping => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Self::RangeNotSatisfiable { size } => {
                 if let Ok(whole) = HeaderValue::from_str(&format!("bytes */{size}")) {

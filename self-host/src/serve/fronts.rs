@@ -1,0 +1,179 @@
+//! Threads that accept connections and answer them. Futures of the surface stay on the thread that made them.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sync_http::service::Service;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::LocalSet;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use web::{Event, Level};
+
+use super::Front;
+use super::connection;
+use super::health::Health;
+use crate::auth::HttpKeys;
+use crate::log::Log;
+
+/// How long to wait after the system gave no connection: most often there are too many open files.
+const BREATHER: Duration = Duration::from_millis(100);
+
+/// How far the server is on its way to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// It answers.
+    Open,
+    /// Nobody new is let in; what runs goes on.
+    Stopping,
+    /// What still runs is cut.
+    Over,
+}
+
+/// What all fronts share.
+pub(crate) struct Shared {
+    pub(crate) front: Front,
+    pub(crate) service: Service<HttpKeys>,
+    pub(crate) health: Health,
+    pub(crate) log: Log,
+    /// Places for connections.
+    pub(crate) connections: Arc<Semaphore>,
+    pub(crate) phase: watch::Receiver<Phase>,
+    /// How long the next bytes of a body are waited for.
+    pub(crate) body_idle: Duration,
+    /// How long the head of a request may take.
+    pub(crate) head: Duration,
+    /// Bytes of the head of a request.
+    pub(crate) head_bytes: usize,
+    /// How often a socket is asked whether it is there.
+    pub(crate) ping: Duration,
+}
+
+/// The running threads.
+pub(crate) struct Fronts {
+    phase: watch::Sender<Phase>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Fronts {
+    /// A place to tell the phase.
+    pub(crate) fn phase() -> (watch::Sender<Phase>, watch::Receiver<Phase>) {
+        watch::channel(Phase::Open)
+    }
+
+    /// Starts so many threads, each of which accepts from all listeners.
+    ///
+    /// # Errors
+    /// The system gives no more threads or descriptors.
+    pub(crate) fn start(
+        shared: &Arc<Shared>,
+        phase: watch::Sender<Phase>,
+        listeners: &[std::net::TcpListener],
+        threads: usize,
+    ) -> std::io::Result<Self> {
+        let mut started = Vec::new();
+        for number in 0..threads.max(1) {
+            let shared = Arc::clone(shared);
+            let listeners: Vec<_> = listeners.iter().map(std::net::TcpListener::try_clone).collect::<Result<_, _>>()?;
+            let thread = std::thread::Builder::new().name(format!("front-{number}"));
+            started.push(thread.spawn(move || run(&shared, listeners))?);
+        }
+        Ok(Self { phase, threads: started })
+    }
+
+    /// Lets nobody new in.
+    pub(crate) fn stop(&self) {
+        self.phase.send_replace(Phase::Stopping);
+    }
+
+    /// Waits for the threads, which end when they are told to.
+    pub(crate) fn wait(self) {
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+    }
+
+    /// Cuts what still runs, and waits for the threads.
+    pub(crate) fn end(self) {
+        self.phase.send_replace(Phase::Over);
+        for thread in self.threads {
+            // One that has panicked is over, too.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(shared: &Arc<Shared>, listeners: Vec<std::net::TcpListener>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(16).build();
+    let failed = match runtime {
+        Ok(runtime) => LocalSet::new().block_on(&runtime, serve(Arc::clone(shared), listeners)).err(),
+        Err(error) => Some(error),
+    };
+    if let Some(error) = failed {
+        shared.log.event(&Event::new(Level::Error, "db-sync/thread-failed").with_error(&error.to_string()));
+    }
+}
+
+async fn serve(shared: Arc<Shared>, listeners: Vec<std::net::TcpListener>) -> std::io::Result<()> {
+    let tasks = TaskTracker::new();
+    let mut accepting = Vec::new();
+    for listener in listeners {
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        accepting.push(tokio::task::spawn_local(accept(Rc::new(listener), Arc::clone(&shared), tasks.clone())));
+    }
+    for task in accepting {
+        // Each ends with the phase.
+        let _ = task.await;
+    }
+    tasks.close();
+    let mut phase = shared.phase.clone();
+    tokio::select! {
+        () = tasks.wait() => {}
+        _ = phase.wait_for(|phase| *phase == Phase::Over) => {
+            // Those that end by themselves now are given a moment.
+            let _ = timeout(BREATHER, tasks.wait()).await;
+        }
+    }
+    Ok(())
+}
+
+async fn accept(listener: Rc<TcpListener>, shared: Arc<Shared>, tasks: TaskTracker) {
+    let mut phase = shared.phase.clone();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = phase.wait_for(|phase| *phase != Phase::Open) => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                // One too many is closed at once.
+                let Ok(place) = Arc::clone(&shared.connections).try_acquire_owned() else { continue };
+                // Only costs time where the system does not know it.
+                let _ = stream.set_nodelay(true);
+                let shared = Arc::clone(&shared);
+                tasks.spawn_local(async move {
+                    connection::serve(stream, Peer { address: peer, is_tls: false }, &shared).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                shared.log.event(&Event::new(Level::Warning, "db-sync/accept-failed").with_error(&error.to_string()));
+                tokio::time::sleep(BREATHER).await;
+            }
+        }
+    }
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    /// The address.
+    #[expect(dead_code, reason = "told to trusted proxies' rules")]
+    pub(crate) address: SocketAddr,
+    /// The connection is encrypted.
+    pub(crate) is_tls: bool,
+}
