@@ -16,10 +16,9 @@ pub(crate) fn plain<B>() -> Client<B>
 where
     B: Body<Data = Bytes> + Send,
 {
-    let builder = HttpsConnectorBuilder::new();
-    let builder = match builder.clone().with_native_roots() {
+    let builder = match HttpsConnectorBuilder::new().with_native_roots() {
         Ok(native) => native,
-        Err(_) => builder.with_webpki_roots(),
+        Err(_) => HttpsConnectorBuilder::new().with_webpki_roots(),
     };
     let connector = builder.https_or_http().enable_http1().build();
     legacy::Client::builder(TokioExecutor::new()).build(connector)

@@ -44,15 +44,16 @@ where
     let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let mut phase = shared.phase.clone();
-    tokio::select! {
+    let ended = tokio::select! {
         // Whatever went wrong with it was the other end's affair.
-        _ = &mut connection => {}
-        _ = phase.wait_for(|phase| *phase != Phase::Open) => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                _ = &mut connection => {}
-                _ = phase.wait_for(|phase| *phase == Phase::Over) => {}
-            }
+        _ = &mut connection => true,
+        _ = phase.wait_for(|phase| *phase != Phase::Open) => false,
+    };
+    if !ended {
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            _ = &mut connection => {}
+            _ = phase.wait_for(|phase| *phase == Phase::Over) => {}
         }
     }
     sockets.close();

@@ -57,11 +57,11 @@ pub(crate) fn open_graph(folder: &Path) -> Result<Opened, OpenError> {
         create(folder, &path).map_err(|cause| OpenError::File { path: path.clone(), cause })?;
     }
     let failed = |cause| OpenError::Sql { path: path.clone(), cause };
-    let sql = Rusqlite::open(&path, Synchronous::Normal).map_err(failed)?;
+    let mut sql = Rusqlite::open(&path, Synchronous::Normal).map_err(failed)?;
     let commits = Commits::default();
     let counted = commits.clone();
     // True would make of the commit a rollback: after a sync that failed nothing is added to what may be lost.
-    let hook = sql.connection().commit_hook(Some(move || counted.add()));
+    let hook = sql.connection_mut().commit_hook(Some(move || counted.add()));
     hook.map_err(|error| failed(SqlError::from_message(error.to_string())))?;
     Ok(Opened { sql, commits, path, is_new })
 }

@@ -26,7 +26,7 @@ impl Early {
             Self::Stopping => Error::Stopping,
         };
         let (status, text) = error.answer();
-        let mut response = web::json(&CORS, status, protocol::ErrorBody::new(&text).to_json());
+        let mut response = web::json(&CORS, status, protocol::ErrorBody::new(text).to_json());
         error.describe(response.headers_mut());
         response
     }
