@@ -47,14 +47,16 @@ pub fn token_from_request<'a>(authorization: Option<&'a str>, query_token: Optio
 pub struct Authenticator<P> {
     config: Config,
     ports: P,
-    keys: KeyCache,
+    /// One for each identity provider, in their order.
+    keys: Vec<KeyCache>,
     tokens: TokenCache,
 }
 
 impl<P> Authenticator<P> {
     /// An authenticator that has seen nothing yet.
     pub fn new(config: Config, ports: P) -> Self {
-        Self { config, ports, keys: KeyCache::default(), tokens: TokenCache::default() }
+        let keys = config.driver.providers().iter().map(|_| KeyCache::default()).collect();
+        Self { config, ports, keys, tokens: TokenCache::default() }
     }
 
     /// The settings.
@@ -74,25 +76,26 @@ impl<P: Clock + KeySetSource> Authenticator<P> {
             (Driver::None { identity, .. }, _) => Ok(Some(identity.claims())),
             (_, None) => Ok(None),
             (_, Some(token)) if token.is_empty() || token.len() > TOKEN_BYTES => Ok(None),
-            (Driver::Static { token: secret, identity }, Some(token)) => {
-                Ok(secret.matches(token).then(|| identity.claims()))
-            }
-            (Driver::Cognito(provider), Some(token)) => self.verify(provider, token).await,
+            (_, Some(token)) => match self.config.own_claims(token) {
+                Some(claims) => Ok(Some(claims)),
+                None => self.verify(token).await,
+            },
         }
     }
 
     /// Cheap checks come first. A key is looked up, and perhaps fetched, only for a token that passes all of them.
-    async fn verify(&self, provider: &Provider, token: &str) -> Result<Option<Claims>, AuthError> {
+    async fn verify(&self, token: &str) -> Result<Option<Claims>, AuthError> {
         let now = self.ports.now_ms();
         if let Some(claims) = self.tokens.get(token, now) {
             return Ok(Some(claims));
         }
-        let Some(jwt) = Jwt::parse(token).filter(|jwt| is_current(&jwt.claims, now) && provider.accepts(&jwt.claims))
-        else {
+        let Some(jwt) = Jwt::parse(token).filter(|jwt| is_current(&jwt.claims, now)) else { return Ok(None) };
+        let mut providers = self.config.driver.providers().iter().zip(&self.keys);
+        let Some((provider, keys)) = providers.find(|(provider, _)| provider.accepts(&jwt.claims)) else {
             return Ok(None);
         };
         let wanted = Wanted { kid: &jwt.kid, issued_at_s: jwt.claims.iat() };
-        match self.key(provider, wanted, now).await {
+        match self.key(provider, keys, wanted, now).await {
             Ok(Some(key)) if key.verifies(&jwt) => {
                 self.tokens.put(token, &jwt.claims, now);
                 Ok(Some(jwt.claims))
@@ -103,11 +106,17 @@ impl<P: Clock + KeySetSource> Authenticator<P> {
         }
     }
 
-    async fn key(&self, provider: &Provider, wanted: Wanted<'_>, now: i64) -> Result<Option<Key>, FetchError> {
+    async fn key(
+        &self,
+        provider: &Provider,
+        keys: &KeyCache,
+        wanted: Wanted<'_>,
+        now: i64,
+    ) -> Result<Option<Key>, FetchError> {
         let mut now = now;
         // The loop ends: a fetch that takes too long counts as lost, and this caller then fetches itself.
         loop {
-            match self.keys.lookup(wanted, now) {
+            match keys.lookup(wanted, now) {
                 Lookup::Found(key) => return Ok(Some(key)),
                 Lookup::Unknown => return Ok(None),
                 Lookup::Failed(error) => return Err(error),
@@ -115,7 +124,7 @@ impl<P: Clock + KeySetSource> Authenticator<P> {
                 Lookup::Fetch(permit) => {
                     let url = provider.jwks_url.as_deref().ok_or(FetchError::NoUrl)?;
                     let set = self.ports.fetch(url).await.and_then(|text| KeySet::parse(&text));
-                    return self.keys.fetched(permit, set, wanted.kid, self.ports.now_ms());
+                    return keys.fetched(permit, set, wanted.kid, self.ports.now_ms());
                 }
             }
             now = self.ports.now_ms();

@@ -23,6 +23,9 @@ pub(crate) enum Error {
     /// Whoever asks may not.
     #[error("forbidden")]
     Forbidden,
+    /// An issuer vouches for whoever asks, but the operator has not listed them.
+    #[error("not allowed on this server")]
+    NotAllowed,
     /// A web page that is not let in asks, or one that has made this server answer to a name of its own.
     #[error("{0}")]
     Stranger(&'static str),
@@ -105,6 +108,7 @@ impl Refusal for Error {
         let (status, text): (StatusCode, &'static str) = match self {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, UNAUTHORIZED),
             Self::Forbidden => (StatusCode::FORBIDDEN, FORBIDDEN),
+            Self::NotAllowed => (StatusCode::FORBIDDEN, "not allowed on this server"),
             Self::Stranger(text) => (StatusCode::FORBIDDEN, text),
             Self::NotFound => (StatusCode::NOT_FOUND, NOT_FOUND),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method not allowed"),

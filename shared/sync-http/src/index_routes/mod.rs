@@ -121,7 +121,7 @@ async fn identify<P: Platform>(
     request: &Request<P::Request>,
     now_ms: i64,
 ) -> Result<String, Error> {
-    let claims = identity::claims::<P>(service, request).await?.ok_or(Error::Unauthorized)?;
+    let claims = identity::claims(platform, service, request).await?.ok_or(Error::Unauthorized)?;
     let user = identity::user(&claims).ok_or(Error::Unauthorized)?;
     users::upsert(db, &service.users, &user, now_ms).await?;
     Ok(user.id.to_owned())

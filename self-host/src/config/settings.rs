@@ -1,0 +1,261 @@
+//! What the server is started with, made of the values of the keys.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::Uri;
+use sync_http::service::Settings;
+
+use super::gather::{Problem, Resolved};
+use super::keys::KEYS;
+use super::value::Value;
+use crate::log::{Format, Threshold};
+
+/// A static token under so many bytes is easily guessed.
+const SHORT_TOKEN: usize = 16;
+
+/// What the server is started with.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// Where it listens.
+    pub(crate) binds: Vec<SocketAddr>,
+    /// Under which addresses clients reach it, as far as the configuration says.
+    pub(crate) base_url: Option<String>,
+    /// Where everything is kept; absolute.
+    pub(crate) data_dir: PathBuf,
+    /// What is logged.
+    pub(crate) log_level: Threshold,
+    /// How.
+    pub(crate) log_format: Format,
+    /// Where, in place of standard error.
+    pub(crate) log_file: Option<PathBuf>,
+    /// Who vouches for users, by the names of the drivers.
+    pub(crate) drivers: Vec<String>,
+    /// Somebody could sign in without a stored user.
+    pub(crate) has_way_in: bool,
+    /// The surface's settings.
+    pub(crate) settings: Settings,
+    /// Where requests about sessions go.
+    pub(crate) agents: Option<Uri>,
+    /// What uploads and downloads get at the end.
+    pub(crate) shutdown: Duration,
+    /// When an unused graph is closed.
+    pub(crate) graph_idle: Duration,
+    /// Connections at once.
+    pub(crate) connections: usize,
+    /// Graphs open at once.
+    pub(crate) open_graphs: usize,
+    /// Bytes of a request's head.
+    pub(crate) head_bytes: usize,
+    /// Time for it.
+    pub(crate) head: Duration,
+    /// Time between pieces of a body.
+    pub(crate) body_idle: Duration,
+    /// Time between pings of a socket.
+    pub(crate) ping: Duration,
+    /// What the operator should know.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Reads typed values; what is missing has the default of its key.
+struct Reader<'a>(&'a Resolved);
+
+impl Reader<'_> {
+    fn text(&self, name: &str) -> Option<String> {
+        self.0.value(name).map(Value::text).filter(|text| !text.is_empty())
+    }
+
+    fn list(&self, name: &str) -> Vec<String> {
+        match self.0.value(name) {
+            Some(Value::List(entries)) => entries.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn number(&self, name: &str) -> u64 {
+        match self.0.value(name) {
+            Some(Value::Number(number)) => *number,
+            _ => 0,
+        }
+    }
+
+    fn size(&self, name: &str) -> usize {
+        usize::try_from(self.number(name)).unwrap_or(usize::MAX)
+    }
+
+    fn seconds(&self, name: &str) -> Duration {
+        Duration::from_secs(self.number(name))
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        matches!(self.0.value(name), Some(Value::Flag(true)))
+    }
+}
+
+impl Config {
+    /// The configuration; the error lists all that is wrong.
+    pub(crate) fn new(resolved: &Resolved) -> Result<Self, Vec<Problem>> {
+        let read = Reader(resolved);
+        let mut problems = Vec::new();
+        let mut warnings = resolved.warnings.clone();
+        let drivers: Vec<String> = read.list("auth.driver").iter().map(|name| name.to_ascii_lowercase()).collect();
+        check_drivers(resolved, &drivers, &mut problems);
+        let is_open = drivers.iter().any(|driver| driver == "none");
+        let binds = binds(resolved, &read, is_open, &mut problems);
+        if is_open && !read.flag("auth.allow_open") && binds.iter().any(|bind| !bind.ip().is_loopback()) {
+            let text = "lets in whoever reaches the server, and the server listens on a public address; \
+                auth.allow_open = true says that this is meant";
+            problems.push(resolved.problem("auth.driver", text));
+        }
+        let agents = read.text("agents_service_url").and_then(|url| match url.parse::<Uri>() {
+            Ok(uri) if uri.scheme_str().is_some_and(|it| it == "http" || it == "https") && uri.authority().is_some() => {
+                Some(uri)
+            }
+            _ => {
+                problems.push(resolved.problem("agents_service_url", "must be an address such as http://127.0.0.1:8788"));
+                None
+            }
+        });
+        if let Some(token) = read.text("auth.token").filter(|token| token.len() < SHORT_TOKEN) {
+            warnings.push(format!("auth.token has only {} characters: it is easily guessed", token.len()));
+        }
+        if read.flag("auth.allow_unverified_jwt_claims") {
+            warnings.push("auth.allow_unverified_jwt_claims: forged tokens count while the keys cannot be fetched".into());
+        }
+        let has_static = drivers.iter().any(|driver| driver == "static") && read.text("auth.token").is_some();
+        let has_issuer = drivers.iter().any(|driver| driver == "cognito") && read.text("cognito.issuer").is_some();
+        let starting = agents.as_ref().and_then(Uri::host).is_some_and(is_this_machine);
+        let settings = match Settings::from_lookup(lookup(resolved, starting)) {
+            Ok(settings) => Some(settings),
+            Err(error) => {
+                problems.push(Problem { name: "settings".into(), place: String::new(), text: error.to_string() });
+                None
+            }
+        };
+        let data_dir = PathBuf::from(read.text("data_dir").unwrap_or_default());
+        let data_dir = std::path::absolute(&data_dir).unwrap_or(data_dir);
+        match settings {
+            Some(settings) if problems.is_empty() => Ok(Self {
+                binds,
+                base_url: read.text("base_url"),
+                data_dir,
+                log_level: read.text("log.level").and_then(|name| Threshold::named(&name)).unwrap_or_default(),
+                log_format: if read.text("log.format").as_deref() == Some("json") { Format::Json } else { Format::Text },
+                log_file: read.text("log.file").map(PathBuf::from),
+                has_way_in: is_open || has_static || has_issuer,
+                drivers,
+                settings,
+                agents,
+                shutdown: read.seconds("shutdown_timeout_s"),
+                graph_idle: read.seconds("graph_idle_s"),
+                connections: read.size("limits.connections"),
+                open_graphs: read.size("limits.open_graphs"),
+                head_bytes: read.size("limits.header_kib").saturating_mul(1 << 10),
+                head: read.seconds("limits.header_s"),
+                body_idle: read.seconds("limits.idle_s"),
+                ping: read.seconds("limits.ping_s"),
+                warnings,
+            }),
+            _ => Err(problems),
+        }
+    }
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn check_drivers(resolved: &Resolved, drivers: &[String], problems: &mut Vec<Problem>) {
+    const KNOWN: [&str; 4] = ["cognito", "oidc", "static", "none"];
+    for driver in drivers.iter().filter(|driver| !KNOWN.contains(&driver.as_str())) {
+        let text = format!("must be cognito, oidc, static or none, not {driver:?}");
+        problems.push(resolved.problem("auth.driver", text));
+    }
+    if drivers.len() > 1 && drivers.iter().any(|driver| driver == "none") {
+        problems.push(resolved.problem("auth.driver", "none stands alone"));
+    }
+    if drivers.is_empty() {
+        problems.push(resolved.problem("auth.driver", "names no driver"));
+    }
+}
+
+/// The addresses to listen on. Without a word all of the machine's, or this machine alone where nobody is asked for a token.
+fn binds(resolved: &Resolved, read: &Reader<'_>, is_open: bool, problems: &mut Vec<Problem>) -> Vec<SocketAddr> {
+    let port = u16::try_from(read.number("port")).unwrap_or_default();
+    let entries = read.list("bind");
+    if entries.is_empty() {
+        let all = if is_open { IpAddr::from(Ipv4Addr::LOCALHOST) } else { IpAddr::from(Ipv6Addr::UNSPECIFIED) };
+        return vec![SocketAddr::new(all, port)];
+    }
+    let mut addresses = Vec::new();
+    for entry in entries {
+        let bare = entry.trim_start_matches('[').trim_end_matches(']');
+        match (entry.parse::<SocketAddr>(), bare.parse::<IpAddr>()) {
+            (Ok(address), _) => addresses.push(address),
+            (_, Ok(ip)) => addresses.push(SocketAddr::new(ip, port)),
+            _ if entry == "localhost" => addresses.push(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)),
+            _ => problems.push(resolved.problem("bind", format!("{entry:?} is no address"))),
+        }
+    }
+    addresses
+}
+
+/// The settings under the names that the surface reads them by.
+fn lookup(resolved: &Resolved, agents_may_be_starting: bool) -> impl Fn(&str) -> Option<String> {
+    move |name| {
+        if name == "DB_SYNC_LOCAL_AGENTS" && agents_may_be_starting {
+            return Some("starting".into());
+        }
+        let key = KEYS.iter().find(|key| key.variable() == name)?;
+        resolved.value(key.name).map(Value::text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config::{Sources, gather};
+
+    fn config(set: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+        let environment: Vec<_> = set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let resolved = gather(&Sources { flags: &BTreeMap::new(), environment: &environment, file: None }).unwrap();
+        Config::new(&resolved).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn it_listens_where_it_is_told() {
+        let binds = |set: &[(&str, &str)]| -> Vec<String> {
+            config(set).unwrap().binds.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(binds(&[]), ["[::]:8080"]);
+        assert_eq!(binds(&[("DB_SYNC_AUTH_DRIVER", "none")]), ["127.0.0.1:8080"]);
+        let several = [("DB_SYNC_BIND", "127.0.0.1, [::1], 10.0.0.1:9, localhost"), ("DB_SYNC_PORT", "0")];
+        assert_eq!(binds(&several), ["127.0.0.1:0", "[::1]:0", "10.0.0.1:9", "127.0.0.1:0"]);
+        let wrong = config(&[("DB_SYNC_BIND", "nowhere")]).unwrap_err();
+        assert_eq!(wrong, ["DB_SYNC_BIND (environment): \"nowhere\" is no address"]);
+    }
+
+    #[test]
+    fn an_open_server_on_a_public_address_is_meant() {
+        let open = ("DB_SYNC_AUTH_DRIVER", "none");
+        let public = ("DB_SYNC_BIND", "0.0.0.0");
+        assert!(config(&[open, public]).unwrap_err()[0].contains("allow_open"));
+        assert!(config(&[open, public, ("DB_SYNC_ALLOW_OPEN", "true")]).is_ok());
+        assert!(config(&[("DB_SYNC_AUTH_DRIVER", "none,cognito")]).unwrap_err()[0].contains("alone"));
+        assert!(config(&[("DB_SYNC_AUTH_DRIVER", "ldap")]).unwrap_err()[0].contains("ldap"));
+    }
+
+    #[test]
+    fn somebody_must_be_able_to_sign_in() {
+        let way = |set: &[(&str, &str)]| config(set).unwrap().has_way_in;
+        assert!(!way(&[]));
+        assert!(way(&[("COGNITO_ISSUER", "https://issuer.test")]));
+        assert!(way(&[("DB_SYNC_AUTH_DRIVER", "static"), ("DB_SYNC_AUTH_TOKEN", "a-long-enough-token")]));
+        assert!(!way(&[("DB_SYNC_AUTH_DRIVER", "static")]));
+        assert!(!config(&[("DB_SYNC_AUTH_DRIVER", "static"), ("DB_SYNC_AUTH_TOKEN", "short")]).unwrap().warnings.is_empty());
+    }
+}
