@@ -5,6 +5,7 @@ pub mod cli;
 
 mod auth;
 mod bodies;
+mod config;
 mod graphs;
 mod host;
 mod log;

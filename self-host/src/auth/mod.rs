@@ -7,4 +7,4 @@ mod users;
 
 pub(crate) use keys::HttpKeys;
 pub(crate) use stored::Stored;
-pub(crate) use users::{Listed, NewToken, NewUser, Users, UsersError};
+pub(crate) use users::{Listed, ListedToken, NewToken, NewUser, Users, UsersError};

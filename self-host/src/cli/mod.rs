@@ -1,68 +1,86 @@
-//! The command line.
+//! The command line (self-host.md 1): verbs, their flags, their results and exit codes.
 
-use std::net::TcpListener;
-use std::path::Path;
+mod duration;
+mod failure;
+mod flags;
+mod health;
+mod output;
+mod quickstart;
+mod serve;
+mod user;
+
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Duration;
 
-use sync_http::service::{Service, Settings};
-use tokio::sync::Semaphore;
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::auth::HttpKeys;
-use crate::graphs::{Graphs, Options};
-use crate::host::NativeHost;
-use crate::log::{Format, Log, Threshold};
-use crate::serve::{Front, Fronts, Shared};
-use crate::store::{Assets, DataDir, Index};
+use failure::Failure;
+use output::Output;
+
+/// The program's version.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What it was built from.
+pub(crate) const REVISION: &str = match option_env!("LOGSEQ_SYNC_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
+
+/// What becomes of a verb.
+type Outcome = Result<ExitCode, Failure>;
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    match serve() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    // Files are private, whatever the shell says.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    let matches = match command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => return usage(&error),
+    };
+    let Some((verb, matches)) = matches.subcommand() else { return ExitCode::from(failure::exit::USAGE) };
+    let output = Output { json: matches.get_flag("json"), quiet: matches.get_flag("quiet") };
+    let outcome = match verb {
+        "serve" => serve::run(matches, output),
+        "quickstart" => quickstart::run(matches, output),
+        "user" => user::run(matches, output),
+        _ => health::run(matches, output),
+    };
+    outcome.unwrap_or_else(|failure| output.failure(&failure))
 }
 
-fn serve() -> Result<(), Box<dyn std::error::Error>> {
-    let env = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-    let log = Log::open(Format::Text, Threshold::Info, None)?;
-    let data = DataDir::open(Path::new(&env("DB_SYNC_DATA_DIR").unwrap_or_else(|| "data/db-sync".into())))?;
-    let index = Index::open(&data.index())?;
-    let settings = Settings::from_lookup(env)?;
-    let patience = Duration::from_secs(30);
-    let options = Options {
-        settings: settings.clone(),
-        data: data.clone(),
-        index: index.clone(),
-        log: log.clone(),
-        idle: Duration::from_mins(5),
-        open: 512,
-        patience,
-    };
-    let graphs = Graphs::start(&options, 2)?;
-    let agents = env("AGENTS_SERVICE_URL").map(|url| url.parse()).transpose()?.map(crate::serve::Agents::new);
-    let front = Front { host: NativeHost::new(log.clone()), index, assets: Assets::new(&data), graphs, agents };
-    let (phase, seen) = Fronts::phase();
-    let shared = Arc::new(Shared {
-        front,
-        service: Service::new(settings, HttpKeys::new()),
-        health: Default::default(),
-        log,
-        connections: Arc::new(Semaphore::new(10_000)),
-        phase: seen,
-        body_idle: patience,
-        head: Duration::from_secs(10),
-        head_bytes: 32 << 10,
-        ping: Duration::from_secs(30),
-    });
-    let port = env("DB_SYNC_PORT").unwrap_or_else(|| "8080".into());
-    let listener = TcpListener::bind(format!("[::]:{port}"))?;
-    println!("ready {}", listener.local_addr()?);
-    let fronts = Fronts::start(&shared, phase, &[listener], 2)?;
-    fronts.wait();
-    Ok(())
+/// Help and version are results; anything else is told as every failure is.
+fn usage(error: &clap::Error) -> ExitCode {
+    let wants_json = std::env::args().any(|argument| argument == "--json");
+    if error.use_stderr() && wants_json {
+        let text = error.to_string();
+        let text = text.strip_prefix("error: ").unwrap_or(&text).lines().next().unwrap_or_default().to_owned();
+        return Output { json: true, quiet: true }.failure(&Failure::usage(text));
+    }
+    // A terminal that is gone changes nothing.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { failure::exit::USAGE } else { 0 })
+}
+
+fn command() -> Command {
+    let json = Arg::new("json").long("json").global(true).action(ArgAction::SetTrue).help("one object for machines");
+    let quiet = Arg::new("quiet").long("quiet").global(true).action(ArgAction::SetTrue).help("nothing but the result");
+    Command::new("logseq-sync")
+        .version(VERSION)
+        .about("The sync server for Logseq graphs")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .args([json, quiet])
+        .subcommands([serve::command(), quickstart::command(), user::command(), health::command()])
+}
+
+/// A flag's text.
+fn text(matches: &ArgMatches, name: &str) -> Option<String> {
+    matches.get_one::<String>(name).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::command().debug_assert();
+    }
 }

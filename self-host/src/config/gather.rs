@@ -112,6 +112,16 @@ impl Resolved {
         self.values.get(name).map_or(&Source::Default, |(_, source)| source)
     }
 
+    /// Another default for this start. What somebody said stays.
+    pub(crate) fn set_default(&mut self, name: &str, text: &str) {
+        if *self.source(name) == Source::Default
+            && let Some(key) = KEYS.iter().find(|key| key.name == name)
+            && let Ok(value) = Value::parse(key.kind, text)
+        {
+            self.values.insert(key.name, (value, Source::Default));
+        }
+    }
+
     /// What is wrong with the value of a key.
     pub(crate) fn problem(&self, name: &str, text: impl Into<String>) -> Problem {
         match self.source(name) {

@@ -12,6 +12,11 @@ mod settings;
 mod value;
 
 pub(crate) use gather::{Problem, Resolved, Sources, gather};
-pub(crate) use keys::{KEYS, Key, Kind};
+pub(crate) use keys::{KEYS, Key};
 pub(crate) use print::{as_json, as_toml};
-pub(crate) use settings::{Auth, Bind, Config};
+pub(crate) use settings::Config;
+
+/// A value as a variable would say it.
+pub(crate) fn text(value: &value::Value) -> String {
+    value.text()
+}

@@ -94,6 +94,12 @@ impl Reader<'_> {
 }
 
 impl Config {
+    /// Where everything is kept, for verbs that need nothing else.
+    pub(crate) fn data_dir(resolved: &Resolved) -> PathBuf {
+        let data_dir = PathBuf::from(Reader(resolved).text("data_dir").unwrap_or_default());
+        std::path::absolute(&data_dir).unwrap_or(data_dir)
+    }
+
     /// The configuration; the error lists all that is wrong.
     pub(crate) fn new(resolved: &Resolved) -> Result<Self, Vec<Problem>> {
         let read = Reader(resolved);
@@ -126,20 +132,19 @@ impl Config {
         let has_static = drivers.iter().any(|driver| driver == "static") && read.text("auth.token").is_some();
         let has_issuer = drivers.iter().any(|driver| driver == "cognito") && read.text("cognito.issuer").is_some();
         let starting = agents.as_ref().and_then(Uri::host).is_some_and(is_this_machine);
-        let settings = match Settings::from_lookup(lookup(resolved, starting)) {
+        let accepted = accepted(&drivers, read.text("auth.token").is_some());
+        let settings = match Settings::from_lookup(lookup(resolved, accepted, starting)) {
             Ok(settings) => Some(settings),
             Err(error) => {
                 problems.push(Problem { name: "settings".into(), place: String::new(), text: error.to_string() });
                 None
             }
         };
-        let data_dir = PathBuf::from(read.text("data_dir").unwrap_or_default());
-        let data_dir = std::path::absolute(&data_dir).unwrap_or(data_dir);
         match settings {
             Some(settings) if problems.is_empty() => Ok(Self {
                 binds,
                 base_url: read.text("base_url"),
-                data_dir,
+                data_dir: Self::data_dir(resolved),
                 log_level: read.text("log.level").and_then(|name| Threshold::named(&name)).unwrap_or_default(),
                 log_format: if read.text("log.format").as_deref() == Some("json") { Format::Json } else { Format::Text },
                 log_file: read.text("log.file").map(PathBuf::from),
@@ -202,9 +207,20 @@ fn binds(resolved: &Resolved, read: &Reader<'_>, is_open: bool, problems: &mut V
     addresses
 }
 
+/// The drivers as the surface knows them. Without a token for it the static driver knows nobody; stored users count beside all
+/// but `none`.
+fn accepted(drivers: &[String], has_token: bool) -> String {
+    let counts = |driver: &&String| driver.as_str() != "static" || has_token;
+    let counted: Vec<&str> = drivers.iter().filter(counts).map(String::as_str).collect();
+    if counted.is_empty() { "stored".to_owned() } else { counted.join(",") }
+}
+
 /// The settings under the names that the surface reads them by.
-fn lookup(resolved: &Resolved, agents_may_be_starting: bool) -> impl Fn(&str) -> Option<String> {
+fn lookup(resolved: &Resolved, drivers: String, agents_may_be_starting: bool) -> impl Fn(&str) -> Option<String> {
     move |name| {
+        if name == "DB_SYNC_AUTH_DRIVER" {
+            return Some(drivers.clone());
+        }
         if name == "DB_SYNC_LOCAL_AGENTS" && agents_may_be_starting {
             return Some("starting".into());
         }

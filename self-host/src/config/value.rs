@@ -102,11 +102,10 @@ fn kind_name(kind: Kind) -> &'static str {
 }
 
 impl fmt::Display for Value {
-    /// As TOML has it.
+    /// As TOML has it: its texts and lists of texts are written as JSON's are.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Text(text) => write!(f, "{}", toml::Value::from(text.as_str())),
-            Self::List(entries) => write!(f, "{}", toml::Value::from(entries.clone())),
+            Self::Text(_) | Self::List(_) => write!(f, "{}", self.json()),
             other => f.write_str(&other.text()),
         }
     }

@@ -46,6 +46,11 @@ impl Upstream<NativeRequest, NativeResponse> for Agents {
             headers.remove(name);
         }
         headers.remove(CONNECTION);
+        // What Miniflare's own workers tell its port: a local service may be served by it, and would take these for its own.
+        let private: Vec<_> = headers.keys().filter(|name| name.as_str().starts_with("mf-")).cloned().collect();
+        for name in private {
+            headers.remove(name);
+        }
         let body = match body.into_parts() {
             (Some(incoming), _) => Body::Left(incoming),
             (None, bytes) => {

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use sync_http::service::Service;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::LocalSet;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use web::{Event, Level};
 
-use super::Front;
 use super::connection;
 use super::health::Health;
+use super::platform::Front;
 use crate::auth::HttpKeys;
 use crate::log::Log;
 
@@ -56,6 +56,7 @@ pub(crate) struct Shared {
 pub(crate) struct Fronts {
     phase: watch::Sender<Phase>,
     threads: Vec<std::thread::JoinHandle<()>>,
+    running: mpsc::Receiver<()>,
 }
 
 impl Fronts {
@@ -75,13 +76,19 @@ impl Fronts {
         threads: usize,
     ) -> std::io::Result<Self> {
         let mut started = Vec::new();
+        let (runs, running) = mpsc::channel(1);
         for number in 0..threads.max(1) {
             let shared = Arc::clone(shared);
             let listeners: Vec<_> = listeners.iter().map(std::net::TcpListener::try_clone).collect::<Result<_, _>>()?;
             let thread = std::thread::Builder::new().name(format!("front-{number}"));
-            started.push(thread.spawn(move || run(&shared, listeners))?);
+            let runs = runs.clone();
+            let work = move || {
+                run(&shared, listeners);
+                drop(runs);
+            };
+            started.push(thread.spawn(work)?);
         }
-        Ok(Self { phase, threads: started })
+        Ok(Self { phase, threads: started, running })
     }
 
     /// Lets nobody new in.
@@ -89,20 +96,19 @@ impl Fronts {
         self.phase.send_replace(Phase::Stopping);
     }
 
-    /// Waits for the threads, which end when they are told to.
-    pub(crate) fn wait(self) {
-        for thread in self.threads {
-            let _ = thread.join();
-        }
-    }
-
-    /// Cuts what still runs, and waits for the threads.
-    pub(crate) fn end(self) {
+    /// Waits until nothing runs any more, but no longer than that; then cuts what still does.
+    pub(crate) async fn end(mut self, limit: Duration) {
+        // Each thread holds a sender for as long as it runs.
+        let _ = timeout(limit, self.running.recv()).await;
         self.phase.send_replace(Phase::Over);
-        for thread in self.threads {
-            // One that has panicked is over, too.
-            let _ = thread.join();
-        }
+        let threads = self.threads;
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                // One that has panicked is over, too.
+                let _ = thread.join();
+            }
+        });
+        let _ = joined.await;
     }
 }
 

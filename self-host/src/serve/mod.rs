@@ -6,8 +6,7 @@ pub(crate) mod client;
 mod fronts;
 mod health;
 mod platform;
+mod server;
 mod socket;
 
-pub(crate) use agents::Agents;
-pub(crate) use fronts::{Fronts, Shared};
-pub(crate) use platform::Front;
+pub(crate) use server::{End, Owner, Server, StartError};

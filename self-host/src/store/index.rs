@@ -58,6 +58,17 @@ pub(crate) enum IndexError {
 #[derive(Clone)]
 pub(crate) struct Index(mpsc::Sender<Asked>);
 
+/// The thread of the index.
+pub(crate) struct IndexThread(std::thread::JoinHandle<()>);
+
+impl IndexThread {
+    /// Waits until the index is closed, which it is once the last handle to it is gone.
+    pub(crate) fn join(self) {
+        // One that has panicked is over, too.
+        let _ = self.0.join();
+    }
+}
+
 /// A parameter that crosses threads.
 enum Owned {
     Null,
@@ -77,7 +88,7 @@ type Answer = Box<dyn FnOnce(Option<&DbError>)>;
 
 impl Index {
     /// Opens the index, or makes it, and brings its schema up to date.
-    pub(crate) fn open(path: &Path) -> Result<Self, IndexError> {
+    pub(crate) fn open(path: &Path) -> Result<(Self, IndexThread), IndexError> {
         refuse_link(path)?;
         let file = |cause| IndexError::File { path: path.to_owned(), cause };
         if !path.exists() {
@@ -89,8 +100,8 @@ impl Index {
         let wal = wal_of(path);
         let (sender, receiver) = mpsc::channel(WAITING);
         let thread = std::thread::Builder::new().name("index".into());
-        thread.spawn(move || serve(&sqlite, &wal, receiver)).map_err(IndexError::Thread)?;
-        Ok(Self(sender))
+        let thread = thread.spawn(move || serve(&sqlite, &wal, receiver)).map_err(IndexError::Thread)?;
+        Ok((Self(sender), IndexThread(thread)))
     }
 
     async fn ask<T>(&self, asked: Asked, answer: oneshot::Receiver<Result<T, DbError>>) -> Result<T, DbError> {
@@ -235,7 +246,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index.sqlite");
         run(async {
-            let index = Index::open(&path).unwrap();
+            let (index, _thread) = Index::open(&path).unwrap();
             let insert = "INSERT INTO users (id, email) VALUES (?, ?)";
             let write = |id: &'static str| {
                 let index = index.clone();
@@ -247,7 +258,7 @@ mod tests {
             assert!(again.is_err(), "a failure is the answer of its own statement alone");
         });
         run(async {
-            let index = Index::open(&path).unwrap();
+            let (index, _thread) = Index::open(&path).unwrap();
             let rows = index.query(ReadFrom::Primary, "SELECT id FROM users ORDER BY id", &[]).await.unwrap();
             assert_eq!(rows.iter().map(|row| row.text(0)).collect::<Vec<_>>(), [Some("a"), Some("b")]);
         });

@@ -1,0 +1,87 @@
+//! `logseq-sync serve`.
+
+use std::process::ExitCode;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use serde_json::json;
+
+use super::failure::{Failure, exit};
+use super::output::{Output, line};
+use super::{Outcome, REVISION, VERSION, flags};
+use crate::config::{Config, as_json, as_toml};
+use crate::serve::{End, Owner, Server};
+
+/// The verb.
+pub(super) fn command() -> Command {
+    let print = Arg::new("print-config")
+        .long("print-config")
+        .value_name("FORMAT")
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("toml")
+        .value_parser(PossibleValuesParser::new(["toml", "json"]))
+        .help("show the configuration and where it comes from");
+    let check = Arg::new("check").long("check").action(ArgAction::SetTrue).help("only say whether it could start");
+    flags::of_configuration(Command::new("serve").about("Run the server"))
+        .args([print, check, owner()])
+}
+
+/// Who starts it.
+pub(super) fn owner() -> Arg {
+    let owners = PossibleValuesParser::new(["cli", "desktop", "electron", "service"]);
+    Arg::new("owner").long("owner").value_name("OWNER").value_parser(owners).help("who starts it")
+}
+
+/// Runs it.
+pub(super) fn run(matches: &ArgMatches, output: Output) -> Outcome {
+    let resolved = flags::resolve(matches)?;
+    let config = Config::new(&resolved).map_err(Failure::from);
+    if let Some(format) = super::text(matches, "print-config") {
+        config?;
+        line(if format == "json" { as_json(&resolved).to_string() } else { as_toml(&resolved) }.trim_end());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let config = config?;
+    if matches.get_flag("check") {
+        output.result(json!({ "ok": true }), "the configuration is good");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let owner = Owner::named(super::text(matches, "owner").as_deref());
+    serve(config, owner, output, |_| ())
+}
+
+/// Serves until the end; `ready` is called after the ready line.
+pub(super) fn serve(config: Config, owner: Owner, output: Output, ready: impl FnOnce(&Server)) -> Outcome {
+    let server = Server::start(config)?;
+    line(&ready_line(&server, owner, output));
+    ready(&server);
+    Ok(match server.run() {
+        End::Graceful => ExitCode::SUCCESS,
+        End::Interrupted => ExitCode::from(exit::INTERRUPTED),
+        End::Terminated => ExitCode::from(exit::TERMINATED),
+    })
+}
+
+/// The one line that says that connections are accepted (self-host.md 3.2).
+fn ready_line(server: &Server, owner: Owner, output: Output) -> String {
+    let data = server.data_dir().display().to_string();
+    let listen = server.listen();
+    if output.json {
+        return json!({
+            "event": "ready",
+            "version": VERSION,
+            "revision": REVISION,
+            "pid": std::process::id(),
+            "owner": owner.name(),
+            "data_dir": data,
+            "listen": listen,
+            "base_urls": server.base_urls(),
+            "auth": server.drivers(),
+            "started_at": crate::log::now(),
+        })
+        .to_string();
+    }
+    let (listen, auth) = (listen.join(", "), server.drivers().join("+"));
+    format!("logseq-sync {VERSION} ready: {listen} (data {data}, auth {auth})")
+}
