@@ -1,0 +1,8 @@
+//! The real binary, from outside (docs/spec/self-host.md 10).
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod configuration;
+mod durability;
+mod life;
+mod support;
+mod users;
