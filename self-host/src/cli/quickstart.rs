@@ -9,7 +9,7 @@ use super::output::Output;
 use super::{Outcome, flags, serve};
 use crate::auth::{NewUser, Users};
 use crate::config::Config;
-use crate::serve::Owner;
+use crate::serve::{Owner, Server};
 use crate::store::DataDir;
 
 /// The verb.
@@ -58,7 +58,7 @@ pub(super) fn run(matches: &ArgMatches, output: Output) -> Outcome {
     if lan {
         output.note("warning: other devices of the network reach the server, in plain HTTP: whoever listens there reads along");
     }
-    serve::serve(config, Owner::named(None), output, |server| {
+    let ready = |server: &Server| {
         let address = server.addresses().join(" or ");
         output.note(&format!("\nIn the client, enter as sync server: {address}"));
         match made {
@@ -72,5 +72,6 @@ pub(super) fn run(matches: &ArgMatches, output: Output) -> Outcome {
                 server.data_dir().display(),
             )),
         }
-    })
+    };
+    serve::serve(config, Owner::named(None), output, ready, &mut || Err("quickstart reads no configuration again".into()))
 }

@@ -9,8 +9,8 @@ use serde_json::json;
 use super::failure::{Failure, exit};
 use super::output::{Output, line};
 use super::{Outcome, REVISION, VERSION, flags};
-use crate::config::{Config, as_json, as_toml};
-use crate::serve::{End, Owner, Server};
+use crate::config::{Config, Resolved, as_json, as_toml};
+use crate::serve::{End, Owner, RELOADED, Reload, Server};
 
 /// The verb.
 pub(super) fn command() -> Command {
@@ -48,15 +48,34 @@ pub(super) fn run(matches: &ArgMatches, output: Output) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     let owner = Owner::named(super::text(matches, "owner").as_deref());
-    serve(config, owner, output, |_| ())
+    serve(config, owner, output, |_| (), &mut reloading(matches, resolved))
 }
 
-/// Serves until the end; `ready` is called after the ready line.
-pub(super) fn serve(config: Config, owner: Owner, output: Output, ready: impl FnOnce(&Server)) -> Outcome {
+/// Reads the configuration again, and tells which changes need another start.
+fn reloading<'a>(matches: &'a ArgMatches, mut now: Resolved) -> impl FnMut() -> Result<Reload, String> + 'a {
+    move || {
+        let text = |failure: Failure| failure.messages.join("; ");
+        let next = flags::resolve(matches).map_err(text)?;
+        let config = Config::new(&next).map_err(|problems| text(problems.into()))?;
+        let changed = next.changed(&now);
+        let later = changed.into_iter().filter(|name| !RELOADED.contains(name)).collect();
+        now = next;
+        Ok(Reload { config, later })
+    }
+}
+
+/// Serves until the end; `ready` is called after the ready line, `reload` with each SIGHUP.
+pub(super) fn serve(
+    config: Config,
+    owner: Owner,
+    output: Output,
+    ready: impl FnOnce(&Server),
+    reload: &mut dyn FnMut() -> Result<Reload, String>,
+) -> Outcome {
     let server = Server::start(config)?;
     line(&ready_line(&server, owner, output));
     ready(&server);
-    Ok(match server.run() {
+    Ok(match server.run(reload) {
         End::Graceful => ExitCode::SUCCESS,
         End::Interrupted => ExitCode::from(exit::INTERRUPTED),
         End::Terminated => ExitCode::from(exit::TERMINATED),

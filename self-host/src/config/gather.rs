@@ -112,6 +112,11 @@ impl Resolved {
         self.values.get(name).map_or(&Source::Default, |(_, source)| source)
     }
 
+    /// The keys whose values differ from another configuration's.
+    pub(crate) fn changed(&self, other: &Self) -> Vec<&'static str> {
+        KEYS.iter().map(|key| key.name).filter(|name| self.value(name) != other.value(name)).collect()
+    }
+
     /// Another default for this start. What somebody said stays.
     pub(crate) fn set_default(&mut self, name: &str, text: &str) {
         if *self.source(name) == Source::Default

@@ -9,4 +9,4 @@ mod platform;
 mod server;
 mod socket;
 
-pub(crate) use server::{End, Owner, Server, StartError};
+pub(crate) use server::{End, Owner, RELOADED, Reload, Server, StartError};

@@ -101,6 +101,17 @@ impl Owner {
     }
 }
 
+/// The keys that take effect with SIGHUP; all others need another start.
+pub(crate) const RELOADED: [&str; 3] = ["log.level", "auth.allow_subs", "auth.allow_emails"];
+
+/// A configuration that was read again.
+pub(crate) struct Reload {
+    /// All of it.
+    pub(crate) config: Config,
+    /// Keys that changed and need another start.
+    pub(crate) later: Vec<&'static str>,
+}
+
 /// How a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -242,7 +253,7 @@ impl Server {
     }
 
     /// Runs until it is told to end, and ends in the order of self-host.md 3.3.
-    pub(crate) fn run(self) -> End {
+    pub(crate) fn run(self, reload: &mut dyn FnMut() -> Result<Reload, String>) -> End {
         let Self { config, log, graphs, shared, stored, fronts, index, runtime, mut signals, .. } = self;
         let watched = {
             let (graphs, shared) = (graphs.clone(), Arc::clone(&shared));
@@ -259,7 +270,7 @@ impl Server {
                         () = &mut watched => {}
                         _ = signals.interrupt.recv() => break,
                         _ = signals.terminate.recv() => break,
-                        _ = signals.hang_up.recv() => log.info("the configuration is read at the next start"),
+                        _ = signals.hang_up.recv() => apply(&shared, &log, reload()),
                         _ = signals.user.recv() => graphs.checkpoint().await,
                     }
                 }
@@ -280,6 +291,22 @@ impl Server {
         // What still runs there is cut.
         runtime.shutdown_background();
         end
+    }
+}
+
+/// Applies what can change while the server runs. A configuration that is wrong changes nothing.
+fn apply(shared: &Shared, log: &Log, reload: Result<Reload, String>) {
+    let Reload { config, later } = match reload {
+        Ok(reload) => reload,
+        Err(problems) => return log.warn(&format!("the configuration stays as it is: {problems}")),
+    };
+    log.set_threshold(config.log_level);
+    shared.service.settings.auth.allow.replace(&config.settings.auth.allow);
+    shared.service.forget_tokens();
+    if later.is_empty() {
+        log.info("the configuration was read again");
+    } else {
+        log.warn(&format!("the configuration was read again; these need another start: {}", later.join(", ")));
     }
 }
 

@@ -1,10 +1,15 @@
 //! Which of those may enter for whom an issuer vouches.
 
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
 use crate::Claims;
 
-/// Users by id, and verified addresses. Empty: all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AllowList {
+/// Users by id, and verified addresses. Empty: all. A clone is the same list: what replaces one replaces all.
+#[derive(Clone, Debug, Default)]
+pub struct AllowList(Arc<RwLock<Lists>>);
+
+#[derive(Clone, Debug, Default)]
+struct Lists {
     subs: Vec<String>,
     emails: Vec<String>,
 }
@@ -27,24 +32,42 @@ impl AllowList {
         let entries = |list: &str| -> Vec<String> {
             list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
         };
-        Self { subs: entries(subs), emails: entries(&emails.to_lowercase()) }
+        let lists = Lists { subs: entries(subs), emails: entries(&emails.to_lowercase()) };
+        Self(Arc::new(RwLock::new(lists)))
+    }
+
+    /// Puts another list in the place of this one.
+    pub fn replace(&self, other: &Self) {
+        let lists = other.lists().clone();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = lists;
+    }
+
+    fn lists(&self) -> RwLockReadGuard<'_, Lists> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the list says about whoever has these claims. Users whom the server itself knows are not subject to it.
     pub fn judge(&self, claims: &Claims) -> Verdict {
-        let all = self.subs.is_empty() && self.emails.is_empty();
-        if all || claims.is_own() || claims.sub().is_some_and(|sub| self.subs.iter().any(|listed| listed == sub)) {
+        let lists = self.lists();
+        let all = lists.subs.is_empty() && lists.emails.is_empty();
+        if all || claims.is_own() || claims.sub().is_some_and(|sub| lists.subs.iter().any(|listed| listed == sub)) {
             return Verdict::In;
         }
         match claims.email() {
-            Some(email) if claims.email_verified() == Some(true) && self.admits(email) => Verdict::In,
-            None if !self.emails.is_empty() => Verdict::AskForAddress,
+            Some(email) if claims.email_verified() == Some(true) && lists.admits(email) => Verdict::In,
+            None if !lists.emails.is_empty() => Verdict::AskForAddress,
             _ => Verdict::Out,
         }
     }
 
     /// Whether a verified address may enter.
     pub fn admits(&self, email: &str) -> bool {
+        self.lists().admits(email)
+    }
+}
+
+impl Lists {
+    fn admits(&self, email: &str) -> bool {
         let email = email.to_lowercase();
         self.emails.iter().any(|listed| match listed.strip_prefix('*') {
             Some(domain) => domain.starts_with('@') && email.ends_with(domain) && email.len() > domain.len(),
@@ -90,5 +113,8 @@ mod tests {
         }
         assert_eq!(AllowList::parse("u1", "").judge(&claims("u", None)), Verdict::Out);
         assert_eq!(list.judge(&Claims::of_stored_user("u", None, "ann")), Verdict::In);
+        let clone = list.clone();
+        list.replace(&AllowList::parse("u3", ""));
+        assert_eq!(clone.judge(&claims("u1", None)), Verdict::Out, "a clone is the same list");
     }
 }
