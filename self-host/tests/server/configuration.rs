@@ -75,6 +75,8 @@ fn exit_codes_tell_what_is_wrong() {
     let file = data.path().join("file");
     std::fs::write(&file, b"").unwrap();
     assert_eq!(start(&file, "0"), Some(73));
+    // Of its own: what lies in a log beside the file would heal it.
+    let data = tempfile::tempdir().unwrap();
     std::fs::write(data.path().join("index.sqlite"), "damaged ".repeat(1000)).unwrap();
     assert_eq!(start(data.path(), "0"), Some(74));
     std::fs::write(data.path().join(".format"), r#"{"format":9,"min_reader":9,"written_by":"9.9.9"}"#).unwrap();
