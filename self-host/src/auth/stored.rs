@@ -108,9 +108,13 @@ mod tests {
         let (user_id, new) = users.add(&user).unwrap();
         let stored = Stored::open(path).unwrap();
         let claims = stored.claims(&new.token).unwrap();
-        assert_eq!((claims.sub(), claims.email(), claims.username()), (Some(&*user_id), Some("ann@example.org"), Some("ann")));
+        assert_eq!(
+            (claims.sub(), claims.email(), claims.username()),
+            (Some(&*user_id), Some("ann@example.org"), Some("ann"))
+        );
         assert_eq!(claims.email_verified(), Some(true));
-        for forged in [format!("{}x", new.token), new.token.replace("lgs_", "lgt_"), format!("lgs_{}_x", new.token_id)] {
+        for forged in [format!("{}x", new.token), new.token.replace("lgs_", "lgt_"), format!("lgs_{}_x", new.token_id)]
+        {
             assert!(stored.claims(&forged).is_none(), "{forged}");
         }
         assert!(stored.load().unwrap().is_empty());

@@ -357,7 +357,8 @@ mod tests {
         let mut now = ids(&users);
         now.sort();
         assert_eq!(now, both, "the grace is not over");
-        let labels: Vec<_> = users.list().unwrap().remove(0).tokens.into_iter().filter_map(|token| token.label).collect();
+        let labels: Vec<_> =
+            users.list().unwrap().remove(0).tokens.into_iter().filter_map(|token| token.label).collect();
         assert_eq!(labels, ["phone", "phone"], "what takes its place is for the same device");
         assert_eq!(users.revoke("ann", None).unwrap(), 4);
         assert!(ids(&users).is_empty() && users.list().unwrap().remove(0).disabled_at.is_some());

@@ -112,8 +112,9 @@ impl From<LockError> for Failure {
 impl From<IndexError> for Failure {
     fn from(error: IndexError) -> Self {
         match &error {
-            IndexError::Damaged { .. } => Self::new("index-damaged", exit::IO, error)
-                .with_hint("restore a backup of index.sqlite"),
+            IndexError::Damaged { .. } => {
+                Self::new("index-damaged", exit::IO, error).with_hint("restore a backup of index.sqlite")
+            }
             _ => Self::new("io", exit::IO, error),
         }
     }
@@ -149,10 +150,11 @@ impl From<StartError> for Failure {
                 };
                 Self::new(code, exit, format!("{address}: {cause}"))
             }
-            StartError::NobodyCanSignIn => Self::new("no-way-to-sign-in", exit::CONFIG, "nobody could sign in").with_hint(
-                "`logseq-sync user add NAME` makes a user with a token; or set DB_SYNC_AUTH_DRIVER=static and \
+            StartError::NobodyCanSignIn => Self::new("no-way-to-sign-in", exit::CONFIG, "nobody could sign in")
+                .with_hint(
+                    "`logseq-sync user add NAME` makes a user with a token; or set DB_SYNC_AUTH_DRIVER=static and \
                  DB_SYNC_AUTH_TOKEN; or set COGNITO_ISSUER, COGNITO_CLIENT_ID and COGNITO_JWKS_URL",
-            ),
+                ),
             StartError::Io(error) => Self::new("io", exit::IO, error),
         }
     }

@@ -38,7 +38,8 @@ pub(super) fn resolve(matches: &ArgMatches) -> Result<Resolved, Failure> {
     let sources = Sources { flags: &flags, environment: &environment, file: file.as_deref() };
     gather(&sources).map_err(|(resolved, mut problems)| {
         // What is wrong with the values that could be read is told as well.
-        problems.extend(Config::new(&resolved).err().into_iter().flatten().filter(|problem| problem.name != "settings"));
+        problems
+            .extend(Config::new(&resolved).err().into_iter().flatten().filter(|problem| problem.name != "settings"));
         problems.into()
     })
 }

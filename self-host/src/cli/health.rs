@@ -18,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The verb.
 pub(super) fn command() -> Command {
-    let url = Arg::new("url").long("url").value_name("URL").help("the server; else the configured port on this machine");
+    let url =
+        Arg::new("url").long("url").value_name("URL").help("the server; else the configured port on this machine");
     flags::of_keys(Command::new("health").about("Say whether the server answers"), &["port"]).arg(url)
 }
 

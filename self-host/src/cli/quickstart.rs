@@ -35,7 +35,8 @@ fn data_home() -> Option<PathBuf> {
 pub(super) fn run(matches: &ArgMatches, output: Output) -> Outcome {
     let mut resolved = flags::resolve(matches)?;
     let lan = matches.get_flag("lan");
-    let no_home = || Failure::new("no-home", exit::CONFIG, "HOME is not set").with_hint("name a folder with --data-dir");
+    let no_home =
+        || Failure::new("no-home", exit::CONFIG, "HOME is not set").with_hint("name a folder with --data-dir");
     let home = data_home().ok_or_else(no_home)?;
     for (name, text) in [
         ("data_dir", home.display().to_string()),
@@ -56,7 +57,9 @@ pub(super) fn run(matches: &ArgMatches, output: Output) -> Outcome {
     };
     drop(users);
     if lan {
-        output.note("warning: other devices of the network reach the server, in plain HTTP: whoever listens there reads along");
+        output.note(
+            "warning: other devices of the network reach the server, in plain HTTP: whoever listens there reads along",
+        );
     }
     let ready = |server: &Server| {
         let address = server.addresses().join(" or ");
@@ -73,5 +76,7 @@ pub(super) fn run(matches: &ArgMatches, output: Output) -> Outcome {
             )),
         }
     };
-    serve::serve(config, Owner::named(None), output, ready, &mut || Err("quickstart reads no configuration again".into()))
+    serve::serve(config, Owner::named(None), output, ready, &mut || {
+        Err("quickstart reads no configuration again".into())
+    })
 }

@@ -23,8 +23,7 @@ pub(super) fn command() -> Command {
         .value_parser(PossibleValuesParser::new(["toml", "json"]))
         .help("show the configuration and where it comes from");
     let check = Arg::new("check").long("check").action(ArgAction::SetTrue).help("only say whether it could start");
-    flags::of_configuration(Command::new("serve").about("Run the server"))
-        .args([print, check, owner()])
+    flags::of_configuration(Command::new("serve").about("Run the server")).args([print, check, owner()])
 }
 
 /// Who starts it.

@@ -70,7 +70,8 @@ pub(super) fn run(matches: &ArgMatches, output: Output) -> Outcome {
         }
         _ => {
             let listed = users.list()?;
-            output.result(json!({ "users": listed.iter().map(as_json).collect::<Vec<_>>() }), table(&listed).trim_end());
+            output
+                .result(json!({ "users": listed.iter().map(as_json).collect::<Vec<_>>() }), table(&listed).trim_end());
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -135,7 +136,8 @@ fn table(users: &[Listed]) -> String {
         let last = user.tokens.iter().filter_map(|token| token.last_used_day.as_deref()).max().unwrap_or("-");
         let status = if user.disabled_at.is_some() { "revoked" } else { "active" };
         let email = user.email.as_deref().unwrap_or("-");
-        let _ = writeln!(text, "{:<20} {:<36} {email:<28} {tokens:>6} {last:<10} {status}", user.username, user.user_id);
+        let _ =
+            writeln!(text, "{:<20} {:<36} {email:<28} {tokens:>6} {last:<10} {status}", user.username, user.user_id);
     }
     text
 }

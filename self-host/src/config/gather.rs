@@ -85,11 +85,7 @@ impl Source {
     }
 
     fn problem(&self, text: impl Into<String>) -> Problem {
-        Problem {
-            name: self.name().unwrap_or_default().to_owned(),
-            place: self.kind().to_owned(),
-            text: text.into(),
-        }
+        Problem { name: self.name().unwrap_or_default().to_owned(), place: self.kind().to_owned(), text: text.into() }
     }
 }
 
@@ -173,7 +169,8 @@ fn unknown(nearest: Option<&str>) -> String {
 fn unknown_variables(environment: &[(String, String)]) -> Vec<Problem> {
     let known = || KEYS.iter().flat_map(|key| key.variables.iter().copied()).chain(OTHERS);
     let is_known = |name: &str| {
-        let file_of = |key: &&Key| key.secret && name.strip_suffix(FILE).is_some_and(|name| key.variables.contains(&name));
+        let file_of =
+            |key: &&Key| key.secret && name.strip_suffix(FILE).is_some_and(|name| key.variables.contains(&name));
         known().any(|known| known == name) || KEYS.iter().any(|key| file_of(&key))
     };
     let ours = environment.iter().filter(|(name, value)| name.starts_with(OURS) && !value.trim().is_empty());
@@ -191,7 +188,8 @@ fn first(
 ) -> Result<Option<(Value, Source)>, Problem> {
     if let Some(text) = sources.flags.get(key.name) {
         let source = Source::Flag(format!("--{}", key.flag()));
-        let text = if key.secret && text == "-" { read_input().map_err(|text| source.problem(text))? } else { text.clone() };
+        let text =
+            if key.secret && text == "-" { read_input().map_err(|text| source.problem(text))? } else { text.clone() };
         if key.secret && sources.flags.get(key.name).is_some_and(|text| text != "-") {
             warnings.push(format!("--{}: command lines are public; use a variable, a file or -", key.flag()));
         }

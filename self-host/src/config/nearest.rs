@@ -24,10 +24,8 @@ fn distance(name: &[char], other: &str) -> usize {
         for (column, candidate) in other.iter().enumerate() {
             let changed = at(&last, column) + usize::from(letter != candidate);
             let mut least = changed.min(at(&last, column + 1) + 1).min(at(&current, column) + 1);
-            let swapped = row > 0
-                && column > 0
-                && name.get(row - 1) == Some(candidate)
-                && other.get(column - 1) == Some(letter);
+            let swapped =
+                row > 0 && column > 0 && name.get(row - 1) == Some(candidate) && other.get(column - 1) == Some(letter);
             if swapped {
                 least = least.min(at(&before_last, column - 1) + 1);
             }

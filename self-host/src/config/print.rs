@@ -78,7 +78,10 @@ mod tests {
         let text = as_toml(&resolved);
         assert!(text.contains("port = 9000  # environment DB_SYNC_PORT\n"), "{text}");
         assert!(text.contains("data_dir = \"data/db-sync\"  # default\n"), "{text}");
-        assert!(text.contains("agents_service_url = \"http://host:1/p\"  # environment AGENTS_SERVICE_URL\n"), "{text}");
+        assert!(
+            text.contains("agents_service_url = \"http://host:1/p\"  # environment AGENTS_SERVICE_URL\n"),
+            "{text}"
+        );
         assert!(text.contains("# base_url is not set\n"), "{text}");
         assert!(!text.contains("hidden"), "{text}");
         let json = as_json(&resolved);

@@ -115,11 +115,14 @@ impl Config {
             problems.push(resolved.problem("auth.driver", text));
         }
         let agents = read.text("agents_service_url").and_then(|url| match url.parse::<Uri>() {
-            Ok(uri) if uri.scheme_str().is_some_and(|it| it == "http" || it == "https") && uri.authority().is_some() => {
+            Ok(uri)
+                if uri.scheme_str().is_some_and(|it| it == "http" || it == "https") && uri.authority().is_some() =>
+            {
                 Some(uri)
             }
             _ => {
-                problems.push(resolved.problem("agents_service_url", "must be an address such as http://127.0.0.1:8788"));
+                problems
+                    .push(resolved.problem("agents_service_url", "must be an address such as http://127.0.0.1:8788"));
                 None
             }
         });
@@ -127,7 +130,8 @@ impl Config {
             warnings.push(format!("auth.token has only {} characters: it is easily guessed", token.len()));
         }
         if read.flag("auth.allow_unverified_jwt_claims") {
-            warnings.push("auth.allow_unverified_jwt_claims: forged tokens count while the keys cannot be fetched".into());
+            warnings
+                .push("auth.allow_unverified_jwt_claims: forged tokens count while the keys cannot be fetched".into());
         }
         let has_static = drivers.iter().any(|driver| driver == "static") && read.text("auth.token").is_some();
         let has_issuer = drivers.iter().any(|driver| driver == "cognito") && read.text("cognito.issuer").is_some();
@@ -146,7 +150,11 @@ impl Config {
                 base_url: read.text("base_url"),
                 data_dir: Self::data_dir(resolved),
                 log_level: read.text("log.level").and_then(|name| Threshold::named(&name)).unwrap_or_default(),
-                log_format: if read.text("log.format").as_deref() == Some("json") { Format::Json } else { Format::Text },
+                log_format: if read.text("log.format").as_deref() == Some("json") {
+                    Format::Json
+                } else {
+                    Format::Text
+                },
                 log_file: read.text("log.file").map(PathBuf::from),
                 has_way_in: is_open || has_static || has_issuer,
                 drivers,
@@ -272,6 +280,8 @@ mod tests {
         assert!(way(&[("COGNITO_ISSUER", "https://issuer.test")]));
         assert!(way(&[("DB_SYNC_AUTH_DRIVER", "static"), ("DB_SYNC_AUTH_TOKEN", "a-long-enough-token")]));
         assert!(!way(&[("DB_SYNC_AUTH_DRIVER", "static")]));
-        assert!(!config(&[("DB_SYNC_AUTH_DRIVER", "static"), ("DB_SYNC_AUTH_TOKEN", "short")]).unwrap().warnings.is_empty());
+        assert!(
+            !config(&[("DB_SYNC_AUTH_DRIVER", "static"), ("DB_SYNC_AUTH_TOKEN", "short")]).unwrap().warnings.is_empty()
+        );
     }
 }

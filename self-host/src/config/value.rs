@@ -57,7 +57,8 @@ impl Value {
     pub(crate) fn of_toml(kind: Kind, value: &toml::Value) -> Result<Self, String> {
         match (kind, value) {
             (Kind::List, toml::Value::Array(entries)) => {
-                let texts: Option<Vec<String>> = entries.iter().map(|entry| entry.as_str().map(str::to_owned)).collect();
+                let texts: Option<Vec<String>> =
+                    entries.iter().map(|entry| entry.as_str().map(str::to_owned)).collect();
                 texts.map(Self::List).ok_or_else(|| "must be a list of texts".into())
             }
             (_, toml::Value::String(text)) => Self::parse(kind, text),

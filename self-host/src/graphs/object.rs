@@ -15,10 +15,10 @@ use sync_http::graph_routes::{GraphHost, GraphState, SharedGraph, Sockets, socke
 use tokio_util::task::AbortOnDropHandle;
 use web::{Failure, Hosted};
 
+use super::CloseFrame;
 use super::durable::Durable;
 use super::sockets::{Socket, pair};
 use super::thread::Thread;
-use super::CloseFrame;
 use crate::auth::token;
 use crate::bodies::{NativeRequest, NativeResponse};
 use crate::host::{NativeHost, now_ms};
@@ -49,8 +49,7 @@ impl GraphObject {
         let opened = open_graph(folder).map_err(|error| Failure(error.to_string()))?;
         let options = &thread.options;
         let durable = Rc::new(Durable::new(&opened.path, opened.commits));
-        let graph_options =
-            GraphOptions { initial_data: options.settings.initial_data, ..GraphOptions::DEFAULT };
+        let graph_options = GraphOptions { initial_data: options.settings.initial_data, ..GraphOptions::DEFAULT };
         let graph = Rc::new(RefCell::new(Graph::new(opened.sql, now_ms, graph_options)));
         let index = GraphIndex { index: options.index.clone(), durable: Rc::clone(&durable) };
         let object = Rc::new_cyclic(|me| Self {

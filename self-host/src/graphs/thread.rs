@@ -149,7 +149,8 @@ impl Thread {
 
     fn checkpoint(&self) {
         for object in self.graphs.borrow().values() {
-            let done = object.shared().borrow().sql().connection().pragma_query(None, "wal_checkpoint(TRUNCATE)", |_| Ok(()));
+            let done =
+                object.shared().borrow().sql().connection().pragma_query(None, "wal_checkpoint(TRUNCATE)", |_| Ok(()));
             if let Err(error) = done {
                 let event = Event::new(Level::Warning, "db-sync/checkpoint-failed");
                 self.options.log.event(&event.with_error(&error.to_string()));

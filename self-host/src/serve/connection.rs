@@ -109,9 +109,10 @@ async fn respond(shared: &Arc<Shared>, peer: Peer, request: Request<Incoming>) -
     let Some(uri) = address(&request, peer) else { return Early::InvalidHost.answer() };
     let (mut parts, body) = request.into_parts();
     parts.uri = uri;
-    let expects = parts.headers.get(EXPECT).is_some_and(|expected| {
-        expected.to_str().is_ok_and(|expected| expected.eq_ignore_ascii_case("100-continue"))
-    });
+    let expects = parts
+        .headers
+        .get(EXPECT)
+        .is_some_and(|expected| expected.to_str().is_ok_and(|expected| expected.eq_ignore_ascii_case("100-continue")));
     let body = NativeRequest::incoming(body, shared.body_idle, expects);
     sync_http::handle(&shared.front, &shared.service, Request::from_parts(parts, body)).await
 }
@@ -127,9 +128,11 @@ fn asks_for_socket<B>(request: &Request<B>) -> bool {
 fn is_handshake(headers: &HeaderMap) -> bool {
     let is_version = headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
     let key = headers.get(SEC_WEBSOCKET_KEY).and_then(|key| STANDARD.decode(key.as_bytes()).ok());
-    let switches = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok()).any(|value| {
-        value.split(',').any(|option| option.trim().eq_ignore_ascii_case("upgrade"))
-    });
+    let switches = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.split(',').any(|option| option.trim().eq_ignore_ascii_case("upgrade")));
     is_version && switches && key.is_some_and(|key| key.len() == KEY_BYTES)
 }
 

@@ -1,8 +1,8 @@
 //! The running server: fronts that answer connections, over the index, the graphs and the assets.
 
 mod agents;
-mod connection;
 pub(crate) mod client;
+mod connection;
 mod fronts;
 mod health;
 mod platform;

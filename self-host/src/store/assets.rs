@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tokio::fs::File;
 use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
-use web::{
-    ByteRange, Failure, ObjectHead, ObjectMeta, ObjectStore, PutError, RequestBody as _, Size, StoredObject,
-};
+use web::{ByteRange, Failure, ObjectHead, ObjectMeta, ObjectStore, PutError, RequestBody as _, Size, StoredObject};
 
 use super::DataDir;
 use super::asset_name::{META, folder_of, path_of};
@@ -175,11 +173,8 @@ impl ObjectStore<NativeRequest, NativeResponse> for Assets {
         receive(&mut file, body, size).await?;
         finish(file).await.map_err(failure)?;
         let custom = meta.custom.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
-        let known = Meta {
-            content_type: Some(meta.content_type.to_owned()),
-            custom_metadata: custom,
-            ..Meta::default()
-        };
+        let known =
+            Meta { content_type: Some(meta.content_type.to_owned()), custom_metadata: custom, ..Meta::default() };
         let (meta_draft, mut file) = Draft::create(&self.tmp).await.map_err(failure)?;
         file.write_all(&serde_json::to_vec(&known).map_err(failure)?).await.map_err(failure)?;
         finish(file).await.map_err(failure)?;

@@ -24,7 +24,9 @@ struct Marker {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FormatError {
     /// A newer version has changed it.
-    #[error("the data directory was written by version {written_by} in format {min_reader}, and this version knows {FORMAT}")]
+    #[error(
+        "the data directory was written by version {written_by} in format {min_reader}, and this version knows {FORMAT}"
+    )]
     TooNew {
         /// What one must know to serve from it.
         min_reader: u32,

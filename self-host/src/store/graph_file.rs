@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use database::local::SqlError;
 use database::local_sqlite::{Rusqlite, Synchronous};
 
-use super::data_dir::{make_folder, refuse_link, sync_folder};
 use super::DataDirError;
+use super::data_dir::{make_folder, refuse_link, sync_folder};
 use crate::graphs::Commits;
 
 /// Why a graph cannot be opened.

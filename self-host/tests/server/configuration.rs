@@ -29,7 +29,10 @@ fn a_failure_for_machines_is_one_object() {
     let data = tempfile::tempdir().unwrap();
     let output = run(data.path(), &["serve", "--json", "--port", "x"]);
     let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((output.status.code(), &told["status"], &told["error"]["code"]), (Some(78), &"error".into(), &"configuration".into()));
+    assert_eq!(
+        (output.status.code(), &told["status"], &told["error"]["code"]),
+        (Some(78), &"error".into(), &"configuration".into())
+    );
     let output = run(data.path(), &["user", "nothing", "--json"]);
     let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((output.status.code(), &told["error"]["code"]), (Some(2), &"usage".into()));
@@ -56,7 +59,10 @@ fn a_server_that_nobody_can_enter_does_not_start() {
     let output = run(data.path(), &["serve", "--port", "0"]);
     assert_eq!(output.status.code(), Some(78));
     let text = String::from_utf8(output.stderr).unwrap();
-    assert!(text.contains("user add") && text.contains("DB_SYNC_AUTH_TOKEN") && text.contains("COGNITO_ISSUER"), "{text}");
+    assert!(
+        text.contains("user add") && text.contains("DB_SYNC_AUTH_TOKEN") && text.contains("COGNITO_ISSUER"),
+        "{text}"
+    );
     said(data.path(), &["user", "add", "ann", "--quiet"]);
     let output = run(data.path(), &["serve", "--check"]);
     assert_eq!(output.status.code(), Some(0));

@@ -16,7 +16,8 @@ fn a_revoked_token_loses_its_sockets_within_two_seconds() {
     let ann = add(data.path(), "ann");
     let server = Server::start(data.path(), &[]);
     let token = ann["token"].as_str().unwrap();
-    let phone: Value = serde_json::from_str(&said(data.path(), &["user", "token", "ann", "--label", "phone", "--json"])).unwrap();
+    let phone: Value =
+        serde_json::from_str(&said(data.path(), &["user", "token", "ann", "--label", "phone", "--json"])).unwrap();
     let phone = phone["data"]["token"].as_str().unwrap().to_owned();
     let graph = server.create_graph(token, "notes");
     let mut first = server.socket(token, &graph);
@@ -61,7 +62,10 @@ fn users_are_listed_without_their_tokens() {
 fn no_secret_lies_in_a_file_of_the_server() {
     let data = tempfile::tempdir().unwrap();
     let ann = add(data.path(), "ann");
-    let mut server = Server::start(data.path(), &[("DB_SYNC_LOG_LEVEL", "debug"), ("DB_SYNC_LOG_FILE", data.path().join("log").to_str().unwrap())]);
+    let mut server = Server::start(
+        data.path(),
+        &[("DB_SYNC_LOG_LEVEL", "debug"), ("DB_SYNC_LOG_FILE", data.path().join("log").to_str().unwrap())],
+    );
     let token = ann["token"].as_str().unwrap();
     let graph = server.create_graph(token, "notes");
     server.socket(token, &graph).send(&page(0, 1));

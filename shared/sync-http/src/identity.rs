@@ -41,11 +41,7 @@ pub(crate) async fn claims<P: Platform>(
 }
 
 /// Refuses whom the list of those who may enter leaves out. A token without an address is judged by that of the stored user.
-async fn require_listed<P: Platform>(
-    platform: &P,
-    service: &Service<P::Keys>,
-    claims: &Claims,
-) -> Result<(), Error> {
+async fn require_listed<P: Platform>(platform: &P, service: &Service<P::Keys>, claims: &Claims) -> Result<(), Error> {
     let allow = &service.settings.auth.allow;
     let is_listed = match allow.judge(claims) {
         Verdict::In => true,
