@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::keys::{KEYS, Key};
 use super::nearest::nearest;
+use super::oidc;
 use super::value::Value;
 
 /// Bytes of a configuration file or of a secret's file at most.
@@ -17,6 +18,9 @@ const OTHERS: [&str; 1] = ["DB_SYNC_CONFIG"];
 
 /// What the names of our variables begin with; with these letters there are no others.
 const OURS: &str = "DB_SYNC_";
+
+/// The list of issuers in the file.
+const ISSUERS: &str = "oidc";
 
 /// What follows a secret's variable that names a file.
 const FILE: &str = "_FILE";
@@ -93,6 +97,8 @@ impl Source {
 #[derive(Debug, Default)]
 pub(crate) struct Resolved {
     values: BTreeMap<&'static str, (Value, Source)>,
+    /// Issuers that the file lists.
+    pub(super) oidc: Vec<oidc::Entry>,
     /// What the operator should know.
     pub(crate) warnings: Vec<String>,
 }
@@ -137,18 +143,27 @@ pub(crate) fn gather(sources: &Sources<'_>) -> Result<Resolved, (Resolved, Vec<P
     let mut problems = unknown_variables(sources.environment);
     let named = sources.environment.iter().find(|(name, value)| name == "DB_SYNC_CONFIG" && !value.trim().is_empty());
     let file = sources.file.or_else(|| named.map(|(_, path)| Path::new(path.trim())));
-    let table = file.map_or_else(BTreeMap::new, |path| match read_file(path) {
+    let mut table = file.map_or_else(BTreeMap::new, |path| match read_file(path) {
         Ok(table) => table,
         Err(text) => {
             problems.push(Problem { name: path.display().to_string(), place: "file".into(), text });
             BTreeMap::new()
         }
     });
+    let mut resolved = Resolved::default();
+    if let Some(toml::Value::Array(entries)) = table.get(ISSUERS) {
+        for (place, entry) in entries.iter().enumerate() {
+            match oidc::read(entry) {
+                Ok(entry) => resolved.oidc.push(entry),
+                Err(text) => problems.push(Source::File(format!("{ISSUERS}[{place}]")).problem(text)),
+            }
+        }
+        table.remove(ISSUERS);
+    }
     for name in table.keys().filter(|name| KEYS.iter().all(|key| key.name != name.as_str())) {
         let source = Source::File(name.clone());
         problems.push(source.problem(unknown(nearest(name, KEYS.iter().map(|key| key.name)))));
     }
-    let mut resolved = Resolved::default();
     for key in KEYS {
         match first(key, sources, &table, &mut resolved.warnings) {
             Ok(found) => {

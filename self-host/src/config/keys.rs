@@ -109,6 +109,8 @@ pub(crate) const KEYS: &[Key] = &[
     key("cognito.client_id", &["COGNITO_CLIENT_ID"], Kind::Text, None, "whom tokens are made out to"),
     key("cognito.client_ids", &["COGNITO_CLIENT_IDS"], Kind::List, None, "more of them"),
     key("cognito.jwks_url", &["COGNITO_JWKS_URL"], Kind::Text, None, "keys of the issuer"),
+    key("oidc.issuer", &["DB_SYNC_OIDC_ISSUER"], Kind::Text, None, "another issuer; several stand in the file as [[oidc]]"),
+    key("oidc.audience", &["DB_SYNC_OIDC_AUDIENCE"], Kind::List, None, "whom its tokens are made out to"),
     secret("asset_link_secret", &["ASSET_LINK_SECRET"], "signs links to assets"),
     key("initial_data", &["DB_SYNC_INITIAL_DATA"], Kind::Flag, Some("false"), "built-in data in graphs never uploaded"),
     key("snapshot_gzip", &["DB_SYNC_SNAPSHOT_STREAM_GZIP"], Kind::Flag, Some("true"), "compress downloads"),

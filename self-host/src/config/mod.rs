@@ -7,6 +7,7 @@
 mod gather;
 mod keys;
 mod nearest;
+mod oidc;
 mod print;
 mod settings;
 mod value;

@@ -9,6 +9,7 @@ use sync_http::service::Settings;
 
 use super::gather::{Problem, Resolved};
 use super::keys::KEYS;
+use super::oidc;
 use super::value::Value;
 use crate::log::{Format, Threshold};
 
@@ -137,8 +138,19 @@ impl Config {
         let has_issuer = drivers.iter().any(|driver| driver == "cognito") && read.text("cognito.issuer").is_some();
         let starting = agents.as_ref().and_then(Uri::host).is_some_and(is_this_machine);
         let accepted = accepted(&drivers, read.text("auth.token").is_some());
+        let has_oidc = drivers.iter().any(|driver| driver == "oidc");
+        let providers = if has_oidc { oidc::providers(resolved, has_issuer, &mut problems) } else { Vec::new() };
+        if has_oidc && providers.is_empty() {
+            problems.push(resolved.problem("auth.driver", "names oidc, but there is no [[oidc]] and no DB_SYNC_OIDC_ISSUER"));
+        }
+        let has_issuer = has_issuer || !providers.is_empty();
         let settings = match Settings::from_lookup(lookup(resolved, accepted, starting)) {
-            Ok(settings) => Some(settings),
+            Ok(mut settings) => {
+                if !providers.is_empty() {
+                    settings.auth.add_providers(providers);
+                }
+                Some(settings)
+            }
             Err(error) => {
                 problems.push(Problem { name: "settings".into(), place: String::new(), text: error.to_string() });
                 None
@@ -218,7 +230,7 @@ fn binds(resolved: &Resolved, read: &Reader<'_>, is_open: bool, problems: &mut V
 /// The drivers as the surface knows them. Without a token for it the static driver knows nobody; stored users count beside all
 /// but `none`.
 fn accepted(drivers: &[String], has_token: bool) -> String {
-    let counts = |driver: &&String| driver.as_str() != "static" || has_token;
+    let counts = |driver: &&String| driver.as_str() != "oidc" && (driver.as_str() != "static" || has_token);
     let counted: Vec<&str> = drivers.iter().filter(counts).map(String::as_str).collect();
     if counted.is_empty() { "stored".to_owned() } else { counted.join(",") }
 }

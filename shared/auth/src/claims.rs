@@ -43,6 +43,18 @@ impl Claims {
         self.is_own
     }
 
+    /// The same with other values of some claims; none: without them.
+    pub(crate) fn with<'a>(&self, set: impl Iterator<Item = (&'a str, Option<Value>)>) -> Self {
+        let mut claims = Map::clone(&self.claims);
+        for (name, value) in set {
+            match value {
+                Some(value) => claims.insert(name.to_owned(), value),
+                None => claims.remove(name),
+            };
+        }
+        Self { claims: Arc::new(claims), is_own: self.is_own }
+    }
+
     /// A claim as it stands in the token.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.claims.get(name)

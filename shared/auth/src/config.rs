@@ -1,6 +1,6 @@
 //! Settings of authentication.
 
-use crate::{AllowList, Claims, Guests, Secret, StoredTokens, jwt};
+use crate::{AllowList, Claims, Guests, Oidc, Secret, StoredTokens, jwt};
 use protocol::limits::TOKEN_BYTES;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -79,6 +79,8 @@ pub struct Provider {
     pub jwks_url: Option<String>,
     /// `DB_SYNC_ALLOW_UNVERIFIED_JWT_CLAIMS`: tokens count unverified while the keys cannot be fetched (sync.md 3.2).
     pub allow_unverified: bool,
+    /// How its tokens are read where it is no Cognito pool; without an address of its keys it is asked for that.
+    pub oidc: Option<Oidc>,
 }
 
 /// The only user of the `static` and `none` drivers.
@@ -148,6 +150,7 @@ impl Config {
                 client_ids: client_ids(get("COGNITO_CLIENT_ID"), get("COGNITO_CLIENT_IDS")),
                 jwks_url: get("COGNITO_JWKS_URL").map(keys_url).transpose()?,
                 allow_unverified: get("DB_SYNC_ALLOW_UNVERIFIED_JWT_CLAIMS").is_some_and(|value| is_truthy(&value)),
+                oidc: None,
             })
         };
         let fixed = || {
@@ -230,7 +233,28 @@ impl Config {
         if let Some(own) = self.own_claims(token) {
             return Some(own);
         }
-        if self.driver.providers().is_empty() { None } else { jwt::payload(token) }
+        let claims = jwt::payload(token)?;
+        let providers = self.driver.providers();
+        match providers.iter().find(|provider| provider.has_issued(&claims)) {
+            Some(provider) => Some(provider.read(claims)),
+            // Of a single pool nothing is compared again.
+            None => matches!(self.driver, Driver::Cognito(_)).then_some(claims),
+        }
+    }
+
+    /// Lets these identity providers vouch, too.
+    pub fn add_providers(&mut self, more: Vec<Provider>) {
+        let (mut providers, fixed) = match self.driver.clone() {
+            Driver::Cognito(provider) => (vec![provider], None),
+            Driver::Static { token, identity } => (Vec::new(), Some((token, identity))),
+            Driver::Several { providers, fixed } => (providers, fixed),
+            none @ Driver::None { .. } => {
+                self.driver = none;
+                return;
+            }
+        };
+        providers.extend(more);
+        self.driver = Driver::Several { providers, fixed };
     }
 
     /// The claims of a token that the server itself has given out, or was configured with.

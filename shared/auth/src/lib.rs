@@ -16,6 +16,7 @@ mod guests;
 mod jwt;
 mod key_cache;
 mod key_set;
+mod oidc;
 mod secret;
 mod stored;
 
@@ -25,6 +26,7 @@ pub use caches::AccessCache;
 pub use claims::Claims;
 pub use config::{Config, ConfigError, Driver, Identity, Provider};
 pub use guests::Guests;
+pub use oidc::Oidc;
 pub use key_set::{FetchError, KEY_SET_BYTES};
 pub use secret::Secret;
 pub use stored::StoredTokens;
