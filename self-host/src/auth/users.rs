@@ -347,10 +347,10 @@ mod tests {
         users.add_token("ann", None, Some(now_ms() - 1)).unwrap();
         assert_eq!(ids(&users).len(), 2, "one is too old");
         assert_eq!(users.revoke("ann", Some(&first.token_id)).unwrap(), 1);
-        assert_eq!(ids(&users), [second.token_id.clone()]);
+        assert_eq!(ids(&users), [&*second.token_id]);
         assert!(matches!(users.revoke("ann", Some(&first.token_id)), Err(UsersError::UnknownToken(_))));
         let third = users.rotate("ann", Some(&second.token_id), 0).unwrap();
-        assert_eq!(ids(&users), [third.token_id.clone()]);
+        assert_eq!(ids(&users), [&*third.token_id]);
         let fourth = users.rotate("ann", None, 60_000).unwrap();
         let mut both = [third.token_id, fourth.token_id];
         both.sort();

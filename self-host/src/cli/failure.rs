@@ -46,7 +46,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// A failure without a hint.
-    pub(crate) fn new(code: &'static str, exit: u8, message: impl ToString) -> Self {
+    pub(crate) fn new(code: &'static str, exit: u8, message: impl std::fmt::Display) -> Self {
         Self { code, exit, messages: vec![message.to_string()], hint: None }
     }
 
@@ -56,7 +56,7 @@ impl Failure {
     }
 
     /// Wrong usage.
-    pub(crate) fn usage(message: impl ToString) -> Self {
+    pub(crate) fn usage(message: impl std::fmt::Display) -> Self {
         Self::new("usage", exit::USAGE, message)
     }
 

@@ -25,12 +25,11 @@ pub(super) fn command() -> Command {
 
 /// Runs it.
 pub(super) fn run(matches: &ArgMatches, output: Output) -> Outcome {
-    let base = match super::text(matches, "url") {
-        Some(url) => url.trim_end_matches('/').to_owned(),
-        None => {
-            let resolved = flags::resolve(matches)?;
-            format!("http://127.0.0.1:{}", resolved.value("port").map(crate::config::text).unwrap_or_default())
-        }
+    let base = if let Some(url) = super::text(matches, "url") {
+        url.trim_end_matches('/').to_owned()
+    } else {
+        let resolved = flags::resolve(matches)?;
+        format!("http://127.0.0.1:{}", resolved.value("port").map(crate::config::text).unwrap_or_default())
     };
     let uri = format!("{base}/health").parse().map_err(|_| Failure::usage(format!("{base:?} is no address")))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -41,7 +40,7 @@ pub(super) fn run(matches: &ArgMatches, output: Output) -> Outcome {
     });
     match status {
         Ok(Ok(response)) if response.status().is_success() => {
-            output.result(json!({ "ok": true }), "ok");
+            output.result(&json!({ "ok": true }), "ok");
             Ok(ExitCode::SUCCESS)
         }
         Ok(Ok(response)) => Err(Failure::new("unwell", exit::FAILED, format!("{base} answers {}", response.status()))),

@@ -1,5 +1,6 @@
 //! Results on standard output, in words or as one object; failures on standard error, or as one object.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -18,7 +19,7 @@ pub(crate) struct Output {
 
 impl Output {
     /// Tells a result: its data, or words.
-    pub(crate) fn result(self, data: Value, words: &str) {
+    pub(crate) fn result(self, data: &Value, words: &str) {
         if self.json {
             line(&json!({ "status": "ok", "data": data }).to_string());
         } else if !words.is_empty() {
@@ -39,8 +40,14 @@ impl Output {
         if self.json {
             line(&failure.json().to_string());
         } else {
-            let mut words: String = failure.messages.iter().map(|message| format!("error: {message}\n")).collect();
-            words.extend(failure.hint.iter().map(|hint| format!("hint: {hint}\n")));
+            let mut words = String::new();
+            for message in &failure.messages {
+                let _ = writeln!(words, "error: {message}");
+            }
+            if let Some(hint) = &failure.hint {
+                let _ = writeln!(words, "hint: {hint}");
+            }
+            // A terminal that is gone changes nothing.
             let _ = write!(std::io::stderr(), "{words}");
         }
         ExitCode::from(failure.exit)

@@ -43,7 +43,7 @@ pub(super) fn run(matches: &ArgMatches, output: Output) -> Outcome {
     }
     let config = config?;
     if matches.get_flag("check") {
-        output.result(json!({ "ok": true }), "the configuration is good");
+        output.result(&json!({ "ok": true }), "the configuration is good");
         return Ok(ExitCode::SUCCESS);
     }
     let owner = Owner::named(super::text(matches, "owner").as_deref());
@@ -51,7 +51,7 @@ pub(super) fn run(matches: &ArgMatches, output: Output) -> Outcome {
 }
 
 /// Reads the configuration again, and tells which changes need another start.
-fn reloading<'a>(matches: &'a ArgMatches, mut now: Resolved) -> impl FnMut() -> Result<Reload, String> + 'a {
+fn reloading(matches: &ArgMatches, mut now: Resolved) -> impl FnMut() -> Result<Reload, String> {
     move || {
         let text = |failure: Failure| failure.messages.join("; ");
         let next = flags::resolve(matches).map_err(text)?;

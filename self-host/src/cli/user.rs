@@ -66,12 +66,12 @@ pub(super) fn run(matches: &ArgMatches, output: Output) -> Outcome {
         }
         "revoke" => {
             let revoked = users.revoke(&name, text(matches, "token").as_deref())?;
-            output.result(json!({ "username": name, "revoked": revoked }), &format!("revoked: {revoked}"));
+            output.result(&json!({ "username": name, "revoked": revoked }), &format!("revoked: {revoked}"));
         }
         _ => {
             let listed = users.list()?;
             output
-                .result(json!({ "users": listed.iter().map(as_json).collect::<Vec<_>>() }), table(&listed).trim_end());
+                .result(&json!({ "users": listed.iter().map(as_json).collect::<Vec<_>>() }), table(&listed).trim_end());
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -92,7 +92,7 @@ fn tell_token(output: Output, token: &NewToken, mut data: Value) {
     if !output.json {
         output.note("The token is shown this once:");
     }
-    output.result(data, &token.token);
+    output.result(&data, &token.token);
 }
 
 fn time(ms: i64) -> String {

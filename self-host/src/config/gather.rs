@@ -316,13 +316,12 @@ mod tests {
             let resolved = gathered(flags, set, file).unwrap();
             (resolved.value("port").cloned().unwrap(), resolved.source("port").kind())
         };
-        let toml = Some(toml.path());
         let set = [("DB_SYNC_PORT", "2")];
-        assert_eq!(port(&[("port", "3")], &set, toml), (Value::Number(3), "flag"));
-        assert_eq!(port(&[], &set, toml), (Value::Number(2), "environment"));
-        assert_eq!(port(&[], &[("DB_SYNC_PORT", " ")], toml), (Value::Number(1), "file"));
+        assert_eq!(port(&[("port", "3")], &set, Some(toml.path())), (Value::Number(3), "flag"));
+        assert_eq!(port(&[], &set, Some(toml.path())), (Value::Number(2), "environment"));
+        assert_eq!(port(&[], &[("DB_SYNC_PORT", " ")], Some(toml.path())), (Value::Number(1), "file"));
         assert_eq!(port(&[], &[], None), (Value::Number(8080), "default"));
-        let resolved = gathered(&[], &[("DB_SYNC_CONFIG", toml.unwrap().to_str().unwrap())], None).unwrap();
+        let resolved = gathered(&[], &[("DB_SYNC_CONFIG", toml.path().to_str().unwrap())], None).unwrap();
         assert_eq!(resolved.value("limits.open_graphs"), Some(&Value::Number(7)));
         assert_eq!(resolved.value("auth.allow_subs"), Some(&Value::List(vec!["a".into(), "b".into()])));
         assert_eq!(gathered(&[], &[("DB_SYNC_IP", "::1")], None).unwrap().source("bind").name(), Some("DB_SYNC_IP"));

@@ -80,7 +80,9 @@ pub(super) fn providers(resolved: &Resolved, has_cognito: bool, problems: &mut V
         if provider.client_ids.is_empty() {
             wrong(format!("{issuer} has no audience: its tokens would be made out to nobody"));
         }
-        if issuer.parse::<http::Uri>().ok().and_then(|uri| uri.scheme_str().map(|it| it == "https" || it == "http")) != Some(true) {
+        if issuer.parse::<http::Uri>().ok().and_then(|uri| uri.scheme_str().map(|it| it == "https" || it == "http"))
+            != Some(true)
+        {
             wrong(format!("{issuer:?} is no address of an issuer"));
         }
     }
@@ -132,8 +134,12 @@ mod tests {
         assert!(found(one, &[], false).is_ok());
         assert!(found(one, &[], true).unwrap_err()[0].contains("sub_prefix"));
         assert!(found(&format!("{one}{one}"), &[], false).unwrap_err()[0].contains("sub_prefix"));
-        assert!(found("[[oidc]]\nissuer = \"https://a\"\naudience = []\n", &[], false).unwrap_err()[0].contains("audience"));
-        assert!(found("[[oidc]]\nissuer = \"a\"\naudience = \"x\"\n", &[], false).unwrap_err()[0].contains("no address"));
+        assert!(
+            found("[[oidc]]\nissuer = \"https://a\"\naudience = []\n", &[], false).unwrap_err()[0].contains("audience")
+        );
+        assert!(
+            found("[[oidc]]\nissuer = \"a\"\naudience = \"x\"\n", &[], false).unwrap_err()[0].contains("no address")
+        );
         let unknown = found("[[oidc]]\nissuer = \"https://a\"\naudience = \"x\"\nskew = 1\n", &[], false).unwrap_err();
         assert!(unknown[0].starts_with("oidc[0] (file): unknown field `skew`"), "{unknown:?}");
     }

@@ -12,6 +12,7 @@ use super::keys::KEYS;
 use super::oidc;
 use super::value::Value;
 use crate::log::{Format, Threshold};
+use crate::serve::Trusted;
 
 /// A static token under so many bytes is easily guessed.
 const SHORT_TOKEN: usize = 16;
@@ -23,6 +24,10 @@ pub(crate) struct Config {
     pub(crate) binds: Vec<SocketAddr>,
     /// Under which addresses clients reach it, as far as the configuration says.
     pub(crate) base_url: Option<String>,
+    /// Addresses of which a request may name its own; empty: any.
+    pub(crate) base_urls: Vec<String>,
+    /// Which peers may say who asks.
+    pub(crate) trusted: Trusted,
     /// Where everything is kept; absolute.
     pub(crate) data_dir: PathBuf,
     /// What is logged.
@@ -115,6 +120,23 @@ impl Config {
                 auth.allow_open = true says that this is meant";
             problems.push(resolved.problem("auth.driver", text));
         }
+        let trusted = Trusted::parse(&read.list("proxy.trusted")).unwrap_or_else(|entry| {
+            let text = format!("{entry:?} is no address, no range, and neither loopback nor private");
+            problems.push(resolved.problem("proxy.trusted", text));
+            Trusted::default()
+        });
+        let base_urls: Vec<String> = read
+            .list("base_urls")
+            .iter()
+            .filter_map(|url| {
+                let found = origin_of(url);
+                if found.is_none() {
+                    let text = format!("{url:?} must be an address such as https://notes.example, without a path");
+                    problems.push(resolved.problem("base_urls", text));
+                }
+                found
+            })
+            .collect();
         let agents = read.text("agents_service_url").and_then(|url| match url.parse::<Uri>() {
             Ok(uri)
                 if uri.scheme_str().is_some_and(|it| it == "http" || it == "https") && uri.authority().is_some() =>
@@ -141,7 +163,9 @@ impl Config {
         let has_oidc = drivers.iter().any(|driver| driver == "oidc");
         let providers = if has_oidc { oidc::providers(resolved, has_issuer, &mut problems) } else { Vec::new() };
         if has_oidc && providers.is_empty() {
-            problems.push(resolved.problem("auth.driver", "names oidc, but there is no [[oidc]] and no DB_SYNC_OIDC_ISSUER"));
+            problems.push(
+                resolved.problem("auth.driver", "names oidc, but there is no [[oidc]] and no DB_SYNC_OIDC_ISSUER"),
+            );
         }
         let has_issuer = has_issuer || !providers.is_empty();
         let settings = match Settings::from_lookup(lookup(resolved, accepted, starting)) {
@@ -160,6 +184,8 @@ impl Config {
             Some(settings) if problems.is_empty() => Ok(Self {
                 binds,
                 base_url: read.text("base_url"),
+                base_urls,
+                trusted,
                 data_dir: Self::data_dir(resolved),
                 log_level: read.text("log.level").and_then(|name| Threshold::named(&name)).unwrap_or_default(),
                 log_format: if read.text("log.format").as_deref() == Some("json") {
@@ -185,6 +211,14 @@ impl Config {
             _ => Err(problems),
         }
     }
+}
+
+/// Scheme and host of an address that has no path.
+fn origin_of(text: &str) -> Option<String> {
+    let uri: Uri = text.parse().ok()?;
+    let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;
+    let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
+    bare.then(|| uri.authority().map(|host| format!("{scheme}://{}", host.as_str().to_ascii_lowercase())))?
 }
 
 fn is_this_machine(host: &str) -> bool {
@@ -238,6 +272,10 @@ fn accepted(drivers: &[String], has_token: bool) -> String {
 /// The settings under the names that the surface reads them by.
 fn lookup(resolved: &Resolved, drivers: String, agents_may_be_starting: bool) -> impl Fn(&str) -> Option<String> {
     move |name| {
+        if name == "DB_SYNC_TRUSTED_PROXIES" {
+            // Answered before the surface sees a request.
+            return None;
+        }
         if name == "DB_SYNC_AUTH_DRIVER" {
             return Some(drivers.clone());
         }

@@ -21,7 +21,7 @@ pub(super) struct Call {
 /// What a thread of graphs is told.
 pub(super) enum Command {
     /// Answer a request.
-    Call(Call),
+    Call(Box<Call>),
     /// Close the sockets that came with these tokens.
     Revoke(Arc<[String]>),
     /// Checkpoint the open graphs.

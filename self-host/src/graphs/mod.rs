@@ -123,7 +123,7 @@ impl Objects<NativeRequest, NativeResponse> for Graphs {
         let patience = self.patience;
         let request = request.into_request(|payload| NativeRequest::of(payload, patience));
         let (answer, answered) = oneshot::channel();
-        thread.send(Command::Call(Call { folder, request, answer })).await.map_err(|_| gone())?;
+        thread.send(Command::Call(Box::new(Call { folder, request, answer }))).await.map_err(|_| gone())?;
         // Whoever gives this up drops the other end of the channel, and the graph gives up the call.
         answered.await.map_err(|_| gone())?.map(call::Answer::into_response)
     }

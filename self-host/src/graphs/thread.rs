@@ -63,7 +63,7 @@ async fn serve(options: Options, mut commands: mpsc::Receiver<Command>) {
             command = commands.recv() => match command {
                 None => return thread.stop(Duration::ZERO).await,
                 Some(Command::Call(call)) => {
-                    let task = answer(Rc::clone(&thread), call);
+                    let task = answer(Rc::clone(&thread), *call);
                     thread.later(task);
                 }
                 Some(Command::Revoke(tokens)) => thread.revoke(&tokens),
@@ -120,7 +120,9 @@ impl Thread {
         let over = graphs.iter().filter(|(_, object)| object.is_idle() && object.unused_for() >= limit);
         let names: Vec<String> = over.map(|(name, _)| name.clone()).collect();
         drop(graphs);
-        names.iter().for_each(|name| self.close(name));
+        for name in &names {
+            self.close(name);
+        }
     }
 
     /// Closes a graph that nobody uses.
@@ -173,7 +175,9 @@ impl Thread {
         }
         drop(objects);
         let names: Vec<String> = self.graphs.borrow().keys().cloned().collect();
-        names.iter().for_each(|name| self.close(name));
+        for name in &names {
+            self.close(name);
+        }
     }
 
     /// Hands what comes from a socket to its graph, until it ends.

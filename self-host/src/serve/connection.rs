@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{CONNECTION, EXPECT, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
-use http::uri::{Authority, Scheme};
+use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -18,6 +18,7 @@ use sync_http::early::Early;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::TaskTracker;
 
+use super::forwarded::{self, Asked};
 use super::fronts::{Peer, Phase, Shared};
 use super::health::unwell;
 use super::socket;
@@ -106,7 +107,11 @@ async fn respond(shared: &Arc<Shared>, peer: Peer, request: Request<Incoming>) -
     if asks_for_socket(&request) && !is_handshake(request.headers()) {
         return Early::InvalidUpgrade.answer();
     }
-    let Some(uri) = address(&request, peer) else { return Early::InvalidHost.answer() };
+    let Ok(asked) = forwarded::read(&shared.trusted, peer.address.ip(), request.headers()) else {
+        return Early::InvalidForwarding.answer();
+    };
+    let Some(uri) = address(&request, peer, &asked) else { return Early::InvalidHost.answer() };
+    let Some(uri) = admitted(uri, &shared.base_urls) else { return Early::InvalidHost.answer() };
     let (mut parts, body) = request.into_parts();
     parts.uri = uri;
     let expects = parts
@@ -136,24 +141,39 @@ fn is_handshake(headers: &HeaderMap) -> bool {
     is_version && switches && key.is_some_and(|key| key.len() == KEY_BYTES)
 }
 
-/// The whole address that a request calls: that of its first line where it stands there, else its `Host` under the scheme of the
-/// connection. None where it calls nobody.
-fn address<B>(request: &Request<B>, peer: Peer) -> Option<Uri> {
+/// The whole address that a request calls: what a trusted proxy says, else that of its first line where it stands there, else
+/// its `Host` under the scheme of the connection. None where it calls nobody.
+fn address<B>(request: &Request<B>, peer: Peer, asked: &Asked) -> Option<Uri> {
     let uri = request.uri();
-    if uri.scheme().is_some() && uri.authority().is_some() {
-        return Some(uri.clone());
-    }
-    let mut hosts = request.headers().get_all(HOST).iter();
-    let host = hosts.next()?.to_str().ok()?;
-    let authority: Authority = host.parse().ok()?;
-    if hosts.next().is_some() || host.contains('@') {
-        return None;
-    }
+    let own = if peer.is_tls { Scheme::HTTPS } else { Scheme::HTTP };
+    let scheme = asked.scheme.clone().or_else(|| uri.scheme().cloned()).unwrap_or(own);
+    let authority = match (&asked.host, uri.authority()) {
+        (Some(host), _) | (None, Some(host)) => host.clone(),
+        (None, None) => {
+            let mut hosts = request.headers().get_all(HOST).iter();
+            let host = hosts.next()?.to_str().ok()?;
+            if hosts.next().is_some() || host.contains('@') {
+                return None;
+            }
+            host.parse().ok()?
+        }
+    };
     let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(if peer.is_tls { Scheme::HTTPS } else { Scheme::HTTP });
+    parts.scheme = Some(scheme);
     parts.authority = Some(authority);
     parts.path_and_query = Some(uri.path_and_query()?.clone());
     Uri::from_parts(parts).ok()
+}
+
+/// The same address under the first of the server's own, where it has some and this is none of them.
+fn admitted(uri: Uri, base_urls: &[String]) -> Option<Uri> {
+    let Some(first) = base_urls.first() else { return Some(uri) };
+    let origin = web::url::origin(&uri).to_ascii_lowercase();
+    if base_urls.contains(&origin) {
+        return Some(uri);
+    }
+    let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    format!("{first}{path}").parse().ok()
 }
 
 #[cfg(test)]
@@ -170,7 +190,8 @@ mod tests {
         for host in hosts {
             request.headers_mut().append(HOST, HeaderValue::from_str(host).unwrap());
         }
-        address(&request, peer(is_tls)).map(|uri| uri.to_string())
+        let unsaid = Asked { client: [127, 0, 0, 1].into(), scheme: None, host: None };
+        address(&request, peer(is_tls), &unsaid).map(|uri| uri.to_string())
     }
 
     #[test]
@@ -181,6 +202,16 @@ mod tests {
         for hosts in [&[][..], &[""], &["a b"], &["u@h"], &["h", "h"]] {
             assert_eq!(called("/p", hosts, false), None, "{hosts:?}");
         }
+    }
+
+    #[test]
+    fn a_request_of_another_name_is_answered_under_the_first_of_ours() {
+        let ours = ["https://notes.example".to_owned(), "http://10.0.0.5:8080".to_owned()];
+        let answered = |uri: &str, ours: &[String]| admitted(uri.parse().unwrap(), ours).unwrap().to_string();
+        assert_eq!(answered("http://10.0.0.5:8080/p?q", &ours), "http://10.0.0.5:8080/p?q");
+        assert_eq!(answered("https://Notes.example/p", &ours), "https://Notes.example/p");
+        assert_eq!(answered("http://evil.example/p?q", &ours), "https://notes.example/p?q");
+        assert_eq!(answered("http://any.example/p", &[]), "http://any.example/p");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use web::{Event, Level};
 
 use super::connection;
+use super::forwarded::Trusted;
 use super::health::Health;
 use super::platform::Front;
 use crate::auth::HttpKeys;
@@ -39,6 +40,10 @@ pub(crate) struct Shared {
     pub(crate) service: Service<HttpKeys>,
     pub(crate) health: Health,
     pub(crate) log: Log,
+    /// Which peers may say who asks.
+    pub(crate) trusted: Trusted,
+    /// Addresses of which a request may name its own; empty: any.
+    pub(crate) base_urls: Vec<String>,
     /// Places for connections.
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) phase: watch::Receiver<Phase>,
@@ -178,7 +183,6 @@ async fn accept(listener: Rc<TcpListener>, shared: Arc<Shared>, tasks: TaskTrack
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
     /// The address.
-    #[expect(dead_code, reason = "told to trusted proxies' rules")]
     pub(crate) address: SocketAddr,
     /// The connection is encrypted.
     pub(crate) is_tls: bool,

@@ -3,10 +3,12 @@
 mod agents;
 pub(crate) mod client;
 mod connection;
+mod forwarded;
 mod fronts;
 mod health;
 mod platform;
 mod server;
 mod socket;
 
+pub(crate) use forwarded::Trusted;
 pub(crate) use server::{End, Owner, RELOADED, Reload, Server, StartError};

@@ -193,6 +193,8 @@ impl Server {
             front,
             service: Service::new(settings, HttpKeys::new()),
             health: Health::default(),
+            trusted: config.trusted.clone(),
+            base_urls: config.base_urls.clone(),
             log: log.clone(),
             connections: Arc::new(Semaphore::new(config.connections.min(Semaphore::MAX_PERMITS))),
             phase: seen,
@@ -230,7 +232,7 @@ impl Server {
 
     /// The addresses that the configuration names.
     pub(crate) fn base_urls(&self) -> Vec<String> {
-        self.config.base_url.iter().cloned().collect()
+        self.config.base_url.iter().chain(&self.config.base_urls).cloned().collect()
     }
 
     /// Addresses to enter in a client: those of the configuration, else where it listens.

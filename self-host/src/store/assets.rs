@@ -101,7 +101,7 @@ async fn read_meta(path: &Path) -> Meta {
 struct Draft(Option<PathBuf>);
 
 impl Draft {
-    async fn create(folder: &Path) -> std::io::Result<(Self, File)> {
+    fn create(folder: &Path) -> std::io::Result<(Self, File)> {
         let path = folder.join(random_uuid().to_string());
         let file = std::fs::File::options().create_new(true).write(true).mode(0o600).open(&path)?;
         Ok((Self(Some(path)), File::from_std(file)))
@@ -169,13 +169,13 @@ impl ObjectStore<NativeRequest, NativeResponse> for Assets {
     async fn put(&self, key: &str, body: &mut NativeRequest, size: Size, meta: ObjectMeta<'_>) -> Result<(), PutError> {
         let path = self.path(key)?;
         let folder = path.parent().ok_or_else(|| failure("a file without a folder"))?;
-        let (draft, mut file) = Draft::create(&self.tmp).await.map_err(failure)?;
+        let (draft, mut file) = Draft::create(&self.tmp).map_err(failure)?;
         receive(&mut file, body, size).await?;
         finish(file).await.map_err(failure)?;
         let custom = meta.custom.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
         let known =
             Meta { content_type: Some(meta.content_type.to_owned()), custom_metadata: custom, ..Meta::default() };
-        let (meta_draft, mut file) = Draft::create(&self.tmp).await.map_err(failure)?;
+        let (meta_draft, mut file) = Draft::create(&self.tmp).map_err(failure)?;
         file.write_all(&serde_json::to_vec(&known).map_err(failure)?).await.map_err(failure)?;
         finish(file).await.map_err(failure)?;
         let is_new = !folder.is_dir();
@@ -213,8 +213,7 @@ fn remove_page(folder: &Path) -> std::io::Result<bool> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     };
-    let mut removed = 0;
-    for entry in entries {
+    for (removed, entry) in entries.enumerate() {
         if removed == PAGE {
             return Ok(true);
         }
@@ -224,7 +223,6 @@ fn remove_page(folder: &Path) -> std::io::Result<bool> {
         } else {
             std::fs::remove_file(entry.path())?;
         }
-        removed += 1;
     }
     match std::fs::remove_dir(folder) {
         // Another file may have come meanwhile.

@@ -26,7 +26,7 @@ pub use caches::AccessCache;
 pub use claims::Claims;
 pub use config::{Config, ConfigError, Driver, Identity, Provider};
 pub use guests::Guests;
-pub use oidc::Oidc;
 pub use key_set::{FetchError, KEY_SET_BYTES};
+pub use oidc::Oidc;
 pub use secret::Secret;
 pub use stored::StoredTokens;

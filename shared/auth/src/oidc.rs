@@ -1,4 +1,4 @@
-//! Identity providers that speak OpenID Connect, beside Cognito.
+//! Identity providers that follow the discovery and claims of OIDC, beside Cognito.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -47,9 +47,7 @@ impl Oidc {
     pub(crate) fn accepts(&self, claims: &Claims, audience: &[String], now_s: f64) -> bool {
         let ours = |id: &Value| id.as_str().is_some_and(|id| audience.iter().any(|ours| ours == id));
         let made_out_to_us = match claims.get("aud") {
-            Some(Value::Array(ids)) if ids.len() > 1 => {
-                ids.iter().any(ours) && claims.get("azp").is_some_and(ours)
-            }
+            Some(Value::Array(ids)) if ids.len() > 1 => ids.iter().any(ours) && claims.get("azp").is_some_and(ours),
             Some(Value::Array(ids)) => ids.iter().any(ours),
             Some(id) => ours(id),
             None => false,
@@ -191,7 +189,12 @@ mod tests {
 
     #[test]
     fn claims_are_read_by_their_names() {
-        let oidc = Oidc { sub_prefix: "kc:".into(), email_claim: "mail".into(), username_claim: "nick".into(), ..Oidc::default() };
+        let oidc = Oidc {
+            sub_prefix: "kc:".into(),
+            email_claim: "mail".into(),
+            username_claim: "nick".into(),
+            ..Oidc::default()
+        };
         let read = oidc.read(&claims(json!({
             "sub": "u", "mail": "a@b", "email": "other@b", "email_verified": true, "nick": "ann", "cognito:username": "forged",
         })));

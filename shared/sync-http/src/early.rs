@@ -13,6 +13,8 @@ pub enum Early {
     InvalidUpgrade,
     /// The request does not say whom it calls, or says what is no host.
     InvalidHost,
+    /// A trusted proxy says what is no scheme or host.
+    InvalidForwarding,
     /// The server is about to end.
     Stopping,
 }
@@ -23,6 +25,7 @@ impl Early {
         let error = match self {
             Self::InvalidUpgrade => Error::BadRequest("invalid upgrade"),
             Self::InvalidHost => Error::BadRequest("invalid host"),
+            Self::InvalidForwarding => Error::BadRequest("invalid forwarded header"),
             Self::Stopping => Error::Stopping,
         };
         let (status, text) = error.answer();
