@@ -1,22 +1,25 @@
 //! Time, ids, reports and what outlasts an answer.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;
 use web::{Event, Host, Level, Trace, Undone};
 
 use crate::log::Log;
+use crate::metrics::Metrics;
 
 /// The platform under a request or a graph. Cloning is cheap.
 #[derive(Clone)]
 pub(crate) struct NativeHost {
     log: Log,
+    metrics: Arc<Metrics>,
 }
 
 impl NativeHost {
-    /// A host that writes what is reported into this log.
-    pub(crate) fn new(log: Log) -> Self {
-        Self { log }
+    /// A host that writes what is reported into this log, and counts.
+    pub(crate) fn new(log: Log, metrics: Arc<Metrics>) -> Self {
+        Self { log, metrics }
     }
 }
 
@@ -58,6 +61,7 @@ impl Host for NativeHost {
     }
 
     fn trace(&self, trace: &Trace<'_>) {
+        self.metrics.answered(trace);
         self.log.trace(trace);
     }
 }

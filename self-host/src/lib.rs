@@ -9,5 +9,6 @@ mod config;
 mod graphs;
 mod host;
 mod log;
+mod metrics;
 mod serve;
 mod store;

@@ -138,6 +138,7 @@ pub(crate) const KEYS: &[Key] = &[
         Some("0"),
         "share of requests reported",
     ),
+    key("metrics.allow", &["DB_SYNC_METRICS_ALLOW"], Kind::List, None, "addresses that may read /metrics"),
     key(
         "shutdown_timeout_s",
         &["DB_SYNC_SHUTDOWN_TIMEOUT"],

@@ -28,6 +28,8 @@ pub(crate) struct Config {
     pub(crate) base_urls: Vec<String>,
     /// Which peers may say who asks.
     pub(crate) trusted: Trusted,
+    /// Clients that may read the metrics without the operator's token.
+    pub(crate) metrics_allow: Trusted,
     /// Where everything is kept; absolute.
     pub(crate) data_dir: PathBuf,
     /// What is logged.
@@ -120,11 +122,14 @@ impl Config {
                 auth.allow_open = true says that this is meant";
             problems.push(resolved.problem("auth.driver", text));
         }
-        let trusted = Trusted::parse(&read.list("proxy.trusted")).unwrap_or_else(|entry| {
-            let text = format!("{entry:?} is no address, no range, and neither loopback nor private");
-            problems.push(resolved.problem("proxy.trusted", text));
-            Trusted::default()
-        });
+        let mut peers = |name: &str| {
+            Trusted::parse(&read.list(name)).unwrap_or_else(|entry| {
+                let text = format!("{entry:?} is no address, no range, and neither loopback nor private");
+                problems.push(resolved.problem(name, text));
+                Trusted::default()
+            })
+        };
+        let (trusted, metrics_allow) = (peers("proxy.trusted"), peers("metrics.allow"));
         let base_urls: Vec<String> = read
             .list("base_urls")
             .iter()
@@ -186,6 +191,7 @@ impl Config {
                 base_url: read.text("base_url"),
                 base_urls,
                 trusted,
+                metrics_allow,
                 data_dir: Self::data_dir(resolved),
                 log_level: read.text("log.level").and_then(|name| Threshold::named(&name)).unwrap_or_default(),
                 log_format: if read.text("log.format").as_deref() == Some("json") {

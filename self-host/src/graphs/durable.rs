@@ -11,9 +11,12 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 use web::Failure;
+
+use crate::metrics::Metrics;
 
 /// What is held back.
 type Held = Box<dyn FnOnce()>;
@@ -43,6 +46,7 @@ impl Commits {
 /// Which commits of a graph are on the disk, and what waits for the others.
 pub(super) struct Durable {
     commits: Commits,
+    metrics: Arc<Metrics>,
     wal: PathBuf,
     file: RefCell<Option<Arc<File>>>,
     synced: Cell<u64>,
@@ -53,11 +57,12 @@ pub(super) struct Durable {
 
 impl Durable {
     /// What is committed to this database file from now on is counted in `commits`.
-    pub(super) fn new(database: &Path, commits: Commits) -> Self {
+    pub(super) fn new(database: &Path, commits: Commits, metrics: Arc<Metrics>) -> Self {
         let mut wal = database.as_os_str().to_owned();
         wal.push("-wal");
         Self {
             commits,
+            metrics,
             wal: wal.into(),
             file: RefCell::default(),
             synced: Cell::default(),
@@ -122,6 +127,7 @@ impl Durable {
         if self.synced.get() >= until {
             return Ok(());
         }
+        let begun = Instant::now();
         let outcome = match self.open() {
             Ok(file) => match tokio::task::spawn_blocking(move || file.sync_data()).await {
                 Ok(outcome) => outcome.map_err(|error| error.to_string()),
@@ -135,6 +141,7 @@ impl Durable {
             self.released.notify_waiters();
             return Err(Failure(format!("{}: {error}", self.wal.display())));
         }
+        self.metrics.synced(begun.elapsed().as_secs_f64());
         self.synced.set(until);
         // In their order: what was held later belongs to later commits.
         let held = &mut *self.held.borrow_mut();
@@ -168,7 +175,7 @@ mod tests {
     fn durable(folder: &Path) -> (Rc<Durable>, Commits) {
         std::fs::write(folder.join("db.sqlite-wal"), b"").unwrap();
         let commits = Commits::default();
-        (Rc::new(Durable::new(&folder.join("db.sqlite"), commits.clone())), commits)
+        (Rc::new(Durable::new(&folder.join("db.sqlite"), commits.clone(), Arc::default())), commits)
     }
 
     #[test]

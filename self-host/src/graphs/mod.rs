@@ -23,6 +23,7 @@ pub(crate) use sockets::{CloseFrame, FrameSender, Outgoing, Queue, SocketEnds};
 
 use crate::bodies::{NativeRequest, NativeResponse};
 use crate::log::Log;
+use crate::metrics::Metrics;
 use crate::store::{DataDir, Index, graph_folder};
 use call::{Call, Command};
 
@@ -40,6 +41,8 @@ pub(crate) struct Options {
     pub(crate) index: Index,
     /// The log.
     pub(crate) log: Log,
+    /// What is counted.
+    pub(crate) metrics: Arc<Metrics>,
     /// A graph that nobody used for so long is closed.
     pub(crate) idle: Duration,
     /// How many graphs are open at once, on all threads.

@@ -4,6 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use database::local_sqlite::Rusqlite;
@@ -22,6 +24,7 @@ use super::thread::Thread;
 use crate::auth::token;
 use crate::bodies::{NativeRequest, NativeResponse};
 use crate::host::{NativeHost, now_ms};
+use crate::metrics::Metrics;
 use crate::store::{Index, open_graph};
 
 /// One graph: its database, its memory and its sockets.
@@ -35,6 +38,7 @@ pub(super) struct GraphObject {
     next_number: Cell<u64>,
     used: Cell<Instant>,
     folder: PathBuf,
+    metrics: Arc<Metrics>,
     /// There were no rows when it was opened.
     is_new: bool,
     thread: Weak<Thread>,
@@ -48,12 +52,12 @@ impl GraphObject {
     pub(super) fn open(thread: &Rc<Thread>, folder: &Path) -> Result<Rc<Self>, Failure> {
         let opened = open_graph(folder).map_err(|error| Failure(error.to_string()))?;
         let options = &thread.options;
-        let durable = Rc::new(Durable::new(&opened.path, opened.commits));
+        let durable = Rc::new(Durable::new(&opened.path, opened.commits, Arc::clone(&options.metrics)));
         let graph_options = GraphOptions { initial_data: options.settings.initial_data, ..GraphOptions::DEFAULT };
         let graph = Rc::new(RefCell::new(Graph::new(opened.sql, now_ms, graph_options)));
         let index = GraphIndex { index: options.index.clone(), durable: Rc::clone(&durable) };
         let object = Rc::new_cyclic(|me| Self {
-            host: NativeHost::new(options.log.clone()),
+            host: NativeHost::new(options.log.clone(), Arc::clone(&options.metrics)),
             graph,
             memory: GraphState::new(options.settings.clone(), None),
             index: Rc::new(index),
@@ -62,11 +66,13 @@ impl GraphObject {
             next_number: Cell::default(),
             used: Cell::new(Instant::now()),
             folder: folder.to_owned(),
+            metrics: Arc::clone(&options.metrics),
             is_new: opened.is_new,
             thread: Rc::downgrade(thread),
             me: Weak::clone(me),
             syncing: RefCell::default(),
         });
+        options.metrics.graphs.fetch_add(1, Ordering::Relaxed);
         let syncing = tokio::task::spawn_local(super::thread::sync(Rc::downgrade(&object)));
         *object.syncing.borrow_mut() = Some(AbortOnDropHandle::new(syncing));
         Ok(object)
@@ -133,6 +139,12 @@ impl GraphObject {
     /// The graph, for what its thread does with it.
     pub(super) fn shared(&self) -> &SharedGraph<Rusqlite> {
         &self.graph
+    }
+}
+
+impl Drop for GraphObject {
+    fn drop(&mut self) {
+        self.metrics.graphs.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

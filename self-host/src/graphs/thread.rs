@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sync_http::graph_routes::{self, sockets};
@@ -151,6 +152,7 @@ impl Thread {
 
     fn checkpoint(&self) {
         for object in self.graphs.borrow().values() {
+            self.options.metrics.checkpoints.fetch_add(1, Ordering::Relaxed);
             let done =
                 object.shared().borrow().sql().connection().pragma_query(None, "wal_checkpoint(TRUNCATE)", |_| Ok(()));
             if let Err(error) = done {

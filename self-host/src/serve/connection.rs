@@ -2,10 +2,14 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{CONNECTION, EXPECT, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
+};
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use hyper::body::Incoming;
@@ -23,6 +27,11 @@ use super::fronts::{Peer, Phase, Shared};
 use super::health::unwell;
 use super::socket;
 use crate::bodies::{NativeRequest, NativeResponse, SentBody};
+use crate::graphs::SocketEnds;
+use crate::metrics::Metrics;
+
+/// The header of the operator's token.
+const ADMIN_TOKEN: HeaderName = HeaderName::from_static("x-db-sync-admin-token");
 
 /// What a server proves with that it has understood the handshake (RFC 6455, 1.3).
 const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -74,15 +83,15 @@ async fn answer(
         && let NativeResponse::Socket(ends) = std::mem::replace(response.body_mut(), NativeResponse::Empty)
     {
         complete(response.headers_mut(), key.as_ref());
-        sockets.spawn_local(switch(upgrade, *ends, shared.ping));
+        sockets.spawn_local(switch(upgrade, *ends, shared.ping, Arc::clone(&shared.metrics)));
     }
     response.map(SentBody)
 }
 
-async fn switch(upgrade: OnUpgrade, ends: crate::graphs::SocketEnds, ping: std::time::Duration) {
+async fn switch(upgrade: OnUpgrade, ends: SocketEnds, ping: Duration, metrics: Arc<Metrics>) {
     // A client that is gone before: the graph learns it as the ends are dropped.
     if let Ok(upgraded) = upgrade.await {
-        socket::run(TokioIo::new(upgraded), ends, ping).await;
+        socket::run(TokioIo::new(upgraded), ends, ping, &metrics).await;
     }
 }
 
@@ -110,6 +119,9 @@ async fn respond(shared: &Arc<Shared>, peer: Peer, request: Request<Incoming>) -
     let Ok(asked) = forwarded::read(&shared.trusted, peer.address.ip(), request.headers()) else {
         return Early::InvalidForwarding.answer();
     };
+    if request.uri().path() == "/metrics" && may_measure(shared, &asked, request.headers()) {
+        return measured(shared);
+    }
     let Some(uri) = address(&request, peer, &asked) else { return Early::InvalidHost.answer() };
     let Some(uri) = admitted(uri, &shared.base_urls) else { return Early::InvalidHost.answer() };
     let (mut parts, body) = request.into_parts();
@@ -120,6 +132,21 @@ async fn respond(shared: &Arc<Shared>, peer: Peer, request: Request<Incoming>) -
         .is_some_and(|expected| expected.to_str().is_ok_and(|expected| expected.eq_ignore_ascii_case("100-continue")));
     let body = NativeRequest::incoming(body, shared.body_idle, expects);
     sync_http::handle(&shared.front, &shared.service, Request::from_parts(parts, body)).await
+}
+
+/// Whether somebody may read the metrics; for all others there are none.
+fn may_measure(shared: &Shared, asked: &Asked, headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let bearer = text(AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+    let is_admin = |token| shared.service.settings.auth.is_admin(token);
+    is_admin(text(ADMIN_TOKEN)) || is_admin(bearer) || shared.metrics_allow.includes(asked.client)
+}
+
+fn measured(shared: &Shared) -> Response<NativeResponse> {
+    let mut response = Response::new(NativeResponse::Full(shared.metrics.text().into_bytes()));
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
 }
 
 /// Whether the surface would take this for a request for a socket.

@@ -19,6 +19,7 @@ use super::health::Health;
 use super::platform::Front;
 use crate::auth::HttpKeys;
 use crate::log::Log;
+use crate::metrics::Metrics;
 
 /// How long to wait after the system gave no connection: most often there are too many open files.
 const BREATHER: Duration = Duration::from_millis(100);
@@ -40,6 +41,9 @@ pub(crate) struct Shared {
     pub(crate) service: Service<HttpKeys>,
     pub(crate) health: Health,
     pub(crate) log: Log,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Clients that may read the metrics without the operator's token.
+    pub(crate) metrics_allow: Trusted,
     /// Which peers may say who asks.
     pub(crate) trusted: Trusted,
     /// Addresses of which a request may name its own; empty: any.

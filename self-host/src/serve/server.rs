@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::graphs::{Graphs, Options};
 use crate::host::NativeHost;
 use crate::log::Log;
+use crate::metrics::Metrics;
 use crate::store::{
     Assets, DataDir, DataDirError, FormatError, Index, IndexError, IndexThread, Lock, LockError, check_format,
     link_secret,
@@ -170,11 +171,13 @@ impl Server {
         let listeners = config.binds.iter().map(|address| listen(*address)).collect::<Result<Vec<_>, _>>()?;
         let listening = listeners.iter().map(std::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
         let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, THREADS);
+        let metrics = Arc::<Metrics>::default();
         let options = Options {
             settings: settings.clone(),
             data: data.clone(),
             index: index.clone(),
             log: log.clone(),
+            metrics: Arc::clone(&metrics),
             idle: config.graph_idle,
             open: config.open_graphs,
             patience: config.body_idle,
@@ -182,7 +185,7 @@ impl Server {
         let graphs = Graphs::start(&options, threads)?;
         drop(options);
         let front = Front {
-            host: NativeHost::new(log.clone()),
+            host: NativeHost::new(log.clone(), Arc::clone(&metrics)),
             index,
             assets: Assets::new(&data),
             graphs: graphs.clone(),
@@ -193,6 +196,8 @@ impl Server {
             front,
             service: Service::new(settings, HttpKeys::new()),
             health: Health::default(),
+            metrics,
+            metrics_allow: config.metrics_allow.clone(),
             trusted: config.trusted.clone(),
             base_urls: config.base_urls.clone(),
             log: log.clone(),

@@ -1,6 +1,7 @@
 //! The connection's end of a socket: frames to the graph, texts from it.
 
 use std::cell::Cell;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
@@ -16,6 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame as WireClose, Role, We
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::graphs::{CloseFrame, FrameSender, Outgoing, Queue, SocketEnds};
+use crate::metrics::Metrics;
 
 /// Bytes beyond a message's limit that are still read, so that the graph says itself that it is too long.
 const BEYOND: usize = 64 << 10;
@@ -33,7 +35,7 @@ const TOGETHER: usize = 64;
 const ABNORMAL: u16 = 1006;
 
 /// Serves a socket until either end has had enough.
-pub(super) async fn run<I>(stream: I, ends: SocketEnds, ping: Duration)
+pub(super) async fn run<I>(stream: I, ends: SocketEnds, ping: Duration, metrics: &Metrics)
 where
     I: AsyncRead + AsyncWrite + Unpin,
 {
@@ -46,11 +48,22 @@ where
     let (sink, stream) = socket.split();
     let SocketEnds { frames, mut messages, queue, waiting, end } = ends;
     let heard = Cell::new(Instant::now());
+    metrics.sockets.fetch_add(1, Ordering::Relaxed);
+    let heard_one = || {
+        heard.set(Instant::now());
+        metrics.received.fetch_add(1, Ordering::Relaxed);
+    };
+    let written = |messages: u64, bytes| {
+        waiting.written(bytes);
+        metrics.sent.fetch_add(messages, Ordering::Relaxed);
+    };
     let ended = tokio::select! {
-        ended = read(stream, &frames, &queue, &heard) => ended,
-        ended = write(sink, &mut messages, |bytes| waiting.written(bytes), &heard, ping) => ended,
+        ended = read(stream, &frames, &queue, heard_one) => ended,
+        ended = write(sink, &mut messages, written, &heard, ping) => ended,
         () = waiting.is_cut.notified() => close(1013, "too slow"),
     };
+    metrics.sockets.fetch_sub(1, Ordering::Relaxed);
+    metrics.closed(ended.code);
     // The graph may be gone.
     let _ = end.send(ended);
 }
@@ -64,12 +77,12 @@ async fn read(
     mut stream: impl Stream<Item = Result<Message, Error>> + Unpin,
     frames: &FrameSender,
     queue: &Queue,
-    heard: &Cell<Instant>,
+    heard: impl Fn(),
 ) -> CloseFrame {
     let mut ended = None;
     loop {
         let message = stream.next().await;
-        heard.set(Instant::now());
+        heard();
         let frame = match message {
             Some(Ok(Message::Text(text))) if text.as_str() == "ping" => {
                 // A heartbeat keeps no graph busy.
@@ -116,7 +129,7 @@ fn refusal(error: &Error) -> Option<CloseFrame> {
 async fn write(
     mut sink: impl Sink<Message, Error = Error> + Unpin,
     messages: &mut mpsc::UnboundedReceiver<Outgoing>,
-    written: impl Fn(usize),
+    written: impl Fn(u64, usize),
     heard: &Cell<Instant>,
     ping: Duration,
 ) -> CloseFrame {
@@ -166,6 +179,6 @@ async fn write(
             // Without a message there will be none: the graph has gone.
             return close(ABNORMAL, "");
         }
-        written(bytes);
+        written(count as u64, bytes);
     }
 }

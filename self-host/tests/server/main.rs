@@ -1,6 +1,7 @@
 //! The real binary, from outside (docs/spec/self-host.md 10).
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod addresses;
 mod configuration;
 mod durability;
 mod life;

@@ -95,10 +95,17 @@ impl Server {
 
     /// Asks something; status and body.
     pub(crate) fn ask(&self, method: &str, path: &str, token: &str, body: &str) -> (u16, Value) {
+        let token = format!("authorization: Bearer {token}");
+        let (status, text) = self.ask_with(method, path, &[&token], body);
+        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// The same with whole lines of headers; the body as text.
+    pub(crate) fn ask_with(&self, method: &str, path: &str, lines: &[&str], body: &str) -> (u16, String) {
         let mut stream = self.connect();
-        let length = body.len();
+        let (length, lines) = (body.len(), lines.join("\r\n"));
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\n{lines}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n",
             self.address
         );
         stream.write_all(head.as_bytes()).unwrap();
@@ -106,8 +113,7 @@ impl Server {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
     /// A connection that nothing was sent on.
@@ -146,6 +152,16 @@ impl Drop for Server {
 pub(crate) struct Socket(WebSocket<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
+    /// A read that a signal has interrupted, as those of children that end do, is none.
+    fn read(&mut self) -> Result<Message, tungstenite::Error> {
+        loop {
+            match self.0.read() {
+                Err(tungstenite::Error::Io(error)) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
+    }
+
     pub(crate) fn send(&mut self, message: &Value) {
         self.0.send(Message::text(message.to_string())).unwrap();
     }
@@ -153,7 +169,7 @@ impl Socket {
     /// The next message of one of these types.
     pub(crate) fn receive(&mut self, types: &[&str]) -> Value {
         loop {
-            match self.0.read().unwrap() {
+            match self.read().unwrap() {
                 Message::Text(text) => {
                     let message: Value = serde_json::from_str(&text).unwrap();
                     if types.contains(&message["type"].as_str().unwrap()) {
@@ -169,7 +185,7 @@ impl Socket {
     /// The code with which the server closes.
     pub(crate) fn closed(&mut self) -> Option<(u16, String)> {
         loop {
-            match self.0.read() {
+            match self.read() {
                 Ok(Message::Close(frame)) => return frame.map(|it| (it.code.into(), it.reason.as_str().to_owned())),
                 Ok(_) => {}
                 Err(_) => return None,
