@@ -110,7 +110,7 @@ impl Metrics {
         for (route, durations) in &*locked(&self.durations) {
             durations.write(&mut out, "logseq_sync_http_request_duration_seconds", &format!("route=\"{route}\""));
         }
-        let single = |name: &str, kind: &str, help: &str, value: String| {
+        let mut single = |name: &str, kind: &str, help: &str, value: String| {
             head(&mut out, name, kind, help);
             let _ = writeln!(out, "logseq_sync_{name} {value}");
         };
