@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::auth::UsersError;
 use crate::config::Problem;
-use crate::serve::StartError;
+use crate::serve::{StartError, TlsError};
 use crate::store::{DataDirError, FormatError, IndexError, LockError};
 
 /// Exit codes.
@@ -150,6 +150,10 @@ impl From<StartError> for Failure {
                 };
                 Self::new(code, exit, format!("{address}: {cause}"))
             }
+            StartError::Tls(error) => match &error {
+                TlsError::KeyIsOpen(_) => Self::new("tls-key-open", exit::REFUSED, error),
+                TlsError::File { .. } | TlsError::Pair { .. } => Self::new("tls", exit::CONFIG, error),
+            },
             StartError::NobodyCanSignIn => Self::new("no-way-to-sign-in", exit::CONFIG, "nobody could sign in")
                 .with_hint(
                     "`logseq-sync user add NAME` makes a user with a token; or set DB_SYNC_AUTH_DRIVER=static and \

@@ -138,6 +138,8 @@ pub(crate) const KEYS: &[Key] = &[
         Some("0"),
         "share of requests reported",
     ),
+    key("tls.cert", &["DB_SYNC_TLS_CERT"], Kind::Text, None, "certificate and its chain (PEM)"),
+    key("tls.key", &["DB_SYNC_TLS_KEY"], Kind::Text, None, "its key (PEM)"),
     key("metrics.allow", &["DB_SYNC_METRICS_ALLOW"], Kind::List, None, "addresses that may read /metrics"),
     key(
         "shutdown_timeout_s",

@@ -26,6 +26,8 @@ pub(crate) struct Config {
     pub(crate) base_url: Option<String>,
     /// Addresses of which a request may name its own; empty: any.
     pub(crate) base_urls: Vec<String>,
+    /// Certificate and key of encrypted connections.
+    pub(crate) tls: Option<(PathBuf, PathBuf)>,
     /// Which peers may say who asks.
     pub(crate) trusted: Trusted,
     /// Clients that may read the metrics without the operator's token.
@@ -142,6 +144,15 @@ impl Config {
                 found
             })
             .collect();
+        let pair = [read.text("tls.cert"), read.text("tls.key")].map(|path| path.map(PathBuf::from));
+        let tls = match pair {
+            [Some(cert), Some(key)] => Some((cert, key)),
+            [None, None] => None,
+            _ => {
+                problems.push(resolved.problem("tls.cert", "certificate and key are set together, or neither"));
+                None
+            }
+        };
         let agents = read.text("agents_service_url").and_then(|url| match url.parse::<Uri>() {
             Ok(uri)
                 if uri.scheme_str().is_some_and(|it| it == "http" || it == "https") && uri.authority().is_some() =>
@@ -191,6 +202,7 @@ impl Config {
                 base_url: read.text("base_url"),
                 base_urls,
                 trusted,
+                tls,
                 metrics_allow,
                 data_dir: Self::data_dir(resolved),
                 log_level: read.text("log.level").and_then(|name| Threshold::named(&name)).unwrap_or_default(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sync_http::service::Service;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::LocalSet;
 use tokio::time::timeout;
@@ -17,6 +17,7 @@ use super::connection;
 use super::forwarded::Trusted;
 use super::health::Health;
 use super::platform::Front;
+use super::tls::Tls;
 use crate::auth::HttpKeys;
 use crate::log::Log;
 use crate::metrics::Metrics;
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) service: Service<HttpKeys>,
     pub(crate) health: Health,
     pub(crate) log: Log,
+    /// What encrypted connections are accepted with, where all are.
+    pub(crate) tls: Option<Tls>,
     pub(crate) metrics: Arc<Metrics>,
     /// Clients that may read the metrics without the operator's token.
     pub(crate) metrics_allow: Trusted,
@@ -171,7 +174,7 @@ async fn accept(listener: Rc<TcpListener>, shared: Arc<Shared>, tasks: TaskTrack
                 let _ = stream.set_nodelay(true);
                 let shared = Arc::clone(&shared);
                 tasks.spawn_local(async move {
-                    connection::serve(stream, Peer { address: peer, is_tls: false }, &shared).await;
+                    greet(stream, peer, &shared).await;
                     drop(place);
                 });
             }
@@ -180,6 +183,17 @@ async fn accept(listener: Rc<TcpListener>, shared: Arc<Shared>, tasks: TaskTrack
                 tokio::time::sleep(BREATHER).await;
             }
         }
+    }
+}
+
+/// Serves a connection, after the handshake where connections are encrypted.
+async fn greet(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
+    let Some(tls) = &shared.tls else {
+        return connection::serve(stream, Peer { address, is_tls: false }, shared).await;
+    };
+    // Whoever cannot shake hands in time speaks something else.
+    if let Ok(Ok(stream)) = timeout(shared.head, tls.acceptor().accept(stream)).await {
+        connection::serve(stream, Peer { address, is_tls: true }, shared).await;
     }
 }
 

@@ -6,9 +6,12 @@ mod connection;
 mod forwarded;
 mod fronts;
 mod health;
+mod notify;
 mod platform;
 mod server;
 mod socket;
+mod tls;
 
 pub(crate) use forwarded::Trusted;
 pub(crate) use server::{End, Owner, RELOADED, Reload, Server, StartError};
+pub(crate) use tls::TlsError;

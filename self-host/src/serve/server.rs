@@ -1,6 +1,6 @@
 //! A server from its start to its end (self-host.md 3).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,11 +11,14 @@ use sync_http::service::Service;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
+use tokio::time::interval;
 
 use super::agents::Agents;
 use super::fronts::{Fronts, Shared};
 use super::health::Health;
+use super::notify::Notifier;
 use super::platform::Front;
+use super::tls::{Tls, TlsError};
 use crate::auth::{HttpKeys, Stored, UsersError};
 use crate::config::Config;
 use crate::graphs::{Graphs, Options};
@@ -32,6 +35,9 @@ const BACKLOG: i32 = 1024;
 
 /// Threads of either kind at most: beyond that many they wait for the disk, not for processors.
 const THREADS: usize = 8;
+
+/// How often the files of the certificate are looked at.
+const CERTIFICATES: Duration = Duration::from_mins(1);
 
 /// What sockets get at the end to answer their close.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -62,6 +68,9 @@ pub(crate) enum StartError {
         /// Why not.
         cause: std::io::Error,
     },
+    /// The certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// No issuer, no token, no user.
     #[error("nobody could sign in")]
     NobodyCanSignIn,
@@ -171,6 +180,7 @@ impl Server {
         let listeners = config.binds.iter().map(|address| listen(*address)).collect::<Result<Vec<_>, _>>()?;
         let listening = listeners.iter().map(std::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
         let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, THREADS);
+        let tls = config.tls.as_ref().map(|(cert, key)| Tls::open(cert, key)).transpose()?;
         let metrics = Arc::<Metrics>::default();
         let options = Options {
             settings: settings.clone(),
@@ -196,6 +206,7 @@ impl Server {
             front,
             service: Service::new(settings, HttpKeys::new()),
             health: Health::default(),
+            tls,
             metrics,
             metrics_allow: config.metrics_allow.clone(),
             trusted: config.trusted.clone(),
@@ -232,7 +243,12 @@ impl Server {
 
     /// Where it listens, with the ports that it got.
     pub(crate) fn listen(&self) -> Vec<String> {
-        self.listening.iter().map(|address| format!("http://{address}")).collect()
+        let scheme = self.scheme();
+        self.listening.iter().map(|address| format!("{scheme}://{address}")).collect()
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.config.tls.is_some() { "https" } else { "http" }
     }
 
     /// The addresses that the configuration names.
@@ -246,10 +262,13 @@ impl Server {
         if !named.is_empty() {
             return named;
         }
-        let reached = |address: &SocketAddr| match address.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => format!("http://<this machine>:{}", address.port()),
-            IpAddr::V6(ip) if ip.is_unspecified() => format!("http://<this machine>:{}", address.port()),
-            _ => format!("http://{address}"),
+        let scheme = self.scheme();
+        let reached = |address: &SocketAddr| {
+            if address.ip().is_unspecified() {
+                format!("{scheme}://<this machine>:{}", address.port())
+            } else {
+                format!("{scheme}://{address}")
+            }
         };
         self.listening.iter().map(reached).collect()
     }
@@ -269,20 +288,37 @@ impl Server {
                 graphs.revoke(&tokens).await;
             })
         };
+        let notifier = Notifier::of_environment();
         let end = runtime.block_on(async {
+            notifier.ready("serving");
             {
                 let mut watched = std::pin::pin!(watched);
+                let mut certificates = interval(CERTIFICATES);
+                let mut beats = notifier.beat().map(interval);
                 loop {
                     tokio::select! {
                         () = &mut watched => {}
                         _ = signals.interrupt.recv() => break,
                         _ = signals.terminate.recv() => break,
-                        _ = signals.hang_up.recv() => apply(&shared, &log, reload()),
+                        _ = signals.hang_up.recv() => {
+                            notifier.reloading();
+                            apply(&shared, &log, reload());
+                            refresh(&shared, &log);
+                            notifier.ready("serving");
+                        }
+                        _ = certificates.tick() => refresh(&shared, &log),
+                        () = next(&mut beats) => {
+                            // Only a server that answers is alive.
+                            if shared.health.is_good(&shared.front.index).await {
+                                notifier.alive();
+                            }
+                        }
                         _ = signals.user.recv() => graphs.checkpoint().await,
                     }
                 }
             }
             log.info("stopping");
+            notifier.stopping(config.shutdown + CLOSING);
             tokio::select! {
                 () = stop(&graphs, fronts, config.shutdown) => End::Graceful,
                 _ = signals.interrupt.recv() => End::Interrupted,
@@ -298,6 +334,23 @@ impl Server {
         // What still runs there is cut.
         runtime.shutdown_background();
         end
+    }
+}
+
+/// The next beat, where there is one.
+async fn next(beats: &mut Option<tokio::time::Interval>) {
+    match beats {
+        Some(beats) => drop(beats.tick().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Takes a new certificate into use.
+fn refresh(shared: &Shared, log: &Log) {
+    match shared.tls.as_ref().map(Tls::refresh) {
+        None | Some(Ok(false)) => {}
+        Some(Ok(true)) => log.info("the certificate was read again"),
+        Some(Err(error)) => log.warn(&format!("the certificate stays as it is: {error}")),
     }
 }
 

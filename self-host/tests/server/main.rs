@@ -6,4 +6,5 @@ mod configuration;
 mod durability;
 mod life;
 mod support;
+mod transport;
 mod users;

@@ -64,7 +64,7 @@ impl Server {
         let mut ready = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
         let parsed: Value = serde_json::from_str(&ready).unwrap_or_else(|_| panic!("{ready:?}"));
-        let address = parsed["listen"][0].as_str().unwrap().trim_start_matches("http://").parse().unwrap();
+        let address = parsed["listen"][0].as_str().unwrap().rsplit_once("://").unwrap().1.parse().unwrap();
         Self { child, address, ready }
     }
 
