@@ -33,6 +33,8 @@ pub(crate) struct Key {
     pub(crate) secret: bool,
     /// One line for the help.
     pub(crate) help: &'static str,
+    /// It is known, and does nothing yet: whoever sets it is told so.
+    pub(crate) is_idle: bool,
 }
 
 impl Key {
@@ -60,11 +62,16 @@ const fn key(
     default: Option<&'static str>,
     help: &'static str,
 ) -> Key {
-    Key { name, variables, kind, default, secret: false, help }
+    Key { name, variables, kind, default, secret: false, help, is_idle: false }
+}
+
+/// A key that does nothing yet.
+const fn idle(name: &'static str, variables: &'static [&'static str], kind: Kind) -> Key {
+    Key { name, variables, kind, default: None, secret: false, help: "without effect in this version", is_idle: true }
 }
 
 const fn secret(name: &'static str, variables: &'static [&'static str], help: &'static str) -> Key {
-    Key { name, variables, kind: Kind::Text, default: None, secret: true, help }
+    Key { name, variables, kind: Kind::Text, default: None, secret: true, help, is_idle: false }
 }
 
 /// A number above zero.
@@ -128,16 +135,19 @@ pub(crate) const KEYS: &[Key] = &[
     secret("asset_link_secret", &["ASSET_LINK_SECRET"], "signs links to assets"),
     key("initial_data", &["DB_SYNC_INITIAL_DATA"], Kind::Flag, Some("false"), "built-in data in graphs never uploaded"),
     key("snapshot_gzip", &["DB_SYNC_SNAPSHOT_STREAM_GZIP"], Kind::Flag, Some("true"), "compress downloads"),
-    secret("sentry.dsn", &["SENTRY_DSN"], "where errors are reported"),
-    key("sentry.release", &["SENTRY_RELEASE"], Kind::Text, None, "release in reports"),
-    key("sentry.environment", &["SENTRY_ENVIRONMENT"], Kind::Text, Some("self-host"), "environment in reports"),
-    key(
-        "sentry.traces_sample_rate",
-        &["SENTRY_TRACES_SAMPLE_RATE"],
-        Kind::Share,
-        Some("0"),
-        "share of requests reported",
-    ),
+    Key { is_idle: true, ..secret("sentry.dsn", &["SENTRY_DSN"], "without effect in this version") },
+    idle("sentry.release", &["SENTRY_RELEASE"], Kind::Text),
+    idle("sentry.environment", &["SENTRY_ENVIRONMENT"], Kind::Text),
+    idle("sentry.traces_sample_rate", &["SENTRY_TRACES_SAMPLE_RATE"], Kind::Share),
+    idle("pat_groups", &["DB_SYNC_PAT_GROUPS"], Kind::Text),
+    idle("status_page", &["DB_SYNC_STATUS_PAGE"], Kind::Flag),
+    idle("metrics.bind", &["DB_SYNC_METRICS_BIND"], Kind::Text),
+    idle("metrics.graphs", &["DB_SYNC_METRICS_GRAPHS"], Kind::Flag),
+    idle("min_free_mib", &["DB_SYNC_MIN_FREE"], Kind::Number(0, 1 << 40)),
+    idle("limits.keep_alive_s", &["DB_SYNC_LIMIT_KEEP_ALIVE_S"], SOME),
+    idle("limits.unread_mib", &["DB_SYNC_LIMIT_UNREAD_MIB"], SOME),
+    idle("limits.failed_logins", &["DB_SYNC_LIMIT_FAILED_LOGINS"], SOME),
+    idle("limits.exports", &["DB_SYNC_LIMIT_EXPORTS"], SOME),
     key("tls.cert", &["DB_SYNC_TLS_CERT"], Kind::Text, None, "certificate and its chain (PEM)"),
     key("tls.key", &["DB_SYNC_TLS_KEY"], Kind::Text, None, "its key (PEM)"),
     key("metrics.allow", &["DB_SYNC_METRICS_ALLOW"], Kind::List, None, "addresses that may read /metrics"),
@@ -151,6 +161,13 @@ pub(crate) const KEYS: &[Key] = &[
     key("graph_idle_s", &["DB_SYNC_GRAPH_IDLE"], SOME, Some("300"), "seconds until an unused graph is closed"),
     key("agents_service_url", &["AGENTS_SERVICE_URL"], Kind::Text, None, "where requests about sessions go"),
     key("limits.connections", &["DB_SYNC_LIMIT_CONNECTIONS"], SOME, Some("10000"), "connections"),
+    key(
+        "limits.per_address",
+        &["DB_SYNC_LIMIT_PER_ADDRESS"],
+        SOME,
+        Some("256"),
+        "connections of an address; loopback is free",
+    ),
     key("limits.user_sockets", &["DB_SYNC_LIMIT_USER_SOCKETS"], SOME, Some("32"), "sockets of a user on a graph"),
     key("limits.graph_sockets", &["DB_SYNC_LIMIT_GRAPH_SOCKETS"], SOME, Some("500"), "sockets of a graph"),
     key(

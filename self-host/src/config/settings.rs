@@ -54,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) graph_idle: Duration,
     /// Connections at once.
     pub(crate) connections: usize,
+    /// Connections of one address at once.
+    pub(crate) per_address: usize,
     /// Graphs open at once.
     pub(crate) open_graphs: usize,
     /// Bytes of a request's head.
@@ -115,6 +117,9 @@ impl Config {
         let read = Reader(resolved);
         let mut problems = Vec::new();
         let mut warnings = resolved.warnings.clone();
+        for key in KEYS.iter().filter(|key| key.is_idle && resolved.value(key.name).is_some()) {
+            warnings.push(format!("{} has no effect in this version", key.name));
+        }
         let drivers: Vec<String> = read.list("auth.driver").iter().map(|name| name.to_ascii_lowercase()).collect();
         check_drivers(resolved, &drivers, &mut problems);
         let is_open = drivers.iter().any(|driver| driver == "none");
@@ -219,6 +224,7 @@ impl Config {
                 shutdown: read.seconds("shutdown_timeout_s"),
                 graph_idle: read.seconds("graph_idle_s"),
                 connections: read.size("limits.connections"),
+                per_address: read.size("limits.per_address"),
                 open_graphs: read.size("limits.open_graphs"),
                 head_bytes: read.size("limits.header_kib").saturating_mul(1 << 10),
                 head: read.seconds("limits.header_s"),

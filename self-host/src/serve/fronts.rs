@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sync_http::service::Service;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::LocalSet;
@@ -16,6 +17,7 @@ use web::{Event, Level};
 use super::connection;
 use super::forwarded::Trusted;
 use super::health::Health;
+use super::places::Places;
 use super::platform::Front;
 use super::tls::Tls;
 use crate::auth::HttpKeys;
@@ -51,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) trusted: Trusted,
     /// Addresses of which a request may name its own; empty: any.
     pub(crate) base_urls: Vec<String>,
+    /// Places of each address.
+    pub(crate) places: Places,
     /// Places for connections.
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) phase: watch::Receiver<Phase>,
@@ -188,6 +192,11 @@ async fn accept(listener: Rc<TcpListener>, shared: Arc<Shared>, tasks: TaskTrack
 
 /// Serves a connection, after the handshake where connections are encrypted.
 async fn greet(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
+    // Proxies bring the connections of many.
+    let place = shared.places.enter(address.ip());
+    if place.is_none() && !shared.trusted.includes(address.ip()) {
+        return refuse(stream).await;
+    }
     let Some(tls) = &shared.tls else {
         return connection::serve(stream, Peer { address, is_tls: false }, shared).await;
     };
@@ -195,6 +204,15 @@ async fn greet(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
     if let Ok(Ok(stream)) = timeout(shared.head, tls.acceptor().accept(stream)).await {
         connection::serve(stream, Peer { address, is_tls: true }, shared).await;
     }
+}
+
+/// The answer to a connection too many, whatever it asks.
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: 32\r\n\
+    retry-after: 5\r\nconnection: close\r\n\r\n{\"error\":\"too many connections\"}";
+
+async fn refuse(mut stream: TcpStream) {
+    // Whoever does not read it is not waited for.
+    let _ = timeout(BREATHER, stream.write_all(TOO_MANY)).await;
 }
 
 /// Who is at the other end of a connection.

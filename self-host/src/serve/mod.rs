@@ -7,6 +7,7 @@ mod forwarded;
 mod fronts;
 mod health;
 mod notify;
+mod places;
 mod platform;
 mod server;
 mod socket;

@@ -17,6 +17,7 @@ use super::agents::Agents;
 use super::fronts::{Fronts, Shared};
 use super::health::Health;
 use super::notify::Notifier;
+use super::places::Places;
 use super::platform::Front;
 use super::tls::{Tls, TlsError};
 use crate::auth::{HttpKeys, Stored, UsersError};
@@ -207,6 +208,7 @@ impl Server {
             service: Service::new(settings, HttpKeys::new()),
             health: Health::default(),
             tls,
+            places: Places::new(config.per_address),
             metrics,
             metrics_allow: config.metrics_allow.clone(),
             trusted: config.trusted.clone(),

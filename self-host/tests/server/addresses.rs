@@ -48,7 +48,9 @@ fn metrics_are_for_the_operator() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::start(data.path(), &[]);
     let graph = server.create_graph(TOKEN, "a name that nobody else needs to know");
-    let _socket = server.socket(TOKEN, &graph);
+    let mut socket = server.socket(TOKEN, &graph);
+    socket.send(&serde_json::json!({ "type": "ping" }));
+    socket.receive(&["pong"]);
     assert_eq!(server.ask_with("GET", "/metrics", &[&format!("authorization: Bearer {TOKEN}")], "").0, 404);
     let admin = format!("x-db-sync-admin-token: {ADMIN}");
     let (status, text) = server.ask_with("GET", "/metrics", &[&admin], "");
