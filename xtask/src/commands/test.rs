@@ -106,7 +106,12 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
     step("Unit, integration and golden tests");
     let packages = |worker: &Worker| worker.suites.iter().map(|suite| suite.package).chain([worker.package]);
     let later = WORKERS.into_iter().flat_map(packages).flat_map(|package| ["--exclude", package]);
-    process::run(cargo().args(["test", "--quiet", "--workspace"]).args(later))?;
+    let mut everything = cargo();
+    everything.args(["test", "--quiet", "--workspace"]).args(later);
+    if amounts.all_faults {
+        everything.env("LIFE_LONG", "1");
+    }
+    process::run(&mut everything)?;
     note(format!("{} s so far", start.elapsed().as_secs()));
 
     let play = |package: &str, more: &[&str]| {
@@ -195,6 +200,19 @@ fn agents(root: &Path) -> Result<()> {
     let cases = ["sessions", "together", "legacy"].map(|name| format!("tests/agents/{name}.test.mjs"));
     // One after the other: each file has a worker of its own, and its cases have deadlines.
     process::run(node().args(["--test", "--test-concurrency=1"]).args(cases).env("SANDBOX_AGENT_BIN", &server))?;
+
+    step("Stand-ins of E2B and GitHub, as E2B's SDK, Octokit and git see them");
+    let cases = ["e2b-sdk", "github-octokit"].map(|name| format!("tests/agents/{name}.test.mjs"));
+    process::run(node().args(["--test", "--test-concurrency=2"]).args(cases))?;
+
+    step("Sessions in sandboxes, their terminals, and publishing with real git");
+    let cases = ["e2b", "e2b-faults", "publish", "terminal"].map(|name| format!("tests/agents/{name}.test.mjs"));
+    process::run(node().args(["--test", "--test-concurrency=2"]).args(cases).env("SANDBOX_AGENT_BIN", &server))?;
+
+    step("Pages for people, in a browser");
+    let chromium = tools::chromium::ensure()?;
+    let browser = [("SANDBOX_AGENT_BIN", server.as_path()), ("CHROMIUM", chromium.as_path())];
+    process::run(node().args(["--test", "tests/agents/view.test.mjs"]).envs(browser))?;
 
     step("Kills while turns run");
     process::run(node().arg("tests/agents/kills.mjs").env("SANDBOX_AGENT_BIN", &server))
