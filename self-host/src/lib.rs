@@ -6,6 +6,7 @@ pub mod cli;
 mod auth;
 mod bodies;
 mod config;
+mod daemon;
 mod graphs;
 mod host;
 mod log;

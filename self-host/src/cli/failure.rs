@@ -1,11 +1,14 @@
 //! What goes wrong, and the one place that maps it to exit codes (self-host.md 1).
 
-use serde_json::{Value, json};
+use std::borrow::Cow;
+
+use daemon_lifecycle::Error as DaemonError;
+use serde_json::{Map, Value, json};
 
 use crate::auth::UsersError;
 use crate::config::Problem;
 use crate::serve::{StartError, TlsError};
-use crate::store::{DataDirError, FormatError, IndexError, LockError};
+use crate::store::{DataDirError, FormatError, IndexError};
 
 /// Exit codes.
 pub(crate) mod exit {
@@ -15,12 +18,14 @@ pub(crate) mod exit {
     pub(crate) const USAGE: u8 = 2;
     /// An address is in use, or a server cannot be reached.
     pub(crate) const UNAVAILABLE: u8 = 69;
+    /// A defect of the program or of whoever started it.
+    pub(crate) const BUG: u8 = 70;
     /// The data directory cannot be created, or is read-only.
     pub(crate) const CANNOT_CREATE: u8 = 73;
     /// Input or output failed, or the index is damaged.
     pub(crate) const IO: u8 = 74;
-    /// Another daemon has the data directory.
-    pub(crate) const LOCKED: u8 = 75;
+    /// The lock was lost while the server ran.
+    pub(crate) const LOST: u8 = 76;
     /// Permissions.
     pub(crate) const REFUSED: u8 = 77;
     /// Configuration, or a data directory of a newer format.
@@ -35,19 +40,21 @@ pub(crate) mod exit {
 #[derive(Debug)]
 pub(crate) struct Failure {
     /// For machines.
-    pub(crate) code: &'static str,
+    pub(crate) code: Cow<'static, str>,
     /// The exit code.
     pub(crate) exit: u8,
     /// For people: one line each.
     pub(crate) messages: Vec<String>,
     /// What to do.
     pub(crate) hint: Option<String>,
+    /// More for machines.
+    pub(crate) details: Map<String, Value>,
 }
 
 impl Failure {
     /// A failure without a hint.
     pub(crate) fn new(code: &'static str, exit: u8, message: impl std::fmt::Display) -> Self {
-        Self { code, exit, messages: vec![message.to_string()], hint: None }
+        Self { code: code.into(), exit, messages: vec![message.to_string()], hint: None, details: Map::new() }
     }
 
     /// The same with what to do about it.
@@ -62,18 +69,29 @@ impl Failure {
 
     /// The error object.
     pub(crate) fn json(&self) -> Value {
-        let mut error = json!({ "code": self.code, "message": self.messages.join("\n") });
-        if let (Some(hint), Some(error)) = (&self.hint, error.as_object_mut()) {
-            error.insert("hint".into(), hint.as_str().into());
-        }
+        let mut error = self.members();
+        error.insert("code".into(), self.code.as_ref().into());
+        error.insert("message".into(), self.message().into());
         json!({ "status": "error", "error": error })
+    }
+
+    /// All that is wrong, as one text.
+    pub(crate) fn message(&self) -> String {
+        self.messages.join("\n")
+    }
+
+    /// What there is beside code and message.
+    pub(crate) fn members(&self) -> Map<String, Value> {
+        let mut members = self.details.clone();
+        members.extend(self.hint.as_ref().map(|hint| ("hint".to_owned(), hint.as_str().into())));
+        members
     }
 }
 
 impl From<Vec<Problem>> for Failure {
     fn from(problems: Vec<Problem>) -> Self {
         let messages = problems.iter().map(ToString::to_string).collect();
-        Self { code: "configuration", exit: exit::CONFIG, messages, hint: None }
+        Self { code: "configuration".into(), exit: exit::CONFIG, messages, hint: None, details: Map::new() }
     }
 }
 
@@ -100,12 +118,20 @@ impl From<FormatError> for Failure {
     }
 }
 
-impl From<LockError> for Failure {
-    fn from(error: LockError) -> Self {
-        match &error {
-            LockError::Held(_) => Self::new("repo-locked", exit::LOCKED, error),
-            LockError::Io { .. } => Self::new("io", exit::IO, error),
+impl From<DaemonError> for Failure {
+    /// The crate has codes, exit codes and hints of its own, which mean here what they mean there.
+    fn from(error: DaemonError) -> Self {
+        let mut details = error.members();
+        for name in ["code", "message", "hint"] {
+            details.remove(name);
         }
+        let hint = match &error {
+            // The flag that the crate knows would have to serve without a write-ahead log.
+            DaemonError::LockUnsupported { .. } => Some("put the data directory on a local disk".to_owned()),
+            _ => error.hint(),
+        };
+        let (code, exit) = (error.code().to_owned().into(), error.exit());
+        Self { code, exit, messages: vec![error.to_string()], hint, details }
     }
 }
 
@@ -137,7 +163,7 @@ impl From<StartError> for Failure {
         match error {
             StartError::DataDir(error) => error.into(),
             StartError::Format(error) => error.into(),
-            StartError::Lock(error) => error.into(),
+            StartError::Daemon(error) => error.into(),
             StartError::Index(error) => error.into(),
             StartError::Users(error) => error.into(),
             StartError::Bind { address, cause } => {

@@ -1,12 +1,12 @@
 //! Flags of the configuration: one for each key.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgMatches, Command};
 
 use super::failure::Failure;
-use crate::config::{Config, KEYS, Resolved, Sources, gather};
+use crate::config::{Config, KEYS, Problem, Resolved, Sources, gather};
 
 /// Adds the flags of all keys, and `--config`.
 pub(super) fn of_configuration(command: Command) -> Command {
@@ -31,15 +31,22 @@ pub(super) fn resolve(matches: &ArgMatches) -> Result<Resolved, Failure> {
     let flags: BTreeMap<&'static str, String> =
         KEYS.iter().filter_map(|key| Some((key.name, given(key.name)?))).collect();
     let file = given("config").map(PathBuf::from);
-    // Variables that are no text are not ours.
-    let environment: Vec<(String, String)> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    let sources = Sources { flags: &flags, environment: &environment, file: file.as_deref() };
-    gather(&sources).map_err(|(resolved, mut problems)| {
+    gathered(&flags, file.as_deref()).map_err(|(resolved, mut problems)| {
         // What is wrong with the values that could be read is told as well.
         problems
             .extend(Config::new(&resolved).err().into_iter().flatten().filter(|problem| problem.name != "settings"));
         problems.into()
     })
+}
+
+/// What these flags, the environment and a file say. With what is wrong comes what could be read.
+pub(super) fn gathered(
+    flags: &BTreeMap<&'static str, String>,
+    file: Option<&Path>,
+) -> Result<Resolved, (Resolved, Vec<Problem>)> {
+    // Variables that are no text are not ours.
+    let environment: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    gather(&Sources { flags, environment: &environment, file })
 }

@@ -1,5 +1,6 @@
 //! The command line (self-host.md 1): verbs, their flags, their results and exit codes.
 
+mod doctor;
 mod duration;
 mod failure;
 mod flags;
@@ -7,11 +8,13 @@ mod health;
 mod output;
 mod quickstart;
 mod serve;
+mod server;
 mod user;
 
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use daemon_lifecycle::verbs;
 
 use failure::Failure;
 use output::Output;
@@ -20,10 +23,7 @@ use output::Output;
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What it was built from.
-pub(crate) const REVISION: &str = match option_env!("LOGSEQ_SYNC_REVISION") {
-    Some(revision) => revision,
-    None => "unknown",
-};
+pub(crate) const REVISION: &str = env!("LOGSEQ_SYNC_REVISION");
 
 /// What becomes of a verb.
 type Outcome = Result<ExitCode, Failure>;
@@ -32,7 +32,7 @@ type Outcome = Result<ExitCode, Failure>;
 pub fn main() -> ExitCode {
     // Files are private, whatever the shell says.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
-    let matches = match command().try_get_matches() {
+    let matches = match command().try_get_matches_from(verbs::arrange(std::env::args_os())) {
         Ok(matches) => matches,
         Err(error) => return usage(&error),
     };
@@ -42,6 +42,7 @@ pub fn main() -> ExitCode {
         "serve" => serve::run(matches, output),
         "quickstart" => quickstart::run(matches, output),
         "user" => user::run(matches, output),
+        "server" => server::run(matches),
         _ => health::run(matches, output),
     };
     outcome.unwrap_or_else(|failure| output.failure(&failure))
@@ -69,7 +70,13 @@ fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .args([json, quiet])
-        .subcommands([serve::command(), quickstart::command(), user::command(), health::command()])
+        .subcommands([
+            serve::command(),
+            quickstart::command(),
+            server::command(),
+            user::command(),
+            health::command(),
+        ])
 }
 
 /// A flag's text.

@@ -9,7 +9,7 @@ use super::output::Output;
 use super::{Outcome, flags, serve};
 use crate::auth::{NewUser, Users};
 use crate::config::Config;
-use crate::serve::{Owner, Server};
+use crate::serve::Server;
 use crate::store::DataDir;
 
 /// The verb.
@@ -33,6 +33,7 @@ fn data_home() -> Option<PathBuf> {
 
 /// Runs it.
 pub(super) fn run(matches: &ArgMatches, output: Output) -> Outcome {
+    let mut spawned = serve::spawned()?;
     let mut resolved = flags::resolve(matches)?;
     let lan = matches.get_flag("lan");
     let no_home =
@@ -76,7 +77,6 @@ pub(super) fn run(matches: &ArgMatches, output: Output) -> Outcome {
             )),
         }
     };
-    serve::serve(config, Owner::named(None), output, ready, &mut || {
-        Err("quickstart reads no configuration again".into())
-    })
+    let mut none = || Err("quickstart reads no configuration again".into());
+    serve::serve(config, serve::owner_of(None), output, ready, &mut none, &mut spawned)
 }

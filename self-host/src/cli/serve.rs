@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use daemon_lifecycle::{Owner, Spawned};
 use serde_json::json;
 
 use super::failure::{Failure, exit};
 use super::output::{Output, line};
 use super::{Outcome, REVISION, VERSION, flags};
 use crate::config::{Config, Resolved, as_json, as_toml};
-use crate::serve::{End, Owner, RELOADED, Reload, Server};
+use crate::serve::{End, RELOADED, Reload, Server};
 
 /// The verb.
 pub(super) fn command() -> Command {
@@ -23,17 +24,41 @@ pub(super) fn command() -> Command {
         .value_parser(PossibleValuesParser::new(["toml", "json"]))
         .help("show the configuration and where it comes from");
     let check = Arg::new("check").long("check").action(ArgAction::SetTrue).help("only say whether it could start");
-    flags::of_configuration(Command::new("serve").about("Run the server")).args([print, check, owner()])
+    let graph = Arg::new("graph").long("graph").value_name("NAME").hide(true).help("one graph alone");
+    flags::of_configuration(Command::new("serve").about("Run the server")).args([print, check, owner(), graph])
 }
 
 /// Who starts it.
 pub(super) fn owner() -> Arg {
-    let owners = PossibleValuesParser::new(["cli", "desktop", "electron", "service"]);
+    let owners = PossibleValuesParser::new(["cli", "desktop", "electron", "service", "unknown"]);
     Arg::new("owner").long("owner").value_name("OWNER").value_parser(owners).help("who starts it")
 }
 
-/// Runs it.
+/// By its name; without one it is the service manager where one waits to be told.
+pub(super) fn owner_of(name: Option<&str>) -> Owner {
+    match name {
+        Some(name) => Owner::read(name),
+        None if std::env::var_os("NOTIFY_SOCKET").is_some() => Owner::Service,
+        None => Owner::Cli,
+    }
+}
+
+/// What whoever started this process left open for it. Before any thread is started.
+pub(super) fn spawned() -> Result<Spawned, Failure> {
+    Spawned::from_environment().map_err(|error| Failure::new("inherited-descriptors", exit::BUG, error))
+}
+
+/// Runs it; whoever started the process and waits learns why it does not serve.
 pub(super) fn run(matches: &ArgMatches, output: Output) -> Outcome {
+    let mut spawned = spawned()?;
+    let outcome = run_for(matches, output, &mut spawned);
+    if let Err(failure) = &outcome {
+        spawned.reporter.error(&failure.code, &failure.message(), failure.members());
+    }
+    outcome
+}
+
+fn run_for(matches: &ArgMatches, output: Output, spawned: &mut Spawned) -> Outcome {
     let resolved = flags::resolve(matches)?;
     let config = Config::new(&resolved).map_err(Failure::from);
     if let Some(format) = super::text(matches, "print-config") {
@@ -46,8 +71,11 @@ pub(super) fn run(matches: &ArgMatches, output: Output) -> Outcome {
         output.result(&json!({ "ok": true }), "the configuration is good");
         return Ok(ExitCode::SUCCESS);
     }
-    let owner = Owner::named(super::text(matches, "owner").as_deref());
-    serve(config, owner, output, |_| (), &mut reloading(matches, resolved))
+    if super::text(matches, "graph").is_some() {
+        return Err(Failure::usage("a server for one graph alone is not built yet: leave --graph out"));
+    }
+    let owner = owner_of(super::text(matches, "owner").as_deref());
+    serve(config, owner, output, |_| (), &mut reloading(matches, resolved), spawned)
 }
 
 /// Reads the configuration again, and tells which changes need another start.
@@ -70,14 +98,18 @@ pub(super) fn serve(
     output: Output,
     ready: impl FnOnce(&Server),
     reload: &mut dyn FnMut() -> Result<Reload, String>,
+    spawned: &mut Spawned,
 ) -> Outcome {
-    let server = Server::start(config)?;
+    // The configuration was read: its relative paths count from where the starter stood.
+    spawned.settle().map_err(|error| Failure::new("io", exit::IO, error))?;
+    let server = Server::start(config, owner, spawned)?;
     line(&ready_line(&server, owner, output));
     ready(&server);
     Ok(match server.run(reload) {
         End::Graceful => ExitCode::SUCCESS,
         End::Interrupted => ExitCode::from(exit::INTERRUPTED),
         End::Terminated => ExitCode::from(exit::TERMINATED),
+        End::LockLost => ExitCode::from(exit::LOST),
     })
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use super::keys::{KEYS, Key};
 use super::nearest::nearest;
 use super::oidc;
+use super::started::absolute;
 use super::value::Value;
 
 /// Bytes of a configuration file or of a secret's file at most.
@@ -262,7 +263,7 @@ fn read_input() -> Result<String, String> {
 }
 
 fn read_text(path: &Path) -> Result<String, String> {
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let file = std::fs::File::open(absolute(path)).map_err(|error| error.to_string())?;
     let mut text = String::new();
     file.take(FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
     if text.len() as u64 > FILE_BYTES { Err("the file is too large".into()) } else { Ok(text) }

@@ -1,7 +1,7 @@
 //! What the server is started with, made of the values of the keys.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::Uri;
@@ -10,6 +10,7 @@ use sync_http::service::Settings;
 use super::gather::{Problem, Resolved};
 use super::keys::KEYS;
 use super::oidc;
+use super::started::absolute;
 use super::value::Value;
 use crate::log::{Format, Threshold};
 use crate::serve::Trusted;
@@ -108,8 +109,7 @@ impl Reader<'_> {
 impl Config {
     /// Where everything is kept, for verbs that need nothing else.
     pub(crate) fn data_dir(resolved: &Resolved) -> PathBuf {
-        let data_dir = PathBuf::from(Reader(resolved).text("data_dir").unwrap_or_default());
-        std::path::absolute(&data_dir).unwrap_or(data_dir)
+        absolute(Path::new(&Reader(resolved).text("data_dir").unwrap_or_default()))
     }
 
     /// The configuration; the error lists all that is wrong.
@@ -149,7 +149,7 @@ impl Config {
                 found
             })
             .collect();
-        let pair = [read.text("tls.cert"), read.text("tls.key")].map(|path| path.map(PathBuf::from));
+        let pair = [read.text("tls.cert"), read.text("tls.key")].map(|path| path.map(|path| absolute(Path::new(&path))));
         let tls = match pair {
             [Some(cert), Some(key)] => Some((cert, key)),
             [None, None] => None,
@@ -216,7 +216,7 @@ impl Config {
                 } else {
                     Format::Text
                 },
-                log_file: read.text("log.file").map(PathBuf::from),
+                log_file: read.text("log.file").map(|path| absolute(Path::new(&path))),
                 has_way_in: is_open || has_static || has_issuer,
                 drivers,
                 settings,

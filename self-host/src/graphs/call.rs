@@ -26,6 +26,8 @@ pub(super) enum Command {
     Revoke(Arc<[String]>),
     /// Checkpoint the open graphs.
     Checkpoint,
+    /// End all sockets without touching a file; told when that is done.
+    Abandon(oneshot::Sender<()>),
     /// End.
     Stop {
         /// How long streams and uploads may go on.

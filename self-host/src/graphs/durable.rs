@@ -16,23 +16,36 @@ use std::time::Instant;
 use tokio::sync::Notify;
 use web::Failure;
 
+use crate::daemon::Hold;
 use crate::metrics::Metrics;
+
+/// Why nothing is acknowledged any more by a server that others may have taken the place of.
+const LOST: &str = "the lock is lost";
 
 /// What is held back.
 type Held = Box<dyn FnOnce()>;
 
 /// How many commits there were. The hook of the database counts.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Commits {
+    hold: Arc<Hold>,
     count: Arc<AtomicU64>,
     failed: Arc<AtomicBool>,
     news: Arc<Notify>,
 }
 
 impl Commits {
+    /// None yet, of a database that belongs to whoever has this lock.
+    pub(crate) fn new(hold: Arc<Hold>) -> Self {
+        Self { hold, count: Arc::default(), failed: Arc::default(), news: Arc::default() }
+    }
+
     /// One more. Called when a transaction that wrote something commits. True: it must not, because what came before may be
-    /// lost.
+    /// lost, or because another process may have the lock now (docs/spec/daemon.md 4.2).
     pub(crate) fn add(&self) -> bool {
+        if self.hold.check().is_err() {
+            self.failed.store(true, Ordering::Relaxed);
+        }
         self.count.fetch_add(1, Ordering::Relaxed);
         self.news.notify_one();
         self.failed.load(Ordering::Relaxed)
@@ -86,6 +99,11 @@ impl Durable {
         self.commits.failed.load(Ordering::Relaxed)
     }
 
+    /// Whether another process may have the lock.
+    pub(super) fn is_lost(&self) -> bool {
+        self.commits.hold.is_lost()
+    }
+
     /// Does this when all that was committed until now is on the disk; never if that fails.
     pub(super) fn after_commits(&self, act: impl FnOnce() + 'static) {
         if self.has_failed() {
@@ -104,7 +122,8 @@ impl Durable {
         // Ends: each commit is followed by a sync, or by the failure of one.
         loop {
             if self.has_failed() {
-                return Err(Failure("the write-ahead log could not be synced".into()));
+                let why = if self.is_lost() { LOST } else { "the write-ahead log could not be synced" };
+                return Err(Failure(why.into()));
             }
             if self.synced.get() >= wanted {
                 return Ok(());
@@ -127,6 +146,10 @@ impl Durable {
         if self.synced.get() >= until {
             return Ok(());
         }
+        if self.commits.hold.check().is_err() {
+            self.fail();
+            return Err(Failure(LOST.into()));
+        }
         let begun = Instant::now();
         let outcome = match self.open() {
             Ok(file) => match tokio::task::spawn_blocking(move || file.sync_data()).await {
@@ -136,9 +159,7 @@ impl Durable {
             Err(error) => Err(error.to_string()),
         };
         if let Err(error) = outcome {
-            self.commits.failed.store(true, Ordering::Relaxed);
-            self.held.borrow_mut().clear();
-            self.released.notify_waiters();
+            self.fail();
             return Err(Failure(format!("{}: {error}", self.wal.display())));
         }
         self.metrics.synced(begun.elapsed().as_secs_f64());
@@ -152,6 +173,13 @@ impl Durable {
         }
         self.released.notify_waiters();
         Ok(())
+    }
+
+    /// Nothing comes out any more.
+    fn fail(&self) {
+        self.commits.failed.store(true, Ordering::Relaxed);
+        self.held.borrow_mut().clear();
+        self.released.notify_waiters();
     }
 
     /// The log is one file for as long as the database is open.
@@ -174,7 +202,7 @@ mod tests {
 
     fn durable(folder: &Path) -> (Rc<Durable>, Commits) {
         std::fs::write(folder.join("db.sqlite-wal"), b"").unwrap();
-        let commits = Commits::default();
+        let commits = Commits::new(Hold::of_test(folder));
         (Rc::new(Durable::new(&folder.join("db.sqlite"), commits.clone(), Arc::default())), commits)
     }
 
@@ -218,5 +246,33 @@ mod tests {
             durable.after_commits(|| panic!("said after a failure"));
             assert!(commits.add(), "nothing is added to what may be lost");
         });
+    }
+
+    #[test]
+    fn without_the_lock_nothing_is_committed_and_nothing_comes_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let (durable, commits) = durable(folder.path());
+        run(async {
+            assert!(!commits.add());
+            durable.after_commits(|| panic!("said without the lock"));
+            std::fs::remove_file(folder.path().join(".daemon.lock")).unwrap();
+            assert!(durable.sync().await.is_err(), "what was committed is not acknowledged");
+            assert!(commits.add() && durable.is_lost());
+            let failure = durable.settle().await.unwrap_err();
+            assert_eq!(failure.0, LOST);
+        });
+    }
+
+    #[test]
+    fn a_transaction_that_comes_too_late_is_rolled_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let hold = Hold::of_test(folder.path());
+        let graph = crate::store::open_graph(&folder.path().join("graphs/g"), &hold).unwrap();
+        let write = |sql| graph.sql.connection().execute_batch(sql);
+        write("create table rows (id integer); insert into rows values (1)").unwrap();
+        std::fs::remove_file(folder.path().join(".daemon.lock")).unwrap();
+        assert!(write("insert into rows values (2)").is_err());
+        let count = |sql| graph.sql.connection().query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(count("select count(*) from rows"), 1);
     }
 }

@@ -22,6 +22,7 @@ pub(crate) use durable::Commits;
 pub(crate) use sockets::{CloseFrame, FrameSender, Outgoing, Queue, SocketEnds};
 
 use crate::bodies::{NativeRequest, NativeResponse};
+use crate::daemon::Hold;
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::store::{DataDir, Index, graph_folder};
@@ -39,6 +40,8 @@ pub(crate) struct Options {
     pub(crate) data: DataDir,
     /// The index, as graphs ask it.
     pub(crate) index: Index,
+    /// The lock of the data directory, without which nothing is written.
+    pub(crate) hold: Arc<Hold>,
     /// The log.
     pub(crate) log: Log,
     /// What is counted.
@@ -95,6 +98,21 @@ impl Graphs {
     pub(crate) async fn checkpoint(&self) {
         for thread in self.threads.iter() {
             let _ = thread.send(Command::Checkpoint).await;
+        }
+    }
+
+    /// Ends all sockets and answers nothing any more: the lock is lost. No file is touched; graphs stay open until the process
+    /// ends.
+    pub(crate) async fn abandon(&self) {
+        let mut told = Vec::new();
+        for thread in self.threads.iter() {
+            let (done, end) = oneshot::channel();
+            if thread.send(Command::Abandon(done)).await.is_ok() {
+                told.push(end);
+            }
+        }
+        for end in told {
+            let _ = end.await;
         }
     }
 

@@ -50,7 +50,7 @@ pub(super) struct GraphObject {
 impl GraphObject {
     /// Opens the graph of a folder, which may not be there yet.
     pub(super) fn open(thread: &Rc<Thread>, folder: &Path) -> Result<Rc<Self>, Failure> {
-        let opened = open_graph(folder).map_err(|error| Failure(error.to_string()))?;
+        let opened = open_graph(folder, &thread.options.hold).map_err(|error| Failure(error.to_string()))?;
         let options = &thread.options;
         let durable = Rc::new(Durable::new(&opened.path, opened.commits, Arc::clone(&options.metrics)));
         let graph_options = GraphOptions { initial_data: options.settings.initial_data, ..GraphOptions::DEFAULT };

@@ -69,6 +69,10 @@ async fn serve(options: Options, mut commands: mpsc::Receiver<Command>) {
                 }
                 Some(Command::Revoke(tokens)) => thread.revoke(&tokens),
                 Some(Command::Checkpoint) => thread.checkpoint(),
+                Some(Command::Abandon(done)) => {
+                    thread.abandon();
+                    let _ = done.send(());
+                }
                 Some(Command::Stop { limit, done }) => {
                     thread.stop(limit).await;
                     // Whoever asked may be gone.
@@ -89,6 +93,9 @@ impl Thread {
 
     /// The graph of a folder.
     fn open(self: &Rc<Self>, folder: &str) -> Result<Rc<GraphObject>, Failure> {
+        if self.options.hold.is_lost() {
+            return Err(Failure("the lock is lost".into()));
+        }
         if let Some(object) = self.graphs.borrow().get(folder) {
             object.touch();
             return Ok(Rc::clone(object));
@@ -128,6 +135,9 @@ impl Thread {
 
     /// Closes a graph that nobody uses.
     fn close(&self, name: &str) {
+        if self.options.hold.is_lost() {
+            return self.abandon();
+        }
         let Some(object) = self.graphs.borrow_mut().remove(name) else { return };
         let folder = object.folder().to_owned();
         let remove = object.leaves_nothing();
@@ -140,8 +150,22 @@ impl Thread {
     /// Gives up a graph whose commits may not be on the disk. It is opened again from its rows by whoever comes next.
     fn give_up(&self, object: &Rc<GraphObject>, failure: &Failure) {
         self.options.log.event(&Event::new(Level::Error, "db-sync/sync-failed").with_error(&failure.0));
+        if object.durable.is_lost() {
+            return self.abandon();
+        }
         self.graphs.borrow_mut().retain(|_, other| !Rc::ptr_eq(other, object));
         object.cut_off(1011, "storage failed");
+    }
+
+    /// Ends all sockets: another process may have the files. Whoever closes a database writes into it, so none is closed; they
+    /// go with the process, which has nothing else to do any more.
+    fn abandon(&self) {
+        self.ended.set(true);
+        let graphs = std::mem::take(&mut *self.graphs.borrow_mut());
+        for object in graphs.into_values() {
+            object.cut_off(1012, "server restarting");
+            std::mem::forget(object);
+        }
     }
 
     fn revoke(&self, tokens: &Arc<[String]>) {

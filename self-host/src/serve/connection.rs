@@ -79,6 +79,10 @@ async fn answer(
     let upgrade = hyper::upgrade::on(&mut request);
     let key = request.headers().get(SEC_WEBSOCKET_KEY).cloned();
     let mut response = respond(shared, peer, request).await;
+    if shared.hold.is_lost() {
+        // Nobody knows any more whether what was done is what others find.
+        response = Early::Stopping.answer();
+    }
     if matches!(response.body(), NativeResponse::Socket(_))
         && let NativeResponse::Socket(ends) = std::mem::replace(response.body_mut(), NativeResponse::Empty)
     {
@@ -106,7 +110,7 @@ fn complete(headers: &mut HeaderMap, key: Option<&HeaderValue>) {
 }
 
 async fn respond(shared: &Arc<Shared>, peer: Peer, request: Request<Incoming>) -> Response<NativeResponse> {
-    let stopping = *shared.phase.borrow() != Phase::Open;
+    let stopping = *shared.phase.borrow() != Phase::Open || shared.hold.check().is_err();
     if request.uri().path() == "/health" && (stopping || !shared.health.is_good(&shared.front.index).await) {
         return unwell();
     }

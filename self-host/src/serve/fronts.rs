@@ -21,6 +21,7 @@ use super::places::Places;
 use super::platform::Front;
 use super::tls::Tls;
 use crate::auth::HttpKeys;
+use crate::daemon::{Clients, Hold};
 use crate::log::Log;
 use crate::metrics::Metrics;
 
@@ -53,6 +54,10 @@ pub(crate) struct Shared {
     pub(crate) trusted: Trusted,
     /// Addresses of which a request may name its own; empty: any.
     pub(crate) base_urls: Vec<String>,
+    /// Whoever is connected.
+    pub(crate) clients: Arc<Clients>,
+    /// The lock, without which nothing is answered.
+    pub(crate) hold: Arc<Hold>,
     /// Places of each address.
     pub(crate) places: Places,
     /// Places for connections.
@@ -192,6 +197,7 @@ async fn accept(listener: Rc<TcpListener>, shared: Arc<Shared>, tasks: TaskTrack
 
 /// Serves a connection, after the handshake where connections are encrypted.
 async fn greet(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
+    let _client = shared.clients.enter();
     // Proxies bring the connections of many.
     let place = shared.places.enter(address.ip());
     if place.is_none() && !shared.trusted.includes(address.ip()) {

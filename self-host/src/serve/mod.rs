@@ -14,5 +14,5 @@ mod socket;
 mod tls;
 
 pub(crate) use forwarded::Trusted;
-pub(crate) use server::{End, Owner, RELOADED, Reload, Server, StartError};
+pub(crate) use server::{End, RELOADED, Reload, Server, StartError};
 pub(crate) use tls::TlsError;

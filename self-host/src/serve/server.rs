@@ -1,17 +1,21 @@
 //! A server from its start to its end (self-host.md 3).
 
 use std::net::SocketAddr;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::auth::{Secret, StoredTokens};
+use daemon_lifecycle::ready::Reporter;
+use daemon_lifecycle::{Error as DaemonError, Owner, Scope, Spawned, endpoint};
 use socket2::{Domain, Protocol, Socket, Type};
 use sync_http::service::Service;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::time::interval;
+use web::{Event, Level};
 
 use super::agents::Agents;
 use super::fronts::{Fronts, Shared};
@@ -22,13 +26,13 @@ use super::platform::Front;
 use super::tls::{Tls, TlsError};
 use crate::auth::{HttpKeys, Stored, UsersError};
 use crate::config::Config;
+use crate::daemon::{Clients, Hold, Routes};
 use crate::graphs::{Graphs, Options};
 use crate::host::NativeHost;
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::store::{
-    Assets, DataDir, DataDirError, FormatError, Index, IndexError, IndexThread, Lock, LockError, check_format,
-    link_secret,
+    Assets, DataDir, DataDirError, FormatError, Index, IndexError, IndexThread, check_format, link_secret,
 };
 
 /// Connections that may wait to be accepted.
@@ -39,6 +43,9 @@ const THREADS: usize = 8;
 
 /// How often the files of the certificate are looked at.
 const CERTIFICATES: Duration = Duration::from_mins(1);
+
+/// How often an idle server makes sure that it has its lock (docs/spec/daemon.md 4.2).
+const LOCK_CHECKED: Duration = Duration::from_secs(5);
 
 /// What sockets get at the end to answer their close.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -52,9 +59,9 @@ pub(crate) enum StartError {
     /// The directory's format.
     #[error(transparent)]
     Format(#[from] FormatError),
-    /// The directory's lock.
+    /// The directory's lock, and what belongs to it.
     #[error(transparent)]
-    Lock(#[from] LockError),
+    Daemon(#[from] DaemonError),
     /// The index.
     #[error(transparent)]
     Index(#[from] IndexError),
@@ -80,38 +87,6 @@ pub(crate) enum StartError {
     Io(#[from] std::io::Error),
 }
 
-/// Who has started it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owner {
-    /// Somebody at a terminal.
-    Cli,
-    /// The desktop app.
-    Desktop,
-    /// A service manager.
-    Service,
-}
-
-impl Owner {
-    /// By its name; without one it is the service manager where one waits to be told.
-    pub(crate) fn named(name: Option<&str>) -> Self {
-        match name {
-            Some("desktop" | "electron") => Self::Desktop,
-            Some("service") => Self::Service,
-            None if std::env::var_os("NOTIFY_SOCKET").is_some() => Self::Service,
-            _ => Self::Cli,
-        }
-    }
-
-    /// Its name.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Cli => "cli",
-            Self::Desktop => "desktop",
-            Self::Service => "service",
-        }
-    }
-}
-
 /// The keys that take effect with SIGHUP; all others need another start.
 pub(crate) const RELOADED: [&str; 3] = ["log.level", "auth.allow_subs", "auth.allow_emails"];
 
@@ -132,6 +107,8 @@ pub(crate) enum End {
     Interrupted,
     /// At once, after a second SIGTERM.
     Terminated,
+    /// Without touching a file: another server may have the data directory.
+    LockLost,
 }
 
 /// A server that accepts connections.
@@ -147,7 +124,9 @@ pub(crate) struct Server {
     index: IndexThread,
     runtime: Runtime,
     signals: Signals,
-    _lock: Lock,
+    hold: Arc<Hold>,
+    routes: Arc<Routes>,
+    socket: UnixListener,
 }
 
 struct Signals {
@@ -158,14 +137,45 @@ struct Signals {
 }
 
 impl Server {
-    /// Starts in the order of self-host.md 3.1: what fails has changed nothing that comes later.
-    pub(crate) fn start(config: Config) -> Result<Self, StartError> {
+    /// Starts in the order of self-host.md 3.1: what fails has changed nothing that comes later. Whoever started this process
+    /// is told how far it is.
+    pub(crate) fn start(config: Config, owner: Owner, spawned: &mut Spawned) -> Result<Self, StartError> {
         let log = Log::open(config.log_format, config.log_level, config.log_file.as_deref())?;
         config.warnings.iter().for_each(|warning| log.warn(warning));
+        prepare(&config.data_dir)?;
         let data = DataDir::open(&config.data_dir)?;
-        let lock = Lock::take(&data)?;
+        let scope = Scope::new(data.root(), None).map_err(|error| DaemonError::Usage(error.to_string()))?;
+        let taken = Hold::take(&scope, owner, config.shutdown + CLOSING)?;
+        taken.warnings.iter().for_each(|warning| log.warn(warning));
+        let hold = taken.hold;
+        let started = Self::open(config, log, data, &scope, &hold, &mut spawned.reporter)
+            .inspect_err(|_| hold.holder().clean_up())?;
+        if let Some(leash) = spawned.leash() {
+            // The app that this server belongs to: it goes, and so does the server.
+            let routes = Arc::clone(&started.routes);
+            std::thread::Builder::new().name("leash".into()).spawn(move || {
+                // Without a way to wait for it there is nobody to wait for.
+                let _ = leash.wait();
+                routes.shut_down();
+            })?;
+        }
+        spawned.reporter.ready(&hold.holder().record(), &taken.recovered);
+        Ok(started)
+    }
+
+    /// The rest of a start, under the lock.
+    fn open(
+        config: Config,
+        log: Log,
+        data: DataDir,
+        scope: &Scope,
+        hold: &Arc<Hold>,
+        reporter: &mut Reporter,
+    ) -> Result<Self, StartError> {
+        data.empty_tmp()?;
         check_format(&data)?;
-        let (index, index_thread) = Index::open(&data.index())?;
+        reporter.starting("opening the index");
+        let (index, index_thread) = Index::open(&data.index(), Arc::clone(hold))?;
         let stored = Stored::open(data.users())?;
         if !config.has_way_in && stored.is_empty() {
             return Err(StartError::NobodyCanSignIn);
@@ -187,6 +197,7 @@ impl Server {
             settings: settings.clone(),
             data: data.clone(),
             index: index.clone(),
+            hold: Arc::clone(hold),
             log: log.clone(),
             metrics: Arc::clone(&metrics),
             idle: config.graph_idle,
@@ -202,6 +213,7 @@ impl Server {
             graphs: graphs.clone(),
             agents: config.agents.clone().map(Agents::new),
         };
+        let clients = Arc::<Clients>::default();
         let (phase, seen) = Fronts::phase();
         let shared = Arc::new(Shared {
             front,
@@ -209,6 +221,8 @@ impl Server {
             health: Health::default(),
             tls,
             places: Places::new(config.per_address),
+            clients: Arc::clone(&clients),
+            hold: Arc::clone(hold),
             metrics,
             metrics_allow: config.metrics_allow.clone(),
             trusted: config.trusted.clone(),
@@ -221,8 +235,10 @@ impl Server {
             head_bytes: config.head_bytes,
             ping: config.ping,
         });
+        let routes = Routes::new(Arc::clone(hold), clients);
+        let socket = endpoint::bind(scope)?;
         let fronts = Fronts::start(&shared, phase, &listeners, threads)?;
-        Ok(Self {
+        let started = Self {
             config,
             data,
             log,
@@ -234,8 +250,12 @@ impl Server {
             index: index_thread,
             runtime,
             signals,
-            _lock: lock,
-        })
+            hold: Arc::clone(hold),
+            routes,
+            socket,
+        };
+        hold.holder().publish(format!("unix:{}", scope.socket().display()), started.listen())?;
+        Ok(started)
     }
 
     /// The data directory, absolute.
@@ -282,7 +302,9 @@ impl Server {
 
     /// Runs until it is told to end, and ends in the order of self-host.md 3.3.
     pub(crate) fn run(self, reload: &mut dyn FnMut() -> Result<Reload, String>) -> End {
-        let Self { config, log, graphs, shared, stored, fronts, index, runtime, mut signals, .. } = self;
+        let Self {
+            config, log, graphs, shared, stored, fronts, index, runtime, mut signals, hold, routes, socket, ..
+        } = self;
         let watched = {
             let (graphs, shared) = (graphs.clone(), Arc::clone(&shared));
             stored.watch(log.clone(), async move |tokens| {
@@ -292,16 +314,22 @@ impl Server {
         };
         let notifier = Notifier::of_environment();
         let end = runtime.block_on(async {
+            let answering = tokio::spawn(Arc::clone(&routes).serve(socket));
             notifier.ready("serving");
             {
                 let mut watched = std::pin::pin!(watched);
                 let mut certificates = interval(CERTIFICATES);
                 let mut beats = notifier.beat().map(interval);
+                let mut checks = interval(LOCK_CHECKED);
                 loop {
                     tokio::select! {
                         () = &mut watched => {}
                         _ = signals.interrupt.recv() => break,
                         _ = signals.terminate.recv() => break,
+                        () = routes.asked_to_end() => break,
+                        () = hold.lost() => break,
+                        // What it finds is told to whoever waits above.
+                        _ = checks.tick() => drop(hold.check()),
                         _ = signals.hang_up.recv() => {
                             notifier.reloading();
                             apply(&shared, &log, reload());
@@ -321,18 +349,36 @@ impl Server {
             }
             log.info("stopping");
             notifier.stopping(config.shutdown + CLOSING);
-            tokio::select! {
-                () = stop(&graphs, fronts, config.shutdown) => End::Graceful,
+            if let Err(error) = hold.holder().stopping() {
+                log.warn(&format!("who looks is not told that the server stops: {error}"));
+            }
+            let end = tokio::select! {
+                () = stop(&graphs, fronts, &hold, config.shutdown) => End::Graceful,
                 _ = signals.interrupt.recv() => End::Interrupted,
                 _ = signals.terminate.recv() => End::Terminated,
-            }
+            };
+            answering.abort();
+            end
         });
-        if end == End::Graceful {
-            // The last handles to the index.
-            drop((shared, graphs));
-            index.join();
-            log.info("directory can be handed over");
+        // Also when it was lost on the way to the end.
+        let end = if hold.is_lost() { End::LockLost } else { end };
+        match end {
+            End::LockLost => {
+                log.event(&Event::new(Level::Error, "db-sync/lock-lost"));
+                // Whoever closes the index writes into it.
+                std::mem::forget((shared, graphs));
+            }
+            End::Graceful => {
+                // The last handles to the index.
+                drop((shared, graphs));
+                index.join();
+                log.info("directory can be handed over");
+            }
+            End::Interrupted | End::Terminated => {}
         }
+        hold.holder().clean_up();
+        // What still runs may write for as long as the process lives, so the lock goes with the process.
+        std::mem::forget(hold);
         // What still runs there is cut.
         runtime.shutdown_background();
         end
@@ -344,6 +390,16 @@ async fn next(beats: &mut Option<tokio::time::Interval>) {
     match beats {
         Some(beats) => drop(beats.tick().await),
         None => std::future::pending().await,
+    }
+}
+
+/// Makes the data directory, and refuses one that somebody else could exchange or write.
+fn prepare(given: &Path) -> Result<(), StartError> {
+    match daemon_lifecycle::prepare(given) {
+        // Told again with the rest, once the lock is there.
+        Ok(_warnings) => Ok(()),
+        Err(DaemonError::Io { path, source }) => Err(DataDirError::Create { path, cause: source }.into()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -372,10 +428,15 @@ fn apply(shared: &Shared, log: &Log, reload: Result<Reload, String>) {
     }
 }
 
-/// Lets nobody in, answers what was received, closes sockets and graphs, and gives transfers their time.
-async fn stop(graphs: &Graphs, fronts: Fronts, limit: Duration) {
+/// Lets nobody in, answers what was received, closes sockets and graphs, and gives transfers their time. Without the lock
+/// nothing is given time, and nothing is closed.
+async fn stop(graphs: &Graphs, fronts: Fronts, hold: &Hold, limit: Duration) {
     let begun = Instant::now();
     fronts.stop();
+    if hold.is_lost() {
+        graphs.abandon().await;
+        return fronts.end(CLOSING).await;
+    }
     graphs.stop(limit.max(CLOSING)).await;
     fronts.end(limit.saturating_sub(begun.elapsed())).await;
 }

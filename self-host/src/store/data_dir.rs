@@ -50,7 +50,8 @@ pub(crate) struct DataDir {
 }
 
 impl DataDir {
-    /// Makes the directory and its folders where they are missing, and empties the folder of temporary files.
+    /// Makes the directory and its folders where they are missing. Nothing that is there is touched: a server may be
+    /// running on it.
     pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
         let create = |path: &Path, cause: std::io::Error| match cause.kind() {
             ErrorKind::ReadOnlyFilesystem => DataDirError::ReadOnly(path.to_owned()),
@@ -69,7 +70,6 @@ impl DataDir {
             refuse_link(&folder)?;
             make_folder(&folder).map_err(|cause| create(&folder, cause))?;
         }
-        dir.empty_tmp()?;
         dir.try_writing()?;
         Ok(dir)
     }
@@ -113,8 +113,9 @@ impl DataDir {
         self.root.join("tmp")
     }
 
-    /// What a server that was killed has left half done.
-    fn empty_tmp(&self) -> Result<(), DataDirError> {
+    /// Throws away what a server that was killed has left half done. For who has the lock alone: to anybody else these are
+    /// files that a running server is about to finish.
+    pub(crate) fn empty_tmp(&self) -> Result<(), DataDirError> {
         let tmp = self.tmp();
         let failed = |cause| DataDirError::Io { path: tmp.clone(), cause };
         for entry in tmp.read_dir().map_err(failed)? {
@@ -127,7 +128,8 @@ impl DataDir {
     }
 
     fn try_writing(&self) -> Result<(), DataDirError> {
-        let path = self.tmp().join("write-test");
+        // Another process may do the same at this moment.
+        let path = self.tmp().join(format!("write-test-{}", std::process::id()));
         File::create(&path).map_err(|cause| self.write_failure(cause))?;
         std::fs::remove_file(&path).map_err(|cause| self.write_failure(cause))
     }
@@ -183,11 +185,13 @@ mod tests {
     }
 
     #[test]
-    fn a_start_throws_away_what_was_half_done() {
+    fn only_who_empties_it_throws_away_what_is_half_done() {
         let parent = tempfile::tempdir().unwrap();
         let dir = DataDir::open(parent.path()).unwrap();
         std::fs::write(dir.tmp().join("half"), b"x").unwrap();
-        DataDir::open(parent.path()).unwrap();
+        let again = DataDir::open(parent.path()).unwrap();
+        assert!(dir.tmp().join("half").exists(), "it may be a running server's");
+        again.empty_tmp().unwrap();
         assert!(!dir.tmp().join("half").exists());
     }
 

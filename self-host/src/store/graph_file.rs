@@ -3,12 +3,14 @@
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use database::local::SqlError;
 use database::local_sqlite::{Rusqlite, Synchronous};
 
 use super::DataDirError;
 use super::data_dir::{make_folder, refuse_link, sync_folder};
+use crate::daemon::Hold;
 use crate::graphs::Commits;
 
 /// Why a graph cannot be opened.
@@ -47,8 +49,8 @@ pub(crate) struct Opened {
     pub(crate) is_new: bool,
 }
 
-/// Opens the database in a graph's folder, or makes both.
-pub(crate) fn open_graph(folder: &Path) -> Result<Opened, OpenError> {
+/// Opens the database in a graph's folder, or makes both. It is written for as long as the lock is held.
+pub(crate) fn open_graph(folder: &Path, hold: &Arc<Hold>) -> Result<Opened, OpenError> {
     let path = folder.join("db.sqlite");
     refuse_link(folder)?;
     refuse_link(&path)?;
@@ -58,9 +60,10 @@ pub(crate) fn open_graph(folder: &Path) -> Result<Opened, OpenError> {
     }
     let failed = |cause| OpenError::Sql { path: path.clone(), cause };
     let mut sql = Rusqlite::open(&path, Synchronous::Normal).map_err(failed)?;
-    let commits = Commits::default();
+    let commits = Commits::new(Arc::clone(hold));
     let counted = commits.clone();
-    // True would make of the commit a rollback: after a sync that failed nothing is added to what may be lost.
+    // True would make of the commit a rollback: after a sync that failed nothing is added to what may be lost, and without
+    // the lock nothing is written at all.
     let hook = sql.connection_mut().commit_hook(Some(move || counted.add()));
     hook.map_err(|error| failed(SqlError::from_message(error.to_string())))?;
     Ok(Opened { sql, commits, path, is_new })

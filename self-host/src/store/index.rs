@@ -7,6 +7,7 @@ use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use database::sqlite::{OpenError, Sqlite};
@@ -17,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::DataDirError;
 use super::data_dir::{refuse_link, sync_folder};
+use crate::daemon::Hold;
 
 /// Statements that may wait; whoever comes later waits before it is sent.
 const WAITING: usize = 1024;
@@ -87,8 +89,8 @@ enum Asked {
 type Answer = Box<dyn FnOnce(Option<&DbError>)>;
 
 impl Index {
-    /// Opens the index, or makes it, and brings its schema up to date.
-    pub(crate) fn open(path: &Path) -> Result<(Self, IndexThread), IndexError> {
+    /// Opens the index, or makes it, and brings its schema up to date. It is written for as long as the lock is held.
+    pub(crate) fn open(path: &Path, hold: Arc<Hold>) -> Result<(Self, IndexThread), IndexError> {
         refuse_link(path)?;
         let file = |cause| IndexError::File { path: path.to_owned(), cause };
         if !path.exists() {
@@ -100,7 +102,7 @@ impl Index {
         let wal = wal_of(path);
         let (sender, receiver) = mpsc::channel(WAITING);
         let thread = std::thread::Builder::new().name("index".into());
-        let thread = thread.spawn(move || serve(&sqlite, &wal, receiver)).map_err(IndexError::Thread)?;
+        let thread = thread.spawn(move || serve(sqlite, &wal, &hold, receiver)).map_err(IndexError::Thread)?;
         Ok((Self(sender), IndexThread(thread)))
     }
 
@@ -127,7 +129,7 @@ fn wal_of(path: &Path) -> PathBuf {
     wal.into()
 }
 
-fn serve(sqlite: &Sqlite, wal: &Path, mut asked: mpsc::Receiver<Asked>) {
+fn serve(sqlite: Sqlite, wal: &Path, hold: &Hold, mut asked: mpsc::Receiver<Asked>) {
     let mut file = None;
     // Ends when the last handle is gone.
     while let Some(first) = asked.blocking_recv() {
@@ -135,7 +137,7 @@ fn serve(sqlite: &Sqlite, wal: &Path, mut asked: mpsc::Receiver<Asked>) {
         let mut wrote = false;
         let mut next = Some(first);
         while let Some(one) = next.take() {
-            wrote |= carry_out(sqlite, one, &mut answers);
+            wrote |= carry_out(&sqlite, hold, one, &mut answers);
             if answers.len() < TOGETHER {
                 next = asked.try_recv().ok();
             }
@@ -145,6 +147,10 @@ fn serve(sqlite: &Sqlite, wal: &Path, mut asked: mpsc::Receiver<Asked>) {
         for answer in answers {
             answer(failure.as_ref());
         }
+    }
+    if hold.is_lost() {
+        // Closing writes into the file, which may be another process's by now. The end of this one closes it without.
+        std::mem::forget(sqlite);
     }
 }
 
@@ -158,7 +164,7 @@ fn sync(wal: &Path, file: &mut Option<File>) -> std::io::Result<()> {
 }
 
 /// Carries out what is asked. True: something was written.
-fn carry_out(sqlite: &Sqlite, asked: Asked, answers: &mut Vec<Answer>) -> bool {
+fn carry_out(sqlite: &Sqlite, hold: &Hold, asked: Asked, answers: &mut Vec<Answer>) -> bool {
     match asked {
         Asked::Query(sql, params, answer) => {
             let params = borrowed(&params);
@@ -167,17 +173,23 @@ fn carry_out(sqlite: &Sqlite, asked: Asked, answers: &mut Vec<Answer>) -> bool {
         }
         Asked::Execute(sql, params, answer) => {
             let params = borrowed(&params);
-            answers.push(reply(now(sqlite.execute(&sql, &params)), answer));
+            let outcome = may_write(hold).and_then(|()| now(sqlite.execute(&sql, &params)));
+            answers.push(reply(outcome, answer));
             true
         }
         Asked::Batch(statements, answer) => {
             let params: Vec<Vec<Param<'_>>> = statements.iter().map(|(_, params)| borrowed(params)).collect();
             let batch: Vec<Statement<'_>> =
                 statements.iter().zip(&params).map(|((sql, _), params)| (&**sql, &**params)).collect();
-            answers.push(reply(now(sqlite.batch(&batch)), answer));
+            answers.push(reply(may_write(hold).and_then(|()| now(sqlite.batch(&batch))), answer));
             true
         }
     }
+}
+
+/// Without the lock nothing is written (docs/spec/daemon.md 4.2).
+fn may_write(hold: &Hold) -> Result<(), DbError> {
+    hold.check().map_err(|lost| DbError(lost.to_string()))
 }
 
 /// The answer as it is given once the sync is done; a sync that failed is the answer.
@@ -245,8 +257,9 @@ mod tests {
     fn what_was_answered_is_there_after_another_start() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index.sqlite");
+        let hold = Hold::of_test(folder.path());
         run(async {
-            let (index, _thread) = Index::open(&path).unwrap();
+            let (index, _thread) = Index::open(&path, Arc::clone(&hold)).unwrap();
             let insert = "INSERT INTO users (id, email) VALUES (?, ?)";
             let write = |id: &'static str| {
                 let index = index.clone();
@@ -258,9 +271,13 @@ mod tests {
             assert!(again.is_err(), "a failure is the answer of its own statement alone");
         });
         run(async {
-            let (index, _thread) = Index::open(&path).unwrap();
+            let (index, _thread) = Index::open(&path, Arc::clone(&hold)).unwrap();
             let rows = index.query(ReadFrom::Primary, "SELECT id FROM users ORDER BY id", &[]).await.unwrap();
             assert_eq!(rows.iter().map(|row| row.text(0)).collect::<Vec<_>>(), [Some("a"), Some("b")]);
+            std::fs::remove_file(folder.path().join(".daemon.lock")).unwrap();
+            let late = index.execute("DELETE FROM users", &[]).await;
+            assert_eq!(late, Err(DbError("the lock is lost".into())));
+            assert!(index.query(ReadFrom::Primary, "SELECT id FROM users", &[]).await.is_ok());
         });
     }
 
@@ -269,6 +286,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index.sqlite");
         std::fs::write(&path, "no database at all, whatever it is called".repeat(100)).unwrap();
-        assert!(matches!(Index::open(&path), Err(IndexError::Damaged { .. })));
+        let hold = Hold::of_test(folder.path());
+        assert!(matches!(Index::open(&path, hold), Err(IndexError::Damaged { .. })));
     }
 }

@@ -8,7 +8,6 @@ mod graph_file;
 mod graph_name;
 mod index;
 mod link_secret;
-mod lock;
 
 pub(crate) use assets::Assets;
 pub(crate) use data_dir::{DataDir, DataDirError};
@@ -17,4 +16,3 @@ pub(crate) use graph_file::{open_graph, remove_graph};
 pub(crate) use graph_name::graph_folder;
 pub(crate) use index::{Index, IndexError, IndexThread};
 pub(crate) use link_secret::link_secret;
-pub(crate) use lock::{Lock, LockError};

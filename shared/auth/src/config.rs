@@ -242,6 +242,15 @@ impl Config {
         }
     }
 
+    /// Where the keys of each identity provider are, or where it says where they are.
+    pub fn key_addresses(&self) -> Vec<String> {
+        let address = |provider: &Provider| {
+            let issuer = provider.issuer.as_deref().map(crate::oidc::discovery_url);
+            provider.jwks_url.clone().or(issuer)
+        };
+        self.driver.providers().iter().filter_map(address).collect()
+    }
+
     /// Lets these identity providers vouch, too.
     pub fn add_providers(&mut self, more: Vec<Provider>) {
         let (mut providers, fixed) = match self.driver.clone() {
