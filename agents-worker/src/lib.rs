@@ -16,20 +16,12 @@ use web::Hosted;
 use worker::{Context, Env, Result, ScheduleContext, ScheduledEvent, web_sys};
 use worker_macros::event;
 
-/// Where the state of the server is asked.
-const HEALTH: &str = "/health";
-
 /// Front worker: every request enters here (agents.md 2.1).
 #[event(fetch)]
 async fn fetch(request: web_sys::Request, env: Env, context: Context) -> Result<web_sys::Response> {
-    let Some(request) = cloudflare::incoming(request) else {
-        return refuse(400, "invalid url");
-    };
-    let isolate = match config::isolate(&env) {
-        Ok(isolate) => isolate,
-        // Whoever looks after the server is told which setting it is.
-        Err(wrong) if request.uri().path() == HEALTH => return refuse(503, &wrong.to_string()),
-        Err(_) => return refuse(500, "server error"),
+    let (request, isolate) = match cloudflare::enter(request, config::isolate(&env)) {
+        Ok(entered) => entered,
+        Err(answer) => return answer,
     };
     let front = Front::new(&env, context, &isolate);
     cloudflare::respond(front::handle(&front, &isolate.service, request).await)
@@ -46,12 +38,6 @@ async fn scheduled(_event: ScheduledEvent, env: Env, context: ScheduleContext) {
         let sandboxes = E2bSandboxes::new(Rc::clone(&isolate.runtime), Outside, host);
         front::reconcile(&front, &isolate.service, &sandboxes).await;
     }
-}
-
-/// An answer for requests that the service never sees.
-fn refuse(status: u16, text: &str) -> Result<web_sys::Response> {
-    let response = worker::Response::from_json(&serde_json::json!({"error": text}))?.with_status(status);
-    Ok(response.into())
 }
 
 /// The context of a scheduled event.

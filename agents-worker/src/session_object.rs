@@ -5,15 +5,31 @@
 use std::future::Future;
 use std::rc::Rc;
 
-use cloudflare::{D1, DurableSql, JsRequest, JsResponse, Outside, Rs256};
+use cloudflare::{D1, DurableSql, Heard, HeldSocket, JsRequest, JsResponse, Outside, Rs256};
+use http::Request;
 use sessions::github::{Sign, TokenCache};
-use sessions::object::{Platform, Session};
+use sessions::object::{Inbox, MAX_FRAME_BYTES, Platform, Session, Socket};
 use sessions::runtime::{AnyProvider, ProviderKind};
 use web::{Failure, Hosted};
 use worker::{DurableObject, Env, Error, Response, Result, ScheduledTime, State};
 use worker_macros::durable_object;
 
 use crate::config::{Isolate, isolate};
+
+/// On the status of a session: the size of the isolate's wasm memory, which is also its peak.
+const MEMORY_HEADER: &str = "x-wasm-memory-bytes";
+
+#[cfg(target_arch = "wasm32")]
+fn memory_bytes() -> usize {
+    const PAGE: usize = 64 << 10;
+    core::arch::wasm32::memory_size(0) * PAGE
+}
+
+/// Lints are checked on other targets, where there is nothing to tell.
+#[cfg(not(target_arch = "wasm32"))]
+fn memory_bytes() -> usize {
+    0
+}
 
 /// One session: its state, its events and who watches it.
 #[durable_object(alarm)]
@@ -37,7 +53,12 @@ impl DurableObject for AgentSessionDO {
     async fn fetch(&self, request: worker::Request) -> Result<Response> {
         let session = self.session.as_ref().ok_or_else(misconfigured)?;
         let request = cloudflare::incoming(Clone::clone(request.inner())).ok_or_else(misconfigured)?;
-        cloudflare::respond_from_object(sessions::object::handle(session, request).await)
+        let tells_of_itself = request.uri().path().ends_with("/status");
+        let mut response = sessions::object::handle(session, request).await;
+        if tells_of_itself {
+            response.headers_mut().insert(MEMORY_HEADER, memory_bytes().into());
+        }
+        cloudflare::respond_from_object(response)
     }
 
     async fn alarm(&self) -> Result<Response> {
@@ -91,6 +112,23 @@ impl Sign for AppKey {
     }
 }
 
+/// The socket of a viewer of a terminal.
+pub struct Viewer(HeldSocket);
+
+impl Socket for Viewer {
+    fn text(&self, text: &str) {
+        self.0.text(text);
+    }
+
+    fn bytes(&self, bytes: &[u8]) {
+        self.0.bytes(bytes);
+    }
+
+    fn close(&self, code: u16, reason: &str) {
+        self.0.close(code, reason);
+    }
+}
+
 impl Platform for SessionObject {
     type Request = JsRequest;
     type Response = JsResponse;
@@ -99,6 +137,7 @@ impl Platform for SessionObject {
     type Fetch = Outside;
     type Sign = AppKey;
     type Runtimes = AnyProvider<Outside, Rc<cloudflare::Host<State>>>;
+    type Socket = Viewer;
 
     fn sql(&self) -> &DurableSql {
         &self.sql
@@ -122,6 +161,21 @@ impl Platform for SessionObject {
 
     fn runtimes(&self, kind: ProviderKind) -> Rc<Self::Runtimes> {
         Rc::new(AnyProvider::of(kind, Rc::clone(&self.runtime), Outside, Rc::clone(&self.host)))
+    }
+
+    fn accept(
+        &self,
+        _request: &mut Request<JsRequest>,
+        inbox: Rc<Inbox>,
+    ) -> std::result::Result<(Viewer, http::Response<JsResponse>), Failure> {
+        let limit = u32::try_from(MAX_FRAME_BYTES).unwrap_or(u32::MAX);
+        let (socket, response) = HeldSocket::accept(limit, move |heard| match heard {
+            Heard::Text(text) => inbox.text(text),
+            Heard::Bytes(bytes) => inbox.bytes(bytes),
+            Heard::TooLarge => inbox.too_large(),
+            Heard::Gone => inbox.gone(),
+        })?;
+        Ok((Viewer(socket), response))
     }
 
     fn set_alarm(&self, at: i64) {

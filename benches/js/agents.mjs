@@ -76,14 +76,16 @@ async function running() {
 const lastCursor = async (session) => Math.max(...(await session.events('?limit=10000')).map((event) => event.cursor ?? 0));
 
 async function fanOut() {
-  const session = await running();
   for (const count of VIEWERS) {
+    // One each time: viewers who went are missed when there is something to tell them, and have their places until then.
+    const session = await running();
     let arrived = 0; let done = null;
     const seen = () => { arrived += 1; if (arrived === count) done(); };
     const query = `?cursor=${await lastCursor(session)}`;
     const viewers = await Promise.all(Array.from({ length: count }, () => Viewer.open(session, query, seen)));
     await sleep(300);
     const times = [];
+    const used = processor();
     for (let n = 0; n < ROUNDS; n += 1) {
       arrived = 0;
       const all = new Promise((resolve, reject) => { done = resolve; setTimeout(() => reject(new Error(`event ${n} reached ${arrived} of ${count} viewers`)), 10_000).unref(); });
@@ -96,6 +98,7 @@ async function fanOut() {
     viewers.forEach((viewer) => viewer.close());
     figure(`fan-out-${count}-p50`, percentile(times, 0.5), 'ms');
     figure(`fan-out-${count}-p99`, percentile(times, 0.99), 'ms');
+    figure(`fan-out-${count}-processor`, (processor() - used) / ROUNDS, 'ms/event');
   }
 }
 
@@ -118,20 +121,31 @@ async function through() {
     for (let i = 0; expected < next; i += 1) { if (wrong || i > 1000) throw new Error(wrong ?? `${next - expected} events are missing`); await sleep(10); }
   };
   const start = performance.now();
+  const used = processor();
   await send(() => performance.now() - start < SECONDS * 1000);
   figure('events-through-one-session', expected / ((performance.now() - start) / 1000), 'events/s');
+  figure('events-through-one-session-processor', (1000 * (processor() - used)) / expected, 'us/event');
   await send(() => next < EVENTS);
   viewer.close();
   return { session, count: next };
 }
 
-/** Memory of workerd, in MiB. */
-function resident() {
+/** The workerd below the launcher. */
+function workerd() {
   const { pid } = worker.child;
-  const below = fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name)).find((name) => {
+  return fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name)).find((name) => {
     try { return new RegExp(`^PPid:\\s+${pid}$`, 'm').test(fs.readFileSync(`/proc/${name}/status`, 'utf8')) && /workerd/.test(fs.readFileSync(`/proc/${name}/comm`, 'utf8')); } catch { return false; }
   });
-  return Number(/VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${below}/status`, 'utf8'))[1]) / 1024;
+}
+
+/** Memory of workerd, in MiB. */
+const resident = () => Number(/VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${workerd()}/status`, 'utf8'))[1]) / 1024;
+
+/** Processor time that workerd has used, in milliseconds: it does not depend on what else the machine does. */
+function processor() {
+  const stat = fs.readFileSync(`/proc/${workerd()}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * 10;
 }
 
 /** The size of the wasm memory, in MiB, where the worker tells it. */
@@ -147,10 +161,12 @@ async function replay({ session, count }) {
   let seen = 0; let done;
   const all = new Promise((resolve, reject) => { done = resolve; setTimeout(() => reject(new Error(`${seen} of ${count} events came`)), 300_000).unref(); });
   const start = performance.now();
+  const used = processor();
   const viewer = await Viewer.open(session, '?cursor=0', () => { seen += 1; if (seen === count) done(); });
   await all;
   const seconds = (performance.now() - start) / 1000;
   figure('replay-events', count, 'events');
+  figure('replay-processor', (processor() - used) / (viewer.bytes / 1e6), 'ms/MB');
   figure('replay', viewer.bytes / 1e6 / seconds, 'MB/s');
   figure('replay-resident-above-idle', resident() - before.resident, 'MiB');
   const wasm = await wasmMemory(session);
@@ -163,6 +179,7 @@ async function messages(name, promptMs) {
   runtime.promptMs = promptMs;
   const session = await client.create();
   const times = [];
+  const used = processor();
   for (let i = 0; i < MESSAGES; i += 1) {
     const start = performance.now();
     await session.say(crypto.randomUUID());
@@ -170,6 +187,7 @@ async function messages(name, promptMs) {
   }
   figure(`messages-${name}-p50`, percentile(times, 0.5), 'ms');
   figure(`messages-${name}-p99`, percentile(times, 0.99), 'ms');
+  figure(`messages-${name}-processor`, (processor() - used) / MESSAGES, 'ms/message');
 }
 
 function size() {

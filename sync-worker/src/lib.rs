@@ -13,31 +13,15 @@ use web::Hosted;
 use worker::{Context, Env, Result, web_sys};
 use worker_macros::event;
 
-/// Where the state of the server is asked.
-const HEALTH: &str = "/health";
-
 /// Front worker: every request enters here (sync.md 2.1).
 #[event(fetch)]
 async fn fetch(request: web_sys::Request, env: Env, context: Context) -> Result<web_sys::Response> {
-    let Some(request) = cloudflare::incoming(request) else {
-        return refuse(400, "invalid url");
-    };
-    let isolate = match config::isolate(&env) {
-        Ok(isolate) => isolate,
-        // Whoever looks after the server is told which setting it is.
-        Err(wrong) if request.uri().path() == HEALTH => return refuse(503, &wrong.to_string()),
-        Err(_) => return refuse(500, protocol::errors::SERVER_ERROR),
+    let (request, isolate) = match cloudflare::enter(request, config::isolate(&env)) {
+        Ok(entered) => entered,
+        Err(answer) => return answer,
     };
     let front = Front::new(&env, context, &isolate);
     cloudflare::respond(sync_http::handle(&front, &isolate.service, request).await)
-}
-
-/// An answer for requests that the surface never sees.
-fn refuse(status: u16, text: &str) -> Result<web_sys::Response> {
-    let body = protocol::ErrorBody::new(text).to_json();
-    let response = worker::Response::ok(body)?.with_status(status);
-    response.headers().set("content-type", "application/json")?;
-    Ok(response.into())
 }
 
 /// What one request has of its platform.

@@ -9,6 +9,7 @@
 //   wait MS         nothing, for so long; ends at once when the turn is cancelled
 //   ask             asks for permission, and says `allowed`, `rejected` or `cancelled`
 //   tool            runs a process (`node -e`), and tells of it as a tool call
+//   write NAME TEXT writes a file into the session's folder, and says its name
 //   fail            answers the prompt with an error
 //   deaf            from now on this turn does not notice that it is cancelled
 //   exit CODE       the process ends
@@ -17,6 +18,7 @@
 import { spawn } from 'node:child_process';
 import crypto from 'node:crypto';
 import fs from 'node:fs';
+import path from 'node:path';
 import readline from 'node:readline';
 
 const log = (entry) => { if (process.env.AGENT_LOG) fs.appendFileSync(process.env.AGENT_LOG, `${JSON.stringify({ pid: process.pid, ...entry })}\n`); };
@@ -24,6 +26,8 @@ const send = (message) => process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0
 
 /** Sessions and what is under way in them: {cancelled, wake}. */
 const sessions = new Map();
+/** The folders of sessions. A sandbox's home is wherever HOME says. */
+const folders = new Map();
 /** Questions to the client that wait for an answer, by id. */
 const asked = new Map();
 let nextId = 1;
@@ -60,6 +64,12 @@ async function runTool(sessionId) {
   update(sessionId, { sessionUpdate: 'tool_call_update', toolCallId, status: 'completed', content: [{ type: 'content', content: { type: 'text', text: output } }] });
 }
 
+/** Writes a file into a session's folder. */
+function write(sessionId, name, text) {
+  fs.writeFileSync(path.join(folders.get(sessionId).replace(/^\/home\/user(?=\/|$)/, process.env.HOME), name), `${text}\n`);
+  say(sessionId, `wrote ${name}`);
+}
+
 async function prompt(id, { sessionId, prompt: blocks }) {
   const text = blocks.filter((block) => block.type === 'text').map((block) => block.text).join('');
   log({ session: sessionId, text });
@@ -75,6 +85,7 @@ async function prompt(id, { sessionId, prompt: blocks }) {
       case 'wait': await sleep(turn, Number(rest)); break;
       case 'ask': await askPermission(sessionId, turn); break;
       case 'tool': await runTool(sessionId); break;
+      case 'write': write(sessionId, ...rest.split(/ (.*)/s)); break;
       case 'fail': send({ id, error: { code: -32000, message: 'the agent failed as it was told to' } }); return;
       case 'deaf': turn.deaf = true; break;
       case 'exit': process.exit(Number(rest));
@@ -87,9 +98,10 @@ async function prompt(id, { sessionId, prompt: blocks }) {
 
 const methods = {
   initialize: () => ({ protocolVersion: 1, agentCapabilities: { loadSession: false, promptCapabilities: {} }, authMethods: [] }),
-  'session/new': () => {
+  'session/new': ({ cwd }) => {
     const sessionId = crypto.randomUUID();
     sessions.set(sessionId, null);
+    folders.set(sessionId, cwd);
     return { sessionId };
   },
   'session/set_mode': () => ({}),

@@ -44,7 +44,7 @@ async function untilHealthy(url, child, headers = {}) {
 const ended = (child) => (child.exitCode !== null || child.signalCode !== null ? Promise.resolve() : new Promise((resolve) => { child.once('exit', resolve); }));
 
 /** The executable of the server: SANDBOX_AGENT_BIN, else the one that `cargo xtask test` puts into the cache folder. */
-function sandboxAgentBin() {
+export function sandboxAgentBin() {
   if (process.env.SANDBOX_AGENT_BIN) return process.env.SANDBOX_AGENT_BIN;
   const cache = path.join(process.env.XDG_CACHE_HOME || path.join(os.homedir(), '.cache'), 'logseq-workers');
   const scope = path.join(cache, 'sandbox-agent-0.4.2', 'node_modules', '@sandbox-agent');
@@ -112,17 +112,20 @@ export class SandboxAgent {
 
 /** The built worker under workerd, with data of its own. */
 export class Worker {
-  constructor({ port, data, env, workers }) {
-    Object.assign(this, { port, data, env, workers, base: `http://127.0.0.1:${port}` });
+  constructor({ port, data, env, workers, wrapper }) {
+    Object.assign(this, { port, data, env, workers, wrapper, output: '', base: `http://127.0.0.1:${port}` });
   }
 
-  /** `workers`: which are served, the agents worker alone or behind the sync worker. */
-  static async start(agentUrl, { env = {}, workers = ['agents'] } = {}) {
+  /**
+   * `workers`: which are served, the agents worker alone or behind the sync worker. `wrapper`: a module that takes its place
+   * (outside.mjs).
+   */
+  static async start(agentUrl, { env = {}, workers = ['agents'], wrapper } = {}) {
     const worker = new Worker({
-      port: await freePort(), data: temporaryFolder(), workers,
+      port: await freePort(), data: temporaryFolder(), workers, wrapper,
       env: {
         DB_SYNC_AUTH_DRIVER: 'static', DB_SYNC_AUTH_TOKEN: TOKEN, DB_SYNC_STATIC_USER_ID: 'only-user',
-        AGENT_RUNTIME_PROVIDER: 'local-dev', SANDBOX_AGENT_URL: agentUrl, AGENT_RATE_LIMITS: 'off',
+        AGENT_RUNTIME_PROVIDER: 'local-dev', SANDBOX_AGENT_URL: agentUrl ?? '', AGENT_RATE_LIMITS: 'off',
         MANAGED_AUTH_KEY: Buffer.alloc(32).toString('base64'), ...env,
       },
     });
@@ -131,11 +134,18 @@ export class Worker {
   }
 
   async run() {
-    const options = this.workers.flatMap((name) => ['--worker', name]);
+    const options = [...this.workers.flatMap((name) => ['--worker', name]), ...(this.wrapper ? ['--wrapper', this.wrapper] : [])];
     this.child = spawn('cargo', ['xtask', 'serve', ...options, '--port', String(this.port), '--data', this.data], {
-      cwd: root, env: { ...process.env, ...this.env }, stdio: ['ignore', process.env.VERBOSE ? 'inherit' : 'ignore', process.env.VERBOSE ? 'inherit' : 'ignore'],
+      cwd: root, env: { ...process.env, ...this.env }, stdio: ['ignore', 'pipe', 'pipe'],
     });
-    await untilHealthy(`${this.base}/health`, this.child);
+    // All that it prints is kept: what must not be in a log is searched for there.
+    for (const name of ['stdout', 'stderr']) {
+      this.child[name].setEncoding('utf8').on('data', (text) => {
+        this.output += text;
+        if (process.env.VERBOSE) process[name].write(text);
+      });
+    }
+    await untilHealthy(`${this.base}/health`, this.child).catch((error) => { throw new Error(`${error.message}: ${this.output}`); });
   }
 
   /** Kills workerd, as a power cut would: the launcher ends with it. */

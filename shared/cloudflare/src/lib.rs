@@ -6,6 +6,7 @@
 
 mod bindings;
 mod d1;
+mod entry;
 mod failure;
 mod fetch;
 mod forward;
@@ -17,10 +18,12 @@ mod request;
 mod response;
 mod sign;
 mod sleep;
+mod socket;
 mod sql;
 
 pub use bindings::text;
 pub use d1::D1;
+pub use entry::enter;
 pub use failure::{failure, thrown_text, worker_failure};
 pub use fetch::{FetchedBody, Outside};
 pub use forward::{ObjectNamespace, Service};
@@ -31,4 +34,5 @@ pub use request::{JsRequest, incoming};
 pub use response::{JsResponse, passed, respond, respond_from_object, switching};
 pub use sign::Rs256;
 pub use sleep::Sleep;
+pub use socket::{Heard, HeldSocket};
 pub use sql::DurableSql;

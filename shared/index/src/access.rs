@@ -35,6 +35,7 @@ macro_rules! managing {
 pub(crate) use managing;
 
 const ACCESS: &str = concat!("SELECT 1 WHERE ", with_access!());
+const OWNER: &str = "SELECT 1 FROM graphs WHERE graph_id = ? AND user_id = ?";
 const MANAGER: &str = concat!("SELECT 1 WHERE ", managing!());
 
 /// Whether the user owns the graph or is a member of it. A graph without a row gives access to nobody.
@@ -54,6 +55,12 @@ pub async fn has_access_now(db: &impl Database, graph_id: &str, user_id: &str) -
 pub async fn is_manager(db: &impl Database, graph_id: &str, user_id: &str) -> Result<bool, Error> {
     Ok(holds(db, ReadFrom::Nearest, MANAGER, graph_id, user_id).await?
         || holds(db, ReadFrom::Primary, MANAGER, graph_id, user_id).await?)
+}
+
+/// Whether the user owns the graph, as the primary copy knows it.
+pub async fn is_owner(db: &impl Database, graph_id: &str, user_id: &str) -> Result<bool, Error> {
+    let rows = db.query(ReadFrom::Primary, OWNER, &[Param::Text(graph_id), Param::Text(user_id)]).await?;
+    Ok(!rows.is_empty())
 }
 
 async fn holds(db: &impl Database, from: ReadFrom, sql: &str, graph_id: &str, user_id: &str) -> Result<bool, Error> {

@@ -35,6 +35,17 @@ pub async fn may<D: Database>(
     }
 }
 
+/// Lets in whoever owns the graph of a session.
+///
+/// # Errors
+/// [`Error::Forbidden`] for everybody else; [`Error::Internal`] when the database fails.
+pub async fn owns<D: Database>(db: Option<&D>, caller: &str, graph_id: Option<&str>) -> Result<(), Error> {
+    let (Some(db), Some(graph)) = (db, graph_id) else { return Err(Error::Forbidden) };
+    let is_owner =
+        index::access::is_owner(db, graph, caller).await.map_err(|error| Error::Internal(error.to_string()))?;
+    if is_owner { Ok(()) } else { Err(Error::Forbidden) }
+}
+
 async fn is_member(db: &impl Database, graph_id: &str, user: &str) -> Result<bool, Error> {
     let found = index::access::has_access_now(db, graph_id, user).await;
     found.map_err(|error| Error::Internal(error.to_string()))

@@ -9,6 +9,7 @@ use web::{Cors, Refusal};
 
 use crate::publish::{ForceRefused, Refused};
 use crate::session::NoTransition;
+use crate::session::decide::{Busy, SetBudgetError};
 
 /// What pages of other origins may ask, and see of the answers (agents.md 2.1).
 pub const CORS: Cors = Cors {
@@ -66,6 +67,15 @@ pub enum Error {
     /// The session has ended.
     #[error("session is not writable")]
     NotWritable,
+    /// A limit of the budget is used up.
+    #[error("budget reached: {}", .0.as_str())]
+    BudgetReached(crate::session::budget::Kind),
+    /// Something goes on in the session that must not be broken off.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// New limits are below what was used.
+    #[error("budget below use")]
+    BudgetBelowUse,
     /// There is no runtime to do it with.
     #[error("session runtime unavailable")]
     RuntimeUnavailable,
@@ -137,6 +147,13 @@ pub enum Error {
     Internal(String),
 }
 
+impl Error {
+    /// Whether only somebody who has a token is refused so.
+    pub fn is_of_known_sender(&self) -> bool {
+        !matches!(self, Self::Unauthorized | Self::NotFound)
+    }
+}
+
 impl From<database::local::SqlError> for Error {
     fn from(error: database::local::SqlError) -> Self {
         Self::Internal(error.to_string())
@@ -145,6 +162,15 @@ impl From<database::local::SqlError> for Error {
 
 /// Where a full queue or too many of something is tried again, in seconds.
 const RETRY_S: u32 = 60;
+
+impl From<SetBudgetError> for Error {
+    fn from(error: SetBudgetError) -> Self {
+        match error {
+            SetBudgetError::Invalid(_) => Self::InvalidBody,
+            SetBudgetError::BelowUse => Self::BudgetBelowUse,
+        }
+    }
+}
 
 impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
@@ -181,9 +207,12 @@ impl Refusal for Error {
             | Self::InvalidSessionId
             | Self::MissingRepository
             | Self::InvalidHead
+            | Self::BudgetBelowUse
             | Self::ImportFailed => StatusCode::BAD_REQUEST,
             Self::Transition(_)
             | Self::NotWritable
+            | Self::BudgetReached(_)
+            | Self::Busy(_)
             | Self::RuntimeUnavailable
             | Self::Unsupported(_)
             | Self::RunnerUnavailable

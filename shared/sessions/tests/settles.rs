@@ -10,6 +10,7 @@ use sessions::acp::PermissionRequest;
 use sessions::event::Draft;
 use sessions::legacy::Dialect;
 use sessions::runtime::{BuildState, Building, Made, ProviderKind, Runtime, RuntimeError, RuntimeSecrets, Stopped};
+use sessions::session::budget::Budget;
 use sessions::session::decide::{self, Decide, Decision, NotReached, Policy};
 use sessions::session::{ApprovalState, Effect, Job, State, Status, Times};
 use sessions::settings::SessionSettings;
@@ -30,6 +31,8 @@ fn settings() -> SessionSettings {
         turn_silence_ms: 1_800_000,
         stop_grace_ms: 30_000,
         approval_timeout_ms: 1_800_000,
+        budget_session: Budget::default(),
+        budget_user_day: Budget::default(),
         deadline_divisor: 1,
     }
 }
@@ -282,9 +285,12 @@ impl World {
                 let made = match way {
                     0 => Ok(Made::Ready(Box::new(runtime(self.made, self.kind)))),
                     1 => Err(RuntimeError::Failed("no".into())),
-                    _ => {
-                        Ok(Made::Building(Building { name: "t".into(), template_id: "t".into(), build_id: "b".into() }))
-                    }
+                    _ => Ok(Made::Building(Building {
+                        name: "t".into(),
+                        template_id: "t".into(),
+                        build_id: "b".into(),
+                        again: false,
+                    })),
                 };
                 self.decide(|state, decide| decide::on_provisioned(state, decide, *generation, made));
             }

@@ -1,5 +1,7 @@
 //! Envelopes of a runtime and the events that come of them (agents.md 4.5, 4.6).
 
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sessions::acp::{MAX_ID_BYTES, MAX_SPEAKERS, MAX_TURN_BYTES, Step, Turns, translate};
@@ -93,13 +95,24 @@ fn the_end_of_a_turn_names_its_message() {
     assert_eq!(silent.last(), Some(&ended(5, None)));
 }
 
+/// What is read of what is stored: the numbers in one row, the texts in pieces.
+#[expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+fn stored(turns: &Turns) -> Turns {
+    let mut read: Turns = serde_json::from_str(&serde_json::to_string(turns).unwrap()).unwrap();
+    for piece in turns.unstored() {
+        assert_eq!(piece.at, 0, "nothing was stored before");
+        read.restore(piece.slot, piece.text);
+    }
+    read
+}
+
 #[test]
 fn numbers_of_turns_survive_storage() {
     let mut turns = Turns::default();
     translate(&mut turns, SESSION, chunk("r1", "one"), 0);
     translate(&mut turns, SESSION, stop(4), 0);
     translate(&mut turns, SESSION, chunk("r1", "tw"), 0);
-    let mut turns: Turns = serde_json::from_str(&serde_json::to_string(&turns).unwrap()).unwrap();
+    let mut turns = stored(&turns);
     translate(&mut turns, SESSION, chunk("r1", "o"), 0);
     let (number, message) = turns.finish("r1").unwrap();
     assert_eq!(number, 2);

@@ -154,7 +154,12 @@ pub fn checked(text: &str, rules: &AddressRules) -> Result<Url, AddressError> {
         Some(Host::Ipv4(address)) => is_private_address(IpAddr::V4(address), &rules.allowed),
         Some(Host::Ipv6(address)) => is_private_address(unwrapped(address), &rules.allowed),
     };
-    if is_private { Err(AddressError::Private) } else { Ok(url) }
+    match (is_private, text.contains('\\')) {
+        (true, _) => Err(AddressError::Private),
+        // Other readers than this one take what stands before it for a name: `https://a.example\@b.example`.
+        (false, true) => Err(AddressError::Unreadable),
+        (false, false) => Ok(url),
+    }
 }
 
 /// Whether an address is private and not in a network that is let through.
@@ -243,6 +248,9 @@ mod tests {
             ("https:///127.0.0.1/", Private),
             ("https:\\\\127.0.0.1\\", Private),
             ("HTTPS://127.0.0.1", Private),
+            // Another host for those who take a backslash for a letter.
+            ("https://public.example\\@127.0.0.1/", Unreadable),
+            ("https://public.example/a\\b", Unreadable),
             // Not an IPv4 address, and no name.
             ("https://256.0.0.1/", Unreadable),
             ("https://127.0.0.0x100000000/", Unreadable),

@@ -127,7 +127,8 @@ pub trait Upstream<B, R> {
 /// Objects that are reached by name; each comes into being when it is first called.
 #[expect(async_fn_in_trait, reason = "one of the two platforms has futures that cannot cross threads")]
 pub trait Objects<B, R> {
-    /// Sends a request to the object of that name and gives its answer, a protocol switch included.
+    /// Sends a request to the object of that name and gives its answer, a protocol switch included. Its status can be read; a
+    /// platform need not have looked at the rest, headers included, which is for whoever asked.
     async fn send(&self, name: &str, request: Forward<B>) -> Result<Response<R>, Failure>;
 }
 

@@ -7,11 +7,16 @@
     clippy::expect_used,
     clippy::missing_panics_doc,
     clippy::indexing_slicing,
+    clippy::result_large_err,
     reason = "a test library: a failed assumption ends the test case"
 )]
 
 pub mod bystander;
 pub mod flood;
 pub mod raw;
+pub mod runtime;
+pub mod sessions;
+pub mod trap;
 
 pub use bystander::Bystander;
+pub use trap::Trap;

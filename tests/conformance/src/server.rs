@@ -36,6 +36,8 @@ struct Own {
     jwks_port: u16,
     data: tempfile::TempDir,
     wrapping: Option<Wrapping>,
+    /// Settings besides those of every server.
+    settings: Vec<(String, String)>,
 }
 
 /// A module between the worker and the platform.
@@ -84,14 +86,25 @@ impl Server {
 
     /// Starts a server for the caller alone, whatever `BASE_URL` says, so that it can be killed.
     pub fn own(wrapping: Option<Wrapping>) -> Self {
+        let agents = Agents::serve(agents_port().unwrap_or_else(free_port));
+        Self::started(Some(agents), wrapping, Vec::new())
+    }
+
+    /// The same with the real agents worker behind it, and with further settings.
+    pub fn with_agents(settings: &[(&str, &str)]) -> Self {
+        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Self::started(None, None, settings.collect())
+    }
+
+    fn started(agents: Option<Agents>, wrapping: Option<Wrapping>, settings: Vec<(String, String)>) -> Self {
         let jwks_port = std::env::var("JWKS_PORT").ok().filter(|_| std::env::var_os("BASE_URL").is_none());
         let jwks_port = jwks_port.map_or_else(free_port, |port| port.parse().expect("JWKS_PORT is a port"));
         let port = free_port();
         let mut server = Self::at(format!("http://127.0.0.1:{port}"), jwks_port);
-        server.agents = Some(Agents::serve(agents_port().unwrap_or_else(free_port)));
+        server.agents = agents;
         let data = tempfile::tempdir().expect("temporary folder");
-        let child = server.spawn(port, jwks_port, data.path(), wrapping.as_ref());
-        server.own = Some(Own { child, port, jwks_port, data, wrapping });
+        let child = server.spawn(port, jwks_port, data.path(), wrapping.as_ref(), &settings);
+        server.own = Some(Own { child, port, jwks_port, data, wrapping, settings });
         server.await_health();
         server
     }
@@ -115,7 +128,14 @@ impl Server {
         }
     }
 
-    fn spawn(&self, port: u16, jwks_port: u16, data: &Path, wrapping: Option<&Wrapping>) -> Child {
+    fn spawn(
+        &self,
+        port: u16,
+        jwks_port: u16,
+        data: &Path,
+        wrapping: Option<&Wrapping>,
+        settings: &[(String, String)],
+    ) -> Child {
         let mut command = Command::new(env!("CARGO"));
         command
             .args(["run", "--quiet", "--package", "xtask", "--", "serve", "--port", &port.to_string(), "--data"])
@@ -131,6 +151,8 @@ impl Server {
             .env("COGNITO_JWKS_URL", format!("http://127.0.0.1:{jwks_port}/jwks.json"))
             .env("DB_SYNC_ADMIN_TOKEN", &self.admin_token)
             .env("ASSET_LINK_SECRET", &self.asset_link_secret)
+            .env_remove("AGENTS_SERVICE_URL")
+            .envs(settings.iter().map(|(name, value)| (name, value)))
             .envs(self.agents.iter().map(|agents| ("AGENTS_SERVICE_URL", format!("http://127.0.0.1:{}", agents.port))))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -157,7 +179,7 @@ impl Server {
     pub fn restart(&mut self) {
         for attempt in 1..=RESTARTS {
             let own = self.own.take().expect("a server of the caller's own");
-            let child = self.spawn(own.port, own.jwks_port, own.data.path(), own.wrapping.as_ref());
+            let child = self.spawn(own.port, own.jwks_port, own.data.path(), own.wrapping.as_ref(), &own.settings);
             self.own = Some(Own { child, ..own });
             match self.becomes_healthy() {
                 Ok(()) => return,

@@ -196,6 +196,19 @@ fn agents(root: &Path) -> Result<()> {
     // One after the other: each file has a worker of its own, and its cases have deadlines.
     process::run(node().args(["--test", "--test-concurrency=1"]).args(cases).env("SANDBOX_AGENT_BIN", &server))?;
 
+    step("Stand-ins of E2B and GitHub, as E2B's SDK, Octokit and git see them");
+    let cases = ["e2b-sdk", "github-octokit"].map(|name| format!("tests/agents/{name}.test.mjs"));
+    process::run(node().args(["--test", "--test-concurrency=2"]).args(cases))?;
+
+    step("Sessions in sandboxes, their terminals, and publishing with real git");
+    let cases = ["e2b", "e2b-faults", "publish", "terminal"].map(|name| format!("tests/agents/{name}.test.mjs"));
+    process::run(node().args(["--test", "--test-concurrency=2"]).args(cases).env("SANDBOX_AGENT_BIN", &server))?;
+
+    step("Pages for people, in a browser");
+    let chromium = tools::chromium::ensure()?;
+    let browser = [("SANDBOX_AGENT_BIN", server.as_path()), ("CHROMIUM", chromium.as_path())];
+    process::run(node().args(["--test", "tests/agents/view.test.mjs"]).envs(browser))?;
+
     step("Kills while turns run");
     process::run(node().arg("tests/agents/kills.mjs").env("SANDBOX_AGENT_BIN", &server))
 }

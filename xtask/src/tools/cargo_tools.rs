@@ -49,15 +49,25 @@ fn install(package: &str, program: &str, version: &str, before: impl FnOnce() ->
     let folder = cache::entry(&key, |folder| {
         before()?;
         step(format!("{package} {version}: building (once, into {})", cache::root()?.display()));
-        process::run(
-            process::cargo()
-                .args(["install", "--quiet", "--locked", "--no-track", "--version", version, "--root"])
-                .arg(folder)
-                .args(["--bin", program, package])
-                // Neither this project's settings nor the caller's target folder concern a tool.
-                .current_dir(folder)
-                .env_remove("CARGO_TARGET_DIR"),
-        )
+        let install = |lock: &[&str]| {
+            process::run(
+                process::cargo()
+                    .args(["install", "--quiet"])
+                    .args(lock)
+                    .args(["--no-track", "--version", version, "--root"])
+                    .arg(folder)
+                    .args(["--bin", program, package])
+                    // Neither this project's settings nor the caller's target folder concern a tool.
+                    .current_dir(folder)
+                    .env_remove("CARGO_TARGET_DIR"),
+            )
+        };
+        // The versions that the tool's authors tried come first. A mirror of the registry may lag behind them by a
+        // dependency; any version that the tool's own requirements allow is then better than no tool.
+        install(&["--locked"]).or_else(|error| {
+            step(format!("{package} {version}: {error:#}; again with other versions of its dependencies"));
+            install(&[])
+        })
     })?;
     Ok(executable(&folder, program))
 }

@@ -4,6 +4,7 @@ pub(crate) mod apt;
 pub(crate) mod c_compiler;
 pub(crate) mod cache;
 pub(crate) mod cargo_tools;
+pub(crate) mod chromium;
 pub(crate) mod debian_rust;
 pub(crate) mod fingerprint;
 pub(crate) mod npm;

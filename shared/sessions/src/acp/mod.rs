@@ -13,6 +13,7 @@ mod reply;
 pub mod request;
 mod translate;
 mod turns;
+mod usage;
 
 use serde_json::Value;
 
@@ -24,6 +25,7 @@ pub use permission::{Answer, MAX_OPTIONS, OptionKind, PermissionOption, Permissi
 pub use reply::{AcpError, HttpReply, MAX_REPLY_BYTES, PromptSent, RpcFailure};
 pub use translate::{Step, translate};
 pub use turns::{LiveMessage, MAX_SPEAKERS, MAX_TURN_BYTES, Turns};
+pub use usage::usage;
 
 pub(crate) use frame::bounded_json;
 pub(crate) use translate::keep;

@@ -32,14 +32,26 @@ struct Speaker {
     spoke_at: i64,
 }
 
-/// The beginning of what was said.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The beginning of what was said. Its text is stored apart, piece by piece: a row of an object has a limit, and what was
+/// written once is not written again (B24).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Kept {
+    /// Names its pieces; no two texts of a session ever have the same.
+    slot: u64,
+    #[serde(skip)]
     text: String,
     clipped: bool,
+    /// Bytes that are stored.
+    #[serde(skip)]
+    stored: usize,
 }
 
 impl Kept {
+    fn new(slots: &mut u64) -> Self {
+        *slots = slots.saturating_add(1);
+        Self { slot: *slots, text: String::new(), clipped: false, stored: 0 }
+    }
+
     /// Takes in a piece and says how many bytes of it are kept. Once something is missing, what follows is left out too: a
     /// text with a hole would say something else.
     fn push(&mut self, piece: &str) -> usize {
@@ -62,10 +74,25 @@ impl Speaker {
         Draft { kind: Kind::ItemCompleted, data, clipped: self.text.clipped || self.reasoning.clipped }
     }
 
-    fn forget(&mut self) {
-        self.text = Kept::default();
-        self.reasoning = Kept::default();
+    fn forget(&mut self, slots: &mut u64) {
+        self.text = Kept::new(slots);
+        self.reasoning = Kept::new(slots);
     }
+
+    fn texts(&self) -> [&Kept; 2] {
+        [&self.text, &self.reasoning]
+    }
+}
+
+/// The end of a text that is not stored yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece<'a> {
+    /// Which text it belongs to.
+    pub slot: u64,
+    /// Where it begins, in bytes.
+    pub at: usize,
+    /// The piece; at most [`MAX_TURN_BYTES`] long.
+    pub text: &'a str,
 }
 
 /// A message that is still being written.
@@ -89,6 +116,12 @@ pub struct Turns {
     last: Option<String>,
     /// The most turns of a speaker that was forgotten: a new one counts on from there, so that no `item_id` comes twice.
     forgotten: u64,
+    /// The last name that was given to a text.
+    #[serde(default)]
+    slots: u64,
+    /// Whether a text was dropped since all was written down.
+    #[serde(skip)]
+    dropped: bool,
     #[serde(skip)]
     unsaved: usize,
     #[serde(skip)]
@@ -128,13 +161,14 @@ impl Turns {
             && let Some((at, _)) = self.speakers.iter().enumerate().min_by_key(|(_, speaker)| speaker.spoke_at)
         {
             let oldest = self.speakers.remove(at);
+            self.dropped = true;
             self.forgotten = self.forgotten.max(oldest.finished.saturating_add(1));
         }
         self.speakers.push(Speaker {
             runtime_session_id: session.to_owned(),
             finished: self.forgotten,
-            text: Kept::default(),
-            reasoning: Kept::default(),
+            text: Kept::new(&mut self.slots),
+            reasoning: Kept::new(&mut self.slots),
             spoke_at: 0,
         });
         self.speakers.len().saturating_sub(1)
@@ -144,7 +178,8 @@ impl Turns {
     pub fn finish(&mut self, session: &str) -> Option<(u64, Draft)> {
         let speaker = self.speakers.iter_mut().find(|speaker| speaker.runtime_session_id == session)?;
         let message = (!speaker.is_silent()).then(|| speaker.message());
-        speaker.forget();
+        speaker.forget(&mut self.slots);
+        self.dropped = true;
         self.unsaved = self.unsaved.saturating_add(1);
         let message = message?;
         speaker.finished = speaker.finished.saturating_add(1);
@@ -153,7 +188,8 @@ impl Turns {
 
     /// Drops what was said in turns that no longer matter; the numbers stay.
     pub fn clear(&mut self) {
-        self.speakers.iter_mut().for_each(Speaker::forget);
+        self.speakers.iter_mut().for_each(|speaker| speaker.forget(&mut self.slots));
+        self.dropped = true;
         self.unsaved = self.unsaved.saturating_add(1);
     }
 
@@ -180,9 +216,43 @@ impl Turns {
         self.unsaved >= SAVE_BYTES || (self.unsaved > 0 && now.saturating_sub(self.saved_at) >= SAVE_MS)
     }
 
+    /// Whether texts that are stored are none of these any more.
+    pub fn has_dropped(&self) -> bool {
+        self.dropped
+    }
+
+    /// The names of all texts. What is stored under others is to be removed. At most two a speaker.
+    pub fn slots(&self) -> impl Iterator<Item = u64> {
+        self.speakers.iter().flat_map(Speaker::texts).map(|kept| kept.slot)
+    }
+
+    /// The ends of the texts that are not stored yet.
+    pub fn unstored(&self) -> impl Iterator<Item = Piece<'_>> {
+        let ends = self.speakers.iter().flat_map(Speaker::texts);
+        ends.filter_map(|kept| {
+            let text = kept.text.get(kept.stored..).filter(|text| !text.is_empty())?;
+            Some(Piece { slot: kept.slot, at: kept.stored, text })
+        })
+    }
+
+    /// Takes in a stored piece. Those of a text come in their order.
+    pub fn restore(&mut self, slot: u64, piece: &str) {
+        let mut texts = self.speakers.iter_mut().flat_map(|speaker| [&mut speaker.text, &mut speaker.reasoning]);
+        if let Some(kept) = texts.find(|kept| kept.slot == slot) {
+            kept.text.push_str(piece);
+            kept.stored = kept.text.len();
+        }
+    }
+
     /// Notes that the text was written down.
     pub fn saved(&mut self, now: i64) {
         self.unsaved = 0;
+        self.dropped = false;
         self.saved_at = now;
+        for speaker in &mut self.speakers {
+            for kept in [&mut speaker.text, &mut speaker.reasoning] {
+                kept.stored = kept.text.len();
+            }
+        }
     }
 }

@@ -374,6 +374,21 @@ fn an_agent_counts_as_stopped_only_when_that_was_seen() {
 }
 
 #[test]
+fn the_agent_of_a_snapshot_is_ended_by_what_was_noted_of_it() {
+    let bench = Bench::new("restored");
+    let end = end_restored().unwrap().to_bash().unwrap();
+    let ended = || bench.run(std::slice::from_ref(&end), &[0]).remove(0);
+    assert_eq!(ended(), b"", "nothing was noted");
+    let kill = [call(&["pkill", "-KILL", "-s", "4242"]), call(&["pgrep", "-s", "4242", "-r", "D,R,S,T,t,I"])].concat();
+    let others = ["", "0\n", "007\n", "-1\n", "1 2\n", "12345678\n", "$(pwned)\n", "`pwned`\n", "1;pwned\n"];
+    for (note, expected) in others.map(|note| (note, &[][..])).into_iter().chain([("4242\n", &*kill)]) {
+        fs::write(bench.0.join("sandbox-agent.sid"), note).unwrap();
+        assert_eq!(ended(), expected, "{note}");
+    }
+    assert!(!bench.canary().exists());
+}
+
+#[test]
 fn what_passes_the_door_is_a_branch_to_git() {
     let mut numbers = Numbers(0x2545_f491_4f6c_dd1d);
     let alphabet = ["a", "b", ".", "-", "/", "@", "#", "+", "_", ".lock", "HEAD", "@{", "..", " "];

@@ -49,13 +49,14 @@ pub struct AgentServer<'a> {
 }
 
 /// Starts the agent server in the background, in a session of its own. The output is `agent-sid N`, by which
-/// [`stop_agent`] finds every process that the server started.
+/// [`stop_agent`] finds every process that the server started; the number is noted in the sandbox too, for [`end_restored`].
 pub fn agent_server(server: &AgentServer<'_>) -> Result<Command, CommandError> {
     const TEXT: &str = r#"cd -- "$AGENT_DIR" 2>/dev/null
 if [ -n "$AGENT_TOKEN" ]; then set -- --token "$AGENT_TOKEN"; else set -- --no-token; fi
 port=$AGENT_PORT
 unset AGENT_TOKEN AGENT_PORT AGENT_DIR
 SANDBOX_AGENT_ACP_REQUEST_TIMEOUT_MS=86400000 setsid nohup sandbox-agent server "$@" --host 0.0.0.0 --port "$port" --no-telemetry </dev/null >"${TMPDIR:-/tmp}/sandbox-agent.log" 2>&1 &
+printf '%s\n' "$!" >"${TMPDIR:-/tmp}/sandbox-agent.sid"
 printf 'agent-sid %s\n' "$!""#;
     let port = server.port.to_string();
     let values = [
@@ -138,18 +139,37 @@ pub fn run_init(directory: &str, init: &str) -> Result<Command, CommandError> {
     Ok(Command::script(TEXT, &[("AGENT_DIR", directory), ("AGENT_INIT", init)])?.within(CLONE_SECONDS))
 }
 
-/// Kills what the agent server started and waits at most five seconds until only zombies of it are left (agents.md 3.9).
-/// Exit code 0 is the proof: `pgrep` said that it found none (1), not that it could not look (2 and above). A session of 0
-/// would be that of `pkill` itself.
-pub fn stop_agent(session: NonZeroU32) -> Result<Command, CommandError> {
-    const TEXT: &str = r#"pkill -KILL -s "$AGENT_SID"
+/// Kills a session of processes, with proof.
+macro_rules! kill_session {
+    () => {
+        r#"pkill -KILL -s "$AGENT_SID"
 for turn in 1 2 3 4 5 6 7 8 9 10; do
   pgrep -s "$AGENT_SID" -r D,R,S,T,t,I >/dev/null
   if [ $? -eq 1 ]; then exit 0; fi
   sleep 0.5
 done
-exit 1"#;
-    Command::script(TEXT, &[("AGENT_SID", &session.to_string())])
+exit 1"#
+    };
+}
+
+/// Ends the agent server that a snapshot brought along with the rest of its memory, if one was noted: it has the token and the
+/// variables of the session that the snapshot was taken of. Exit code 0 is the proof, as in [`stop_agent`]. Everybody in the
+/// sandbox may have written the note: what is no number of a process is none.
+pub fn end_restored() -> Result<Command, CommandError> {
+    const TEXT: &str = concat!(
+        r#"read -r AGENT_SID 2>/dev/null <"${TMPDIR:-/tmp}/sandbox-agent.sid" || exit 0
+case $AGENT_SID in ''|0*|*[!0-9]*|????????*) exit 0 ;; esac
+"#,
+        kill_session!()
+    );
+    Command::script(TEXT, &[])
+}
+
+/// Kills what the agent server started and waits at most five seconds until only zombies of it are left (agents.md 3.9).
+/// Exit code 0 is the proof: `pgrep` said that it found none (1), not that it could not look (2 and above). A session of 0
+/// would be that of `pkill` itself.
+pub fn stop_agent(session: NonZeroU32) -> Result<Command, CommandError> {
+    Command::script(kill_session!(), &[("AGENT_SID", &session.to_string())])
 }
 
 /// What a force push expects of the branch on the remote (agents.md 10.2, B62).

@@ -96,6 +96,16 @@ impl Draft {
         Self::new(Kind::SessionPaused, with(by(user.unwrap_or(SYSTEM)), [("reason", Some(reason.into()))]))
     }
 
+    /// A person put the session away.
+    pub fn session_archived(user: &str) -> Self {
+        Self::new(Kind::SessionArchived, Value::Object(by(user)))
+    }
+
+    /// A person, or a message, brought the session back.
+    pub fn session_unarchived(user: &str) -> Self {
+        Self::new(Kind::SessionUnarchived, Value::Object(by(user)))
+    }
+
     /// A person cancelled the session.
     pub fn session_canceled(user: &str) -> Self {
         Self::new(Kind::SessionCanceled, Value::Object(by(user)))
@@ -198,6 +208,21 @@ impl Draft {
             with(
                 by(user),
                 [("error", Some(error.into())), ("cols", cols.map(Value::from)), ("rows", rows.map(Value::from))],
+            ),
+        )
+    }
+
+    /// A terminal has ended: why, with which code its process did, and what failed.
+    pub fn terminal_closed(user: &str, reason: &str, exit_code: Option<i64>, error: Option<&str>) -> Self {
+        Self::new(
+            Kind::TerminalClosed,
+            with(
+                by(user),
+                [
+                    ("reason", Some(reason.into())),
+                    ("exit-code", exit_code.map(Value::from)),
+                    ("error", error.map(Value::from)),
+                ],
             ),
         )
     }

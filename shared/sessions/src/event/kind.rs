@@ -63,6 +63,16 @@ kinds! {
     SessionFailed = "session.failed" by Runtime,
     /// Somebody sent a message.
     AuditLog = "audit.log" by Service,
+    /// A limit of the session's budget is nearly used up.
+    BudgetWarning = "session.budget_warning" by Service,
+    /// A limit of the session's budget is used up; the session is paused.
+    BudgetReached = "session.budget_reached" by Service,
+    /// The session got new limits.
+    BudgetRaised = "session.budget_raised" by Service,
+    /// The session was put away.
+    SessionArchived = "session.archived" by Service,
+    /// The session was brought back.
+    SessionUnarchived = "session.unarchived" by Service,
     /// What the runtime said.
     AgentRuntime = "agent.runtime" by Runtime,
     /// The runtime, or the way to it, failed.

@@ -3,6 +3,7 @@
 //! Whatever happens is first a [`Draft`]. [`Event::seal`] takes secrets out of it, bounds it and gives it its place in time;
 //! nothing reaches the log or a viewer without it.
 
+mod budget;
 mod drafts;
 mod fit;
 mod git;

@@ -17,8 +17,10 @@ mod scheduled;
 mod service;
 mod session_list;
 mod session_routes;
+pub mod view;
 
 pub use platform::Platform;
+pub(crate) use reconcile::UNUSED_SINCE;
 pub use reconcile::{GRACE_MS, Listed, MAX_KILLS, MAX_PAGES, MAX_SANDBOXES, SandboxPage, Sandboxes, reconcile};
 pub use scheduled::scheduled;
 pub use service::Service;
@@ -42,8 +44,12 @@ pub async fn handle<P: Platform>(
     let response = match dispatch(platform, service, &mut request, &place).await {
         Ok(response) => response,
         Err(error) => {
-            // Nobody reads the body of a request that is refused.
-            request.body_mut().cancel().await;
+            // A known sender who is cut off while writing may see a broken connection instead of the answer, and send it all again.
+            if error.is_of_known_sender() {
+                web::hear_out(request.body_mut(), &service.heard_out).await;
+            } else {
+                request.body_mut().cancel().await;
+            }
             web::refuse(&error, &CORS, platform.random_uuid(), |event| platform.report(event))
         }
     };
@@ -66,11 +72,12 @@ async fn dispatch<P: Platform>(
     let target = match place {
         Place::Outside if is_preflight => return Ok(web::no_content(&CORS)),
         Place::Health | Place::Outside => return Err(Error::NotFound),
+        Place::View(view) => return view::answer(view),
         Place::Inside(_) if is_preflight || request.method() == Method::HEAD => return Ok(web::no_content(&CORS)),
-        Place::Inside(target) => target,
+        Place::Inside(found) => found.as_ref().map(|found| &found.target),
     };
-    let caller = identity::caller(service, request, target.as_ref(), platform.now_ms()).await?;
-    match target.as_ref().ok_or(Error::NotFound)? {
+    let caller = identity::caller(service, request, target, platform.now_ms()).await?;
+    match target.ok_or(Error::NotFound)? {
         Target::Import => auth_routes::import(platform, service, &caller, request).await,
         Target::LoginStatus => auth_routes::status(platform, service, &caller).await,
         Target::Logout => auth_routes::revoke(platform, service, &caller).await,

@@ -19,6 +19,8 @@ pub const GRACE_MS: i64 = 15 * 60_000;
 /// How long rows of ended sandboxes are kept, in milliseconds.
 const ENDED_KEPT_MS: i64 = 7 * 24 * 60 * 60_000;
 const DAY_MS: i64 = 24 * 60 * 60_000;
+/// Header in which an object is told from when on a use of a sandbox counts, in milliseconds since 1970.
+pub(crate) const UNUSED_SINCE: &str = "x-unused-since";
 
 /// A sandbox of this service and environment, as its provider lists it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,17 +56,30 @@ pub trait Sandboxes {
     async fn kill(&self, id: &str) -> Result<(), String>;
 }
 
-/// What the object of a session says of a sandbox.
+/// What the object of a session says of a sandbox. Its status alone says it: a platform passes on what an object answers without
+/// reading more of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Said {
-    /// There is no such session.
-    NoSession,
-    /// The sandbox is not the session's.
+    /// There is no such session, or the sandbox is not its own.
     NotBound,
-    /// It is, and was last used then.
-    Bound(Option<i64>),
+    /// It is, and was used lately.
+    InUse,
+    /// It is, and nobody used it for long.
+    Unused,
     /// Nothing that could be relied on.
     Unclear,
+}
+
+impl Said {
+    /// The statuses are those of the object's `disown`.
+    fn of(status: StatusCode) -> Self {
+        match status {
+            StatusCode::NOT_FOUND | StatusCode::GONE => Self::NotBound,
+            StatusCode::OK => Self::InUse,
+            StatusCode::ACCEPTED => Self::Unused,
+            _ => Self::Unclear,
+        }
+    }
 }
 
 /// Goes once through all sandboxes. Without a name of the environment nothing is done: two nameless deployments under one key
@@ -130,7 +145,7 @@ impl<P: Platform, S: Sandboxes> Run<'_, P, S> {
             // A row is as old as its sandbox: a young one was used lately.
             let may_be_old =
                 sandbox.is_paused && intent.as_ref().is_some_and(|intent| intent.updated_at < unused_since);
-            return Ok(may_be_old && self.has_expired(session, &sandbox.id, unused_since).await);
+            return Ok(may_be_old && self.has_expired(session, &sandbox.id).await);
         }
         let is_in_the_making =
             intent.as_ref().is_some_and(|intent| intent.state == IntentState::Creating && self.now < intent.deadline);
@@ -138,23 +153,21 @@ impl<P: Platform, S: Sandboxes> Run<'_, P, S> {
             return Ok(false);
         }
         Ok(match self.ask("disown", session, &sandbox.id).await {
-            Said::NoSession | Said::NotBound => true,
-            Said::Bound(Some(used)) if sandbox.is_paused && used < unused_since => {
-                self.has_expired(session, &sandbox.id, unused_since).await
-            }
-            Said::Bound(_) | Said::Unclear => false,
+            Said::NotBound => true,
+            Said::Unused => sandbox.is_paused && self.has_expired(session, &sandbox.id).await,
+            Said::InUse | Said::Unclear => false,
         })
     }
 
     /// Whether the session gave up a sandbox that was unused for long. One that it began to use meanwhile stays.
-    async fn has_expired(&self, session: &str, sandbox: &str, unused_since: i64) -> bool {
+    async fn has_expired(&self, session: &str, sandbox: &str) -> bool {
         match self.ask("disown", session, sandbox).await {
-            Said::NoSession | Said::NotBound => true,
-            Said::Bound(Some(used)) if used < unused_since => {
+            Said::NotBound => true,
+            Said::Unused => {
                 self.ask("expire", session, sandbox).await;
                 self.ask("disown", session, sandbox).await == Said::NotBound
             }
-            Said::Bound(_) | Said::Unclear => false,
+            Said::InUse | Said::Unclear => false,
         }
     }
 
@@ -202,14 +215,10 @@ impl<P: Platform, S: Sandboxes> Run<'_, P, S> {
         let mut request = Forward::new(Method::POST, uri);
         request.set_header(HeaderName::from_static("x-session-id"), id);
         request.set_header(HeaderName::from_static("x-caller"), HeaderValue::from_static("service"));
-        let Ok(answer) = self.platform.objects().send(session, request).await else { return Said::Unclear };
-        let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
-        match (answer.status(), header("x-bound")) {
-            (StatusCode::NOT_FOUND, _) => Said::NoSession,
-            (StatusCode::OK, Some("false")) => Said::NotBound,
-            (StatusCode::OK, Some("true")) => Said::Bound(header("x-last-used-at").and_then(|at| at.parse().ok())),
-            _ => Said::Unclear,
-        }
+        let unused_since = HeaderValue::from(self.now.saturating_sub(self.ttl_ms));
+        request.set_header(HeaderName::from_static(UNUSED_SINCE), unused_since);
+        let answer = self.platform.objects().send(session, request).await;
+        answer.map_or(Said::Unclear, |answer| Said::of(answer.status()))
     }
 }
 

@@ -3,15 +3,28 @@
 use http::Method;
 use web::url;
 
+use super::view::View;
+
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// `/health`.
     Health,
     /// Below one of the service's own prefixes; none when there is nothing there.
-    Inside(Option<Target>),
+    Inside(Option<Found>),
+    /// `GET /sessions/view`, `GET /sessions/:id/view`, and the files of these pages: anybody may have them.
+    View(View),
     /// Anywhere else.
     Outside,
+}
+
+/// A route that a request takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its path as a pattern.
+    pub pattern: &'static str,
+    /// What is asked for.
+    pub target: Target,
 }
 
 /// What is asked for. Ids are decoded.
@@ -66,6 +79,16 @@ pub enum Verb {
     Events,
     /// `GET …/branches`.
     Branches,
+    /// `POST …/archive`.
+    Archive,
+    /// `POST …/unarchive`.
+    Unarchive,
+    /// `DELETE /sessions/:id`.
+    Delete,
+    /// `GET …/budget`.
+    Budget,
+    /// `POST …/budget`.
+    SetBudget,
     /// `GET …/terminal`.
     Terminal,
     /// `GET …/stream`.
@@ -90,6 +113,10 @@ impl Verb {
             Self::Snapshot => "snapshot",
             Self::Events => "events",
             Self::Branches => "branches",
+            Self::Archive => "archive",
+            Self::Unarchive => "unarchive",
+            Self::Delete => "delete",
+            Self::Budget | Self::SetBudget => "budget",
             Self::Terminal => "terminal",
             Self::Stream => "stream",
             Self::Approvals => "approvals",
@@ -105,14 +132,99 @@ impl Verb {
 
     /// Whether an observer token is enough.
     pub fn is_for_observers(&self) -> bool {
-        matches!(self, Self::Status | Self::Events | Self::Stream | Self::Approvals)
+        matches!(self, Self::Status | Self::Events | Self::Stream | Self::Approvals | Self::Budget)
+    }
+}
+
+/// The ids of a path in their order, decoded; empty where the path has fewer.
+#[derive(Default)]
+struct Ids {
+    first: String,
+    second: String,
+}
+
+/// How something is asked for.
+#[derive(Debug)]
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// The path; a segment that begins with a colon stands for an id.
+    pub pattern: &'static str,
+    target: fn(Ids) -> Target,
+}
+
+const fn get(pattern: &'static str, target: fn(Ids) -> Target) -> Route {
+    Route { method: Method::GET, pattern, target }
+}
+
+const fn post(pattern: &'static str, target: fn(Ids) -> Target) -> Route {
+    Route { method: Method::POST, pattern, target }
+}
+
+const fn delete(pattern: &'static str, target: fn(Ids) -> Target) -> Route {
+    Route { method: Method::DELETE, pattern, target }
+}
+
+/// Every route below the prefixes. `tests/front/table.rs` has a case for each.
+pub static ROUTES: [Route; 30] = [
+    post("/auth/chatgpt/import", |_| Target::Import),
+    get("/auth/chatgpt/status", |_| Target::LoginStatus),
+    delete("/auth/chatgpt", |_| Target::Logout),
+    get("/runners", |_| Target::Runners),
+    post("/runners", |_| Target::RegisterRunner),
+    get("/runners/:id", |ids| Target::Runner(ids.first)),
+    delete("/runners/:id", |ids| Target::DeleteRunner(ids.first)),
+    post("/runners/:id/heartbeat", |ids| Target::Heartbeat(ids.first)),
+    get("/sessions", |_| Target::Sessions),
+    post("/sessions", |_| Target::Create),
+    get("/sessions/:id", |ids| Target::Session(ids.first, Verb::Status)),
+    delete("/sessions/:id", |ids| Target::Session(ids.first, Verb::Delete)),
+    get("/sessions/:id/observer-token", |ids| Target::ObserverToken(ids.first)),
+    post("/sessions/:id/messages", |ids| Target::Session(ids.first, Verb::Messages)),
+    post("/sessions/:id/pause", |ids| Target::Session(ids.first, Verb::Pause)),
+    post("/sessions/:id/resume", |ids| Target::Session(ids.first, Verb::Resume)),
+    post("/sessions/:id/interrupt", |ids| Target::Session(ids.first, Verb::Interrupt)),
+    post("/sessions/:id/cancel", |ids| Target::Session(ids.first, Verb::Cancel)),
+    post("/sessions/:id/pr", |ids| Target::Session(ids.first, Verb::Publish)),
+    post("/sessions/:id/snapshot", |ids| Target::Session(ids.first, Verb::Snapshot)),
+    get("/sessions/:id/events", |ids| Target::Session(ids.first, Verb::Events)),
+    get("/sessions/:id/branches", |ids| Target::Session(ids.first, Verb::Branches)),
+    post("/sessions/:id/archive", |ids| Target::Session(ids.first, Verb::Archive)),
+    post("/sessions/:id/unarchive", |ids| Target::Session(ids.first, Verb::Unarchive)),
+    get("/sessions/:id/budget", |ids| Target::Session(ids.first, Verb::Budget)),
+    post("/sessions/:id/budget", |ids| Target::Session(ids.first, Verb::SetBudget)),
+    get("/sessions/:id/terminal", |ids| Target::Session(ids.first, Verb::Terminal)),
+    get("/sessions/:id/stream", |ids| Target::Session(ids.first, Verb::Stream)),
+    get("/sessions/:id/approvals", |ids| Target::Session(ids.first, Verb::Approvals)),
+    post("/sessions/:id/approvals/:request-id", |ids| Target::Session(ids.first, Verb::Decide(ids.second))),
+];
+
+impl Route {
+    /// What is asked for by this path, taken apart and decoded, if it is one of this route.
+    fn target(&self, segments: &[String]) -> Option<Target> {
+        let (mut names, mut ids) = (self.pattern.split('/').skip(1), Ids::default());
+        for segment in segments {
+            let name = names.next()?;
+            if !name.starts_with(':') {
+                if name != segment {
+                    return None;
+                }
+            } else if segment.is_empty() {
+                return None;
+            } else if ids.first.is_empty() {
+                ids.first.clone_from(segment);
+            } else {
+                ids.second.clone_from(segment);
+            }
+        }
+        names.next().is_none().then(|| (self.target)(ids))
     }
 }
 
 /// Prefixes of the service. They match without a slash, as the reference's do.
 const PREFIXES: [&str; 3] = ["/auth", "/sessions", "/runners"];
 /// More segments than any route has are not looked at.
-const MAX_SEGMENTS: usize = 4;
+const MAX_SEGMENTS: usize = 5;
 
 /// Where a request goes.
 pub fn place(method: &Method, path: &str) -> Place {
@@ -123,50 +235,22 @@ pub fn place(method: &Method, path: &str) -> Place {
         return Place::Outside;
     }
     let segments: Option<Vec<String>> = path.split('/').skip(1).take(MAX_SEGMENTS + 1).map(url::decode).collect();
-    Place::Inside(
-        segments.filter(|segments| segments.len() <= MAX_SEGMENTS).and_then(|segments| target(method, &segments)),
-    )
+    let Some(segments) = segments else { return Place::Inside(None) };
+    if let Some(view) = view(method, &segments) {
+        return Place::View(view);
+    }
+    let mut routes = ROUTES.iter().filter(|route| route.method == *method);
+    Place::Inside(routes.find_map(|route| Some(Found { pattern: route.pattern, target: route.target(&segments)? })))
 }
 
-fn target(method: &Method, segments: &[String]) -> Option<Target> {
-    let words: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let (get, post, delete) = (method == Method::GET, method == Method::POST, method == Method::DELETE);
+fn view(method: &Method, segments: &[String]) -> Option<View> {
+    let words: Vec<&str> = segments.iter().map(String::as_str).filter(|_| method == Method::GET).collect();
     Some(match words.as_slice() {
-        ["auth", "chatgpt", "import"] if post => Target::Import,
-        ["auth", "chatgpt", "status"] if get => Target::LoginStatus,
-        ["auth", "chatgpt"] if delete => Target::Logout,
-        ["runners"] if get => Target::Runners,
-        ["runners"] if post => Target::RegisterRunner,
-        ["runners", id] if get && !id.is_empty() => Target::Runner((*id).to_owned()),
-        ["runners", id] if delete && !id.is_empty() => Target::DeleteRunner((*id).to_owned()),
-        ["runners", id, "heartbeat"] if post && !id.is_empty() => Target::Heartbeat((*id).to_owned()),
-        ["sessions"] if get => Target::Sessions,
-        ["sessions"] if post => Target::Create,
-        ["sessions", id, rest @ ..] if !id.is_empty() => of_session(id, rest, get, post)?,
+        ["sessions", "view"] => View::List,
+        ["sessions", "view", "assets", hash, name] => View::Asset((*hash).to_owned(), (*name).to_owned()),
+        ["sessions", id, "view"] if !id.is_empty() => View::Session,
         _ => return None,
     })
-}
-
-fn of_session(id: &str, rest: &[&str], get: bool, post: bool) -> Option<Target> {
-    let verb = match rest {
-        [] if get => Verb::Status,
-        ["observer-token"] if get => return Some(Target::ObserverToken(id.to_owned())),
-        ["messages"] if post => Verb::Messages,
-        ["pause"] if post => Verb::Pause,
-        ["resume"] if post => Verb::Resume,
-        ["interrupt"] if post => Verb::Interrupt,
-        ["cancel"] if post => Verb::Cancel,
-        ["pr"] if post => Verb::Publish,
-        ["snapshot"] if post => Verb::Snapshot,
-        ["events"] if get => Verb::Events,
-        ["branches"] if get => Verb::Branches,
-        ["terminal"] if get => Verb::Terminal,
-        ["stream"] if get => Verb::Stream,
-        ["approvals"] if get => Verb::Approvals,
-        ["approvals", request] if post && !request.is_empty() => Verb::Decide((*request).to_owned()),
-        _ => return None,
-    };
-    Some(Target::Session(id.to_owned(), verb))
 }
 
 impl Place {
@@ -175,21 +259,10 @@ impl Place {
         match self {
             Self::Health => "/health",
             Self::Outside | Self::Inside(None) => "none",
-            Self::Inside(Some(target)) => match target {
-                Target::Import => "/auth/chatgpt/import",
-                Target::LoginStatus => "/auth/chatgpt/status",
-                Target::Logout => "/auth/chatgpt",
-                Target::Runners | Target::RegisterRunner => "/runners",
-                Target::Runner(_) | Target::DeleteRunner(_) => "/runners/:id",
-                Target::Heartbeat(_) => "/runners/:id/heartbeat",
-                Target::Sessions | Target::Create => "/sessions",
-                Target::ObserverToken(_) => "/sessions/:id/observer-token",
-                Target::Session(_, Verb::Status) => "/sessions/:id",
-                Target::Session(_, Verb::Decide(_) | Verb::Approvals) => "/sessions/:id/approvals",
-                Target::Session(_, Verb::Stream) => "/sessions/:id/stream",
-                Target::Session(_, Verb::Events) => "/sessions/:id/events",
-                Target::Session(_, _) => "/sessions/:id/verb",
-            },
+            Self::View(View::Session) => "/sessions/:id/view",
+            Self::View(View::List) => "/sessions/view",
+            Self::View(View::Asset(..)) => "/sessions/view/assets",
+            Self::Inside(Some(found)) => found.pattern,
         }
     }
 }
@@ -200,7 +273,7 @@ mod tests {
 
     fn inside(method: &Method, path: &str) -> Option<Target> {
         match place(method, path) {
-            Place::Inside(target) => target,
+            Place::Inside(found) => found.map(|found| found.target),
             other => panic!("{path}: {other:?}"),
         }
     }
@@ -224,6 +297,12 @@ mod tests {
             (Method::POST, "/sessions/s1/snapshot", session(Verb::Snapshot)),
             (Method::GET, "/sessions/s1/events", session(Verb::Events)),
             (Method::GET, "/sessions/s1/branches", session(Verb::Branches)),
+            (Method::POST, "/sessions/s1/archive", session(Verb::Archive)),
+            (Method::POST, "/sessions/s1/unarchive", session(Verb::Unarchive)),
+            (Method::DELETE, "/sessions/s1", session(Verb::Delete)),
+            (Method::GET, "/sessions/s1/budget", session(Verb::Budget)),
+            (Method::POST, "/sessions/s1/budget", session(Verb::SetBudget)),
+            (Method::POST, "/sessions/view", None),
             (Method::GET, "/sessions/s1/terminal", session(Verb::Terminal)),
             (Method::GET, "/sessions/s1/stream", session(Verb::Stream)),
             (Method::GET, "/sessions/s1/approvals", session(Verb::Approvals)),
@@ -251,6 +330,21 @@ mod tests {
         // A decoded name is one name, whatever is in it.
         let odd = inside(&Method::GET, "/sessions/..%2F..%2Fhealth/events");
         assert_eq!(odd, Some(Target::Session("../../health".to_owned(), Verb::Events)));
+    }
+
+    #[test]
+    fn pages_are_nobodys() {
+        let asset = View::Asset("abc".to_owned(), "api.js".to_owned());
+        for (path, expected) in [
+            ("/sessions/view", View::List),
+            ("/sessions/s1/view", View::Session),
+            ("/sessions/view/assets/abc/api.js", asset),
+        ] {
+            assert_eq!(place(&Method::GET, path), Place::View(expected), "{path}");
+        }
+        for path in ["/sessions//view", "/sessions/view/assets/api.js", "/sessions/view/assets/a/b/c"] {
+            assert_eq!(inside(&Method::GET, path), None, "{path}");
+        }
     }
 
     #[test]

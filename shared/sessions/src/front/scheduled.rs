@@ -2,14 +2,20 @@
 
 use super::platform::Platform;
 use super::service::Service;
-use crate::registry::{checkpoints, runners};
+use crate::registry::{checkpoints, runners, sessions, usage};
+use crate::session::budget::day_of;
 
 /// Cleans up. What fails is reported and done with the next turn of the clock.
 pub async fn scheduled<P: Platform>(platform: &P, service: &Service<P::Keys>) {
     let Some(db) = platform.db() else { return };
     let now = platform.now_ms();
     let ttl = service.settings.runtime.runner_ttl_ms;
-    let failures = [checkpoints::delete_expired(db, now).await.err(), runners::mark_offline(db, now, ttl).await.err()];
+    let failures = [
+        checkpoints::delete_expired(db, now).await.err(),
+        runners::mark_offline(db, now, ttl).await.err(),
+        usage::forget_old(db, day_of(now)).await.err(),
+        sessions::forget_deleted(db, now).await.err(),
+    ];
     for failure in failures.into_iter().flatten() {
         let text = failure.to_string();
         platform.report(&web::Event::new(web::Level::Error, "agents/clean-up-failed").with_error(&text));

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
 use auth::Authenticator;
+use web::{Gate, HEARD_OUT_REQUESTS};
 
 use super::rates::Rates;
 use crate::observer::Observers;
@@ -17,6 +18,8 @@ pub struct Service<K> {
     pub(super) rates: Rates,
     /// Whoever makes and reads observer tokens; none where there is no key.
     pub(super) observers: Option<Observers>,
+    /// Known senders whose refused bodies are heard out.
+    pub(super) heard_out: Gate,
     /// Whether the database was found to have its tables.
     pub(super) has_schema: AtomicBool,
 }
@@ -28,6 +31,7 @@ impl<K> Service<K> {
             authenticator: Authenticator::new(settings.auth.clone(), keys),
             rates: Rates::default(),
             observers: Observers::new(&settings.seal()).ok(),
+            heard_out: Gate::new(HEARD_OUT_REQUESTS),
             has_schema: AtomicBool::default(),
             settings,
         }

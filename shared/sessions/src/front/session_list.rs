@@ -28,6 +28,7 @@ pub(super) async fn list<P: Platform>(
         user,
         graph_id: graph.as_deref(),
         status: status.as_deref(),
+        archived: parameter("archived").as_deref() == Some("true"),
         limit: limit.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE),
         after: after.as_ref(),
     };

@@ -13,7 +13,7 @@ use super::service::Service;
 use super::{auth_routes, bodies, ok};
 use crate::error::Error;
 use crate::observer::LIFETIME_MS;
-use crate::request::{ApprovalDecision, Create, Message, Publish};
+use crate::request::{self, ApprovalDecision, Create, Message, Publish};
 
 fn take_rate<P: Platform>(platform: &P, service: &Service<P::Keys>, user: &str, kind: Kind) -> Result<(), Error> {
     if service.settings.rate_limits { service.rates.take(user, kind, platform.now_ms()) } else { Ok(()) }
@@ -75,8 +75,12 @@ fn kind_of(verb: &Verb) -> Option<Kind> {
         | Verb::Publish
         | Verb::Snapshot
         | Verb::Decide(_)
+        | Verb::Archive
+        | Verb::Unarchive
+        | Verb::Delete
+        | Verb::SetBudget
         | Verb::Terminal => Some(Kind::Control),
-        Verb::Status | Verb::Events | Verb::Stream | Verb::Approvals => None,
+        Verb::Status | Verb::Events | Verb::Stream | Verb::Approvals | Verb::Budget => None,
     }
 }
 
@@ -86,8 +90,16 @@ async fn checked_body<B: web::RequestBody>(verb: &Verb, request: &mut Request<B>
     match verb {
         Verb::Messages => json(serde_json::to_vec(&Message::read(&bodies::read(request).await?)?)),
         Verb::Publish => json(serde_json::to_vec(&Publish::read(&bodies::read(request).await?)?)),
+        Verb::SetBudget => json(serde_json::to_vec(&request::budget(&bodies::read(request).await?)?)),
         Verb::Decide(_) => json(serde_json::to_vec(&ApprovalDecision::read(&bodies::read(request).await?)?)),
-        Verb::Pause | Verb::Resume | Verb::Interrupt | Verb::Cancel | Verb::Snapshot => Ok(Some(Vec::new())),
+        Verb::Pause
+        | Verb::Resume
+        | Verb::Interrupt
+        | Verb::Cancel
+        | Verb::Snapshot
+        | Verb::Archive
+        | Verb::Unarchive
+        | Verb::Delete => Ok(Some(Vec::new())),
         _ => Ok(None),
     }
 }

@@ -6,7 +6,7 @@ use super::core::{Commit, Core, Shown};
 use super::secrets::Secrets;
 use super::{Known, Platform, Session};
 use crate::error::Error;
-use crate::session::decide::{Decide, next_alarm, on_wake};
+use crate::session::decide::{Decide, next_alarm, on_wake, settle};
 use crate::session::store::{Limits, Rows};
 use crate::session::{Effect, State};
 
@@ -61,8 +61,10 @@ impl<P: Platform> Session<P> {
         let mut known = self.core.borrow_mut();
         let Known::Present(core) = &mut *known else { return Err(Error::NotFound) };
         let before = core.state.clone();
-        let mut decide = Decide::new(now, &self.times);
+        let user_day = Some(&self.settings.session.budget_user_day).filter(|budget| !budget.is_empty());
+        let mut decide = Decide::new(now, &self.times).within(user_day);
         let result = change(core, &mut decide);
+        settle(&before, &mut core.state, &mut decide);
         let effects = decide.effects;
         let is_lost = effects.contains(&Effect::PublishingLost);
         let sql = self.platform.sql();
@@ -88,7 +90,8 @@ impl<P: Platform> Session<P> {
         };
         match core.commit(&before, effects, &commit) {
             Ok((shown, jobs)) => {
-                let next = next_alarm(&core.state, &Decide::new(now, &self.times));
+                let next = next_alarm(&core.state, &Decide::new(now, &self.times).within(user_day));
+                let removed = core.state.removal;
                 let is_told = Summary::of(&before) != Summary::of(&core.state);
                 drop(known);
                 self.show(&shown);
@@ -96,7 +99,8 @@ impl<P: Platform> Session<P> {
                 for job in jobs {
                     self.start(job);
                 }
-                if is_told {
+                // A session that is being removed is not listed any more.
+                if is_told && removed.is_none() {
                     self.tell_index();
                 }
                 if is_lost {
@@ -147,11 +151,16 @@ impl<P: Platform> Session<P> {
 
 /// What the list of sessions says of one.
 #[derive(PartialEq, Eq)]
-struct Summary<'a>(crate::session::Status, Option<&'a str>, bool);
+struct Summary<'a>(crate::session::Status, Option<&'a str>, bool, bool);
 
 impl<'a> Summary<'a> {
     fn of(state: &'a State) -> Self {
-        Self(state.status, state.runtime.as_ref().map(|runtime| runtime.provider.as_str()), state.is_active())
+        Self(
+            state.status,
+            state.runtime.as_ref().map(|runtime| runtime.provider.as_str()),
+            state.is_active(),
+            state.archived,
+        )
     }
 }
 

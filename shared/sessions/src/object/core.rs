@@ -159,7 +159,7 @@ impl Core {
                 }
             }
             if saves_texts {
-                rows.put_json("turns", &self.turns)?;
+                rows.put_turns(&self.turns)?;
             }
             if saves_texts || has_events || self.dirty.stream {
                 rows.put_json("progress", &self.progress)?;

@@ -33,6 +33,7 @@ impl<P: Platform> Session<P> {
             Job::PollBuild => self.poll_build().await,
             Job::DestroyUnbound => self.destroy_unbound().await,
             Job::Destroy { sandbox_id } => self.destroy(&sandbox_id).await,
+            Job::SettleTerminals => self.settle_terminals().await,
             Job::Prompt { turn } => self.prompt(turn).await,
             Job::Tell(envelope) => self.tell(&envelope).await,
             Job::AskToStop => self.ask_to_stop().await,
@@ -41,6 +42,8 @@ impl<P: Platform> Session<P> {
             Job::Checkpoint(checkpointing) => self.note_checkpoint(&checkpointing).await,
             Job::End { generation, checkpoint } => self.end(generation, checkpoint).await,
             Job::Extend => self.extend().await,
+            Job::Remove => self.remove().await,
+            Job::TellUsage => self.tell_usage().await,
             Job::Attach | Job::Detach => Ok(()),
         };
         if let Err(error) = done {
@@ -110,6 +113,7 @@ impl<P: Platform> Session<P> {
         let provider = self.platform.runtimes(runtime.provider);
         // Pausing freezes every process of a sandbox.
         let how = if cause == StopCause::Cancel && runtime.sandbox_id.is_some() {
+            self.close_terminals().await;
             provider.end(&runtime).await.map_or(Stopped::Unproven, |()| Stopped::Paused)
         } else {
             provider.kill_agent(&mut runtime).await
@@ -119,12 +123,21 @@ impl<P: Platform> Session<P> {
     }
 
     async fn end(self: &Rc<Self>, generation: u64, checkpoint: Option<Checkpointing>) -> Result<(), JobError> {
+        if let Some(runtime) = self.bound()? {
+            self.snapshot_at_end(&runtime, generation).await?;
+        }
         if let Some(checkpointing) = checkpoint {
             self.note_checkpoint(&checkpointing).await?;
         }
         self.detach();
+        self.close_terminals().await;
         let Some(runtime) = self.bound()? else { return Ok(()) };
-        let ended = self.platform.runtimes(runtime.provider).end(&runtime).await;
+        let provider = self.platform.runtimes(runtime.provider);
+        let for_good = self.look(|core| core.state.ending.is_some_and(|ending| ending.for_good))?;
+        let ended = match &runtime.sandbox_id {
+            Some(sandbox_id) if for_good => provider.destroy(sandbox_id).await,
+            _ => provider.end(&runtime).await,
+        };
         let free = ended.is_ok() && runtime.runner_id.is_some();
         self.change(|core, decide| on_ended(&mut core.state, decide, generation, &ended))?;
         if free {

@@ -13,13 +13,16 @@ mod provision;
 mod publishing;
 mod reader;
 mod registry;
+mod removal;
 mod routes;
 mod secrets;
 mod terminal;
+mod usage;
 mod viewers;
 
-pub use platform::Platform;
+pub use platform::{Platform, Socket};
 pub use routes::handle;
+pub use terminal::{Inbox, MAX_FRAME_BYTES, MAX_TERMINALS, MAX_WAITING_BYTES};
 pub use viewers::{MAX_QUEUE_BYTES, MAX_VIEWERS, MAX_VIEWERS_OF_USER};
 
 use std::cell::{Cell, RefCell};
@@ -44,6 +47,7 @@ pub struct Session<P: Platform> {
     name: RefCell<Option<String>>,
     core: RefCell<Known>,
     viewers: Viewers,
+    terminals: terminal::Terminals,
     reader: RefCell<Option<reader::Reader>>,
     readers: Cell<u64>,
     /// Whether the stream of a turn of the older dialect is being read.
@@ -56,6 +60,10 @@ pub struct Session<P: Platform> {
     is_creating: Cell<bool>,
     /// Whether the list of sessions is being told, and whether it is to be told again.
     telling: Cell<registry::Telling>,
+    /// Whether the database of all sessions is being told what was used.
+    is_telling_usage: Cell<bool>,
+    /// Whether the session is being removed right now.
+    is_removing: Cell<bool>,
     alarm: Cell<Option<i64>>,
     access: registry::AccessMemory,
     me: Weak<Self>,
@@ -90,6 +98,7 @@ impl<P: Platform> Session<P> {
             name: RefCell::default(),
             core: RefCell::new(Known::Nothing),
             viewers: Viewers::default(),
+            terminals: terminal::Terminals::default(),
             reader: RefCell::default(),
             readers: Cell::default(),
             listening: Cell::default(),
@@ -97,6 +106,8 @@ impl<P: Platform> Session<P> {
             waiting: RefCell::default(),
             is_creating: Cell::default(),
             telling: Cell::default(),
+            is_telling_usage: Cell::default(),
+            is_removing: Cell::default(),
             alarm: Cell::default(),
             access: registry::AccessMemory::default(),
             me: Weak::clone(me),

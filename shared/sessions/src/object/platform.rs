@@ -5,10 +5,25 @@ use std::rc::Rc;
 
 use database::Database;
 use database::local::Sql;
-use web::{Fetch, Host, LiveBody, RequestBody};
+use http::{Request, Response};
+use web::{Failure, Fetch, Host, LiveBody, RequestBody};
+
+use super::terminal::Inbox;
 
 use crate::github::{Sign, TokenCache};
 use crate::runtime::{Provider, ProviderKind};
+
+/// The object's end of a socket. Nothing that is said to it waits or fails: one whose client has gone loses it.
+pub trait Socket {
+    /// Sends a text.
+    fn text(&self, text: &str);
+
+    /// Sends bytes.
+    fn bytes(&self, bytes: &[u8]);
+
+    /// Closes it, with a code and words of at most 123 bytes.
+    fn close(&self, code: u16, reason: &str);
+}
 
 /// The platform of one session.
 pub trait Platform: Host + 'static {
@@ -26,6 +41,8 @@ pub trait Platform: Host + 'static {
     type Sign: Sign + 'static;
     /// Where agents run.
     type Runtimes: Provider + 'static;
+    /// The object's end of a socket. Dropped, it hands in nothing more.
+    type Socket: Socket + 'static;
 
     /// The session's own database.
     fn sql(&self) -> &Self::Sql;
@@ -44,6 +61,17 @@ pub trait Platform: Host + 'static {
 
     /// The provider of that kind.
     fn runtimes(&self, kind: ProviderKind) -> Rc<Self::Runtimes>;
+
+    /// Switches the connection of a request that asks for it to a socket: its end here, and the answer. The object stays while it is
+    /// open. Whatever the client says is handed in.
+    ///
+    /// # Errors
+    /// When the platform makes no socket; why, for logs.
+    fn accept(
+        &self,
+        request: &mut Request<Self::Request>,
+        inbox: Rc<Inbox>,
+    ) -> Result<(Self::Socket, Response<Self::Response>), Failure>;
 
     /// Sets the alarm of the object to a time in milliseconds since 1970, in place of any that was set.
     fn set_alarm(&self, at: i64);

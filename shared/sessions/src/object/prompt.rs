@@ -36,6 +36,10 @@ impl<P: Platform> Session<P> {
             self.change(|core, decide| decide::on_prompt_failed(&mut core.state, decide, number, &error))?;
             return Ok(());
         }
+        // A limit of a day may have been used up elsewhere; what cannot be asked keeps nobody from working.
+        if let Err(error) = self.ask_user_day().await {
+            self.warn("agents/usage-not-asked", &error);
+        }
         let Some(first) =
             self.change(|core, decide| decide::on_prepared(&mut core.state, decide, number, runtime.clone()))?
         else {

@@ -152,21 +152,54 @@ impl<P: Platform> Session<P> {
             return Err(Error::NotWritable);
         }
         let runtime = runtime.ok_or(Error::RuntimeUnavailable)?;
-        let generation = self.change(|core, decide| {
+        let generation = self.begin_snapshot(user, None)?.ok_or(Error::RequestInProgress)?;
+        let (me, user) = (Rc::clone(self), user.to_owned());
+        self.outlasting(async move { me.take_snapshot(&user, "manual", runtime, generation).await }).await
+    }
+
+    /// Takes a snapshot of a sandbox before it is paused because its session has ended, where the operator wants that: each is a stored
+    /// template (agents.md 3.13). One that fails keeps nothing else from being done. `ending` is the generation of the end.
+    pub(super) async fn snapshot_at_end(self: &Rc<Self>, runtime: &Runtime, ending: u64) -> Result<(), Error> {
+        let is_wanted = self.settings.session.snapshot_on_stop && runtime.sandbox_id.is_some();
+        let has_ended = self.look(|core| {
+            let is_first = core.state.ending.is_some_and(|ending| ending.attempt == 0);
+            core.state.status.is_terminal() && is_first
+        })?;
+        if !is_wanted || !has_ended {
+            return Ok(());
+        }
+        if let Some(generation) = self.begin_snapshot("system", Some(ending))?
+            && let Err(error) = self.take_snapshot("system", "stop", runtime.clone(), generation).await
+        {
+            self.warn("agents/snapshot-failed", &error);
+        }
+        Ok(())
+    }
+
+    /// Notes that a snapshot is being taken, unless one is already; the generation of the work. An end of the runtime that waits for it
+    /// has as much longer.
+    fn begin_snapshot(&self, by: &str, ending: Option<u64>) -> Result<Option<u64>, Error> {
+        self.change(|core, decide| {
             if core.state.snapshotting.is_some() {
                 return None;
             }
-            decide.append(&mut core.state, Draft::snapshot_started(user));
+            decide.append(&mut core.state, Draft::snapshot_started(by));
             let lease = core.state.lease(decide.now, decide.times.lease(SNAPSHOT_MS));
             core.state.snapshotting = Some(lease);
+            if let Some(waiting) = core.state.ending.as_mut().filter(|work| Some(work.lease.generation) == ending) {
+                waiting.lease.until = lease.until.saturating_add(decide.times.ending());
+            }
             Some(lease.generation)
-        })?;
-        let generation = generation.ok_or(Error::RequestInProgress)?;
-        let (me, user) = (Rc::clone(self), user.to_owned());
-        self.outlasting(async move { me.take_snapshot(&user, runtime, generation).await }).await
+        })
     }
 
-    async fn take_snapshot(self: &Rc<Self>, user: &str, mut runtime: Runtime, generation: u64) -> Result<Value, Error> {
+    async fn take_snapshot(
+        self: &Rc<Self>,
+        user: &str,
+        why: &str,
+        mut runtime: Runtime,
+        generation: u64,
+    ) -> Result<Value, Error> {
         let wanted = self.wanted(false).await?;
         let provider = self.platform.runtimes(runtime.provider);
         let taken = provider.snapshot(&mut runtime, &wanted.wish()).await;
@@ -198,7 +231,7 @@ impl<P: Platform> Session<P> {
                     provider: runtime.provider.as_str().to_owned(),
                     snapshot_id: snapshot.snapshot_id.clone(),
                 };
-                self.keep_snapshot(&known, "manual").await;
+                self.keep_snapshot(&known, why).await;
                 Ok(json!({
                     "status": "snapshot-created",
                     "message": "Sandbox snapshot created.",

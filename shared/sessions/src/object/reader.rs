@@ -9,7 +9,7 @@ use web::Incoming;
 
 use super::core::Core;
 use super::{Platform, Session};
-use crate::acp::{Step, read_frame, translate};
+use crate::acp::{Step, read_frame, translate, usage};
 use crate::event::Draft;
 use crate::legacy::{self, Dialect};
 use crate::runtime::{Provider, Runtime, RuntimeError};
@@ -17,6 +17,8 @@ use crate::session::decide::{self, Decide, Policy};
 use crate::session::{Effect, Job};
 use crate::sse;
 
+/// Bytes of a stream after which others have their turn: an isolate has many sessions and one thread, and a runtime may talk without end.
+const TURN_BYTES: usize = 64 << 10;
 /// How long a prompt waits for the stream to be opened, in milliseconds.
 const OPENING_MS: u32 = 1_000;
 
@@ -103,6 +105,7 @@ impl<P: Platform> Session<P> {
     ) -> Result<bool, RuntimeError> {
         let mut parser = sse::Parser::new(sse::MAX_FRAME_BYTES);
         let mut came = false;
+        let mut bytes = 0_usize;
         // Each round takes in one chunk; a frame is bounded by the parser, and what is kept of it by the log.
         while let Some(chunk) = stream.chunk().await.map_err(|failure| RuntimeError::Failed(failure.0))? {
             came = true;
@@ -116,6 +119,11 @@ impl<P: Platform> Session<P> {
                     take_frames(core, decide, frames, dialect, &|| self.platform.random_uuid().to_string());
                 });
                 taken.map_err(|error| RuntimeError::Failed(error.to_string()))?;
+            }
+            bytes = bytes.saturating_add(chunk.len());
+            if bytes >= TURN_BYTES {
+                bytes = 0;
+                self.platform.sleep_ms(0).await;
             }
         }
         Ok(came)
@@ -140,10 +148,11 @@ impl<P: Platform> Session<P> {
             if !same || core.state.status.is_terminal() {
                 return false;
             }
+            let is_being_killed = core.state.turn.as_ref().is_some_and(crate::session::Turn::is_being_killed);
             match end {
                 Err(RuntimeError::SandboxMissing(text)) => decide::on_runtime_lost(&mut core.state, decide, text),
                 // A turn that goes on is told once; the next attempts are silent.
-                Err(error) if failures <= 1 => {
+                Err(error) if failures <= 1 && !is_being_killed => {
                     let id = core.state.id.clone();
                     let draft = Draft::runtime_error(&id, &error.to_string(), error.reason());
                     decide.append(&mut core.state, draft);
@@ -239,6 +248,7 @@ fn take_envelope(
     let session = core.state.id.clone();
     let speaker = envelope.get("params").and_then(|params| params.get("sessionId")).and_then(Value::as_str);
     let speaker = speaker.map(str::to_owned);
+    let usage = usage(&envelope);
     let steps = match dialect {
         Dialect::Acp => translate(&mut core.turns, &session, envelope, decide.now),
         Dialect::Legacy => {
@@ -247,6 +257,9 @@ fn take_envelope(
         }
     };
     decide::on_heard(&mut core.state, decide, speaker.as_deref());
+    if let Some(report) = usage {
+        decide::on_usage(&mut core.state, decide, speaker.as_deref(), &report);
+    }
     for step in steps {
         take_step(core, decide, step, new_id);
     }

@@ -107,6 +107,7 @@ impl<P: Platform> Session<P> {
             repo_key: core.task.repo_url().and_then(crate::repository::checkpoint_key),
             runtime_provider: core.state.runtime.as_ref().map(|runtime| runtime.provider.as_str().to_owned()),
             active: core.state.is_active(),
+            archived: core.state.archived,
             created_at: core.state.created_at,
             updated_at: self.platform.now_ms(),
         });

@@ -70,10 +70,11 @@ pub(crate) struct Viewers(RefCell<Vec<Rc<Queue>>>);
 pub(crate) struct TooMany;
 
 impl Viewers {
-    fn enter(&self, user: &str) -> Result<Rc<Queue>, TooMany> {
+    /// A place for one more. Counts of users are not limited where the operator wants that; those of a session always are.
+    fn enter(&self, user: &str, users_are_limited: bool) -> Result<Rc<Queue>, TooMany> {
         let mut viewers = self.0.borrow_mut();
         let of_user = viewers.iter().filter(|viewer| viewer.user == user).count();
-        if viewers.len() >= MAX_VIEWERS || of_user >= MAX_VIEWERS_OF_USER {
+        if viewers.len() >= MAX_VIEWERS || (users_are_limited && of_user >= MAX_VIEWERS_OF_USER) {
             return Err(TooMany);
         }
         let queue = Rc::new(Queue { user: user.to_owned(), ..Queue::default() });
@@ -83,6 +84,14 @@ impl Viewers {
 
     fn leave(&self, queue: &Rc<Queue>) {
         self.0.borrow_mut().retain(|viewer| !Rc::ptr_eq(viewer, queue));
+    }
+
+    /// Closes all streams.
+    pub(crate) fn end(&self) {
+        for viewer in self.0.borrow().iter() {
+            viewer.is_closed.set(true);
+            viewer.wake();
+        }
     }
 
     /// Whether anybody watches.
@@ -135,7 +144,7 @@ impl<P: Platform> Viewing<P> {
         is_truncated: bool,
         named_heartbeat: bool,
     ) -> Result<Self, TooMany> {
-        let queue = session.viewers.enter(user)?;
+        let queue = session.viewers.enter(user, session.settings.rate_limits)?;
         let mut greeting = String::new();
         if is_truncated {
             write_comment(&mut greeting, "truncated");
@@ -220,5 +229,27 @@ impl<P: Platform> Drop for Viewing<P> {
         if let Some(session) = self.session.upgrade() {
             session.viewers.leave(&self.queue);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_are_counted_by_user_and_by_session() {
+        let viewers = Viewers::default();
+        let ann: Vec<_> = (0..MAX_VIEWERS_OF_USER).map(|_| viewers.enter("ann", true).unwrap()).collect();
+        assert!(viewers.enter("ann", true).is_err());
+        // `AGENT_RATE_LIMITS=off` lifts what is counted by user (agents.md 2.8).
+        assert!(viewers.enter("ann", false).is_ok());
+        for user in ["bob", "cat"] {
+            (0..MAX_VIEWERS_OF_USER).for_each(|_| drop(viewers.enter(user, true).unwrap()));
+        }
+        let left = MAX_VIEWERS - viewers.0.borrow().len();
+        (0..left).for_each(|_| drop(viewers.enter("ann", false).unwrap()));
+        assert!(viewers.enter("dan", true).is_err() && viewers.enter("dan", false).is_err());
+        viewers.leave(&ann[0]);
+        assert!(viewers.enter("dan", true).is_ok());
     }
 }

@@ -19,6 +19,8 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0009_add_runner_workspace_dir.sql"),
     migration!("0010_add_runner_signing_key.sql"),
     migration!("0011_add_checkpoint_owner.sql"),
+    migration!("0013_add_usage_daily.sql"),
+    migration!("0014_add_session_archive.sql"),
 ];
 
 /// The names of the migrations that the operator has yet to apply. Empty: the schema is up to date.

@@ -11,6 +11,7 @@ pub mod migrations;
 mod runner;
 pub mod runners;
 pub mod sessions;
+pub mod usage;
 
 pub use cursor::Cursor;
 pub use migrations::MIGRATIONS;

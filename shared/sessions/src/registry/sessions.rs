@@ -14,18 +14,27 @@ const MAX_TITLE_CHARS: usize = 1_024;
 
 // An older telling that arrives late changes nothing.
 const UPSERT: &str = "INSERT INTO agent_sessions (session_id, user_id, graph_id, status, title, repo_key, \
-    runtime_provider, active, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+    runtime_provider, active, archived, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
     ON CONFLICT(session_id) DO UPDATE SET user_id = excluded.user_id, graph_id = excluded.graph_id, \
     status = excluded.status, title = excluded.title, repo_key = excluded.repo_key, \
-    runtime_provider = excluded.runtime_provider, active = excluded.active, updated_at = excluded.updated_at \
+    runtime_provider = excluded.runtime_provider, active = excluded.active, \
+    archived = excluded.archived, updated_at = excluded.updated_at \
     WHERE excluded.updated_at >= agent_sessions.updated_at";
 
 macro_rules! columns {
     () => {
         "SELECT s.session_id, s.user_id, s.graph_id, s.status, s.title, s.repo_key, s.runtime_provider, s.active, \
-         s.created_at, s.updated_at FROM agent_sessions AS s "
+         s.archived, s.created_at, s.updated_at FROM agent_sessions AS s "
     };
 }
+
+/// How long it is known that a session was deleted, in milliseconds.
+pub const KEPT_DELETED_MS: i64 = 30 * 86_400_000;
+
+const MARK_DELETED: &str = "UPDATE agent_sessions SET status = 'deleted', title = '', repo_key = NULL, graph_id = NULL, \
+    runtime_provider = NULL, active = 0, archived = 0, updated_at = ? WHERE session_id = ?";
+
+const FORGET_DELETED: &str = "DELETE FROM agent_sessions WHERE status = 'deleted' AND updated_at < ?";
 
 const GET: &str = concat!(columns!(), "WHERE s.session_id = ?");
 
@@ -37,7 +46,7 @@ const LIST: &str = concat!(
     columns!(),
     "WHERE (s.user_id = ? OR ",
     index::with_access!("s.graph_id"),
-    ") AND (? IS NULL OR s.graph_id = ?) AND (? IS NULL OR s.status = ?) \
+    ") AND s.status <> 'deleted' AND s.archived <= ? AND (? IS NULL OR s.graph_id = ?) AND (? IS NULL OR s.status = ?) \
      AND (s.updated_at < ? OR (s.updated_at = ? AND s.session_id < ?)) \
      ORDER BY s.updated_at DESC, s.session_id DESC LIMIT ?"
 );
@@ -67,6 +76,8 @@ pub struct SessionRow {
     pub runtime_provider: Option<String>,
     /// Whether a runtime runs or is being made.
     pub active: bool,
+    /// Whether it was put away.
+    pub archived: bool,
     /// Milliseconds since 1970.
     pub created_at: i64,
     /// Milliseconds since 1970.
@@ -100,6 +111,8 @@ pub struct Page<'a> {
     pub graph_id: Option<&'a str>,
     /// Only sessions of this status.
     pub status: Option<&'a str>,
+    /// Whether sessions that were put away are listed too.
+    pub archived: bool,
     /// How many, within 1 and [`MAX_PAGE`].
     pub limit: usize,
     /// Where the page before ended.
@@ -118,6 +131,7 @@ pub async fn upsert(db: &impl Database, row: &SessionRow) -> Result<(), DbError>
         Param::opt(row.repo_key.as_deref()),
         Param::opt(row.runtime_provider.as_deref()),
         Param::flag(row.active),
+        Param::flag(row.archived),
         Param::Int(row.created_at),
         Param::Int(row.updated_at),
     ];
@@ -129,6 +143,18 @@ pub async fn upsert(db: &impl Database, row: &SessionRow) -> Result<(), DbError>
 pub async fn get(db: &impl Database, session_id: &str) -> Result<Option<SessionRow>, DbError> {
     let rows = db.query(ReadFrom::Primary, GET, &[Param::Text(session_id)]).await?;
     Ok(rows.first().and_then(row_of))
+}
+
+/// Notes that a session was deleted: nothing of what it was about stays. The row goes after [`KEPT_DELETED_MS`].
+pub async fn mark_deleted(db: &impl Database, session_id: &str, now: i64) -> Result<(), DbError> {
+    db.execute(MARK_DELETED, &[Param::Int(now), Param::Text(session_id)]).await?;
+    Ok(())
+}
+
+/// Forgets sessions that were deleted long ago.
+pub async fn forget_deleted(db: &impl Database, now: i64) -> Result<(), DbError> {
+    db.execute(FORGET_DELETED, &[Param::Int(now.saturating_sub(KEPT_DELETED_MS))]).await?;
+    Ok(())
 }
 
 /// How many sessions of the user have a runtime that runs or is being made.
@@ -147,7 +173,7 @@ pub async fn list(db: &impl Database, page: &Page<'_>) -> Result<(Vec<SessionRow
     let id = Param::Text(&after.session_id);
     // One more than is shown tells whether there is a next page.
     let wanted = Param::count(limit.saturating_add(1));
-    let params = [user, user, user, graph, graph, status, status, time, time, id, wanted];
+    let params = [user, user, user, Param::flag(page.archived), graph, graph, status, status, time, time, id, wanted];
     let rows = db.query(ReadFrom::Nearest, LIST, &params).await?;
     let has_more = rows.len() > limit;
     let sessions: Vec<SessionRow> = rows.iter().take(limit).filter_map(row_of).collect();
@@ -173,7 +199,8 @@ fn row_of(row: &Row) -> Option<SessionRow> {
         repo_key: row.string(5),
         runtime_provider: row.string(6),
         active: row.int(7) == Some(1),
-        created_at: row.int(8).unwrap_or_default(),
-        updated_at: row.int(9).unwrap_or_default(),
+        archived: row.int(8) == Some(1),
+        created_at: row.int(9).unwrap_or_default(),
+        updated_at: row.int(10).unwrap_or_default(),
     })
 }

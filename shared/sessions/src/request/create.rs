@@ -9,6 +9,7 @@ use super::limits::{
 };
 use super::session_id;
 use crate::error::Error;
+use crate::session::budget::Budget;
 use crate::task::{Task, TaskSecrets};
 
 /// A session that somebody wants, checked.
@@ -18,6 +19,8 @@ pub struct Create {
     pub task: Task,
     /// The credentials that came with it.
     pub secrets: TaskSecrets,
+    /// What the session may use (agents.md 20.1); none where the settings say it.
+    pub budget: Option<Budget>,
     /// A snapshot to begin with. It counts only if it is known to belong to the same owner (B3).
     pub snapshot_id: Option<String>,
 }
@@ -41,6 +44,7 @@ impl Create {
         let checkpoint = fields.object("sandbox-checkpoint")?;
         let snapshot_id = checkpoint.map(|checkpoint| checkpoint.filled("snapshot-id")).transpose()?.flatten();
         checkpoint.map(|checkpoint| checkpoint.text("provider")).transpose()?;
+        let budget = members.get("budget").map(Budget::read).transpose().map_err(|_| Error::InvalidBody)?;
         let mut task = json!({
             "id": session_id,
             "source": {"node-id": node_id, "node-title": node_title},
@@ -62,12 +66,12 @@ impl Create {
         }
         let mut task = Task(task);
         let secrets = task.take_secrets();
-        Ok(Self { task, secrets, snapshot_id: snapshot_id.map(str::to_owned) })
+        Ok(Self { task, secrets, budget, snapshot_id: snapshot_id.map(str::to_owned) })
     }
 
     /// What the session's object is sent.
     pub fn init(&self) -> Value {
-        json!({"task": self.task, "secrets": self.secrets, "snapshot-id": self.snapshot_id})
+        json!({"task": self.task, "secrets": self.secrets, "budget": self.budget, "snapshot-id": self.snapshot_id})
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Whoever reads a body takes at most [`MAX_BODY_BYTES`], whatever its content type; that bounds everything here.
 
+mod budget;
 mod create;
 mod fields;
 mod import;
@@ -13,6 +14,7 @@ mod verbs;
 #[cfg(test)]
 mod tests;
 
+pub use budget::budget;
 pub use create::Create;
 pub use import::Import;
 pub use limits::*;

@@ -133,6 +133,37 @@ fn a_task_is_normalised_and_stays_open() {
     assert_eq!((&task["agent"], &task["capabilities"]["push-enabled"]), (&json!("claude-code"), &json!(true)));
 }
 
+/// `request_test` and `m25_managed_auth_test` of the reference (agents.md 17): such bodies are taken as they are.
+#[test]
+fn bodies_of_the_reference_are_taken_as_they_are() {
+    let mut body = with("attachments", json!(["https://files.test/a.png", "https://files.test/b.pdf"]));
+    body["runtime-provider"] = json!("e2b");
+    body["runner-id"] = json!("laptop");
+    body["project"]["graph-id"] = json!("graph-123");
+    body["project"]["docker-file"] = json!("FROM debian\n");
+    body["capabilities"] = json!({"push-enabled": false, "pr-enabled": true});
+    let managed = json!({"auth-id": "a1", "auth-state": "valid", "auth-method": "chatgpt", "user-id": "u1", "issued-at": 1,
+        "runtime-auth-payload": {"auth-json": "{\"tokens\":{}}"}});
+    body["agent"] =
+        json!({"provider": "codex", "mode": "build", "managed-auth": managed, "auth-json": "{\"older\":1}"});
+    let read = create(&body).unwrap();
+    assert_eq!(read.task.0["intent"]["attachments"], body["attachments"]);
+    assert_eq!(read.task.0["project"], body["project"]);
+    assert_eq!((&read.task.0["runtime-provider"], &read.task.0["runner-id"]), (&json!("e2b"), &json!("laptop")));
+    assert_eq!(read.task.0["capabilities"], body["capabilities"]);
+    assert_eq!(read.task.0["agent"], json!({"provider": "codex", "mode": "build"}));
+    // The managed login and the older one are kept beside each other; the managed one counts.
+    let kept = serde_json::to_value(&read.secrets).unwrap();
+    assert_eq!((&kept["managed-auth"], &kept["auth-json"]), (&managed, &json!("{\"older\":1}")));
+    assert_eq!(read.secrets.auth_json(), Some("{\"tokens\":{}}"));
+    let named = create(&with("agent", json!("codex"))).unwrap();
+    assert_eq!(named.task.0["agent"], "codex");
+    for (push, pr) in [(false, true), (true, false), (false, false)] {
+        let read = create(&with("capabilities", json!({"push-enabled": push, "pr-enabled": pr}))).unwrap();
+        assert_eq!(read.task.0["capabilities"], json!({"push-enabled": push, "pr-enabled": pr}));
+    }
+}
+
 #[test]
 fn credentials_leave_the_task() {
     let mut body =

@@ -7,8 +7,8 @@ use web::{Fetch, Host};
 
 use super::agent_server::AgentStream;
 use super::{
-    BuildState, Building, E2bProvider, Made, Progress, Prompt, Provider, ProviderKind, PushError, RunnerProvider,
-    Runtime, RuntimeError, Sent, Snapshot, Stopped, Wish,
+    BuildState, Building, E2bProvider, E2bTerminal, Made, OpenedTerminal, Progress, Prompt, Provider, ProviderKind,
+    PushError, RunnerProvider, Runtime, RuntimeError, Sent, Snapshot, Stopped, TerminalOrder, TerminalSize, Wish,
 };
 use crate::command::Push;
 use crate::legacy::request::Call;
@@ -46,6 +46,7 @@ macro_rules! of {
 
 impl<F: Fetch, H: Host> Provider for AnyProvider<F, H> {
     type Stream = AgentStream<F::Body>;
+    type Terminal = E2bTerminal<F::Body>;
 
     async fn provision(&self, wish: &Wish<'_>, progress: &mut impl Progress) -> Result<Made, RuntimeError> {
         of!(self, provider => provider.provision(wish, progress).await)
@@ -106,5 +107,17 @@ impl<F: Fetch, H: Host> Provider for AnyProvider<F, H> {
         push: &Push<'_>,
     ) -> Result<Option<PushReport>, PushError> {
         of!(self, provider => provider.push(runtime, wish, push).await)
+    }
+
+    async fn open_terminal(
+        &self,
+        runtime: &mut Runtime,
+        size: TerminalSize,
+    ) -> Result<OpenedTerminal<Self::Terminal>, RuntimeError> {
+        of!(self, provider => provider.open_terminal(runtime, size).await)
+    }
+
+    async fn steer_terminal(&self, runtime: &Runtime, pid: u32, order: TerminalOrder<'_>) -> Result<(), RuntimeError> {
+        of!(self, provider => provider.steer_terminal(runtime, pid, order).await)
     }
 }

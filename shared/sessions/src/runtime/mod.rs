@@ -13,9 +13,10 @@ mod signature;
 pub(crate) mod testing;
 
 pub use any::AnyProvider;
-pub use e2b::{E2bProvider, E2bSandboxes};
+pub use e2b::{E2bProvider, E2bSandboxes, E2bTerminal};
 pub use provider::RuntimeError;
 pub use provider::{BuildState, Building, Made, Progress, Prompt, Provider, PushError, Sent, Snapshot, Stopped, Wish};
+pub use provider::{OpenedTerminal, TerminalOrder, TerminalOutput, TerminalSaid, TerminalSize};
 pub use record::{ProviderKind, Runtime, RuntimeSecrets};
 pub use runner::RunnerProvider;
 pub use signature::{SIGNATURE_HEADER, signature};

@@ -78,6 +78,8 @@ pub struct Wish<'a> {
     pub branch: Option<&'a str>,
     /// A token for the repository, if one could be had.
     pub github_token: Option<&'a str>,
+    /// Whether the project's template was just built again because it was gone: then it is not built a second time.
+    pub is_rebuilt: bool,
     /// The snapshot to begin with; only one of the same owner is ever named.
     pub snapshot_id: Option<&'a str>,
     /// The runner that was chosen.
@@ -126,6 +128,9 @@ pub struct Building {
     pub template_id: String,
     /// The provider's id of this build.
     pub build_id: String,
+    /// Whether it was built before and was gone.
+    #[serde(default)]
+    pub again: bool,
 }
 
 /// How far a build is.
@@ -194,12 +199,58 @@ pub struct PushError {
     pub text: String,
 }
 
+/// How large a terminal is, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct TerminalSize {
+    /// Characters of a line.
+    pub cols: u16,
+    /// Lines.
+    pub rows: u16,
+}
+
+/// A terminal that runs in a runtime (agents.md 5.3.8).
+pub struct OpenedTerminal<O> {
+    /// The number of its process, by which it is told what to do.
+    pub pid: u32,
+    /// What it writes. Dropping it closes the connection; the process lives on until it is killed.
+    pub output: O,
+}
+
+/// What a terminal is told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TerminalOrder<'a> {
+    /// To take this as typed.
+    Input(&'a [u8]),
+    /// To have another size.
+    Resize(TerminalSize),
+    /// To end at once. One that has ended already is no failure.
+    Kill,
+}
+
+/// What comes of a terminal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TerminalSaid {
+    /// Bytes for whoever looks at it; none for a sign of life.
+    Output(Vec<u8>),
+    /// Its process has ended with this code.
+    Exited(i64),
+}
+
+/// What a terminal writes.
+#[expect(async_fn_in_trait, reason = "one of the two platforms has futures that cannot cross threads")]
+pub trait TerminalOutput {
+    /// What comes next. After the process has ended, or a failure, nothing does.
+    async fn next(&mut self) -> Result<TerminalSaid, RuntimeError>;
+}
+
 /// A provider of runtimes (agents.md 5.1). None of the calls is repeated by the provider after something was sent that may
 /// have had an effect. What each may take at most is the lease of the caller.
 #[expect(async_fn_in_trait, reason = "one of the two platforms has futures that cannot cross threads")]
 pub trait Provider {
     /// What an agent says.
     type Stream: Incoming + 'static;
+    /// What a terminal writes.
+    type Terminal: TerminalOutput + 'static;
 
     /// Makes a runtime and opens a session of the agent in it. What was made is undone when a later step fails (B26).
     async fn provision(&self, wish: &Wish<'_>, progress: &mut impl Progress) -> Result<Made, RuntimeError>;
@@ -249,4 +300,15 @@ pub trait Provider {
         wish: &Wish<'_>,
         push: &command::Push<'_>,
     ) -> Result<Option<PushReport>, PushError>;
+
+    /// Opens a terminal, in a sandbox that is resumed for it; its tokens may be new. The agent's server is left alone: a
+    /// terminal does not need it, and a prompt may be waking it at the same time.
+    async fn open_terminal(
+        &self,
+        runtime: &mut Runtime,
+        size: TerminalSize,
+    ) -> Result<OpenedTerminal<Self::Terminal>, RuntimeError>;
+
+    /// Tells the terminal with this process what to do.
+    async fn steer_terminal(&self, runtime: &Runtime, pid: u32, order: TerminalOrder<'_>) -> Result<(), RuntimeError>;
 }

@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use http::StatusCode;
 use serde_json::Value;
@@ -26,6 +28,8 @@ pub(crate) enum Piece {
     Bytes(Vec<u8>),
     /// The same bytes again and again, for ever.
     Endless(Vec<u8>),
+    /// Nothing for so many milliseconds.
+    Pause(u32),
     /// Nothing any more, and no end.
     Silence,
     /// The connection breaks off.
@@ -151,20 +155,24 @@ impl Fetch for World {
             Script::Answer { status, headers, body } => {
                 let headers = headers.into_iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
                 let status = StatusCode::from_u16(status).unwrap();
-                Ok(Reply { status, headers: headers.collect(), body: Pieces(body.into()) })
+                Ok(Reply { status, headers: headers.collect(), body: Pieces(body.into(), self.clock.clone()) })
             }
         }
     }
 }
 
 /// A scripted body.
-#[derive(Debug)]
-pub(crate) struct Pieces(VecDeque<Piece>);
+pub(crate) struct Pieces(VecDeque<Piece>, Clock);
 
 impl Incoming for Pieces {
     async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        while let Some(Piece::Pause(ms)) = self.0.front() {
+            let ms = *ms;
+            self.0.pop_front();
+            self.1.sleep_ms(ms).await;
+        }
         match self.0.pop_front() {
-            None => Ok(None),
+            None | Some(Piece::Pause(_)) => Ok(None),
             Some(Piece::Bytes(bytes)) => Ok(Some(bytes)),
             Some(Piece::Endless(bytes)) => {
                 self.0.push_front(Piece::Endless(bytes.clone()));
@@ -207,14 +215,28 @@ impl Clock {
     /// Runs a future, or gives it up when it waits for something that never comes.
     pub(crate) fn try_run<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         let mut future = pin!(future);
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
         loop {
             self.0.sleepers.borrow_mut().clear();
-            if let Poll::Ready(done) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            if let Poll::Ready(done) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
                 return Some(done);
+            }
+            if woken.0.swap(false, Ordering::Relaxed) {
+                continue;
             }
             let earliest = self.0.sleepers.borrow().iter().min().copied()?;
             self.0.now.set(earliest.max(self.0.now.get()));
         }
+    }
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -333,6 +355,7 @@ pub(crate) fn wish<'a>(task: &'a Task, secrets: &'a TaskSecrets) -> Wish<'a> {
         secrets,
         branch: None,
         github_token: None,
+        is_rebuilt: false,
         snapshot_id: None,
         runner: None,
         first_rpc_id: 1,

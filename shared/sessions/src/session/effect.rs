@@ -44,6 +44,8 @@ pub enum Job {
         /// The sandbox.
         sandbox_id: String,
     },
+    /// End terminals that nobody looks at any more.
+    SettleTerminals,
     /// Carry out the order of a turn.
     Prompt {
         /// The turn.
@@ -78,6 +80,10 @@ pub enum Job {
     Detach,
     /// Make the sandbox live on.
     Extend,
+    /// Tell the database of all sessions what was used.
+    TellUsage,
+    /// Remove the session with everything that belongs to it.
+    Remove,
 }
 
 /// For whom and why a known snapshot is noted again (agents.md 3.13).

@@ -1,5 +1,6 @@
 //! One session: its state, what follows from what happens, its log, and the object that keeps it going (agents.md 3).
 
+pub mod budget;
 pub mod decide;
 mod effect;
 mod state;
@@ -8,7 +9,9 @@ pub mod store;
 mod times;
 
 pub use effect::{Checkpointing, Effect, Job};
-pub use state::{Approval, ApprovalState, Build, Ending, Lease, Phase, Provisioning, State, StopCause, Turn};
+pub use state::{
+    Approval, ApprovalState, Build, Ending, Lease, OpenTerminal, Phase, Provisioning, Removal, State, StopCause, Turn,
+};
 pub use status::{NoTransition, Status};
 pub use times::Times;
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Status;
+use super::budget::{Budget, Usage};
 use crate::acp::PermissionRequest;
 use crate::runtime::{Building, Runtime};
 
@@ -95,6 +96,12 @@ pub struct Turn {
 }
 
 impl Turn {
+    /// Whether its agent is being killed: then the kill alone tells how it ended. Broken connections and the agent's last words
+    /// come before that, or after it.
+    pub fn is_being_killed(&self) -> bool {
+        matches!(self.phase, Phase::Killing(_))
+    }
+
     /// Whether the agent has the prompt, or may have it.
     pub fn is_with_agent(&self) -> bool {
         self.phase != Phase::Preparing
@@ -111,6 +118,31 @@ pub struct Ending {
     pub attempt: u32,
     /// Whether it waits for the next try.
     pub waiting: bool,
+    /// Whether a sandbox is removed, not paused.
+    #[serde(default)]
+    pub for_good: bool,
+}
+
+/// The session is being removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Removal {
+    /// How often it failed.
+    pub attempt: u32,
+    /// When it is tried again.
+    pub retry_at: i64,
+}
+
+/// A terminal that somebody looks at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct OpenTerminal {
+    /// Its process in the sandbox.
+    pub pid: u32,
+    /// Who opened it.
+    pub by: String,
+    /// The sandbox.
+    pub sandbox_id: Option<String>,
 }
 
 /// What a person does with an open approval, or the service.
@@ -198,14 +230,32 @@ pub struct State {
     /// Whether somebody asked for the base branch; else it was found out.
     #[serde(default)]
     pub branch_asked: bool,
+    /// Whether the project's template was built again because it was gone, and no runtime was made with it since.
+    #[serde(default)]
+    pub template_rebuilt: bool,
     /// Whether the attachments went with a prompt.
     pub attachments_sent: bool,
     /// Numbers of prompts whose turns were stopped from here: their late answers end nothing. The last few.
     pub stopped_rpc_ids: Vec<u64>,
+    /// Whether it was put away.
+    #[serde(default)]
+    pub archived: bool,
+    /// It is being removed: nobody sees it any more.
+    #[serde(default)]
+    pub removal: Option<Removal>,
+    /// What it may use.
+    #[serde(default)]
+    pub budget: Budget,
+    /// What it has used.
+    #[serde(default)]
+    pub usage: Usage,
     /// When something happened last.
     pub active_at: i64,
     /// When a running turn is looked at next.
     pub tick_at: i64,
+    /// Terminals that are open, or were when the object was last heard of. At most [`crate::object::MAX_TERMINALS`].
+    #[serde(default)]
+    pub terminals: Vec<OpenTerminal>,
     /// Orders that wait, oldest first; kept in a table of their own.
     #[serde(skip)]
     pub orders: VecDeque<u64>,
@@ -240,10 +290,16 @@ impl State {
             first_rpc_id: 0,
             snapshot_hint: None,
             branch_asked: false,
+            template_rebuilt: false,
             attachments_sent: false,
             stopped_rpc_ids: Vec::new(),
+            archived: false,
+            removal: None,
+            budget: Budget::default(),
+            usage: Usage::default(),
             active_at: now,
             tick_at: now,
+            terminals: Vec::new(),
             orders: VecDeque::new(),
             approvals: Vec::new(),
         }

@@ -1,5 +1,6 @@
 //! Values of single settings.
 
+use crate::session::budget::Budget;
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 
 /// Why the settings are refused. No text shows a secret.
@@ -38,6 +39,9 @@ pub enum SettingsError {
         /// What is set.
         value: String,
     },
+    /// A budget is none.
+    #[error("{0} must be a budget such as {{\"turns\":50,\"cost\":{{\"amount\":5,\"currency\":\"USD\"}}}}")]
+    Budget(&'static str),
     /// Settings of authentication.
     #[error(transparent)]
     Auth(#[from] auth::ConfigError),
@@ -85,6 +89,13 @@ impl<F: Fn(&str) -> Option<String>> Lookup<F> {
     /// The id of something, if it is set.
     pub(super) fn id(&self, name: &'static str) -> Result<Option<i64>, SettingsError> {
         self.text(name).map(|value| parsed(name, &value, 1, MOST)).transpose()
+    }
+
+    /// A budget as JSON (agents.md 20.1); without limits by itself.
+    pub(super) fn budget(&self, name: &'static str) -> Result<Budget, SettingsError> {
+        let Some(text) = self.text(name) else { return Ok(Budget::default()) };
+        let value = serde_json::from_str(&text).map_err(|_| SettingsError::Budget(name))?;
+        Budget::read(&value).map_err(|_| SettingsError::Budget(name))
     }
 
     /// A key of 32 bytes.

@@ -12,6 +12,7 @@ use crate::legacy::ApiSetting;
 use crate::publish::ProtectedBranches;
 use crate::runtime::ProviderKind;
 use crate::secrets::Seal;
+use crate::session::budget::Budget;
 
 /// All settings but those of reporting, which have a reader of their own.
 #[derive(Clone)]
@@ -77,6 +78,10 @@ pub struct SessionSettings {
     pub stop_grace_ms: i64,
     /// `AGENT_APPROVAL_TIMEOUT_MS`.
     pub approval_timeout_ms: i64,
+    /// `AGENT_BUDGET_SESSION`: what a session may use for which its creator sets no limits.
+    pub budget_session: Budget,
+    /// `AGENT_BUDGET_USER_DAY`: what the sessions of one creator may use on a day (UTC).
+    pub budget_user_day: Budget,
     /// What all deadlines of agents.md 3.14 are divided by: 1, and more in builds for tests only.
     pub deadline_divisor: i64,
 }

@@ -9,6 +9,8 @@ use crate::runtime::ProviderKind;
 
 /// The most of what is kept in memory.
 const MOST_IN_MEMORY: i64 = i32::MAX as i64;
+/// The longest event, in bytes, that fits a row of an object beside its other columns.
+const MOST_IN_ROW: i64 = 1_900_000;
 const MINUTE_MS: i64 = 60_000;
 /// What `SANDBOX_AGENT_VERSION` is by itself.
 const AGENT_VERSION: &str = "0.3.x";
@@ -50,13 +52,15 @@ fn session<F: Fn(&str) -> Option<String>>(get: &Lookup<F>) -> Result<SessionSett
         protected_branches: ProtectedBranches::parse(&get.text("AGENT_PROTECTED_BRANCHES").unwrap_or_default()),
         max_event_rows: get.number("AGENT_EVENTS_MAX_ROWS", 200_000)?.unsigned_abs(),
         max_events_bytes: get.number("AGENT_EVENTS_MAX_BYTES", 256 << 20)?.unsigned_abs(),
-        max_event_bytes: get.sized("AGENT_EVENT_MAX_BYTES", 256 << 10, MOST_IN_MEMORY)?,
+        max_event_bytes: get.sized("AGENT_EVENT_MAX_BYTES", 256 << 10, MOST_IN_ROW)?,
         max_orders: get.sized("AGENT_MAX_ORDERS", 50, MOST_IN_MEMORY)?,
         max_active_sessions: get.sized("AGENT_MAX_ACTIVE_SESSIONS", 20, MOST_IN_MEMORY)?,
         prompt_post_ms: get.number("AGENT_PROMPT_POST_MS", MINUTE_MS / 2)?,
         turn_silence_ms: get.number("AGENT_TURN_SILENCE_MS", 30 * MINUTE_MS)?,
         stop_grace_ms: get.number("AGENT_STOP_GRACE_MS", MINUTE_MS / 2)?,
         approval_timeout_ms: get.number("AGENT_APPROVAL_TIMEOUT_MS", 30 * MINUTE_MS)?,
+        budget_session: get.budget("AGENT_BUDGET_SESSION")?,
+        budget_user_day: get.budget("AGENT_BUDGET_USER_DAY")?,
         deadline_divisor: deadline_divisor(get)?,
     })
 }

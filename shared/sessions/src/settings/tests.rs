@@ -112,6 +112,7 @@ fn a_value_that_means_nothing_is_refused_by_name() {
         ("AGENT_IDLE_TIMEOUT_MS", "9007199254740992"),
         ("AGENT_EVENTS_MAX_ROWS", "99999999999999999999"),
         ("AGENT_EVENT_MAX_BYTES", "1e3"),
+        ("AGENT_EVENT_MAX_BYTES", "1900001"),
         ("AGENT_MAX_ORDERS", "2147483648"),
         ("AGENT_SANDBOX_TTL_DAYS", "0"),
         ("E2B_SANDBOX_AGENT_PORT", "65536"),

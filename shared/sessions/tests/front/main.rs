@@ -1,7 +1,18 @@
 //! The front worker from outside (agents.md 2, 14, 18).
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that panics has failed")]
 
+#[path = "../life/agent.rs"]
+#[expect(dead_code, reason = "the agent of another suite, which does less here")]
+mod agent;
+#[path = "../life/world.rs"]
+#[expect(dead_code, reason = "the object of another suite, to which less happens here")]
+mod life;
+mod objects;
 mod reconcile;
 mod routes;
+#[path = "../life/screen.rs"]
+#[expect(dead_code, reason = "whoever opens terminals in another suite; nobody does here")]
+mod screen;
+mod table;
 mod world;

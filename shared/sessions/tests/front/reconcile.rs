@@ -10,6 +10,9 @@ use crate::world::{NOW, World};
 
 const ENVIRONMENT: (&str, &str) = ("AGENT_ENVIRONMENT", "test");
 const DAY_MS: i64 = 86_400_000;
+/// What an object answers of its sandbox: that it was used lately, and that it was not.
+const IN_USE: u16 = 200;
+const UNUSED: u16 = 202;
 
 /// Sandboxes in pages; the last is followed by none, or by itself for ever.
 #[derive(Default)]
@@ -59,13 +62,13 @@ fn run(world: &World, pages: &Provider) -> usize {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "an object that is away answers none")]
-fn bound(used: i64) -> Option<(u16, Vec<(&'static str, String)>)> {
-    Some((200, vec![("x-bound", "true".to_owned()), ("x-last-used-at", used.to_string())]))
+fn bound(status: u16) -> Option<(u16, Vec<(&'static str, String)>)> {
+    Some((status, Vec::new()))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "an object that is away answers none")]
 fn unbound() -> Option<(u16, Vec<(&'static str, String)>)> {
-    Some((200, vec![("x-bound", "false".to_owned())]))
+    Some((410, Vec::new()))
 }
 
 #[test]
@@ -73,10 +76,10 @@ fn only_a_clear_answer_ends_a_sandbox() {
     for (answer, kills) in [
         (unbound(), 1),
         (Some((404, Vec::new())), 1),
-        (bound(NOW), 0),
-        (Some((200, Vec::new())), 0),
+        (bound(IN_USE), 0),
+        (bound(UNUSED), 0),
+        (Some((204, Vec::new())), 0),
         (Some((500, Vec::new())), 0),
-        (Some((200, vec![("x-bound", "FALSE".to_owned())])), 0),
         (None, 0),
     ] {
         let world = World::new(&[ENVIRONMENT]);
@@ -86,6 +89,8 @@ fn only_a_clear_answer_ends_a_sandbox() {
         let sent = world.sent.borrow();
         assert_eq!(sent[0].line, "POST https://session/__session__/disown/a%2Fb");
         assert_eq!((sent[0].name.as_str(), sent[0].header("x-caller")), ("s", Some("service")));
+        let since = (NOW - 30 * DAY_MS).to_string();
+        assert_eq!(sent[0].header("x-unused-since"), Some(since.as_str()));
     }
 }
 
@@ -112,7 +117,7 @@ fn one_in_the_making_stays_until_its_deadline() {
     for (age, kills) in [(GRACE_MS - 1, 0), (GRACE_MS, 1)] {
         let world = World::new(&[ENVIRONMENT]);
         *world.answers.borrow_mut() = Box::new(|_| unbound());
-        block_on(intents::begin(world.db.as_ref().unwrap(), "i-a", "s", "u", "test", NOW - age)).unwrap();
+        block_on(intents::begin(world.database(), "i-a", "s", "u", "test", NOW - age)).unwrap();
         assert_eq!(run(&world, &one(listed("a"))), kills, "{age}");
     }
 }
@@ -121,10 +126,10 @@ fn one_in_the_making_stays_until_its_deadline() {
 fn paused_ones_expire_when_their_session_gives_them_up() {
     let old = NOW - 30 * DAY_MS - 1;
     for (used, gives_up, is_paused, kills) in
-        [(old, true, true, 1), (old, false, true, 0), (old + 1, true, true, 0), (old, true, false, 0)]
+        [(UNUSED, true, true, 1), (UNUSED, false, true, 0), (IN_USE, true, true, 0), (UNUSED, true, false, 0)]
     {
         let world = World::new(&[ENVIRONMENT]);
-        let db = world.db.as_ref().unwrap();
+        let db = world.database();
         block_on(intents::begin(db, "i-a", "s", "u", "test", old)).unwrap();
         block_on(intents::bind(db, "i-a", "a", old)).unwrap();
         let expired = std::cell::Cell::new(false);
@@ -152,7 +157,7 @@ fn rows_end_only_after_a_whole_list() {
     ];
     for (pages, expected) in cases {
         let world = World::new(&[ENVIRONMENT]);
-        let db = world.db.as_ref().unwrap();
+        let db = world.database();
         block_on(intents::begin(db, "i-a", "s", "u", "test", NOW - DAY_MS)).unwrap();
         block_on(intents::bind(db, "i-a", "a", NOW - DAY_MS)).unwrap();
         run(&world, &pages);
@@ -171,7 +176,7 @@ fn one_run_has_bounds() {
         assert_eq!(run(&world, &Provider { pages: vec![many(count)], ..Provider::default() }), kills);
     }
     let world = World::new(&[ENVIRONMENT]);
-    *world.answers.borrow_mut() = Box::new(|_| bound(NOW));
+    *world.answers.borrow_mut() = Box::new(|_| bound(IN_USE));
     run(&world, &Provider { pages: vec![many(MAX_SANDBOXES + 1)], ..Provider::default() });
     assert_eq!(world.sent.borrow().len(), MAX_SANDBOXES);
 }

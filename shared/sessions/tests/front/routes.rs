@@ -96,6 +96,16 @@ fn rates_are_counted_and_can_be_lifted() {
     }
 }
 
+/// `request_test` of the reference refused it; its code did not (agents.md 17).
+#[test]
+fn a_snapshot_takes_any_body() {
+    let world = World::new(&[]);
+    for body in ["", "{}", r#"{"force":true}"#, "none of JSON"] {
+        assert_eq!(world.call("POST", "/sessions/s/snapshot", body).status, 200, "{body}");
+    }
+    assert!(world.sent.borrow().iter().all(|sent| sent.body.is_empty()), "and none of it goes on");
+}
+
 #[test]
 fn observers_watch_one_session() {
     let world = World::new(&[KEY]);

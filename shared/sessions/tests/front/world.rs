@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use auth::{Clock, FetchError, KeySetSource};
+use auth::{FetchError, KeySetSource};
 use database::sqlite::Sqlite;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use pollster::block_on;
@@ -13,9 +13,13 @@ use sessions::front::{self, Platform, Service};
 use sessions::settings::Settings;
 use uuid::Uuid;
 use web::{
-    Call, CallError, Event, Failure, Fetch, Forward, Host, Incoming, Objects, Payload, Reply, RequestBody,
-    ResponseBody, Source, Trace, Undone,
+    Call, CallError, Event, Failure, Fetch, Forward, Host, Incoming, Payload, Reply, RequestBody, ResponseBody, Source,
+    Trace, Undone,
 };
+
+// The agent of the other suite finds the clock of its world here.
+pub(crate) use crate::life::Clock;
+use crate::objects::Objects;
 
 pub(crate) const NOW: i64 = 1_800_000_000_000;
 
@@ -26,6 +30,8 @@ pub(crate) struct Body {
     given: usize,
     /// Chunks that were read, for who has sent it.
     pub(crate) read: Rc<Cell<usize>>,
+    /// Whether the rest was taken in and thrown away.
+    pub(crate) heard_out: Rc<Cell<bool>>,
 }
 
 impl RequestBody for Body {
@@ -49,6 +55,7 @@ impl RequestBody for Body {
     }
 
     async fn discard(&mut self, _: u64) {
+        self.heard_out.set(true);
         self.chunks.clear();
     }
 }
@@ -73,7 +80,7 @@ impl ResponseBody for Whole {
 /// No key set can be fetched: tokens are known by the settings.
 pub(crate) struct NoKeys;
 
-impl Clock for NoKeys {
+impl auth::Clock for NoKeys {
     fn now_ms(&self) -> i64 {
         NOW
     }
@@ -126,37 +133,56 @@ impl Sent {
 type Answers = Box<dyn Fn(&Sent) -> Option<(u16, Vec<(&'static str, String)>)>>;
 
 pub(crate) struct World {
-    pub(crate) db: Option<Sqlite>,
+    pub(crate) db: Option<Rc<Sqlite>>,
     pub(crate) sent: RefCell<Vec<Sent>>,
     pub(crate) answers: RefCell<Answers>,
+    /// Real objects, which then answer in the place of the others.
+    pub(crate) objects: Option<Objects>,
     pub(crate) now: Cell<i64>,
+    ids: Cell<u128>,
     pub(crate) events: RefCell<Vec<String>>,
     pub(crate) service: Service<NoKeys>,
 }
 
+/// Settings with one user, `ann/é`, before whom `extra` goes.
+pub(crate) fn settings(extra: &[(&str, &str)]) -> Settings {
+    let base = [
+        ("DB_SYNC_AUTH_DRIVER", "static"),
+        ("DB_SYNC_AUTH_TOKEN", "secret-token"),
+        ("DB_SYNC_STATIC_USER_ID", "ann/é"),
+    ];
+    let find =
+        |name: &str| extra.iter().chain(&base).find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+    Settings::from_lookup(find).unwrap()
+}
+
 impl World {
     pub(crate) fn new(extra: &[(&str, &str)]) -> Self {
-        let base = [
-            ("DB_SYNC_AUTH_DRIVER", "static"),
-            ("DB_SYNC_AUTH_TOKEN", "secret-token"),
-            ("DB_SYNC_STATIC_USER_ID", "ann/é"),
-        ];
-        let find =
-            |name: &str| extra.iter().chain(&base).find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        let settings = Settings::from_lookup(find).unwrap();
         let migrations = [index::migrations::MIGRATIONS, sessions::registry::MIGRATIONS].concat();
         Self {
-            db: Some(Sqlite::in_memory(&migrations).unwrap()),
+            db: Some(Rc::new(Sqlite::in_memory(&migrations).unwrap())),
             sent: RefCell::default(),
             answers: RefCell::new(Box::new(|_| Some((200, Vec::new())))),
+            objects: None,
             now: Cell::new(NOW),
+            ids: Cell::default(),
             events: RefCell::default(),
-            service: Service::new(Rc::new(settings), NoKeys),
+            service: Service::new(Rc::new(settings(extra)), NoKeys),
         }
     }
 
+    /// The database of all sessions.
+    pub(crate) fn database(&self) -> &Sqlite {
+        self.db.as_deref().unwrap()
+    }
+
     pub(crate) fn send(&self, request: Request<Body>) -> Answer {
-        let response = block_on(front::handle(self, &self.service, request));
+        self.send_to(&self.service, request)
+    }
+
+    /// The same, to a front worker with other settings.
+    pub(crate) fn send_to(&self, service: &Service<NoKeys>, request: Request<Body>) -> Answer {
+        let response = block_on(front::handle(self, service, request));
         let (parts, body) = response.into_parts();
         Answer { status: parts.status.as_u16(), headers: parts.headers, body: body.0 }
     }
@@ -201,7 +227,7 @@ impl Answer {
     }
 }
 
-impl Objects<Body, Whole> for World {
+impl web::Objects<Body, Whole> for World {
     async fn send(&self, name: &str, request: Forward<Body>) -> Result<Response<Whole>, Failure> {
         let request = request.into_request(|payload| match payload {
             Payload::None => Vec::new(),
@@ -211,6 +237,13 @@ impl Objects<Body, Whole> for World {
         let line = format!("{} {}", request.method(), request.uri());
         let (parts, body) = request.into_parts();
         let sent = Sent { name: name.to_owned(), line, headers: parts.headers, body };
+        if let Some(objects) = &self.objects {
+            let (status, bytes) = objects.answer(&sent).ok_or_else(|| Failure("the object is away".into()))?;
+            self.sent.borrow_mut().push(sent);
+            let mut response = Response::new(Whole(bytes));
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            return Ok(response);
+        }
         let answer = (self.answers.borrow())(&sent);
         self.sent.borrow_mut().push(sent);
         let (status, headers) = answer.ok_or_else(|| Failure("the object is away".into()))?;
@@ -232,7 +265,7 @@ impl Platform for World {
     type Fetch = NoNetwork;
 
     fn db(&self) -> Option<&Sqlite> {
-        self.db.as_ref()
+        self.db.as_deref()
     }
 
     fn objects(&self) -> &Self {
@@ -258,7 +291,8 @@ impl Host for World {
     }
 
     fn random_uuid(&self) -> Uuid {
-        Uuid::from_u128(0x4000_8000_0000_0000_0001)
+        self.ids.set(self.ids.get() + 1);
+        Uuid::from_u128(0x4000_8000_0000_0000_0000 + self.ids.get())
     }
 
     fn report(&self, event: &Event<'_>) {

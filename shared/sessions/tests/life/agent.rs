@@ -10,10 +10,13 @@ use sessions::command;
 use sessions::legacy::{Dialect, request::Call};
 use sessions::publish::PushReport;
 use sessions::runtime::{
-    BuildState, Building, Made, Progress, Prompt, Provider, ProviderKind, PushError, Runtime, RuntimeError,
-    RuntimeSecrets, Sent, Snapshot, Stopped, Wish,
+    BuildState, Building, Made, OpenedTerminal, Progress, Prompt, Provider, ProviderKind, PushError, Runtime,
+    RuntimeError, RuntimeSecrets, Sent, Snapshot, Stopped, TerminalOrder, TerminalOutput, TerminalSaid, TerminalSize,
+    Wish,
 };
 use web::{Failure, Incoming};
+
+use crate::world::Clock;
 
 /// An agent on its server. It lives on when the object dies.
 #[derive(Default)]
@@ -29,8 +32,22 @@ pub(crate) struct Agent {
     /// What the next calls come to.
     pub(crate) next_prompt: Fate,
     pub(crate) next_provision: Fate,
+    pub(crate) next_snapshot: Fate,
+    pub(crate) next_destroy: Vec<Fate>,
+    /// Sandboxes that were removed.
+    pub(crate) destroyed: Vec<String>,
     pub(crate) heeds_cancel: bool,
+    /// Whether it was asked to stop.
+    pub(crate) is_asked_to_stop: bool,
+    /// Whether its server was killed, and with it every connection.
+    pub(crate) is_killed: bool,
     pub(crate) permission_answers: Vec<Value>,
+    /// What was done with it, in order: `provision` with the snapshot that it began with, `stream`, `snapshot`, `end`, `destroy`.
+    pub(crate) done: Vec<String>,
+    /// Its terminals, by their processes: what each was told, and with which code it has ended.
+    pub(crate) terminals: BTreeMap<u32, Told>,
+    pub(crate) next_terminal: Fate,
+    beats: u64,
 }
 
 /// What becomes of a call.
@@ -42,9 +59,33 @@ pub(crate) enum Fate {
     Broken,
     Missing,
     Never,
+    /// A prompt's request stays open until the server is killed.
+    Held,
+    /// A prompt's request is refused without having reached the agent, once the agent was asked to stop.
+    RefusedLate,
+}
+
+/// What a terminal was told.
+#[derive(Default)]
+pub(crate) struct Told {
+    pub(crate) typed: String,
+    pub(crate) size: Option<TerminalSize>,
+    pub(crate) ended: Option<i64>,
 }
 
 impl Agent {
+    /// The process of a terminal ends.
+    pub(crate) fn exit_terminal(&mut self, pid: u32, code: i64) {
+        self.terminals.get_mut(&pid).unwrap().ended.get_or_insert(code);
+        self.readers.drain(..).for_each(Waker::wake);
+    }
+
+    /// The sandbox gives a sign of life.
+    pub(crate) fn beat(&mut self) {
+        self.beats += 1;
+        self.readers.drain(..).for_each(Waker::wake);
+    }
+
     pub(crate) fn say(&mut self, frame: &Value) {
         let id = self.frames.len() + 1;
         self.frames.push(format!("id: {id}\ndata: {frame}\n\n"));
@@ -65,6 +106,13 @@ impl Agent {
         let session = self.session();
         self.say(&json!({"jsonrpc": "2.0", "method": "session/update", "params": {"sessionId": session, "update":
             {"sessionUpdate": "tool_call", "toolCallId": "t", "title": "Run"}}}));
+    }
+
+    /// Reports its use: tokens in its context, and what its session has cost.
+    pub(crate) fn report(&mut self, tokens: u64, amount: f64) {
+        let session = self.session();
+        self.say(&json!({"jsonrpc": "2.0", "method": "session/update", "params": {"sessionId": session, "update":
+            {"sessionUpdate": "usage_update", "used": tokens, "size": 200_000, "cost": {"amount": amount, "currency": "USD"}}}}));
     }
 
     pub(crate) fn finish(&mut self, reason: &str) {
@@ -101,6 +149,9 @@ impl Incoming for Frames {
     async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
         std::future::poll_fn(|context| {
             let mut agent = self.agent.borrow_mut();
+            if agent.is_killed {
+                return Poll::Ready(Err(Failure("connection lost".into())));
+            }
             if agent.epoch != self.epoch {
                 return Poll::Ready(Ok(None));
             }
@@ -115,16 +166,56 @@ impl Incoming for Frames {
     }
 }
 
+/// A terminal that writes nothing.
+pub(crate) struct Shell {
+    agent: Rc<RefCell<Agent>>,
+    pid: u32,
+    beats: u64,
+}
+
+impl TerminalOutput for Shell {
+    async fn next(&mut self) -> Result<TerminalSaid, RuntimeError> {
+        std::future::poll_fn(|context| {
+            let mut agent = self.agent.borrow_mut();
+            if let Some(code) = agent.terminals.get(&self.pid).and_then(|told| told.ended) {
+                return Poll::Ready(Ok(TerminalSaid::Exited(code)));
+            }
+            if std::mem::replace(&mut self.beats, agent.beats) != agent.beats {
+                return Poll::Ready(Ok(TerminalSaid::Output(Vec::new())));
+            }
+            agent.readers.push(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+}
+
 /// A provider over the agent.
 pub(crate) struct Runtimes {
     pub(crate) agent: Rc<RefCell<Agent>>,
     pub(crate) kind: ProviderKind,
+    pub(crate) clock: Rc<Clock>,
 }
 
 impl Runtimes {
+    fn did(&self, what: &str) {
+        self.agent.borrow_mut().done.push(what.to_owned());
+    }
+
+    /// Waits until this holds of the agent.
+    async fn until(&self, holds: impl Fn(&Agent) -> bool) {
+        std::future::poll_fn(|context| {
+            let mut agent = self.agent.borrow_mut();
+            agent.readers.push(context.waker().clone());
+            if holds(&agent) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
     fn begin_anew(&self) -> String {
         let mut agent = self.agent.borrow_mut();
         agent.epoch += 1;
+        agent.is_killed = false;
         agent.sessions += 1;
         agent.frames.clear();
         agent.working.clear();
@@ -135,8 +226,9 @@ impl Runtimes {
 
 impl Provider for Runtimes {
     type Stream = Frames;
+    type Terminal = Shell;
 
-    async fn provision(&self, _: &Wish<'_>, progress: &mut impl Progress) -> Result<Made, RuntimeError> {
+    async fn provision(&self, wish: &Wish<'_>, progress: &mut impl Progress) -> Result<Made, RuntimeError> {
         let fate = std::mem::take(&mut self.agent.borrow_mut().next_provision);
         progress.step("create", 60_000).await;
         match fate {
@@ -144,6 +236,7 @@ impl Provider for Runtimes {
             Fate::Never => std::future::pending().await,
             _ => return Err(RuntimeError::Failed("no".into())),
         }
+        self.did(&format!("provision {}", wish.snapshot_id.unwrap_or("empty")));
         let session_id = self.begin_anew();
         let is_sandbox = self.kind == ProviderKind::E2b;
         Ok(Made::Ready(Box::new(Runtime {
@@ -181,6 +274,7 @@ impl Provider for Runtimes {
     }
 
     async fn open_stream(&self, _: &Runtime, last: Option<&str>) -> Result<Frames, RuntimeError> {
+        self.did("stream");
         let at = last.and_then(|last| last.parse().ok()).unwrap_or_default();
         let epoch = self.agent.borrow().epoch;
         Ok(Frames { agent: Rc::clone(&self.agent), at, epoch })
@@ -194,6 +288,10 @@ impl Provider for Runtimes {
         if fate == Fate::Missing {
             return Sent::Failed(RuntimeError::SandboxMissing("gone".into()));
         }
+        if fate == Fate::RefusedLate {
+            self.until(|agent| agent.is_asked_to_stop).await;
+            return Sent::NotReached(RuntimeError::NotReached("404".into()));
+        }
         {
             let mut agent = self.agent.borrow_mut();
             *agent.prompts.entry(prompt.text.to_owned()).or_default() += 1;
@@ -202,6 +300,10 @@ impl Provider for Runtimes {
         match fate {
             Fate::Broken => Sent::Failed(RuntimeError::Failed("connection lost".into())),
             Fate::Never => std::future::pending().await,
+            Fate::Held => {
+                self.until(|agent| agent.is_killed).await;
+                Sent::Failed(RuntimeError::Failed("connection lost".into()))
+            }
             _ => Sent::Running,
         }
     }
@@ -209,6 +311,8 @@ impl Provider for Runtimes {
     async fn tell(&self, _: &Runtime, envelope: &Value) -> Result<(), RuntimeError> {
         let mut agent = self.agent.borrow_mut();
         if envelope["method"] == "session/cancel" {
+            agent.is_asked_to_stop = true;
+            agent.readers.drain(..).for_each(Waker::wake);
             if agent.heeds_cancel {
                 agent.finish("cancelled");
             }
@@ -223,16 +327,34 @@ impl Provider for Runtimes {
     }
 
     async fn kill_agent(&self, _: &mut Runtime) -> Stopped {
-        self.agent.borrow_mut().working.clear();
+        {
+            let mut agent = self.agent.borrow_mut();
+            agent.working.clear();
+            agent.is_killed = true;
+            agent.readers.drain(..).for_each(Waker::wake);
+        }
+        self.clock.sleep(500).await;
         Stopped::Killed
     }
 
     async fn end(&self, _: &Runtime) -> Result<(), RuntimeError> {
+        self.did("end");
         self.agent.borrow_mut().working.clear();
         Ok(())
     }
 
-    async fn destroy(&self, _: &str) -> Result<(), RuntimeError> {
+    async fn destroy(&self, sandbox_id: &str) -> Result<(), RuntimeError> {
+        self.did("destroy");
+        let fate = {
+            let mut agent = self.agent.borrow_mut();
+            if agent.next_destroy.is_empty() { Fate::Well } else { agent.next_destroy.remove(0) }
+        };
+        match fate {
+            Fate::Well => {}
+            Fate::Never => std::future::pending().await,
+            _ => return Err(RuntimeError::Failed("no".into())),
+        }
+        self.agent.borrow_mut().destroyed.push(sandbox_id.to_owned());
         Ok(())
     }
 
@@ -241,7 +363,45 @@ impl Provider for Runtimes {
     }
 
     async fn snapshot(&self, _: &mut Runtime, _: &Wish<'_>) -> Result<Snapshot, RuntimeError> {
-        Ok(Snapshot { snapshot_id: "snap".into() })
+        self.did("snapshot");
+        let fate = std::mem::take(&mut self.agent.borrow_mut().next_snapshot);
+        match fate {
+            Fate::Never => std::future::pending().await,
+            Fate::Well => Ok(Snapshot { snapshot_id: "snap".into() }),
+            _ => Err(RuntimeError::Failed("no".into())),
+        }
+    }
+
+    async fn open_terminal(
+        &self,
+        runtime: &mut Runtime,
+        size: TerminalSize,
+    ) -> Result<OpenedTerminal<Shell>, RuntimeError> {
+        if self.kind != ProviderKind::E2b {
+            return Err(RuntimeError::Unsupported("no terminals here"));
+        }
+        let fate = std::mem::take(&mut self.agent.borrow_mut().next_terminal);
+        match fate {
+            Fate::Well => {}
+            Fate::Never => std::future::pending().await,
+            _ => return Err(RuntimeError::SandboxMissing("envd-token-secret is gone".into())),
+        }
+        runtime.secrets.envd_token = Some("envd-token-secret".into());
+        let mut agent = self.agent.borrow_mut();
+        let pid = 100 + u32::try_from(agent.terminals.len()).unwrap();
+        agent.terminals.insert(pid, Told { size: Some(size), ..Told::default() });
+        Ok(OpenedTerminal { pid, output: Shell { agent: Rc::clone(&self.agent), pid, beats: 0 } })
+    }
+
+    async fn steer_terminal(&self, _: &Runtime, pid: u32, order: TerminalOrder<'_>) -> Result<(), RuntimeError> {
+        let mut agent = self.agent.borrow_mut();
+        let told = agent.terminals.get_mut(&pid).unwrap();
+        match order {
+            TerminalOrder::Input(bytes) => told.typed.push_str(std::str::from_utf8(bytes).unwrap()),
+            TerminalOrder::Resize(size) => told.size = Some(size),
+            TerminalOrder::Kill => agent.exit_terminal(pid, 137),
+        }
+        Ok(())
     }
 
     async fn push(

@@ -43,7 +43,9 @@ fn history(seed: u64) {
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let provider = if dice.roll(2) == 0 { "e2b" } else { "local-dev" };
     let mut world = World::new(settings(), provider);
-    world.create();
+    // Prompts that may be sent, in half of the histories.
+    let turns = (dice.roll(2) == 0).then(|| dice.roll(4) + 1);
+    world.create_within(turns.map(|turns| json!({"turns": turns})).as_ref());
     let mut seen = Vec::new();
     let mut messages = 0;
     for _ in 0..40 {
@@ -66,6 +68,10 @@ fn history(seed: u64) {
                 world.agent.borrow_mut().next_provision = next;
             }
             10 => world.agent.borrow_mut().speak("text "),
+            11 if dice.roll(2) == 0 => {
+                let tokens = dice.roll(10_000);
+                world.agent.borrow_mut().report(tokens, 0.5);
+            }
             11 => world.agent.borrow_mut().use_tool(),
             12 => world.agent.borrow_mut().finish("end_turn"),
             13 if dice.roll(4) == 0 => world.agent.borrow_mut().exit(),
@@ -97,6 +103,9 @@ fn history(seed: u64) {
     assert_log_grows(&world, &mut seen, seed);
     let agent = world.agent.borrow();
     assert!(agent.prompts.values().all(|times| *times == 1), "seed {seed}: {:?}", agent.prompts);
+    if let Some(turns) = turns {
+        assert!(agent.prompts.len() as u64 <= turns, "seed {seed}: {:?}", agent.prompts);
+    }
 }
 
 #[test]

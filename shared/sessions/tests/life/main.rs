@@ -3,10 +3,19 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
 mod agent;
+mod asserted;
+mod budgets;
 mod histories;
+mod removal;
+mod screen;
+mod snapshots;
 mod steps;
+mod terminals;
 mod world;
 
+use std::rc::Rc;
+
+use database::sqlite::Sqlite;
 use sessions::settings::Settings;
 use world::World;
 
@@ -16,10 +25,19 @@ fn world() -> World {
 }
 
 fn settings() -> Settings {
-    let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-    let lookup = |name: &str| match name {
-        "MANAGED_AUTH_KEY" => Some(key.to_owned()),
-        _ => None,
-    };
+    settings_with(&[])
+}
+
+/// The same with further settings.
+fn settings_with(more: &[(&str, &str)]) -> Settings {
+    let key = ("MANAGED_AUTH_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+    let lookup =
+        |name: &str| more.iter().chain([&key]).find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
     Settings::from_lookup(lookup).unwrap()
+}
+
+/// A database of all sessions, with nothing in it.
+fn database() -> Rc<Sqlite> {
+    let migrations = [index::migrations::MIGRATIONS, sessions::registry::MIGRATIONS].concat();
+    Rc::new(Sqlite::in_memory(&migrations).unwrap())
 }

@@ -122,6 +122,44 @@ fn an_agent_that_does_not_heed_it_is_killed() {
 }
 
 #[test]
+fn what_breaks_when_an_agent_is_killed_does_not_end_its_turn() {
+    let world = world();
+    world.create();
+    world.agent.borrow_mut().next_prompt = Fate::Held;
+    world.message("hello");
+    world.pass(100);
+    world.ask("POST", "interrupt", None);
+    world.pass(40_000);
+    let events = world.events();
+    let last = events.last().unwrap();
+    assert_eq!((&last["type"], &last["data"]["stopped"]), (&json!("turn.completed"), &json!("killed")));
+    assert!(!kinds(&world).iter().any(|kind| kind == "agent.runtime.error"), "{:?}", kinds(&world));
+    world.message("again");
+    world.ask("POST", "resume", None);
+    world.pass(100);
+    assert_eq!(world.agent.borrow().prompts["again"], 1);
+}
+
+#[test]
+fn a_prompt_that_did_not_reach_the_agent_is_not_sent_again_once_it_is_unwanted() {
+    let world = world();
+    world.create();
+    world.agent.borrow_mut().next_prompt = Fate::RefusedLate;
+    world.message("hello");
+    world.pass(100);
+    world.ask("POST", "interrupt", None);
+    world.pass(60_000);
+    assert!(!world.agent.borrow().prompts.contains_key("hello"));
+    let events = world.events();
+    let last = events.last().unwrap();
+    assert_eq!((&last["type"], &last["data"]["stop-reason"]), (&json!("turn.completed"), &json!("cancelled")));
+    world.ask("POST", "resume", None);
+    world.message("again");
+    world.pass(100);
+    assert_eq!(world.agent.borrow().prompts["again"], 1);
+}
+
+#[test]
 fn a_prompt_that_did_not_reach_the_agent_is_sent_once_more() {
     let world = world();
     world.create();
@@ -264,4 +302,22 @@ fn the_queue_has_an_end() {
     }
     assert_eq!(world.message("one too many").0, 429);
     assert_eq!(kinds(&world).iter().filter(|kind| *kind == "audit.log").count(), 50);
+}
+
+/// Sessions share a thread: what a runtime says is taken in a piece at a time, and others are answered in between.
+#[test]
+fn a_runtime_that_talks_without_end_leaves_others_their_turn() {
+    let world = world();
+    world.create();
+    world.message("hello");
+    world.pass(100);
+    for number in 0..200 {
+        let said = json!({"type": "note", "n": number, "text": "x".repeat(10_000)});
+        world.agent.borrow_mut().say(&said);
+    }
+    let notes = |world: &World| kinds(world).iter().filter(|kind| *kind == "note").count();
+    let meanwhile = notes(&world);
+    assert!(meanwhile < 100, "{meanwhile} were taken in before anybody else was answered");
+    world.pass(100);
+    assert_eq!(notes(&world), 200);
 }

@@ -13,13 +13,14 @@ use database::local_sqlite::Rusqlite;
 use database::sqlite::Sqlite;
 use serde_json::{Value, json};
 use sessions::github::Sign;
-use sessions::object::{Platform, Session};
+use sessions::object::{Inbox, Platform, Session};
 use sessions::runtime::ProviderKind;
 use sessions::settings::Settings;
 use uuid::Uuid;
 use web::{Event, Failure, Fetch, Host, LiveBody, LiveSource, RequestBody, ResponseBody, Source, Trace, Undone};
 
 use crate::agent::{Agent, Frames, Runtimes};
+use crate::screen::{Screen, Viewer, Viewers};
 
 /// Time, and whoever waits for it.
 #[derive(Default)]
@@ -33,14 +34,21 @@ struct Sleep {
     clock: Rc<Clock>,
     until: i64,
     id: u64,
+    has_waited: bool,
 }
 
 impl Future for Sleep {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        // Whoever sleeps lets others have their turn, however short the sleep is.
+        let has_waited = std::mem::replace(&mut self.has_waited, true);
         if self.clock.now.get() >= self.until {
-            return Poll::Ready(());
+            if has_waited {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            return Poll::Pending;
         }
         self.clock.waiting.borrow_mut().insert((self.until, self.id), context.waker().clone());
         Poll::Pending
@@ -57,7 +65,7 @@ impl Clock {
     pub(crate) fn sleep(self: &Rc<Self>, ms: i64) -> impl Future<Output = ()> + 'static {
         let id = self.next.get();
         self.next.set(id + 1);
-        Sleep { clock: Rc::clone(self), until: self.now.get() + ms, id }
+        Sleep { clock: Rc::clone(self), until: self.now.get() + ms, id, has_waited: false }
     }
 
     fn next_wake(&self) -> Option<i64> {
@@ -121,9 +129,11 @@ pub(crate) struct Here {
     pub(crate) clock: Rc<Clock>,
     pub(crate) tasks: Rc<Tasks>,
     pub(crate) sql: Rc<Rusqlite>,
+    pub(crate) db: Option<Rc<Sqlite>>,
     pub(crate) agent: Rc<RefCell<Agent>>,
     pub(crate) alarm: Rc<Cell<Option<i64>>>,
     pub(crate) ids: Rc<Cell<u128>>,
+    pub(crate) viewers: Viewers,
 }
 
 impl Host for Here {
@@ -185,6 +195,9 @@ impl RequestBody for Body {
     async fn discard(&mut self, _: u64) {}
 }
 
+/// Status and body of an answer.
+pub(crate) type Answered = (u16, Vec<u8>);
+
 /// What is answered.
 pub(crate) enum Answer {
     Bytes(Vec<u8>),
@@ -220,13 +233,26 @@ impl Platform for Here {
     type Fetch = Nowhere;
     type Sign = Nowhere;
     type Runtimes = Runtimes;
+    type Socket = Screen;
+
+    fn accept(
+        &self,
+        _: &mut http::Request<Body>,
+        inbox: Rc<Inbox>,
+    ) -> Result<(Screen, http::Response<Answer>), Failure> {
+        let screen = Screen::default();
+        self.viewers.borrow_mut().push(Viewer { inbox, screen: screen.clone() });
+        let mut response = http::Response::new(Answer::Live);
+        *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
+        Ok((screen, response))
+    }
 
     fn sql(&self) -> &Rusqlite {
         &self.sql
     }
 
     fn db(&self) -> Option<Rc<Sqlite>> {
-        None
+        self.db.clone()
     }
 
     fn fetch(&self) -> Rc<Nowhere> {
@@ -242,7 +268,7 @@ impl Platform for Here {
     }
 
     fn runtimes(&self, kind: ProviderKind) -> Rc<Runtimes> {
-        Rc::new(Runtimes { agent: Rc::clone(&self.agent), kind })
+        Rc::new(Runtimes { agent: Rc::clone(&self.agent), kind, clock: Rc::clone(&self.clock) })
     }
 
     fn set_alarm(&self, at: i64) {
@@ -254,14 +280,35 @@ impl Platform for Here {
     }
 }
 
-/// A session that lives through many lives of its object.
-pub(crate) struct World {
-    pub(crate) clock: Rc<Clock>,
+/// What lives on when the object dies.
+#[derive(Clone)]
+struct Lasting {
+    clock: Rc<Clock>,
     sql: Rc<Rusqlite>,
-    pub(crate) agent: Rc<RefCell<Agent>>,
+    db: Option<Rc<Sqlite>>,
+    agent: Rc<RefCell<Agent>>,
     alarm: Rc<Cell<Option<i64>>>,
     ids: Rc<Cell<u128>>,
     settings: Rc<Settings>,
+    viewers: Viewers,
+}
+
+impl Lasting {
+    /// An object that knows nothing yet.
+    fn object(&self, tasks: &Rc<Tasks>) -> Rc<Session<Here>> {
+        let Self { clock, sql, db, agent, alarm, ids, settings, viewers } = self.clone();
+        Session::new(Here { clock, tasks: Rc::clone(tasks), sql, db, agent, alarm, ids, viewers }, settings)
+    }
+}
+
+/// A session that lives through many lives of its object.
+pub(crate) struct World {
+    pub(crate) clock: Rc<Clock>,
+    pub(crate) agent: Rc<RefCell<Agent>>,
+    alarm: Rc<Cell<Option<i64>>>,
+    lasting: Lasting,
+    /// Whoever has opened a terminal, in all lives.
+    pub(crate) viewers: Viewers,
     pub(crate) tasks: Rc<Tasks>,
     pub(crate) session: Rc<Session<Here>>,
     pub(crate) provider: &'static str,
@@ -269,41 +316,33 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(settings: Settings, provider: &'static str) -> Self {
-        let clock = Rc::new(Clock::default());
-        clock.now.set(1_700_000_000_000);
-        let sql = Rc::new(Rusqlite::in_memory().unwrap());
-        let (agent, alarm, ids) = (Rc::default(), Rc::default(), Rc::default());
-        let (settings, tasks) = (Rc::new(settings), Rc::default());
-        let session = Self::born(&clock, &sql, &agent, &alarm, &ids, &settings, &tasks);
-        Self { clock, sql, agent, alarm, ids, settings, tasks, session, provider }
+        Self::beside(None, settings, provider)
     }
 
-    fn born(
-        clock: &Rc<Clock>,
-        sql: &Rc<Rusqlite>,
-        agent: &Rc<RefCell<Agent>>,
-        alarm: &Rc<Cell<Option<i64>>>,
-        ids: &Rc<Cell<u128>>,
-        settings: &Rc<Settings>,
-        tasks: &Rc<Tasks>,
-    ) -> Rc<Session<Here>> {
-        let here = Here {
-            clock: Rc::clone(clock),
-            tasks: Rc::clone(tasks),
-            sql: Rc::clone(sql),
-            agent: Rc::clone(agent),
-            alarm: Rc::clone(alarm),
-            ids: Rc::clone(ids),
+    /// The same, with a database of all sessions.
+    pub(crate) fn beside(db: Option<Rc<Sqlite>>, settings: Settings, provider: &'static str) -> Self {
+        let clock = Rc::new(Clock::default());
+        clock.now.set(1_700_000_000_000);
+        let lasting = Lasting {
+            clock: Rc::clone(&clock),
+            sql: Rc::new(Rusqlite::in_memory().unwrap()),
+            db,
+            agent: Rc::default(),
+            alarm: Rc::default(),
+            ids: Rc::default(),
+            settings: Rc::new(settings),
+            viewers: Viewers::default(),
         };
-        Session::new(here, Rc::clone(settings))
+        let (agent, alarm, tasks) = (Rc::clone(&lasting.agent), Rc::clone(&lasting.alarm), Rc::default());
+        let (session, viewers) = (lasting.object(&tasks), Rc::clone(&lasting.viewers));
+        Self { clock, agent, alarm, lasting, viewers, tasks, session, provider }
     }
 
     /// The object dies, with everything that it was doing, and is started anew.
     pub(crate) fn crash(&mut self) {
         self.tasks.end();
         self.tasks = Rc::default();
-        self.session =
-            Self::born(&self.clock, &self.sql, &self.agent, &self.alarm, &self.ids, &self.settings, &self.tasks);
+        self.session = self.lasting.object(&self.tasks);
     }
 
     /// Lets time go by; alarms go off.
@@ -332,25 +371,50 @@ impl World {
 
     /// Asks with an idempotency key.
     pub(crate) fn keyed(&self, method: &str, path: &str, body: &Value, key: &str) -> (u16, Value) {
-        self.send(method, path, Some(body), Some(key))
+        self.send("ann", method, path, Some(body), &[("idempotency-key", key)])
+    }
+
+    /// Asks for a socket, as that user.
+    pub(crate) fn ask_for_socket(&self, path: &str, user: &str) -> (u16, Value) {
+        self.send(user, "GET", path, None, &[("upgrade", "websocket")])
     }
 
     /// Asks the object; gives status and body, when it has answered.
     pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
-        self.send(method, path, body, None)
+        self.send("ann", method, path, body, &[])
     }
 
-    fn send(&self, method: &str, path: &str, body: Option<&Value>, key: Option<&str>) -> (u16, Value) {
+    /// The same, by somebody else than the creator.
+    pub(crate) fn ask_as(&self, user: &str, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        self.send(user, method, path, body, &[])
+    }
+
+    fn send(
+        &self,
+        user: &str,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+        more: &[(&'static str, &str)],
+    ) -> (u16, Value) {
         let mut request = http::Request::new(Body(body.map(|body| body.to_string().into_bytes())));
         *request.method_mut() = method.parse().unwrap();
         *request.uri_mut() = format!("https://session/__session__/{path}").parse().unwrap();
-        for (name, value) in [("x-session-id", "s"), ("x-user-id", "ann"), ("x-stream-base", "https://base.test")] {
+        for (name, value) in [("x-session-id", "s"), ("x-user-id", user), ("x-stream-base", "https://base.test")] {
             request.headers_mut().insert(name, value.parse().unwrap());
         }
-        if let Some(key) = key {
-            request.headers_mut().insert("idempotency-key", key.parse().unwrap());
+        for (name, value) in more {
+            request.headers_mut().insert(*name, value.parse().unwrap());
         }
-        let answered: Rc<RefCell<Option<(u16, Value)>>> = Rc::default();
+        match self.answer(request) {
+            Some((status, bytes)) => (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)),
+            None => (0, Value::Null),
+        }
+    }
+
+    /// What the object answers, if it does. The body of a stream is none.
+    pub(crate) fn answer(&self, request: http::Request<Body>) -> Option<Answered> {
+        let answered: Rc<RefCell<Option<Answered>>> = Rc::default();
         let (session, slot) = (Rc::clone(&self.session), Rc::clone(&answered));
         self.tasks.spawn(async move {
             let response = sessions::object::handle(&session, request).await;
@@ -366,24 +430,74 @@ impl World {
                 }
                 Answer::Live => Vec::new(),
             };
-            *slot.borrow_mut() = Some((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)));
+            *slot.borrow_mut() = Some((status, bytes));
         });
         // Nothing here takes longer than a second of this world, but for what the agent holds back.
         for _ in 0..100 {
             self.tasks.run();
             if let Some(answer) = answered.borrow_mut().take() {
-                return answer;
+                return Some(answer);
             }
             self.pass(50);
         }
-        (0, Value::Null)
+        None
     }
 
     pub(crate) fn create(&self) -> (u16, Value) {
-        let task = json!({"task": {"id": "s", "source": {"node-id": "n", "node-title": "Title"}, "intent": {"content": "Do it."},
+        self.create_with(|_| {})
+    }
+
+    /// Creates a session that may use so much.
+    pub(crate) fn create_within(&self, budget: Option<&Value>) -> (u16, Value) {
+        self.create_by(|init| {
+            if let (Some(budget), Some(members)) = (budget, init.as_object_mut()) {
+                members.insert("budget".to_owned(), budget.clone());
+            }
+        })
+    }
+
+    /// The same, with a task that was changed.
+    pub(crate) fn create_with(&self, change: impl FnOnce(&mut Value)) -> (u16, Value) {
+        self.create_by(|init| change(&mut init["task"]))
+    }
+
+    fn create_by(&self, change: impl FnOnce(&mut Value)) -> (u16, Value) {
+        let mut init = json!({"task": {"id": "s", "source": {"node-id": "n", "node-title": "Title"}, "intent": {"content": "Do it."},
             "project": {"id": "p", "title": "P"}, "agent": {"provider": "claude"}, "runtime-provider": self.provider,
             "capabilities": {"push-enabled": true, "pr-enabled": true}}, "secrets": {}});
-        self.ask("POST", "init", Some(&task))
+        change(&mut init);
+        self.ask("POST", "init", Some(&init))
+    }
+
+    /// Deletes the session.
+    pub(crate) fn delete(&self) {
+        assert_eq!(self.ask("POST", "delete", None), (200, json!({"ok": true})));
+    }
+
+    /// The tables of the session's own database.
+    pub(crate) fn tables(&self) -> Vec<String> {
+        let connection = self.lasting.sql.connection();
+        let mut statement = connection.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").unwrap();
+        let names = statement.query_map([], |row| row.get(0)).unwrap();
+        names.map(Result::unwrap).collect()
+    }
+
+    /// Bytes of the longest row that the object has stored, whatever its table.
+    pub(crate) fn longest_row(&self) -> i64 {
+        let connection = self.lasting.sql.connection();
+        let texts = |sql: &str| -> Vec<String> {
+            let mut statement = connection.prepare(sql).unwrap();
+            let rows = statement.query_map([], |row| row.get(0)).unwrap();
+            rows.map(Result::unwrap).collect()
+        };
+        let longest = texts("SELECT name FROM sqlite_master WHERE type = 'table'").into_iter().map(|table| {
+            let columns = texts(&format!("SELECT name FROM pragma_table_info('{table}')"));
+            let lengths = columns.iter().map(|column| format!("COALESCE(LENGTH(CAST({column} AS BLOB)), 0)"));
+            let sum = lengths.collect::<Vec<_>>().join(" + ");
+            let sql = format!("SELECT COALESCE(MAX({sum}), 0) FROM {table}");
+            connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
+        });
+        longest.max().unwrap()
     }
 
     pub(crate) fn message(&self, text: &str) -> (u16, Value) {

@@ -16,6 +16,7 @@ fn row(session_id: &str, user: &str, graph: Option<&str>, updated_at: i64) -> Se
         title: "Repair".to_owned(),
         repo_key: Some("github/acme/app".to_owned()),
         runtime_provider: None,
+        archived: false,
         active: true,
         created_at: 1,
         updated_at,
@@ -27,7 +28,7 @@ fn tell(db: &impl Database, row: &SessionRow) {
 }
 
 fn page(user: &str) -> Page<'_> {
-    Page { user, graph_id: None, status: None, limit: 50, after: None }
+    Page { user, graph_id: None, status: None, limit: 50, archived: false, after: None }
 }
 
 fn ids(db: &impl Database, page: &Page<'_>) -> Vec<String> {
@@ -127,4 +128,22 @@ fn rows_are_shown_without_what_is_nobodys_business() {
     let db = db();
     tell(&db, &row("s", "u", None, 1_800_000_000_000));
     assert_eq!(rows(&db, "SELECT typeof(updated_at) FROM agent_sessions")[0].text(0), Some("integer"));
+}
+
+#[test]
+fn what_was_put_away_is_listed_when_asked_for_and_what_was_deleted_never() {
+    let db = db();
+    tell(&db, &row("here", "u", None, 3));
+    tell(&db, &SessionRow { archived: true, ..row("away", "u", None, 2) });
+    tell(&db, &row("gone", "u", None, 1));
+    block_on(list::mark_deleted(&db, "gone", 50)).unwrap();
+    assert_eq!(ids(&db, &page("u")), ["here"]);
+    assert_eq!(ids(&db, &Page { archived: true, ..page("u") }), ["here", "away"]);
+    let gone = block_on(list::get(&db, "gone")).unwrap().unwrap();
+    assert_eq!((&*gone.status, &*gone.title, gone.repo_key, gone.active), ("deleted", "", None, false));
+    block_on(list::forget_deleted(&db, list::KEPT_DELETED_MS + 50)).unwrap();
+    assert!(block_on(list::get(&db, "gone")).unwrap().is_some());
+    block_on(list::forget_deleted(&db, list::KEPT_DELETED_MS + 51)).unwrap();
+    assert!(block_on(list::get(&db, "gone")).unwrap().is_none());
+    assert!(block_on(list::get(&db, "here")).unwrap().is_some());
 }

@@ -50,7 +50,7 @@ impl Caller {
 impl<P: Platform> Session<P> {
     /// The session, for somebody who may see it.
     pub(in crate::object) async fn seen_by(&self, caller: &Caller) -> Result<(), Error> {
-        if !self.load()? {
+        if !self.load()? || self.look(|core| core.state.removal.is_some())? {
             return Err(Error::NotFound);
         }
         match caller.kind {

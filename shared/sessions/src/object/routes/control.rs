@@ -33,7 +33,14 @@ pub(super) async fn resume<P: Platform>(
     caller: &Caller,
 ) -> Result<Response<P::Response>, Error> {
     let user = session.steered_by(caller).await?;
-    let flushed = session.change(|core, decide| decide::resume(&mut core.state, decide, user))??;
+    session.ask_user_day().await?;
+    let flushed = session.change(|core, decide| {
+        decide::count_time(&mut core.state, decide);
+        if let Some(kind) = decide::reached_limits(&core.state, decide).first() {
+            return Err(Error::BudgetReached(*kind));
+        }
+        Ok(decide::resume(&mut core.state, decide, user)?)
+    })??;
     Ok(ok::<P>(&json!({"ok": true, "flushed": flushed})))
 }
 

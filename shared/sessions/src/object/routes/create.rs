@@ -15,6 +15,7 @@ use crate::object::{Platform, Session};
 use crate::repository::BranchName;
 use crate::runtime::{ProviderKind, RuntimeError};
 use crate::session::State;
+use crate::session::budget::Budget;
 use crate::session::decide::{self, Provisioned};
 use crate::session::store::Rows;
 use crate::task::{Task, TaskSecrets};
@@ -28,6 +29,9 @@ struct Init {
     task: Task,
     #[serde(default)]
     secrets: TaskSecrets,
+    /// What the session may use.
+    #[serde(default)]
+    budget: Option<Budget>,
     /// The snapshot that the client knows of (B3).
     #[serde(default, rename = "snapshot-id")]
     snapshot_id: Option<String>,
@@ -79,7 +83,8 @@ async fn wait_for_others<P: Platform>(session: &Rc<Session<P>>) -> Result<(), Er
 }
 
 async fn make<P: Platform>(session: &Rc<Session<P>>, user: &str, init: Init) -> Result<(), Error> {
-    let Init { mut task, secrets, snapshot_id } = init;
+    let Init { mut task, secrets, budget, snapshot_id } = init;
+    let budget = budget.unwrap_or_else(|| session.settings.session.budget_session.clone());
     session.admit_graph(user, &task).await?;
     session.check_active_sessions(user).await?;
     session.check_seal(&task)?;
@@ -97,7 +102,7 @@ async fn make<P: Platform>(session: &Rc<Session<P>>, user: &str, init: Init) -> 
         task.set_base_branch(base);
     }
     let now = session.platform.now_ms();
-    let state = State { branch_asked, snapshot_hint: snapshot_id, ..State::new(task.id(), user, now) };
+    let state = State { branch_asked, snapshot_hint: snapshot_id, budget, ..State::new(task.id(), user, now) };
     store(session, user, &state, &task, &secrets)
 }
 

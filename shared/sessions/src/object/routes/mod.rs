@@ -1,12 +1,14 @@
 //! What the front worker asks of an object: one file a family (agents.md 2.5, 2.6).
 
 mod approvals;
+mod budget;
 mod caller;
 mod control;
 mod create;
 mod events;
 mod messages;
 mod publish;
+mod removal;
 mod repeated;
 mod status;
 
@@ -68,8 +70,13 @@ async fn dispatch<P: Platform>(
         ("branches", None, true) => status::branches(session, &caller, request).await,
         ("approvals", None, true) => approvals::list(session, &caller).await,
         ("approvals", Some(id), false) => approvals::decide(session, &caller, id, request).await,
-        ("disown", Some(id), false) => status::disown(session, &caller, id),
+        ("disown", Some(id), false) => status::disown(session, &caller, id, request),
         ("expire", Some(id), false) => status::expire(session, &caller, id),
+        ("archive", None, false) => removal::archive(session, &caller).await,
+        ("unarchive", None, false) => removal::unarchive(session, &caller).await,
+        ("delete", None, false) => removal::delete(session, &caller).await,
+        ("budget", None, true) => budget::get(session, &caller).await,
+        ("budget", None, false) => budget::set(session, &caller, request).await,
         ("terminal", None, true) => super::terminal::open(session, &caller, request).await,
         _ => Err(Error::NotFound),
     }

@@ -2,14 +2,15 @@
 
 use std::rc::Rc;
 
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response, StatusCode};
 use serde_json::{Map, Value, json};
 use web::url;
 
 use super::caller::CallerKind;
 use super::{Caller, ok};
-use crate::error::Error;
+use crate::error::{CORS, Error};
 use crate::event::{Draft, Kind};
+use crate::front::UNUSED_SINCE;
 use crate::object::core::Core;
 use crate::object::{Platform, Session};
 
@@ -84,10 +85,14 @@ pub(super) async fn branches<P: Platform>(
 }
 
 /// Whether the session is bound to a sandbox, for the search for sandboxes that nobody owns (agents.md 6.7).
+///
+/// The status is the answer: 200 when it is and was used lately, 202 when it is and was not, 410 when it is not, 404 without a
+/// session.
 pub(super) fn disown<P: Platform>(
     session: &Rc<Session<P>>,
     caller: &Caller,
     sandbox_id: &str,
+    request: &Request<P::Request>,
 ) -> Result<Response<P::Response>, Error> {
     let sandbox_id = of_service(caller, sandbox_id)?;
     if !session.load()? {
@@ -96,12 +101,13 @@ pub(super) fn disown<P: Platform>(
     let is_unbound = session.is_being_made(&sandbox_id)?;
     let (is_bound, used_at) =
         session.look(|core| (core.state.is_bound_to(&sandbox_id) || is_unbound, core.state.active_at))?;
-    let mut answer = ok::<P>(&json!({"bound": is_bound, "last-used-at": used_at}));
-    // Answers are passed on and never read by the front worker; this one is for itself.
-    let bound = HeaderValue::from_static(if is_bound { "true" } else { "false" });
-    answer.headers_mut().insert("x-bound", bound);
-    answer.headers_mut().insert("x-last-used-at", HeaderValue::from(used_at));
-    Ok(answer)
+    let since = request.headers().get(UNUSED_SINCE).and_then(|since| since.to_str().ok()?.parse::<i64>().ok());
+    let status = match (is_bound, since) {
+        (false, _) => StatusCode::GONE,
+        (true, Some(since)) if used_at < since => StatusCode::ACCEPTED,
+        (true, _) => StatusCode::OK,
+    };
+    Ok(web::json(&CORS, status, json!({"bound": is_bound, "last-used-at": used_at}).to_string()))
 }
 
 /// The sandbox of the session was removed, because nobody used it for long.

@@ -80,7 +80,7 @@ struct End {
 }
 
 impl<F: Fetch, H: Host> Envd<'_, F, H> {
-    fn call(&self, path: &str) -> Result<Call, RuntimeError> {
+    pub(super) fn call(&self, path: &str) -> Result<Call, RuntimeError> {
         let failed = |error: CallError| RuntimeError::Unavailable(error.to_string());
         let Sandbox { id, domain, envd_token, .. } = self.sandbox;
         let mut call = Call::new(Method::POST, format!("https://{PORT}-{id}.{domain}{path}"));
@@ -94,13 +94,21 @@ impl<F: Fetch, H: Host> Envd<'_, F, H> {
         Ok(call)
     }
 
-    /// Runs a command to its end. One that ends with another code than 0 is no failure here.
-    pub(super) async fn run(&self, command: &Command) -> Result<Ran, RuntimeError> {
-        let limit = u32::try_from(command.limit().as_millis()).unwrap_or(u32::MAX);
+    /// A call that starts a process and is answered with what it writes. The daemon gives a sign of life every 50 seconds. Neither the
+    /// head of the answer nor the rest has a limit of its own.
+    pub(super) fn stream_call(&self) -> Result<Call, RuntimeError> {
         let mut call = self.call("/process.Process/Start")?;
         call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/connect+json"));
         call.headers.insert("connect-protocol-version", HeaderValue::from_static("1"));
         call.headers.insert("keepalive-ping-interval", HeaderValue::from_static("50"));
+        call.limit_ms = None;
+        Ok(call)
+    }
+
+    /// Runs a command to its end. One that ends with another code than 0 is no failure here.
+    pub(super) async fn run(&self, command: &Command) -> Result<Ran, RuntimeError> {
+        let limit = u32::try_from(command.limit().as_millis()).unwrap_or(u32::MAX);
+        let mut call = self.stream_call()?;
         call.headers.insert("connect-timeout-ms", HeaderValue::from(limit));
         let start = Start {
             process: Process {
@@ -111,7 +119,6 @@ impl<F: Fetch, H: Host> Envd<'_, F, H> {
             stdin: false,
         };
         connect::write_message(&mut call.body, &start).map_err(|error| RuntimeError::Failed(error.to_string()))?;
-        call.limit_ms = None;
         let running = async { self.read(call).await };
         within(self.host, limit.saturating_add(SLACK_MS), running).await.unwrap_or(Err(RuntimeError::TimedOut))
     }
@@ -169,7 +176,7 @@ impl<F: Fetch, H: Host> Envd<'_, F, H> {
 }
 
 /// What the daemon refuses. A sandbox that does not run is unavailable, not missing: the API says which are missing.
-fn refused(failure: &connect::Failure) -> RuntimeError {
+pub(super) fn refused(failure: &connect::Failure) -> RuntimeError {
     RuntimeError::Unavailable(format!("the sandbox refused: {failure}"))
 }
 

@@ -1,14 +1,18 @@
 //! Sandboxes of E2B (agents.md 5.3).
 
 mod api;
+#[cfg(test)]
+mod asserted;
 mod envd;
 mod list;
 mod sandbox;
 mod template;
+mod terminal;
 #[cfg(test)]
 mod tests;
 
 pub use list::E2bSandboxes;
+pub use terminal::E2bTerminal;
 
 use std::rc::Rc;
 
@@ -20,8 +24,8 @@ use self::envd::Envd;
 use super::agent_server::{AgentServer, AgentStream, FIRST_USE_MS, ServerError};
 use super::runner::sent;
 use super::{
-    BuildState, Building, Made, Progress, Prompt, Provider, ProviderKind, PushError, Runtime, RuntimeError,
-    RuntimeSecrets, Sent, Snapshot, Stopped, Wish,
+    BuildState, Building, Made, OpenedTerminal, Progress, Prompt, Provider, ProviderKind, PushError, Runtime,
+    RuntimeError, RuntimeSecrets, Sent, Snapshot, Stopped, TerminalOrder, TerminalSize, Wish,
 };
 use crate::acp::AcpError;
 use crate::command::{self, Push};
@@ -83,19 +87,21 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
         Self::bound(runtime)
     }
 
-    /// Makes the sandbox: from the snapshot that was asked for, else from a template, else from E2B's own (agents.md 5.3.3).
+    /// Makes the sandbox: from the snapshot that was asked for, else from a template, else from E2B's own (agents.md 5.3.3). None when the
+    /// project's own template is gone, `is_own`: it has to be built again.
     async fn create(
         &self,
         wish: &Wish<'_>,
         template: Option<&str>,
+        is_own: bool,
         intent_id: &str,
         progress: &mut impl Progress,
-    ) -> Result<(Sandbox, Option<String>, bool), RuntimeError> {
+    ) -> Result<Option<(Sandbox, Option<String>, bool)>, RuntimeError> {
         if let Some(snapshot) = wish.snapshot_id {
             match self.api().create(&self.creation(wish, snapshot, intent_id)).await {
                 Ok(sandbox) => {
                     progress.event(restored("sandbox.restore.succeeded", snapshot)).await;
-                    return Ok((sandbox, None, true));
+                    return Ok(Some((sandbox, None, true)));
                 }
                 Err(Failed::Refused(Refused { status: 400 | 404, .. })) => {
                     progress.event(restored("sandbox.restore.failed", snapshot)).await;
@@ -105,10 +111,13 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
         }
         let wanted = template.unwrap_or(BASE);
         match self.api().create(&self.creation(wish, wanted, intent_id)).await {
-            Ok(sandbox) => Ok((sandbox, template.map(str::to_owned), false)),
+            Ok(sandbox) => Ok(Some((sandbox, template.map(str::to_owned), false))),
             Err(Failed::Refused(refused)) if template.is_some() && names_missing_template(&refused) => {
+                if is_own {
+                    return Ok(None);
+                }
                 let sandbox = self.api().create(&self.creation(wish, BASE, intent_id)).await?;
-                Ok((sandbox, None, false))
+                Ok(Some((sandbox, None, false)))
             }
             Err(error) => Err(error.into()),
         }
@@ -193,6 +202,9 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
         progress: &mut impl Progress,
     ) -> Result<(), RuntimeError> {
         progress.step("bootstrap", 240_000).await;
+        if runtime.snapshot_id.is_some() {
+            self.end_restored(sandbox).await;
+        }
         self.ensure_server(runtime, sandbox, wish, true).await?;
         if is_empty {
             progress.step("clone", 620_000).await;
@@ -234,21 +246,27 @@ fn failure(runtime: &Runtime, error: &ServerError) -> RuntimeError {
 
 impl<F: Fetch, H: Host> Provider for E2bProvider<F, H> {
     type Stream = AgentStream<F::Body>;
+    type Terminal = E2bTerminal<F::Body>;
 
     async fn provision(&self, wish: &Wish<'_>, progress: &mut impl Progress) -> Result<Made, RuntimeError> {
         if self.settings.e2b_api_key.is_none() {
             return Err(RuntimeError::Setting("missing-e2b-api-key"));
         }
         progress.step("template", 120_000).await;
-        let template = match self.template(wish).await? {
-            template::Choice::Use(template) => template,
+        let (template, is_own) = match self.template(wish).await? {
+            template::Choice::Use(template) => (template, false),
+            template::Choice::Own(template) => (Some(template), true),
             template::Choice::Building(building) => return Ok(Made::Building(building)),
         };
         let intent_id = progress.creating().await?;
         progress.step("create", 130_000).await;
-        let created = self.create(wish, template.as_deref(), &intent_id, progress).await;
+        let created = self.create(wish, template.as_deref(), is_own, &intent_id, progress).await;
         let (sandbox, template, is_restored) = match created {
-            Ok(created) => created,
+            Ok(Some(created)) => created,
+            Ok(None) => {
+                progress.undone(&intent_id).await;
+                return Ok(Made::Building(self.rebuild(wish, template.as_deref().unwrap_or(BASE)).await?));
+            }
             Err(error) => {
                 progress.undone(&intent_id).await;
                 return Err(error);
@@ -369,6 +387,19 @@ impl<F: Fetch, H: Host> Provider for E2bProvider<F, H> {
         let class = classify("", &ran.stderr, &ran.stdout, force);
         let text = format!("git ended with {}: {}", ran.exit_code, ran.stderr.replace(push.token, "[redacted]"));
         Err(PushError { class, text })
+    }
+
+    async fn open_terminal(
+        &self,
+        runtime: &mut Runtime,
+        size: TerminalSize,
+    ) -> Result<OpenedTerminal<Self::Terminal>, RuntimeError> {
+        let sandbox = self.connect(runtime).await?;
+        self.envd(&sandbox).open_terminal(&runtime.directory, size).await
+    }
+
+    async fn steer_terminal(&self, runtime: &Runtime, pid: u32, order: TerminalOrder<'_>) -> Result<(), RuntimeError> {
+        self.envd(&Self::bound(runtime)?).steer_terminal(pid, order).await
     }
 }
 

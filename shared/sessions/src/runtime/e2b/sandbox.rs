@@ -66,6 +66,22 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
         Err(RuntimeError::Unavailable("sandbox-agent health check timed out in e2b sandbox".to_owned()))
     }
 
+    /// Ends the agent server that came with a snapshot. When it cannot be ended, the new one finds its port taken and is not well.
+    pub(super) async fn end_restored(&self, sandbox: &Sandbox) {
+        let ran = match built(command::end_restored()) {
+            Ok(end) => self.envd(sandbox).run(&end).await,
+            Err(error) => Err(error),
+        };
+        match ran {
+            Ok(ran) if ran.exit_code == 0 => {}
+            Ok(_) => {
+                let text = "the agent server of the snapshot goes on".to_owned();
+                self.tell("agents/restored-agent-not-ended", &RuntimeError::Failed(text));
+            }
+            Err(error) => self.tell("agents/restored-agent-not-ended", &error),
+        }
+    }
+
     async fn start(&self, runtime: &mut Runtime, sandbox: &Sandbox, wish: &Wish<'_>) -> Result<(), RuntimeError> {
         let server = AgentServer {
             token: runtime.secrets.agent_token.as_deref(),

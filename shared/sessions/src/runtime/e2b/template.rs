@@ -21,6 +21,8 @@ const MAX_STEPS: usize = 500;
 pub(super) enum Choice {
     /// This template; none for E2B's own.
     Use(Option<String>),
+    /// The project's own, which was built before.
+    Own(String),
     /// One that is being built.
     Building(Building),
 }
@@ -37,19 +39,37 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
         let api = self.api();
         match api.call(Method::GET, &format!("/templates/aliases/{}", component(&name)), None).await {
             // One that is somebody else's exists too.
-            Ok(_) | Err(Failed::Refused(Refused { status: 403, .. })) => return Ok(Choice::Use(Some(name))),
+            Ok(_) | Err(Failed::Refused(Refused { status: 403, .. })) => return Ok(Choice::Own(name)),
             Err(Failed::Refused(Refused { status: 404, .. })) => {}
             Err(error) => return Err(error.into()),
         }
-        let docker = parse(text).map_err(RuntimeError::Dockerfile)?;
-        begin(&api, &name, &docker).await.map(Choice::Building)
+        build(&api, &name, text, false).await.map(Choice::Building)
     }
+
+    /// Builds the project's template once more: its name is known, and no sandbox can be made from it (agents.md 5.3.3).
+    pub(super) async fn rebuild(&self, wish: &Wish<'_>, name: &str) -> Result<Building, RuntimeError> {
+        let text = wish.task.docker_file().filter(|_| !wish.is_rebuilt);
+        let text = text.ok_or_else(|| RuntimeError::Failed("the project's template is gone again".to_owned()))?;
+        build(&self.api(), name, text, true).await
+    }
+}
+
+/// Begins a build; `again` when there was one before, of which nothing is to be used.
+async fn build<F: Fetch, H: Host>(
+    api: &Api<'_, F, H>,
+    name: &str,
+    text: &str,
+    again: bool,
+) -> Result<Building, RuntimeError> {
+    let docker = parse(text).map_err(RuntimeError::Dockerfile)?;
+    begin(api, name, &docker, again).await
 }
 
 async fn begin<F: Fetch, H: Host>(
     api: &Api<'_, F, H>,
     name: &str,
     docker: &Dockerfile,
+    again: bool,
 ) -> Result<Building, RuntimeError> {
     let wanted = json!({"name": name, "cpuCount": CPUS, "memoryMB": MEMORY_MB});
     let made = api.call(Method::POST, "/v3/templates", Some(&wanted)).await?;
@@ -62,10 +82,10 @@ async fn begin<F: Fetch, H: Host>(
         "steps": docker.steps,
         "startCmd": START,
         "readyCmd": READY,
-        "force": false,
+        "force": again,
     });
     api.call(Method::POST, &path, Some(&build)).await?;
-    Ok(Building { name: name.to_owned(), template_id, build_id })
+    Ok(Building { name: name.to_owned(), template_id, build_id, again })
 }
 
 /// How far a build is.

@@ -10,7 +10,7 @@ use crate::task::TaskSecrets;
 const REPO: &str = "https://github.com/acme/app";
 
 /// What a command writes before it ends with a code.
-fn ran(stdout: &str, code: i64) -> Script {
+pub(super) fn ran(stdout: &str, code: i64) -> Script {
     let mut body = Vec::new();
     let events = [
         json!({"event": {"start": {"pid": 7}}}),
@@ -25,13 +25,13 @@ fn ran(stdout: &str, code: i64) -> Script {
 }
 
 /// The last argument of the command of a call.
-fn script_of(call: &Call) -> String {
+pub(super) fn script_of(call: &Call) -> String {
     let body: Value = serde_json::from_slice(call.body.get(5..).unwrap_or_default()).unwrap_or_default();
     body["process"]["args"].as_array().and_then(|args| args.last()?.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// A deployment in which everything goes well; the agent server answers once it was started.
-fn good() -> impl FnMut(&Call) -> Script {
+pub(super) fn good() -> impl FnMut(&Call) -> Script {
     let mut started = false;
     move |call| {
         if call.url.contains("/sandboxes") {
@@ -63,18 +63,18 @@ fn good() -> impl FnMut(&Call) -> Script {
     }
 }
 
-fn provider(world: &World, settings: RuntimeSettings) -> E2bProvider<World, crate::runtime::testing::Clock> {
+pub(super) fn provider(world: &World, settings: RuntimeSettings) -> E2bProvider<World, crate::runtime::testing::Clock> {
     E2bProvider::new(Rc::new(settings), world.clone(), world.clock.clone())
 }
 
-fn provision(world: &World, told: &mut Told, change: impl Fn(&mut Wish<'_>)) -> Result<Made, RuntimeError> {
+pub(super) fn provision(world: &World, told: &mut Told, change: impl Fn(&mut Wish<'_>)) -> Result<Made, RuntimeError> {
     let (task, secrets) = (task(REPO), TaskSecrets::default());
     let mut wish = wish(&task, &secrets);
     change(&mut wish);
     world.clock.run(provider(world, settings()).provision(&wish, told))
 }
 
-fn ready(made: Result<Made, RuntimeError>) -> Runtime {
+pub(super) fn ready(made: Result<Made, RuntimeError>) -> Runtime {
     match made.unwrap() {
         Made::Ready(runtime) => *runtime,
         Made::Building(_) => panic!("nothing to build"),
@@ -166,7 +166,11 @@ fn a_snapshot_that_is_gone_is_told_and_another_way_taken() {
     let runtime = ready(provision(&world, &mut told, |wish| wish.snapshot_id = Some("snap-9")));
     assert!(told.lines.contains(&"event sandbox.restore.succeeded".to_owned()));
     assert_eq!(runtime.snapshot_id.as_deref(), Some("snap-9"));
-    assert!(world.calls().iter().all(|call| !script_of(call).contains("git clone")), "the tree is in the snapshot");
+    let scripts: Vec<String> = world.calls().iter().map(script_of).collect();
+    assert!(scripts.iter().all(|script| !script.contains("git clone")), "the tree is in the snapshot");
+    // So is the agent server of the session before, with its token.
+    let at = |words: &str| scripts.iter().position(|script| script.contains(words)).unwrap();
+    assert!(at("pkill") < at("__HEALTH_OK__"), "{scripts:?}");
 }
 
 #[test]

@@ -16,8 +16,8 @@ use crate::publish::{FailureClass, PushReport};
 use crate::repository::sanitize_name;
 use crate::runtime::agent_server::{AgentServer, AgentStream, CALL_MS, FIRST_USE_MS, Posted, ServerError};
 use crate::runtime::{
-    BuildState, Building, Made, Progress, Prompt, Provider, ProviderKind, PushError, Runtime, RuntimeError,
-    RuntimeSecrets, Sent, Snapshot, Stopped, Wish,
+    BuildState, Building, E2bTerminal, Made, OpenedTerminal, Progress, Prompt, Provider, ProviderKind, PushError,
+    Runtime, RuntimeError, RuntimeSecrets, Sent, Snapshot, Stopped, TerminalOrder, TerminalSize, Wish,
 };
 use crate::settings::RuntimeSettings;
 
@@ -25,6 +25,7 @@ use crate::settings::RuntimeSettings;
 const WORKSPACE: &str = "/home/user/workspace";
 const NO_SNAPSHOT: &str = "local-runner runtime provider does not support snapshots";
 const NO_PUSH: &str = "local-runner runtime provider does not support managed git push";
+const NO_TERMINAL: &str = "local-runner runtime provider does not support browser terminal";
 const NO_SANDBOX: &str = "local-runner runtime provider has no sandboxes";
 
 /// The provider of one of the two kinds.
@@ -112,6 +113,8 @@ impl<F: Fetch, H: Host> RunnerProvider<F, H> {
 
 impl<F: Fetch, H: Host> Provider for RunnerProvider<F, H> {
     type Stream = AgentStream<F::Body>;
+    /// There is none.
+    type Terminal = E2bTerminal<F::Body>;
 
     async fn provision(&self, wish: &Wish<'_>, progress: &mut impl Progress) -> Result<Made, RuntimeError> {
         let target = self.target(wish)?;
@@ -224,6 +227,18 @@ impl<F: Fetch, H: Host> Provider for RunnerProvider<F, H> {
 
     async fn push(&self, _: &mut Runtime, _: &Wish<'_>, _: &Push<'_>) -> Result<Option<PushReport>, PushError> {
         Err(PushError { class: FailureClass::Unsupported, text: NO_PUSH.to_owned() })
+    }
+
+    async fn open_terminal(
+        &self,
+        _: &mut Runtime,
+        _: TerminalSize,
+    ) -> Result<OpenedTerminal<Self::Terminal>, RuntimeError> {
+        Err(RuntimeError::Unsupported(NO_TERMINAL))
+    }
+
+    async fn steer_terminal(&self, _: &Runtime, _: u32, _: TerminalOrder<'_>) -> Result<(), RuntimeError> {
+        Err(RuntimeError::Unsupported(NO_TERMINAL))
     }
 }
 

@@ -58,6 +58,29 @@ fn a_session_works_in_a_directory_of_its_own() {
     assert_eq!(world.lines()[0], "POST https://a.test/v1/fs/mkdir?path=%2FUsers%2Fann%2Fagents%2Fs-1");
 }
 
+/// `runtime_provider_test` of the reference (agents.md 17).
+#[test]
+fn every_request_to_a_runner_carries_its_credentials() {
+    let world = World::new(good);
+    let full = Runner {
+        access_client_id: Some("access-id".to_owned()),
+        access_client_secret: Some("access-secret".to_owned()),
+        ..runner(None)
+    };
+    let runtime = provision(&world, Some(&full)).unwrap();
+    let at = "POST https://a.test/v1/acp/s%201";
+    assert_eq!(world.lines(), [format!("{at}?agent=claude"), at.to_owned(), at.to_owned()]);
+    for call in world.calls() {
+        let header = |name: &str| call.headers[name].to_str().unwrap().to_owned();
+        assert_eq!(header("authorization"), "Bearer tok");
+        assert_eq!(header("cf-access-client-id"), "access-id");
+        assert_eq!(header("cf-access-client-secret"), "access-secret");
+    }
+    assert_eq!((runtime.provider, runtime.base_url.as_str()), (ProviderKind::LocalRunner, "https://a.test"));
+    assert_eq!((runtime.server_id.as_str(), runtime.runner_id.as_deref()), ("s 1", Some("laptop")));
+    assert_eq!(runtime.secrets.access_client_secret.as_deref(), Some("access-secret"));
+}
+
 #[test]
 fn a_server_that_cannot_make_directories_is_used_as_it_is() {
     for (status, works) in [(404, true), (405, true), (403, false), (500, false)] {

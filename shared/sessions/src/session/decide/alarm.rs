@@ -14,17 +14,24 @@ pub fn on_wake(state: &mut State, decide: &mut Decide<'_>) {
     if state.turn.as_ref().is_some_and(|turn| turn.phase != Phase::Preparing) && state.runtime.is_some() {
         decide.push(Effect::Start(Job::Attach));
     }
+    if !state.terminals.is_empty() {
+        decide.push(Effect::Start(Job::SettleTerminals));
+    }
     on_alarm(state, decide);
 }
 
 /// Settles what has waited too long.
 pub fn on_alarm(state: &mut State, decide: &mut Decide<'_>) {
+    if super::removal::on_alarm(state, decide) {
+        return;
+    }
     provisioning(state, decide);
     build(state, decide);
     turn(state, decide);
     expire(state, decide);
     ending(state, decide);
     leases(state, decide);
+    super::budget::on_alarm(state, decide);
     pump(state, decide);
     idle(state, decide);
 }
@@ -131,6 +138,9 @@ fn idle(state: &mut State, decide: &mut Decide<'_>) {
 
 /// When the object is to be woken; none when nothing waits but for a person.
 pub fn next_alarm(state: &State, decide: &Decide<'_>) -> Option<i64> {
+    if let Some(removal) = state.removal {
+        return Some(removal.retry_at);
+    }
     let is_asked = state.approvals.iter().any(|approval| approval.state == ApprovalState::Open);
     let turn = state.turn.as_ref();
     let silence = |phase: Phase| phase == Phase::Running && is_asked;
@@ -144,6 +154,7 @@ pub fn next_alarm(state: &State, decide: &Decide<'_>) -> Option<i64> {
         && state.ending.is_none()
         && !state.orders.is_empty()
         && !state.stalled
+        && !state.archived
         && state.status != Status::Paused
         && !state.status.is_terminal();
     let order = is_sendable.then(|| decide.now.saturating_add(decide.times.order()));
@@ -160,6 +171,7 @@ pub fn next_alarm(state: &State, decide: &Decide<'_>) -> Option<i64> {
         state.snapshotting.map(|lease| lease.until),
         order,
         idle,
+        super::budget::next_alarm(state, decide),
     ]
     .into_iter()
     .flatten()

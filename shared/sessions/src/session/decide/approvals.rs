@@ -193,7 +193,7 @@ pub fn on_agent_gone(state: &mut State, decide: &mut Decide<'_>) {
         runtime.agent_exited = true;
     }
     decide.push(Effect::Start(Job::Detach));
-    if state.turn.as_ref().is_some_and(super::super::Turn::is_with_agent) {
+    if state.turn.as_ref().is_some_and(|turn| turn.is_with_agent() && !turn.is_being_killed()) {
         super::turns::over(state, decide);
     }
 }

@@ -5,8 +5,11 @@
 
 mod alarm;
 mod approvals;
+mod budget;
 mod orders;
+mod removal;
 mod runtime;
+mod terminals;
 mod turns;
 mod verbs;
 
@@ -14,16 +17,20 @@ pub use alarm::{next_alarm, on_alarm, on_wake};
 pub use approvals::{
     Decision, DecisionError, Policy, on_agent_gone, on_answered, on_decision, on_permission, on_withdrawn,
 };
+pub use budget::{SetBudgetError, count_time, on_usage, on_usage_told, reached_limits, set_budget, settle};
 pub use orders::{on_message, pump};
+pub use removal::{Busy, archive, insists_on_ending, on_removal_failed, remove, unarchive};
 pub use runtime::{
     Provisioned, begin_provisioning, end_quietly, on_build, on_ended, on_provision_step, on_provisioned,
     on_runtime_lost, on_task_canceled, on_task_completed,
 };
+pub use terminals::{on_terminal_closed, on_terminal_opened, on_terminal_used};
 pub use turns::{
     NotReached, on_heard, on_killed, on_not_reached, on_prepared, on_prompt_failed, on_sent, on_turn_ended,
 };
 pub use verbs::{cancel, interrupt, pause, resume};
 
+use super::budget::Budget;
 use super::{Effect, State, Times};
 
 /// A decision in the making: when it is made, with which deadlines, and what came of it so far.
@@ -33,6 +40,8 @@ pub struct Decide<'a> {
     pub now: i64,
     /// The deadlines.
     pub times: &'a Times,
+    /// What the creator of the session may use on a day, if that is limited.
+    pub user_day: Option<&'a Budget>,
     /// What is to be done.
     pub effects: Vec<Effect>,
 }
@@ -40,7 +49,13 @@ pub struct Decide<'a> {
 impl<'a> Decide<'a> {
     /// A decision of now.
     pub fn new(now: i64, times: &'a Times) -> Self {
-        Self { now, times, effects: Vec::new() }
+        Self { now, times, user_day: None, effects: Vec::new() }
+    }
+
+    /// The same, where the use of a day is limited.
+    #[must_use]
+    pub fn within(self, user_day: Option<&'a Budget>) -> Self {
+        Self { user_day, ..self }
     }
 
     fn push(&mut self, effect: Effect) {

@@ -7,6 +7,7 @@ use crate::session::{Effect, Job, Phase, State, Status, Turn};
 /// A message was accepted and stored as the order `seq`. `logged` is its entry of the log.
 pub fn on_message(state: &mut State, decide: &mut Decide<'_>, by: &str, seq: u64, logged: Draft) {
     decide.append(state, logged);
+    super::removal::unarchive(state, decide, by);
     if let Some(reason) = state.status.revival() {
         decide.append(state, Draft::session_running(Some(by), reason));
     }
@@ -24,10 +25,19 @@ pub fn pump(state: &mut State, decide: &mut Decide<'_>) {
         || state.build.is_some()
         || state.ending.is_some()
         || state.snapshotting.is_some();
-    if is_busy || state.stalled || state.status == Status::Paused || state.status.is_terminal() {
+    if is_busy
+        || state.archived
+        || state.removal.is_some()
+        || state.stalled
+        || state.status == Status::Paused
+        || state.status.is_terminal()
+    {
         return;
     }
     let Some(&order) = state.orders.front() else { return };
+    if super::budget::holds_turn(state, decide) {
+        return;
+    }
     if state.runtime.is_none() {
         begin_provisioning(state, decide, true);
         return;

@@ -66,6 +66,7 @@ pub fn on_provisioned(
         Ok(Made::Building(building)) => {
             decide.append(state, build_event("sandbox.template.building", &building, None));
             let (poll_at, deadline) = (decide.now, decide.after(decide.times.building()));
+            state.template_rebuilt = building.again;
             state.build = Some(Build { building, poll_at, deadline });
             Provisioned::Building
         }
@@ -90,6 +91,7 @@ fn bind(state: &mut State, decide: &mut Decide<'_>, runtime: Runtime) {
     );
     state.runtime = Some(runtime);
     state.runtime_active = true;
+    state.template_rebuilt = false;
     if state.status.is_terminal() {
         // Cancelled while it was being made.
         end_bare(state, decide);
@@ -139,6 +141,7 @@ pub fn on_build(state: &mut State, decide: &mut Decide<'_>, build_id: &str, seen
 
 pub(super) fn build_failed(state: &mut State, decide: &mut Decide<'_>, building: &Building, reason: &str) {
     decide.append(state, build_event("sandbox.template.failed", building, Some(reason)));
+    state.template_rebuilt = false;
     failed(state, decide, true, &RuntimeError::Failed("the project's template could not be built".to_owned()));
 }
 
@@ -198,6 +201,14 @@ pub fn end_quietly(state: &mut State, decide: &mut Decide<'_>, checkpoint: Check
     }
 }
 
+/// Ends the runtime and forgets it: a sandbox is removed.
+pub(super) fn end_for_good(state: &mut State, decide: &mut Decide<'_>) {
+    begin_end(state, decide, None);
+    if let Some(ending) = &mut state.ending {
+        ending.for_good = true;
+    }
+}
+
 fn begin_end(state: &mut State, decide: &mut Decide<'_>, checkpoint: Option<Checkpointing>) {
     if state.runtime.is_none() {
         return;
@@ -210,7 +221,7 @@ fn begin_end(state: &mut State, decide: &mut Decide<'_>, checkpoint: Option<Chec
         return;
     }
     let lease = state.lease(decide.now, decide.times.ending());
-    state.ending = Some(Ending { lease, attempt: 0, waiting: false });
+    state.ending = Some(Ending { lease, attempt: 0, waiting: false, for_good: false });
     decide.push(Effect::Start(Job::End { generation: lease.generation, checkpoint }));
 }
 
@@ -220,12 +231,16 @@ pub fn on_ended(state: &mut State, decide: &mut Decide<'_>, generation: u64, res
     let is_gone = matches!(result, Ok(()) | Err(RuntimeError::SandboxMissing(_)));
     if !is_gone && let Some(pause) = decide.times.next_end(ending.attempt) {
         let lease = state.lease(decide.now, pause);
-        state.ending = Some(Ending { lease, attempt: ending.attempt.saturating_add(1), waiting: true });
+        let attempt = ending.attempt.saturating_add(1);
+        state.ending = Some(Ending { lease, attempt, waiting: true, ..ending });
         return;
     }
     // After the last try the search for orphaned sandboxes takes over.
     state.ending = None;
     state.runtime_active = false;
+    if ending.for_good {
+        forget_runtime(state, decide);
+    }
     if let Some(runtime) = &mut state.runtime
         && runtime.sandbox_id.is_none()
     {

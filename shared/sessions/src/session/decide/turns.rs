@@ -46,6 +46,7 @@ fn keep(state: &mut State, runtime: Runtime) {
 
 fn begin_sending(state: &mut State, decide: &Decide<'_>) -> Option<u64> {
     let rpc_id = state.take_rpc_ids(1);
+    super::budget::on_dispatched(state, decide);
     let session = state.runtime.as_ref().map(|runtime| runtime.session_id.clone());
     let turn = state.turn.as_mut()?;
     turn.phase = Phase::Sending;
@@ -62,6 +63,9 @@ pub fn on_prompt_failed(state: &mut State, decide: &mut Decide<'_>, number: u64,
     if let RuntimeError::SandboxMissing(text) = error {
         take_order(state, decide, order);
         on_runtime_lost(state, decide, text);
+        return;
+    }
+    if turn.is_being_killed() {
         return;
     }
     take_order(state, decide, order);
@@ -85,6 +89,16 @@ pub fn on_sent(state: &mut State, decide: &mut Decide<'_>, number: u64) {
 pub fn on_not_reached(state: &mut State, decide: &mut Decide<'_>, number: u64, error: &RuntimeError) -> NotReached {
     let can_move = state.runtime.as_ref().is_some_and(|runtime| runtime.runner_id.is_some());
     let Some(turn) = current(state, number) else { return NotReached::Stop };
+    match turn.phase {
+        // Whoever wants it to stop does not want it sent again.
+        Phase::Stopping(cause) => {
+            complete(state, decide, "cancelled", None, None, Some("agent"));
+            after_stop(state, decide, Some(cause));
+            return NotReached::Stop;
+        }
+        Phase::Killing(_) => return NotReached::Stop,
+        Phase::Preparing | Phase::Sending | Phase::Running => {}
+    }
     if !turn.retried {
         turn.retried = true;
         turn.phase = Phase::Preparing;

@@ -60,7 +60,7 @@ pub fn cancel(state: &mut State, decide: &mut Decide<'_>, by: &str) {
 }
 
 /// Stops the turn, if one goes on.
-fn stop(state: &mut State, decide: &mut Decide<'_>, cause: StopCause) {
+pub(super) fn stop(state: &mut State, decide: &mut Decide<'_>, cause: StopCause) {
     close_all(state, decide, "cancelled");
     match state.turn.as_mut().map(|turn| turn.phase) {
         Some(Phase::Preparing) => {

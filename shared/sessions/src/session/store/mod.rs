@@ -14,7 +14,7 @@ use database::Param;
 use database::local::{Sql, SqlError};
 
 /// The tables. The body of an event is its whole JSON text, so that replaying the log copies texts; `bytes` is its length.
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 7] = [
     "CREATE TABLE IF NOT EXISTS session (k TEXT PRIMARY KEY, v TEXT) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS events (cursor INTEGER PRIMARY KEY, type TEXT, ts INTEGER, bytes INTEGER, body TEXT)",
     "CREATE TABLE IF NOT EXISTS orders (seq INTEGER PRIMARY KEY, message TEXT, kind TEXT, by_user TEXT, ts INTEGER)",
@@ -22,6 +22,7 @@ const TABLES: [&str; 6] = [
     "CREATE TABLE IF NOT EXISTS branches (name TEXT PRIMARY KEY, sha TEXT, created_at INTEGER) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS idempotency (key TEXT PRIMARY KEY, request_hash TEXT, status INTEGER, body TEXT, ts INTEGER, \
      lease_until INTEGER) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS texts (slot INTEGER, at INTEGER, text TEXT, PRIMARY KEY (slot, at))",
 ];
 
 /// Whether the database holds a session. Looking does not write: whoever guesses ids leaves nothing behind.

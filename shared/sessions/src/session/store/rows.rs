@@ -56,6 +56,8 @@ impl<S: Sql> Rows<S> {
         }
         let Some(state) = self.value("state")? else { return Ok(None) };
         let mut state: State = serde_json::from_str(&state).map_err(unreadable)?;
+        // Sessions of earlier versions lack tables that came later.
+        create(sql)?;
         let task = self.value("task")?.ok_or_else(|| unreadable("no task"))?;
         sql.query("SELECT seq FROM orders ORDER BY seq", &[], &mut |row| {
             state.orders.push_back(unsigned(row.int(0)?));
@@ -70,7 +72,7 @@ impl<S: Sql> Rows<S> {
             state,
             task: serde_json::from_str(&task).map_err(unreadable)?,
             secrets: self.value("secrets")?,
-            turns: self.json("turns")?.unwrap_or_default(),
+            turns: self.turns()?,
             last_event_id: self.value("last-event-id")?,
             progress: self.json("progress")?.unwrap_or_default(),
             checkpoint: self.json("checkpoint")?,
@@ -83,6 +85,11 @@ impl<S: Sql> Rows<S> {
         create(&self.0)
     }
 
+    /// Removes everything. Looked at again, there is no session.
+    pub fn drop_all(&self) -> Result<(), SqlError> {
+        self.0.delete_all()
+    }
+
     /// A value by its name.
     pub fn value(&self, key: &str) -> Result<Option<String>, SqlError> {
         text(&self.0, "SELECT v FROM session WHERE k = ?", &[Param::Text(key)])
@@ -90,6 +97,31 @@ impl<S: Sql> Rows<S> {
 
     fn json<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<T>, SqlError> {
         self.value(key)?.map(|value| serde_json::from_str(&value)).transpose().map_err(unreadable)
+    }
+
+    /// What agents have said in running turns.
+    fn turns(&self) -> Result<Turns, SqlError> {
+        let mut turns: Turns = self.json("turns")?.unwrap_or_default();
+        self.0.query("SELECT slot, text FROM texts ORDER BY slot, at", &[], &mut |row| {
+            turns.restore(unsigned(row.int(0)?), &row.text(1)?.unwrap_or_default());
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(turns)
+    }
+
+    /// Stores what agents have said in running turns, as far as it is not stored yet.
+    pub fn put_turns(&self, turns: &Turns) -> Result<(), SqlError> {
+        self.put_json("turns", turns)?;
+        if turns.has_dropped() {
+            let live: Vec<Param<'_>> = turns.slots().map(|slot| Param::Int(signed(slot))).collect();
+            let places = vec!["?"; live.len()].join(",");
+            self.0.execute(&format!("DELETE FROM texts WHERE slot NOT IN ({places})"), &live)?;
+        }
+        for piece in turns.unstored() {
+            let row = [Param::Int(signed(piece.slot)), Param::count(piece.at), Param::Text(piece.text)];
+            self.0.execute("INSERT OR REPLACE INTO texts (slot, at, text) VALUES (?, ?, ?)", &row)?;
+        }
+        Ok(())
     }
 
     /// Stores a value under its name.

@@ -1,0 +1,60 @@
+//! A session goes, with everything that belongs to it (agents.md 20.5). Each step may be repeated; the alarm repeats them until all
+//! is gone.
+
+use std::rc::Rc;
+
+use super::jobs::JobError;
+use super::{Platform, Session};
+use crate::error::Error;
+use crate::registry::sessions;
+use crate::runtime::{Provider, RuntimeError};
+use crate::session::decide;
+use crate::session::store::Rows;
+
+impl<P: Platform> Session<P> {
+    /// Removes the session, or notes that it is to be tried again.
+    pub(super) async fn remove(self: &Rc<Self>) -> Result<(), JobError> {
+        if self.is_removing.replace(true) {
+            return Ok(());
+        }
+        let removed = self.remove_once().await;
+        self.is_removing.set(false);
+        if removed.is_err() {
+            self.change(|core, decide| decide::on_removal_failed(&mut core.state, decide))?;
+        }
+        removed
+    }
+
+    async fn remove_once(self: &Rc<Self>) -> Result<(), JobError> {
+        self.detach();
+        self.viewers.end();
+        if let Some(runtime) = self.bound()? {
+            let provider = self.platform.runtimes(runtime.provider);
+            let ended = match &runtime.sandbox_id {
+                Some(sandbox_id) => provider.destroy(sandbox_id).await,
+                None => provider.end(&runtime).await,
+            };
+            let insists = self.look(|core| decide::insists_on_ending(&core.state))?;
+            match ended {
+                Ok(()) | Err(RuntimeError::SandboxMissing(_)) => {}
+                Err(error) if insists => return Err(error.into()),
+                Err(error) => self.warn("agents/runtime-not-ended", &error),
+            }
+            if runtime.runner_id.is_some() {
+                self.free_runner(&runtime).await;
+            }
+            self.change(|core, _| {
+                core.state.runtime = None;
+                core.state.runtime_active = false;
+            })?;
+        }
+        self.destroy_unbound().await?;
+        let id = self.look(|core| core.state.id.clone())?;
+        if let Some(db) = self.platform.db() {
+            sessions::mark_deleted(&*db, &id, self.platform.now_ms()).await.map_err(Error::from)?;
+        }
+        Rows(self.platform.sql()).drop_all().map_err(Error::from)?;
+        self.forget();
+        Ok(())
+    }
+}
