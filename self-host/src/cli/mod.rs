@@ -70,13 +70,7 @@ fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .args([json, quiet])
-        .subcommands([
-            serve::command(),
-            quickstart::command(),
-            server::command(),
-            user::command(),
-            health::command(),
-        ])
+        .subcommands([serve::command(), quickstart::command(), server::command(), user::command(), health::command()])
 }
 
 /// A flag's text.

@@ -149,7 +149,8 @@ impl Config {
                 found
             })
             .collect();
-        let pair = [read.text("tls.cert"), read.text("tls.key")].map(|path| path.map(|path| absolute(Path::new(&path))));
+        let pair =
+            [read.text("tls.cert"), read.text("tls.key")].map(|path| path.map(|path| absolute(Path::new(&path))));
         let tls = match pair {
             [Some(cert), Some(key)] => Some((cert, key)),
             [None, None] => None,

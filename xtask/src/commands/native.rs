@@ -96,7 +96,7 @@ pub(super) fn check(root: &Path, cargo: &dyn Fn() -> Command) -> Result<()> {
     let server = Native::start(&binary, &[("AGENTS_SERVICE_URL", &format!("http://127.0.0.1:{agents_port}"))])?;
     let suite = |package: &str| {
         let mut command = server.told(cargo());
-        command.args(["test", "--quiet", "-p", package]).env("AGENTS_PORT", agents_port.to_string());
+        command.args(["test", "--quiet", "-p", package, "--test", package]).env("AGENTS_PORT", agents_port.to_string());
         process::run(&mut command)
     };
     suite("conformance")?;
