@@ -17,7 +17,6 @@ pub(crate) use gather::{Problem, Resolved, Sources, gather};
 pub(crate) use keys::{KEYS, Key};
 pub(crate) use print::{as_json, as_toml};
 pub(crate) use settings::Config;
-pub(crate) use started::absolute;
 
 /// A value as a variable would say it.
 pub(crate) fn text(value: &value::Value) -> String {

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod configuration;
+mod daemon;
 mod durability;
 mod life;
 mod support;

@@ -184,9 +184,18 @@ impl Socket {
 
     /// The code with which the server closes.
     pub(crate) fn closed(&mut self) -> Option<(u16, String)> {
+        self.closed_without(&[])
+    }
+
+    /// The same; before it comes no message of one of these types.
+    pub(crate) fn closed_without(&mut self, types: &[&str]) -> Option<(u16, String)> {
         loop {
             match self.read() {
                 Ok(Message::Close(frame)) => return frame.map(|it| (it.code.into(), it.reason.as_str().to_owned())),
+                Ok(Message::Text(text)) => {
+                    let message: Value = serde_json::from_str(&text).unwrap();
+                    assert!(!types.contains(&message["type"].as_str().unwrap()), "{message}");
+                }
                 Ok(_) => {}
                 Err(_) => return None,
             }
