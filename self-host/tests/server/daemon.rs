@@ -129,7 +129,8 @@ fn a_server_is_started_found_and_stopped() {
 #[test]
 fn flags_may_stand_anywhere() {
     let place = Place::new();
-    for line in [&["--json", "server", "status"][..], &["server", "--json", "status"], &["server", "status", "--json"]] {
+    for line in [&["--json", "server", "status"][..], &["server", "--json", "status"], &["server", "status", "--json"]]
+    {
         let output = binary(&place.data()).args(line).output().unwrap();
         assert_eq!(Said::of(&output).object["data"]["status"], "stopped", "{line:?}");
     }
@@ -384,5 +385,8 @@ fn the_doctor_looks_at_what_this_program_knows() {
     fs::write(place.data().join("graphs/damaged/db.sqlite"), "no database".repeat(1000)).unwrap();
     let damaged = doctor(&[("DB_SYNC_PROT", "1")]);
     assert_eq!(damaged.code, Some(74));
-    assert_eq!((checks(&damaged, "graph"), checks(&damaged, "configuration")), (vec!["error".into()], vec!["error".into()]));
+    assert_eq!(
+        (checks(&damaged, "graph"), checks(&damaged, "configuration")),
+        (vec!["error".into()], vec!["error".into()])
+    );
 }
