@@ -2,7 +2,6 @@
 //! [`admin`].
 
 use std::convert::Infallible;
-use std::os::unix::net::UnixListener as StdListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -61,12 +60,7 @@ impl Routes {
     }
 
     /// Answers whoever comes, for as long as the runtime lasts.
-    ///
-    /// # Errors
-    /// The socket is none that can be waited for.
-    pub(crate) async fn serve(self: Arc<Self>, listener: StdListener) -> std::io::Result<()> {
-        listener.set_nonblocking(true)?;
-        let listener = UnixListener::from_std(listener)?;
+    pub(crate) async fn serve(self: Arc<Self>, listener: UnixListener) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
             let Ok((stream, _)) = listener.accept().await else {

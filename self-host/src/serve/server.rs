@@ -1,7 +1,6 @@
 //! A server from its start to its end (self-host.md 3).
 
 use std::net::SocketAddr;
-use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use daemon_lifecycle::ready::Reporter;
 use daemon_lifecycle::{Error as DaemonError, Owner, Scope, Spawned, endpoint};
 use socket2::{Domain, Protocol, Socket, Type};
 use sync_http::service::Service;
+use tokio::net::UnixListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
@@ -236,7 +236,12 @@ impl Server {
             ping: config.ping,
         });
         let routes = Routes::new(Arc::clone(hold), clients);
-        let socket = endpoint::bind(scope)?;
+        let socket = {
+            let _in = runtime.enter();
+            let socket = endpoint::bind(scope)?;
+            socket.set_nonblocking(true)?;
+            UnixListener::from_std(socket)?
+        };
         let fronts = Fronts::start(&shared, phase, &listeners, threads)?;
         let started = Self {
             config,
@@ -329,7 +334,9 @@ impl Server {
                         () = routes.asked_to_end() => break,
                         () = hold.lost() => break,
                         // What it finds is told to whoever waits above.
-                        _ = checks.tick() => drop(hold.check()),
+                        _ = checks.tick() => {
+                            let _ = hold.check();
+                        }
                         _ = signals.hang_up.recv() => {
                             notifier.reloading();
                             apply(&shared, &log, reload());
@@ -349,7 +356,9 @@ impl Server {
             }
             log.info("stopping");
             notifier.stopping(config.shutdown + CLOSING);
-            if let Err(error) = hold.holder().stopping() {
+            if !hold.is_lost()
+                && let Err(error) = hold.holder().stopping()
+            {
                 log.warn(&format!("who looks is not told that the server stops: {error}"));
             }
             let end = tokio::select! {
