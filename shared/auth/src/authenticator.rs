@@ -4,6 +4,7 @@ use crate::caches::TokenCache;
 use crate::jwt::Jwt;
 use crate::key_cache::{KeyCache, Lookup, Wanted};
 use crate::key_set::{FetchError, Key, KeySet};
+use crate::oidc::{Discovery, discovery_url};
 use crate::{Claims, Config, Driver, Provider};
 use protocol::limits::TOKEN_BYTES;
 use std::fmt;
@@ -47,14 +48,16 @@ pub fn token_from_request<'a>(authorization: Option<&'a str>, query_token: Optio
 pub struct Authenticator<P> {
     config: Config,
     ports: P,
-    keys: KeyCache,
+    /// One for each identity provider, in their order.
+    keys: Vec<(KeyCache, Discovery)>,
     tokens: TokenCache,
 }
 
 impl<P> Authenticator<P> {
     /// An authenticator that has seen nothing yet.
     pub fn new(config: Config, ports: P) -> Self {
-        Self { config, ports, keys: KeyCache::default(), tokens: TokenCache::default() }
+        let keys = config.driver.providers().iter().map(|_| Default::default()).collect();
+        Self { config, ports, keys, tokens: TokenCache::default() }
     }
 
     /// The settings.
@@ -74,52 +77,77 @@ impl<P: Clock + KeySetSource> Authenticator<P> {
             (Driver::None { identity, .. }, _) => Ok(Some(identity.claims())),
             (_, None) => Ok(None),
             (_, Some(token)) if token.is_empty() || token.len() > TOKEN_BYTES => Ok(None),
-            (Driver::Static { token: secret, identity }, Some(token)) => {
-                Ok(secret.matches(token).then(|| identity.claims()))
-            }
-            (Driver::Cognito(provider), Some(token)) => self.verify(provider, token).await,
+            (_, Some(token)) => match self.config.own_claims(token) {
+                Some(claims) => Ok(Some(claims)),
+                None => self.verify(token).await,
+            },
         }
     }
 
     /// Cheap checks come first. A key is looked up, and perhaps fetched, only for a token that passes all of them.
-    async fn verify(&self, provider: &Provider, token: &str) -> Result<Option<Claims>, AuthError> {
+    async fn verify(&self, token: &str) -> Result<Option<Claims>, AuthError> {
         let now = self.ports.now_ms();
         if let Some(claims) = self.tokens.get(token, now) {
             return Ok(Some(claims));
         }
-        let Some(jwt) = Jwt::parse(token).filter(|jwt| is_current(&jwt.claims, now) && provider.accepts(&jwt.claims))
-        else {
+        let Some(jwt) = Jwt::parse(token) else { return Ok(None) };
+        let mut providers = self.config.driver.providers().iter().zip(&self.keys);
+        let Some((provider, keys)) = providers.find(|(provider, _)| provider.accepts(&jwt.claims, now)) else {
             return Ok(None);
         };
         let wanted = Wanted { kid: &jwt.kid, issued_at_s: jwt.claims.iat() };
-        match self.key(provider, wanted, now).await {
+        match self.key(provider, keys, wanted, now).await {
             Ok(Some(key)) if key.verifies(&jwt) => {
-                self.tokens.put(token, &jwt.claims, now);
-                Ok(Some(jwt.claims))
+                let claims = provider.read(jwt.claims);
+                self.tokens.put(token, &claims, now);
+                Ok(Some(claims))
             }
             Ok(_) => Ok(None),
-            Err(_) if provider.allow_unverified => Ok(Some(jwt.claims)),
+            Err(_) if provider.allow_unverified => Ok(Some(provider.read(jwt.claims))),
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn key(&self, provider: &Provider, wanted: Wanted<'_>, now: i64) -> Result<Option<Key>, FetchError> {
+    async fn key(
+        &self,
+        provider: &Provider,
+        (keys, discovery): &(KeyCache, Discovery),
+        wanted: Wanted<'_>,
+        now: i64,
+    ) -> Result<Option<Key>, FetchError> {
         let mut now = now;
         // The loop ends: a fetch that takes too long counts as lost, and this caller then fetches itself.
         loop {
-            match self.keys.lookup(wanted, now) {
+            match keys.lookup(wanted, now) {
                 Lookup::Found(key) => return Ok(Some(key)),
                 Lookup::Unknown => return Ok(None),
                 Lookup::Failed(error) => return Err(error),
                 Lookup::Wait => self.ports.pause().await,
                 Lookup::Fetch(permit) => {
-                    let url = provider.jwks_url.as_deref().ok_or(FetchError::NoUrl)?;
-                    let set = self.ports.fetch(url).await.and_then(|text| KeySet::parse(&text));
-                    return self.keys.fetched(permit, set, wanted.kid, self.ports.now_ms());
+                    if provider.jwks_url.is_none() && provider.oidc.is_none() {
+                        return Err(FetchError::NoUrl);
+                    }
+                    let set = self.fetch(provider, discovery, now).await;
+                    return keys.fetched(permit, set, wanted.kid, self.ports.now_ms());
                 }
             }
             now = self.ports.now_ms();
         }
+    }
+}
+
+impl<P: Clock + KeySetSource> Authenticator<P> {
+    /// The key set, from where it is configured to be or the provider says.
+    async fn fetch(&self, provider: &Provider, discovery: &Discovery, now: i64) -> Result<KeySet, FetchError> {
+        let url = match (&provider.jwks_url, &provider.issuer) {
+            (Some(url), _) => url.clone(),
+            (None, None) => return Err(FetchError::NoUrl),
+            (None, Some(issuer)) => match discovery.known(now) {
+                Some(url) => url,
+                None => discovery.learn(provider, &self.ports.fetch(&discovery_url(issuer)).await?, now)?,
+            },
+        };
+        KeySet::parse(&self.ports.fetch(&url).await?)
     }
 }
 
@@ -138,11 +166,34 @@ fn is_current(claims: &Claims, now: i64) -> bool {
 }
 
 impl Provider {
-    /// Whether the claims name this provider and one of the client ids. An id token names its client as `aud`, an access
-    /// token as `client_id`; a list of clients is refused.
-    fn accepts(&self, claims: &Claims) -> bool {
+    /// Whether the claims name this provider and one of the client ids, and have not expired.
+    fn accepts(&self, claims: &Claims, now: i64) -> bool {
+        if !self.has_issued(claims) {
+            return false;
+        }
+        match &self.oidc {
+            #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch are far below 2^53")]
+            Some(oidc) => oidc.accepts(claims, &self.client_ids, now.div_euclid(1000) as f64),
+            None => is_current(claims, now) && self.is_client_of(claims),
+        }
+    }
+
+    /// Whether the claims name this provider.
+    pub(crate) fn has_issued(&self, claims: &Claims) -> bool {
+        self.issuer.as_deref().is_some_and(|issuer| claims.text("iss") == Some(issuer))
+    }
+
+    /// An id token names its client as `aud`, an access token as `client_id`; a list of clients is refused.
+    fn is_client_of(&self, claims: &Claims) -> bool {
         let client = claims.get("aud").or_else(|| claims.get("client_id")).and_then(|id| id.as_str());
-        let issued_here = self.issuer.as_deref().is_some_and(|issuer| claims.text("iss") == Some(issuer));
-        issued_here && client.is_some_and(|client| self.client_ids.iter().any(|id| id == client))
+        client.is_some_and(|client| self.client_ids.iter().any(|id| id == client))
+    }
+
+    /// The claims as everything else reads them.
+    pub(crate) fn read(&self, claims: Claims) -> Claims {
+        match &self.oidc {
+            Some(oidc) => oidc.read(&claims),
+            None => claims,
+        }
     }
 }

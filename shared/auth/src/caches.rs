@@ -79,6 +79,11 @@ impl AccessCache {
     pub fn forget_graph(&self, graph_id: &str) {
         self.0.retain(|decision| *decision.graph_id != *graph_id);
     }
+
+    /// Drops all decisions. Called after tokens were revoked.
+    pub fn forget_all(&self) {
+        self.0.retain(|_| false);
+    }
 }
 
 fn digest(text: &str) -> Key {

@@ -8,16 +8,56 @@ use std::sync::Arc;
 
 /// The claims of a token, or of the configured identity. Cloning is cheap.
 #[derive(Clone, PartialEq)]
-pub struct Claims(Arc<Map<String, Value>>);
+pub struct Claims {
+    claims: Arc<Map<String, Value>>,
+    /// No issuer vouches for them: they are of this server's own making.
+    is_own: bool,
+}
 
 impl Claims {
     pub(crate) fn new(claims: Map<String, Value>) -> Self {
-        Self(Arc::new(claims))
+        Self { claims: Arc::new(claims), is_own: false }
+    }
+
+    /// Claims of this server's own making.
+    pub(crate) fn own(claims: Map<String, Value>) -> Self {
+        Self { claims: Arc::new(claims), is_own: true }
+    }
+
+    /// The claims of a user whom the server itself knows; the address counts as verified.
+    pub fn of_stored_user(user_id: &str, email: Option<&str>, username: &str) -> Self {
+        let mut claims = Map::new();
+        claims.insert("sub".to_owned(), Value::from(user_id));
+        claims.insert("username".to_owned(), Value::from(username));
+        // The claim that the index stores.
+        claims.insert("cognito:username".to_owned(), Value::from(username));
+        if let Some(email) = email {
+            claims.insert("email".to_owned(), Value::from(email));
+            claims.insert("email_verified".to_owned(), Value::from(true));
+        }
+        Self::own(claims)
+    }
+
+    /// Whether they are of this server's own making: no issuer vouches for them.
+    pub(crate) fn is_own(&self) -> bool {
+        self.is_own
+    }
+
+    /// The same with other values of some claims; none: without them.
+    pub(crate) fn with<'a>(&self, set: impl Iterator<Item = (&'a str, Option<Value>)>) -> Self {
+        let mut claims = Map::clone(&self.claims);
+        for (name, value) in set {
+            match value {
+                Some(value) => claims.insert(name.to_owned(), value),
+                None => claims.remove(name),
+            };
+        }
+        Self { claims: Arc::new(claims), is_own: self.is_own }
     }
 
     /// A claim as it stands in the token.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
+        self.claims.get(name)
     }
 
     /// A claim that is a string.

@@ -1,14 +1,19 @@
 //! Settings of authentication.
 
-use crate::{Claims, Guests, Secret, jwt};
+use crate::{AllowList, Claims, Guests, Oidc, Secret, StoredTokens, jwt};
 use protocol::limits::TOKEN_BYTES;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// How callers are authenticated, and the secrets beside tokens.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Who vouches for callers.
     pub driver: Driver,
+    /// The tokens of users whom the server itself knows; they count beside those of every driver but `none`.
+    pub stored: Option<Arc<dyn StoredTokens>>,
+    /// Which of those may enter for whom an issuer vouches.
+    pub allow: AllowList,
     /// `DB_SYNC_ADMIN_TOKEN`: the operator's token (sync.md 3.5).
     pub admin_token: Option<Secret>,
     /// `ASSET_LINK_SECRET`: signs links to assets (sync.md 6.4).
@@ -27,6 +32,13 @@ pub enum Driver {
         /// Who that is.
         identity: Identity,
     },
+    /// Several of the above at once.
+    Several {
+        /// The identity providers; none vouches for what another has issued.
+        providers: Vec<Provider>,
+        /// The one token and whose it is.
+        fixed: Option<(Secret, Identity)>,
+    },
     /// `none`: everybody is the one user.
     None {
         /// Who that is.
@@ -34,6 +46,26 @@ pub enum Driver {
         /// Whose web pages may speak for that user.
         guests: Guests,
     },
+}
+
+impl Driver {
+    /// The identity providers whose tokens count.
+    pub(crate) fn providers(&self) -> &[Provider] {
+        match self {
+            Self::Cognito(provider) => std::slice::from_ref(provider),
+            Self::Several { providers, .. } => providers,
+            Self::Static { .. } | Self::None { .. } => &[],
+        }
+    }
+
+    /// The one token, and whose it is.
+    fn fixed(&self) -> Option<(&Secret, &Identity)> {
+        match self {
+            Self::Static { token, identity } => Some((token, identity)),
+            Self::Several { fixed, .. } => fixed.as_ref().map(|(token, identity)| (token, identity)),
+            Self::Cognito(_) | Self::None { .. } => None,
+        }
+    }
 }
 
 /// The identity provider whose tokens count.
@@ -47,6 +79,8 @@ pub struct Provider {
     pub jwks_url: Option<String>,
     /// `DB_SYNC_ALLOW_UNVERIFIED_JWT_CLAIMS`: tokens count unverified while the keys cannot be fetched (sync.md 3.2).
     pub allow_unverified: bool,
+    /// How its tokens are read where it is no Cognito pool; without an address of its keys it is asked for that.
+    pub oidc: Option<Oidc>,
 }
 
 /// The only user of the `static` and `none` drivers.
@@ -66,7 +100,7 @@ impl Identity {
             // The claim that the index stores.
             claims.insert("cognito:username".to_owned(), Value::from(username));
         }
-        Self(Claims::new(claims))
+        Self(Claims::own(claims))
     }
 
     pub(crate) fn claims(&self) -> Claims {
@@ -110,20 +144,32 @@ impl Config {
                 get("DB_SYNC_STATIC_USERNAME").as_deref(),
             )
         };
-        let driver = match get("DB_SYNC_AUTH_DRIVER").map(|name| name.to_lowercase()).as_deref() {
-            None | Some("cognito") => Driver::Cognito(Provider {
+        let cognito = || -> Result<Provider, ConfigError> {
+            Ok(Provider {
                 issuer: get("COGNITO_ISSUER"),
                 client_ids: client_ids(get("COGNITO_CLIENT_ID"), get("COGNITO_CLIENT_IDS")),
                 jwks_url: get("COGNITO_JWKS_URL").map(keys_url).transpose()?,
                 allow_unverified: get("DB_SYNC_ALLOW_UNVERIFIED_JWT_CLAIMS").is_some_and(|value| is_truthy(&value)),
-            }),
+                oidc: None,
+            })
+        };
+        let fixed = || {
+            let token = get("DB_SYNC_AUTH_TOKEN").ok_or(ConfigError::MissingToken)?;
+            if token.len() > TOKEN_BYTES {
+                return Err(ConfigError::TokenTooLong);
+            }
+            Ok((Secret::new(token).ok_or(ConfigError::MissingToken)?, identity()))
+        };
+        let driver = match get("DB_SYNC_AUTH_DRIVER").map(|name| name.to_lowercase()).as_deref() {
+            None | Some("cognito") => Driver::Cognito(cognito()?),
             Some("static") => {
-                let token = get("DB_SYNC_AUTH_TOKEN").ok_or(ConfigError::MissingToken)?;
-                if token.len() > TOKEN_BYTES {
-                    return Err(ConfigError::TokenTooLong);
-                }
-                let token = Secret::new(token).ok_or(ConfigError::MissingToken)?;
-                Driver::Static { token, identity: identity() }
+                let (token, identity) = fixed()?;
+                Driver::Static { token, identity }
+            }
+            // Nobody but users whom the server itself knows.
+            Some("stored") => Driver::Several { providers: Vec::new(), fixed: None },
+            Some("cognito,static" | "static,cognito") => {
+                Driver::Several { providers: vec![cognito()?], fixed: Some(fixed()?) }
             }
             Some("none") => {
                 let list = |name| get(name).unwrap_or_default();
@@ -132,7 +178,16 @@ impl Config {
             }
             Some(other) => return Err(ConfigError::UnknownDriver(other.to_owned())),
         };
-        Ok(Self { driver, admin_token: secret("DB_SYNC_ADMIN_TOKEN"), asset_link_secret: secret("ASSET_LINK_SECRET") })
+        Ok(Self {
+            driver,
+            stored: None,
+            allow: AllowList::parse(
+                &get("DB_SYNC_ALLOW_SUBS").unwrap_or_default(),
+                &get("DB_SYNC_ALLOW_EMAILS").unwrap_or_default(),
+            ),
+            admin_token: secret("DB_SYNC_ADMIN_TOKEN"),
+            asset_link_secret: secret("ASSET_LINK_SECRET"),
+        })
     }
 
     /// Whether the header `x-db-sync-admin-token` is the operator's token.
@@ -149,7 +204,7 @@ impl Config {
             Driver::Cognito(Provider { allow_unverified: true, .. }) => {
                 Some("DB_SYNC_ALLOW_UNVERIFIED_JWT_CLAIMS: forged tokens count while the key set cannot be fetched")
             }
-            Driver::Cognito(_) => None,
+            Driver::Cognito(_) | Driver::Several { .. } => None,
             Driver::Static { .. } => Some("DB_SYNC_AUTH_DRIVER=static: whoever has the token is the one user"),
             Driver::None { .. } => Some("DB_SYNC_AUTH_DRIVER=none: every caller is the one user"),
         }
@@ -159,7 +214,7 @@ impl Config {
     pub fn guests(&self) -> Option<&Guests> {
         match &self.driver {
             Driver::None { guests, .. } => Some(guests),
-            Driver::Cognito(_) | Driver::Static { .. } => None,
+            Driver::Cognito(_) | Driver::Static { .. } | Driver::Several { .. } => None,
         }
     }
 
@@ -171,13 +226,50 @@ impl Config {
     /// The claims of a token that the front worker has verified already (sync.md 2.3, 7.1). Its signature is not
     /// checked again, so this must never decide whether a request is let in.
     pub fn verified_before(&self, token: Option<&str>) -> Option<Claims> {
-        match &self.driver {
-            Driver::Cognito(_) => jwt::payload(token?),
-            Driver::Static { token: secret, identity } => {
-                token.is_some_and(|token| secret.matches(token)).then(|| identity.claims())
-            }
-            Driver::None { identity, .. } => Some(identity.claims()),
+        if let Driver::None { identity, .. } = &self.driver {
+            return Some(identity.claims());
         }
+        let token = token?;
+        if let Some(own) = self.own_claims(token) {
+            return Some(own);
+        }
+        let claims = jwt::payload(token)?;
+        let providers = self.driver.providers();
+        match providers.iter().find(|provider| provider.has_issued(&claims)) {
+            Some(provider) => Some(provider.read(claims)),
+            // Of a single pool nothing is compared again.
+            None => matches!(self.driver, Driver::Cognito(_)).then_some(claims),
+        }
+    }
+
+    /// Where the keys of each identity provider are, or where it says where they are.
+    pub fn key_addresses(&self) -> Vec<String> {
+        let address = |provider: &Provider| {
+            let issuer = provider.issuer.as_deref().map(crate::oidc::discovery_url);
+            provider.jwks_url.clone().or(issuer)
+        };
+        self.driver.providers().iter().filter_map(address).collect()
+    }
+
+    /// Lets these identity providers vouch, too.
+    pub fn add_providers(&mut self, more: Vec<Provider>) {
+        let (mut providers, fixed) = match self.driver.clone() {
+            Driver::Cognito(provider) => (vec![provider], None),
+            Driver::Static { token, identity } => (Vec::new(), Some((token, identity))),
+            Driver::Several { providers, fixed } => (providers, fixed),
+            none @ Driver::None { .. } => {
+                self.driver = none;
+                return;
+            }
+        };
+        providers.extend(more);
+        self.driver = Driver::Several { providers, fixed };
+    }
+
+    /// The claims of a token that the server itself has given out, or was configured with.
+    pub(crate) fn own_claims(&self, token: &str) -> Option<Claims> {
+        let fixed = self.driver.fixed().filter(|(secret, _)| secret.matches(token));
+        fixed.map(|(_, identity)| identity.claims()).or_else(|| self.stored.as_ref()?.claims(token))
     }
 }
 

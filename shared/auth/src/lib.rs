@@ -6,6 +6,7 @@
 //!
 //! No lock is held while a key set is fetched, and no `Debug` output shows a token, a key or a secret.
 
+mod allow_list;
 pub mod asset_link;
 mod authenticator;
 mod caches;
@@ -15,12 +16,17 @@ mod guests;
 mod jwt;
 mod key_cache;
 mod key_set;
+mod oidc;
 mod secret;
+mod stored;
 
+pub use allow_list::{AllowList, Verdict};
 pub use authenticator::{AuthError, Authenticator, Clock, KeySetSource, token_from_request};
 pub use caches::AccessCache;
 pub use claims::Claims;
 pub use config::{Config, ConfigError, Driver, Identity, Provider};
 pub use guests::Guests;
 pub use key_set::{FetchError, KEY_SET_BYTES};
+pub use oidc::Oidc;
 pub use secret::Secret;
+pub use stored::StoredTokens;

@@ -70,6 +70,11 @@ impl Rusqlite {
         &self.connection
     }
 
+    /// The same, for what changes it: hooks.
+    pub fn connection_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
     fn simple(&self, sql: &str) -> Result<(), SqlError> {
         self.connection.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map_err(error)?;
         Ok(())

@@ -130,3 +130,11 @@ pub async fn id_by_email(db: &impl Database, email: &str) -> Result<Option<Strin
         _ => None,
     })
 }
+
+const VERIFIED_EMAIL: &str = "SELECT email FROM users WHERE id = ? AND email_verified <> 0";
+
+/// The verified e-mail address of a user, as it was told last.
+pub async fn verified_email(db: &impl Database, id: &str) -> Result<Option<String>, Error> {
+    let rows = db.query(ReadFrom::Primary, VERIFIED_EMAIL, &[Param::Text(id)]).await?;
+    Ok(rows.first().and_then(|row| row.string(0)))
+}

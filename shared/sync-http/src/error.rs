@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::header::{CONTENT_RANGE, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_RANGE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use protocol::errors::{
     BodyError, FORBIDDEN, GRAPH_NOT_READY, NOT_FOUND, REQUEST_TOO_LARGE, SERVER_ERROR, TOO_MANY_GRAPHS, UNAUTHORIZED,
@@ -23,6 +23,9 @@ pub(crate) enum Error {
     /// Whoever asks may not.
     #[error("forbidden")]
     Forbidden,
+    /// An issuer vouches for whoever asks, but the operator has not listed them.
+    #[error("not allowed on this server")]
+    NotAllowed,
     /// A web page that is not let in asks, or one that has made this server answer to a name of its own.
     #[error("{0}")]
     Stranger(&'static str),
@@ -86,6 +89,9 @@ pub(crate) enum Error {
     /// There is no agents service, or it does not answer.
     #[error("agents service unavailable")]
     AgentsUnavailable,
+    /// The server is about to end.
+    #[error("server stopping")]
+    Stopping,
     /// There is no index database.
     #[error("the index database is not configured")]
     IndexMissing,
@@ -102,6 +108,7 @@ impl Refusal for Error {
         let (status, text): (StatusCode, &'static str) = match self {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, UNAUTHORIZED),
             Self::Forbidden => (StatusCode::FORBIDDEN, FORBIDDEN),
+            Self::NotAllowed => (StatusCode::FORBIDDEN, "not allowed on this server"),
             Self::Stranger(text) => (StatusCode::FORBIDDEN, text),
             Self::NotFound => (StatusCode::NOT_FOUND, NOT_FOUND),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method not allowed"),
@@ -122,6 +129,7 @@ impl Refusal for Error {
             Self::RowTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "snapshot row too large"),
             Self::TooManyDownloads => (StatusCode::SERVICE_UNAVAILABLE, "too many downloads"),
             Self::AgentsUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "agents service unavailable"),
+            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "server stopping"),
             Self::NotMigrated => (StatusCode::SERVICE_UNAVAILABLE, NOT_MIGRATED),
             Self::MissingAssets => (StatusCode::INTERNAL_SERVER_ERROR, "missing assets bucket"),
             Self::IndexMissing | Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, SERVER_ERROR),
@@ -141,6 +149,10 @@ impl Refusal for Error {
         match self {
             Self::TooManyDownloads => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("10"));
+            }
+            Self::Stopping => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Self::RangeNotSatisfiable { size } => {
                 if let Ok(whole) = HeaderValue::from_str(&format!("bytes */{size}")) {

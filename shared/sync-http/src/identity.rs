@@ -1,10 +1,10 @@
 //! Who is asking, and whether they may reach a graph (sync.md 3).
 
-use auth::Claims;
+use auth::{Claims, Verdict};
 use http::Request;
 use http::header::AUTHORIZATION;
-use index::access;
 use index::users::User;
+use index::{access, users};
 use protocol::PresenceUser;
 use web::url;
 
@@ -28,11 +28,30 @@ pub(crate) fn is_admin<B>(settings: &Settings, request: &Request<B>) -> bool {
 
 /// The caller's verified claims; none when nobody is known to ask.
 pub(crate) async fn claims<P: Platform>(
+    platform: &P,
     service: &Service<P::Keys>,
     request: &Request<P::Request>,
 ) -> Result<Option<Claims>, Error> {
     let claims = service.authenticator.claims(token(request).as_deref()).await;
-    claims.map_err(|error| Error::Internal(error.to_string()))
+    let claims = claims.map_err(|error| Error::Internal(error.to_string()))?;
+    if let Some(claims) = &claims {
+        require_listed(platform, service, claims).await?;
+    }
+    Ok(claims)
+}
+
+/// Refuses whom the list of those who may enter leaves out. A token without an address is judged by that of the stored user.
+async fn require_listed<P: Platform>(platform: &P, service: &Service<P::Keys>, claims: &Claims) -> Result<(), Error> {
+    let allow = &service.settings.auth.allow;
+    let is_listed = match allow.judge(claims) {
+        Verdict::In => true,
+        Verdict::Out => false,
+        Verdict::AskForAddress => match (platform.db(), claims.sub()) {
+            (Some(db), Some(sub)) => users::verified_email(db, sub).await?.is_some_and(|email| allow.admits(&email)),
+            _ => false,
+        },
+    };
+    if is_listed { Ok(()) } else { Err(Error::NotAllowed) }
 }
 
 /// The row that the claims make; none without a subject.
@@ -62,7 +81,7 @@ pub(crate) async fn require_access<P: Platform>(
     if service.access.get(graph_id, &token, now_ms) == Some(true) {
         return Ok(());
     }
-    let claims = claims::<P>(service, request).await?.ok_or(Error::Unauthorized)?;
+    let claims = claims(platform, service, request).await?.ok_or(Error::Unauthorized)?;
     let user = claims.sub().ok_or(Error::Unauthorized)?;
     if !access::has_access(db, graph_id, user).await? {
         return Err(Error::Forbidden);

@@ -6,6 +6,7 @@
 //! in `error.rs` alone.
 
 pub mod agents;
+pub mod early;
 pub mod graph_routes;
 pub mod platform;
 pub mod route;

@@ -128,6 +128,11 @@ impl<K> Service<K> {
     pub(crate) fn forget_access(&self, graph_id: &str) {
         self.access.forget_graph(graph_id);
     }
+
+    /// Forgets whom tokens have let in, after some of them were revoked.
+    pub fn forget_tokens(&self) {
+        self.access.forget_all();
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod build;
 pub(crate) mod dev;
 pub(crate) mod lint;
+mod native;
 pub(crate) mod sandbox_agent;
 pub(crate) mod script;
 pub(crate) mod serve;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use lexopt::ValueExt as _;
 
-use super::{build, setup, wrangler};
+use super::{build, native, setup, wrangler};
 use crate::process::{self, note, step};
 use crate::serving::Serving;
 use crate::tools;
@@ -15,8 +15,8 @@ use crate::workers::{self, WORKERS, Worker};
 
 const HELP: &str = "\
 Run every test there is: unit, integration and golden tests, the black-box suite, the attacks, the faults, the independent
-reader, the reports and the recorded conversations against the worker under workerd, the simulations, and mutations of the
-fuzz corpora. Seeds are fixed, so that a run can be repeated.
+reader, the reports and the recorded conversations against the worker under workerd, suite, attacks and recorded conversations
+against the native server, the simulations, and mutations of the fuzz corpora. Seeds are fixed, so that a run can be repeated.
 
 Usage: cargo xtask test [OPTIONS]
 
@@ -179,6 +179,8 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
     let server = serving(&[("DB_SYNC_SNAPSHOT_STREAM_GZIP", "false")])?;
     process::run(node(&server).arg("tests/replay/check.mjs"))?;
     server.stop()?;
+
+    native::check(&root, &cargo)?;
 
     agents(&root)?;
 

@@ -67,7 +67,7 @@ pub(crate) async fn handle<P: Platform>(
         return admin_delete(platform, service, db, request, &found).await;
     }
     let now_ms = platform.now_ms();
-    let user = identify::<P>(service, db, request, now_ms).await?;
+    let user = identify(platform, service, db, request, now_ms).await?;
     touch(platform, service, db, Entity::User(&user), now_ms);
     let call = Call {
         platform,
@@ -116,12 +116,13 @@ async fn admin_delete<P: Platform>(
 
 /// The caller's id, after its row has been written (sync.md 8.3).
 async fn identify<P: Platform>(
+    platform: &P,
     service: &Service<P::Keys>,
     db: &P::Db,
     request: &Request<P::Request>,
     now_ms: i64,
 ) -> Result<String, Error> {
-    let claims = identity::claims::<P>(service, request).await?.ok_or(Error::Unauthorized)?;
+    let claims = identity::claims(platform, service, request).await?.ok_or(Error::Unauthorized)?;
     let user = identity::user(&claims).ok_or(Error::Unauthorized)?;
     users::upsert(db, &service.users, &user, now_ms).await?;
     Ok(user.id.to_owned())

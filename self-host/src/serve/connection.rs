@@ -1,0 +1,267 @@
+//! One connection: requests come in, the surface answers them.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::uri::Scheme;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use sha1::{Digest as _, Sha1};
+use sync_http::early::Early;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::task::TaskTracker;
+
+use super::forwarded::{self, Asked};
+use super::fronts::{Peer, Phase, Shared};
+use super::health::unwell;
+use super::socket;
+use crate::bodies::{NativeRequest, NativeResponse, SentBody};
+use crate::graphs::SocketEnds;
+use crate::metrics::Metrics;
+
+/// The header of the operator's token.
+const ADMIN_TOKEN: HeaderName = HeaderName::from_static("x-db-sync-admin-token");
+
+/// What a server proves with that it has understood the handshake (RFC 6455, 1.3).
+const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Bytes of the key of a handshake.
+const KEY_BYTES: usize = 16;
+
+/// Answers the requests of a connection, and stays for the socket that it may become.
+pub(super) async fn serve<I>(stream: I, peer: Peer, shared: &Arc<Shared>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let sockets = TaskTracker::new();
+    let service = service_fn(|request| {
+        let (shared, sockets) = (Arc::clone(shared), sockets.clone());
+        async move { Ok::<_, Infallible>(answer(&shared, peer, &sockets, request).await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(shared.head).max_buf_size(shared.head_bytes);
+    let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let mut phase = shared.phase.clone();
+    let ended = tokio::select! {
+        // Whatever went wrong with it was the other end's affair.
+        _ = &mut connection => true,
+        _ = phase.wait_for(|phase| *phase != Phase::Open) => false,
+    };
+    if !ended {
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            _ = &mut connection => {}
+            _ = phase.wait_for(|phase| *phase == Phase::Over) => {}
+        }
+    }
+    sockets.close();
+    sockets.wait().await;
+}
+
+async fn answer(
+    shared: &Arc<Shared>,
+    peer: Peer,
+    sockets: &TaskTracker,
+    mut request: Request<Incoming>,
+) -> Response<SentBody> {
+    let upgrade = hyper::upgrade::on(&mut request);
+    let key = request.headers().get(SEC_WEBSOCKET_KEY).cloned();
+    let mut response = respond(shared, peer, request).await;
+    if shared.hold.is_lost() {
+        // Nobody knows any more whether what was done is what others find.
+        response = Early::Stopping.answer();
+    }
+    if matches!(response.body(), NativeResponse::Socket(_))
+        && let NativeResponse::Socket(ends) = std::mem::replace(response.body_mut(), NativeResponse::Empty)
+    {
+        complete(response.headers_mut(), key.as_ref());
+        sockets.spawn_local(switch(upgrade, *ends, shared.ping, Arc::clone(&shared.metrics)));
+    }
+    response.map(SentBody)
+}
+
+async fn switch(upgrade: OnUpgrade, ends: SocketEnds, ping: Duration, metrics: Arc<Metrics>) {
+    // A client that is gone before: the graph learns it as the ends are dropped.
+    if let Ok(upgraded) = upgrade.await {
+        socket::run(TokioIo::new(upgraded), ends, ping, &metrics).await;
+    }
+}
+
+/// The headers of the answer that switches protocols.
+fn complete(headers: &mut HeaderMap, key: Option<&HeaderValue>) {
+    let proof = Sha1::new().chain_update(key.map_or(&b""[..], HeaderValue::as_bytes)).chain_update(MAGIC).finalize();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(proof) = HeaderValue::from_str(&STANDARD.encode(proof)) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, proof);
+    }
+}
+
+async fn respond(shared: &Arc<Shared>, peer: Peer, request: Request<Incoming>) -> Response<NativeResponse> {
+    let stopping = *shared.phase.borrow() != Phase::Open || shared.hold.check().is_err();
+    if request.uri().path() == "/health" && (stopping || !shared.health.is_good(&shared.front.index).await) {
+        return unwell();
+    }
+    if stopping {
+        return Early::Stopping.answer();
+    }
+    if asks_for_socket(&request) && !is_handshake(request.headers()) {
+        return Early::InvalidUpgrade.answer();
+    }
+    let Ok(asked) = forwarded::read(&shared.trusted, peer.address.ip(), request.headers()) else {
+        return Early::InvalidForwarding.answer();
+    };
+    if request.uri().path() == "/metrics" && may_measure(shared, &asked, request.headers()) {
+        return measured(shared);
+    }
+    let Some(uri) = address(&request, peer, &asked) else { return Early::InvalidHost.answer() };
+    let Some(uri) = admitted(uri, &shared.base_urls) else { return Early::InvalidHost.answer() };
+    let (mut parts, body) = request.into_parts();
+    parts.uri = uri;
+    let expects = parts
+        .headers
+        .get(EXPECT)
+        .is_some_and(|expected| expected.to_str().is_ok_and(|expected| expected.eq_ignore_ascii_case("100-continue")));
+    let body = NativeRequest::incoming(body, shared.body_idle, expects);
+    sync_http::handle(&shared.front, &shared.service, Request::from_parts(parts, body)).await
+}
+
+/// Whether somebody may read the metrics; for all others there are none.
+fn may_measure(shared: &Shared, asked: &Asked, headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let bearer = text(AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+    let is_admin = |token| shared.service.settings.auth.is_admin(token);
+    is_admin(text(ADMIN_TOKEN)) || is_admin(bearer) || shared.metrics_allow.includes(asked.client)
+}
+
+fn measured(shared: &Shared) -> Response<NativeResponse> {
+    let mut response = Response::new(NativeResponse::Full(shared.metrics.text().into_bytes()));
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+/// Whether the surface would take this for a request for a socket.
+fn asks_for_socket<B>(request: &Request<B>) -> bool {
+    let upgrade = request.headers().get(UPGRADE);
+    let to_websocket = upgrade.is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    to_websocket && request.method() == Method::GET && request.uri().path().starts_with("/sync/")
+}
+
+/// Whether a handshake has all that RFC 6455 (4.2.1) demands.
+fn is_handshake(headers: &HeaderMap) -> bool {
+    let is_version = headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
+    let key = headers.get(SEC_WEBSOCKET_KEY).and_then(|key| STANDARD.decode(key.as_bytes()).ok());
+    let switches = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.split(',').any(|option| option.trim().eq_ignore_ascii_case("upgrade")));
+    is_version && switches && key.is_some_and(|key| key.len() == KEY_BYTES)
+}
+
+/// The whole address that a request calls: what a trusted proxy says, else that of its first line where it stands there, else
+/// its `Host` under the scheme of the connection. None where it calls nobody.
+fn address<B>(request: &Request<B>, peer: Peer, asked: &Asked) -> Option<Uri> {
+    let uri = request.uri();
+    let own = if peer.is_tls { Scheme::HTTPS } else { Scheme::HTTP };
+    let scheme = asked.scheme.clone().or_else(|| uri.scheme().cloned()).unwrap_or(own);
+    let authority = match (&asked.host, uri.authority()) {
+        (Some(host), _) | (None, Some(host)) => host.clone(),
+        (None, None) => {
+            let mut hosts = request.headers().get_all(HOST).iter();
+            let host = hosts.next()?.to_str().ok()?;
+            if hosts.next().is_some() || host.contains('@') {
+                return None;
+            }
+            host.parse().ok()?
+        }
+    };
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(scheme);
+    parts.authority = Some(authority);
+    parts.path_and_query = Some(uri.path_and_query()?.clone());
+    Uri::from_parts(parts).ok()
+}
+
+/// The same address under the first of the server's own, where it has some and this is none of them.
+fn admitted(uri: Uri, base_urls: &[String]) -> Option<Uri> {
+    let Some(first) = base_urls.first() else { return Some(uri) };
+    let origin = web::url::origin(&uri).to_ascii_lowercase();
+    if base_urls.contains(&origin) {
+        return Some(uri);
+    }
+    let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    format!("{first}{path}").parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(is_tls: bool) -> Peer {
+        Peer { address: ([127, 0, 0, 1], 1).into(), is_tls }
+    }
+
+    fn called(target: &str, hosts: &[&str], is_tls: bool) -> Option<String> {
+        let mut request = Request::new(());
+        *request.uri_mut() = target.parse().unwrap();
+        for host in hosts {
+            request.headers_mut().append(HOST, HeaderValue::from_str(host).unwrap());
+        }
+        let unsaid = Asked { client: [127, 0, 0, 1].into(), scheme: None, host: None };
+        address(&request, peer(is_tls), &unsaid).map(|uri| uri.to_string())
+    }
+
+    #[test]
+    fn a_request_calls_what_it_says() {
+        assert_eq!(called("/p?q=1", &["h:1"], false).as_deref(), Some("http://h:1/p?q=1"));
+        assert_eq!(called("/p", &["h"], true).as_deref(), Some("https://h/p"));
+        assert_eq!(called("http://other/p", &["h"], true).as_deref(), Some("http://other/p"));
+        for hosts in [&[][..], &[""], &["a b"], &["u@h"], &["h", "h"]] {
+            assert_eq!(called("/p", hosts, false), None, "{hosts:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_of_another_name_is_answered_under_the_first_of_ours() {
+        let ours = ["https://notes.example".to_owned(), "http://10.0.0.5:8080".to_owned()];
+        let answered = |uri: &str, ours: &[String]| admitted(uri.parse().unwrap(), ours).unwrap().to_string();
+        assert_eq!(answered("http://10.0.0.5:8080/p?q", &ours), "http://10.0.0.5:8080/p?q");
+        assert_eq!(answered("https://Notes.example/p", &ours), "https://Notes.example/p");
+        assert_eq!(answered("http://evil.example/p?q", &ours), "https://notes.example/p?q");
+        assert_eq!(answered("http://any.example/p", &[]), "http://any.example/p");
+    }
+
+    #[test]
+    fn a_handshake_has_a_version_a_key_and_a_connection() {
+        let whole = [
+            (CONNECTION, "keep-alive, Upgrade"),
+            (SEC_WEBSOCKET_VERSION, "13"),
+            (SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        let headers: HeaderMap =
+            whole.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect();
+        assert!(is_handshake(&headers));
+        for (name, _) in whole {
+            let mut without = headers.clone();
+            without.remove(name);
+            assert!(!is_handshake(&without));
+        }
+        let mut answer = HeaderMap::new();
+        complete(&mut answer, headers.get(SEC_WEBSOCKET_KEY));
+        assert_eq!(answer.get(SEC_WEBSOCKET_ACCEPT).unwrap(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+}

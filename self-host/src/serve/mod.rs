@@ -1,0 +1,18 @@
+//! The running server: fronts that answer connections, over the index, the graphs and the assets.
+
+mod agents;
+pub(crate) mod client;
+mod connection;
+mod forwarded;
+mod fronts;
+mod health;
+mod notify;
+mod places;
+mod platform;
+mod server;
+mod socket;
+mod tls;
+
+pub(crate) use forwarded::Trusted;
+pub(crate) use server::{End, RELOADED, Reload, Server, StartError};
+pub(crate) use tls::TlsError;

@@ -1,0 +1,11 @@
+//! The real binary, from outside (docs/spec/self-host.md 10).
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod addresses;
+mod configuration;
+mod daemon;
+mod durability;
+mod life;
+mod support;
+mod transport;
+mod users;

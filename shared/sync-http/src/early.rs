@@ -1,0 +1,36 @@
+//! What an adapter answers by itself, because the request never reaches the surface.
+
+use http::Response;
+use web::{Refusal as _, ResponseBody};
+
+use crate::error::Error;
+use crate::respond::CORS;
+
+/// Why a request goes no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Early {
+    /// A handshake that lacks what RFC 6455 demands.
+    InvalidUpgrade,
+    /// The request does not say whom it calls, or says what is no host.
+    InvalidHost,
+    /// A trusted proxy says what is no scheme or host.
+    InvalidForwarding,
+    /// The server is about to end.
+    Stopping,
+}
+
+impl Early {
+    /// The answer.
+    pub fn answer<B: ResponseBody>(self) -> Response<B> {
+        let error = match self {
+            Self::InvalidUpgrade => Error::BadRequest("invalid upgrade"),
+            Self::InvalidHost => Error::BadRequest("invalid host"),
+            Self::InvalidForwarding => Error::BadRequest("invalid forwarded header"),
+            Self::Stopping => Error::Stopping,
+        };
+        let (status, text) = error.answer();
+        let mut response = web::json(&CORS, status, protocol::ErrorBody::new(text).to_json());
+        error.describe(response.headers_mut());
+        response
+    }
+}
