@@ -330,8 +330,9 @@ test('a body of a gibibyte is refused, and not held', async () => {
     return Number(lines.find(([parent, , name]) => Number(parent) === worker.child.pid && name?.includes('workerd'))[1]) * 1024;
   };
   const start = resident();
-  const declared = await put(session, 1, new Uint8Array(8 << 20));
-  assert.equal(declared.status, 413);
+  // A body that is refused by its length is not read to its end: the client may see the answer, or a connection that is cut.
+  const declared = await put(session, 1, new Uint8Array(8 << 20)).catch((cut) => cut);
+  assert.ok(declared instanceof Error || declared.status === 413, `${declared.status}`);
   let given = 0;
   let most = 0;
   const chunk = new Uint8Array(1 << 20);
