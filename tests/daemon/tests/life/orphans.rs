@@ -84,7 +84,7 @@ fn a_silent_holder_is_an_orphan_after_a_while() {
 /// Processes that look like daemons of this directory and are none: other executables with the same words, the daemon of
 /// another directory, somebody who has the lock file open.
 #[test]
-fn look_alikes_survive() {
+fn processes_that_look_alike_survive() {
     let (place, other) = (Place::new(), Place::new());
     let old = place.server("start");
     let words = ["serve", "--data-dir", place.data().to_str().unwrap()];
