@@ -27,7 +27,16 @@ impl Native {
     fn start(binary: &Path, settings: &[(&str, &str)]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let (port, jwks_port) = (Serving::free_port()?, Serving::free_port()?);
-        let child = Command::new(binary)
+        // A session of its own has a share of the processor of its own: clients with hundreds of threads do not take it all.
+        let mut command = match process::find("setsid") {
+            Some(setsid) => {
+                let mut command = Command::new(setsid);
+                command.arg(binary);
+                command
+            }
+            None => Command::new(binary),
+        };
+        let child = command
             .args(["serve", "--quiet", "--bind", "127.0.0.1", "--port", &port.to_string(), "--data-dir"])
             .arg(folder.path().join("data"))
             .env("COGNITO_ISSUER", ISSUER)
