@@ -67,6 +67,7 @@ fn world() -> Web {
     }
 }
 
+#[expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 fn sub(authenticator: &Authenticator<&Web>, token: &str) -> Option<String> {
     let claims = block_on(authenticator.claims(Some(token))).unwrap();
     let sub = claims.as_ref().and_then(Claims::sub).map(str::to_owned);
