@@ -43,6 +43,7 @@ impl<P: Platform> Session<P> {
             Job::Extend => self.extend().await,
             Job::Remove => self.remove().await,
             Job::TellUsage => self.tell_usage().await,
+            Job::Notify => self.notify().await,
             Job::Attach | Job::Detach => Ok(()),
         };
         if let Err(error) = done {

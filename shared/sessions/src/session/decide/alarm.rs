@@ -29,6 +29,7 @@ pub fn on_alarm(state: &mut State, decide: &mut Decide<'_>) {
     ending(state, decide);
     leases(state, decide);
     super::budget::on_alarm(state, decide);
+    super::notify::on_alarm(state, decide);
     pump(state, decide);
     idle(state, decide);
 }
@@ -169,6 +170,7 @@ pub fn next_alarm(state: &State, decide: &Decide<'_>) -> Option<i64> {
         order,
         idle,
         super::budget::next_alarm(state, decide),
+        state.notify_at,
     ]
     .into_iter()
     .flatten()
