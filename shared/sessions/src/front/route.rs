@@ -37,6 +37,16 @@ pub enum Target {
     DeleteRunner(String),
     /// `POST /runners/:id/heartbeat`.
     Heartbeat(String),
+    /// `GET /agents/webhooks`.
+    Webhooks,
+    /// `POST /agents/webhooks`.
+    AddWebhook,
+    /// `DELETE /agents/webhooks/:id`.
+    DeleteWebhook(String),
+    /// `GET /agents/webhooks/:id/deliveries`.
+    Deliveries(String),
+    /// `POST /agents/webhooks/:id/deliveries/:delivery-id/replay`.
+    Replay(String, String),
     /// `GET /sessions`.
     Sessions,
     /// `POST /sessions`.
@@ -128,9 +138,9 @@ impl Verb {
 }
 
 /// Prefixes of the service. They match without a slash, as the reference's do.
-const PREFIXES: [&str; 3] = ["/auth", "/sessions", "/runners"];
+const PREFIXES: [&str; 4] = ["/agents", "/auth", "/sessions", "/runners"];
 /// More segments than any route has are not looked at.
-const MAX_SEGMENTS: usize = 5;
+const MAX_SEGMENTS: usize = 6;
 
 /// Where a request goes.
 pub fn place(method: &Method, path: &str) -> Place {
@@ -172,6 +182,15 @@ fn target(method: &Method, segments: &[String]) -> Option<Target> {
         ["runners", id] if get && !id.is_empty() => Target::Runner((*id).to_owned()),
         ["runners", id] if delete && !id.is_empty() => Target::DeleteRunner((*id).to_owned()),
         ["runners", id, "heartbeat"] if post && !id.is_empty() => Target::Heartbeat((*id).to_owned()),
+        ["agents", "webhooks"] if get => Target::Webhooks,
+        ["agents", "webhooks"] if post => Target::AddWebhook,
+        ["agents", "webhooks", id] if delete && !id.is_empty() => Target::DeleteWebhook((*id).to_owned()),
+        ["agents", "webhooks", id, "deliveries"] if get && !id.is_empty() => Target::Deliveries((*id).to_owned()),
+        ["agents", "webhooks", id, "deliveries", delivery, "replay"]
+            if post && !id.is_empty() && !delivery.is_empty() =>
+        {
+            Target::Replay((*id).to_owned(), (*delivery).to_owned())
+        }
         ["sessions"] if get => Target::Sessions,
         ["sessions"] if post => Target::Create,
         ["sessions", id, rest @ ..] if !id.is_empty() => of_session(id, rest, method)?,
@@ -223,6 +242,10 @@ impl Place {
                 Target::Runners | Target::RegisterRunner => "/runners",
                 Target::Runner(_) | Target::DeleteRunner(_) => "/runners/:id",
                 Target::Heartbeat(_) => "/runners/:id/heartbeat",
+                Target::Webhooks | Target::AddWebhook => "/agents/webhooks",
+                Target::DeleteWebhook(_) => "/agents/webhooks/:id",
+                Target::Deliveries(_) => "/agents/webhooks/:id/deliveries",
+                Target::Replay(..) => "/agents/webhooks/:id/deliveries/:delivery-id/replay",
                 Target::Sessions | Target::Create => "/sessions",
                 Target::ObserverToken(_) => "/sessions/:id/observer-token",
                 Target::Session(_, Verb::Status | Verb::Delete) => "/sessions/:id",
@@ -280,6 +303,20 @@ mod tests {
             (Method::GET, "/runners/r", Some(Target::Runner("r".to_owned()))),
             (Method::DELETE, "/runners/r", Some(Target::DeleteRunner("r".to_owned()))),
             (Method::POST, "/runners/r/heartbeat", Some(Target::Heartbeat("r".to_owned()))),
+            (Method::GET, "/agents/webhooks", Some(Target::Webhooks)),
+            (Method::POST, "/agents/webhooks", Some(Target::AddWebhook)),
+            (Method::DELETE, "/agents/webhooks/w", Some(Target::DeleteWebhook("w".to_owned()))),
+            (Method::GET, "/agents/webhooks/w/deliveries", Some(Target::Deliveries("w".to_owned()))),
+            (
+                Method::POST,
+                "/agents/webhooks/w/deliveries/d%2Fe/replay",
+                Some(Target::Replay("w".to_owned(), "d/e".to_owned())),
+            ),
+            (Method::GET, "/agents", None),
+            (Method::GET, "/agents/webhooks/w", None),
+            (Method::DELETE, "/agents/webhooks/", None),
+            (Method::POST, "/agents/webhooks/w/deliveries//replay", None),
+            (Method::POST, "/agents/webhooks/w/deliveries/d/replay/more", None),
             (Method::POST, "/sessions/view", None),
             (Method::GET, "/sessions/", None),
             (Method::GET, "/sessions/s1/", None),

@@ -91,7 +91,14 @@ pub struct Outcome {
     pub at: i64,
 }
 
-const COLUMNS: &str = "delivery_id, webhook_id, type, body, state, attempts, last_status, at, created_at";
+macro_rules! columns {
+    () => {
+        "SELECT delivery_id, webhook_id, type, body, state, attempts, last_status, at, created_at FROM deliveries "
+    };
+}
+
+const DUE: &str = concat!(columns!(), "WHERE state = 'pending' AND at <= ? ORDER BY at, delivery_id LIMIT ?");
+const UNTOLD: &str = concat!(columns!(), "WHERE told = 0 ORDER BY created_at, delivery_id LIMIT ?");
 
 /// The rows of notifications.
 #[derive(Clone, Debug)]
@@ -158,14 +165,12 @@ impl<S: Sql> Outbox<S> {
 
     /// Deliveries that are to be sent by now, the longest waiting first, at most so many.
     pub fn due(&self, now: i64, most: usize) -> Result<Vec<Delivery>, SqlError> {
-        let sql = format!("SELECT {COLUMNS} FROM deliveries WHERE state = 'pending' AND at <= ? ORDER BY at LIMIT ?");
-        self.list(&sql, &[Param::Int(now), Param::count(most)])
+        self.list(DUE, &[Param::Int(now), Param::count(most)])
     }
 
     /// Deliveries of whose last change the index was not told, at most so many.
     pub fn untold(&self, most: usize) -> Result<Vec<Delivery>, SqlError> {
-        let sql = format!("SELECT {COLUMNS} FROM deliveries WHERE told = 0 ORDER BY created_at LIMIT ?");
-        self.list(&sql, &[Param::count(most)])
+        self.list(UNTOLD, &[Param::count(most)])
     }
 
     /// Notes that a delivery is sent once more. Whoever reads this after a crash sends it again at `at`.
