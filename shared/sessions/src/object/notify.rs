@@ -34,37 +34,44 @@ impl<P: Platform> Session<P> {
             return Ok(());
         }
         let sent = self.notify_rounds().await;
+        // From here on nothing is awaited: what comes next begins a run of its own.
         self.is_notifying.set(false);
-        if let Err(error) = sent {
-            self.warn("agents/notifications-not-sent", &error);
-        }
         if self.is_gone() {
             return Ok(());
         }
         let (outbox, now) = (Outbox(self.platform.sql()), self.platform.now_ms());
-        outbox.forget_old(now).map_err(Error::from)?;
-        let again = outbox.is_behind().map_err(Error::from)?.then(|| now.saturating_add(self.times.notifying()));
-        let next = outbox.next_at().map_err(Error::from)?.into_iter().chain(again).min();
+        let next = match sent {
+            // Others have their turn; then it goes on.
+            Ok(false) => Some(now),
+            Ok(true) => {
+                outbox.forget_old(now).map_err(Error::from)?;
+                outbox.next_at().map_err(Error::from)?
+            }
+            Err(error) => {
+                self.warn("agents/notifications-not-sent", &error);
+                Some(now.saturating_add(self.times.notifying()))
+            }
+        };
         self.change(|core, _| decide::on_notified(&mut core.state, next))?;
         Ok(())
     }
 
-    async fn notify_rounds(&self) -> Result<(), Error> {
+    /// Whether nothing is due any more.
+    async fn notify_rounds(&self) -> Result<bool, Error> {
         // Each round takes up what came during the one before.
         for _ in 0..MAX_ROUNDS {
+            self.tell_deliveries().await?;
             if self.is_gone() {
-                return Ok(());
+                return Ok(true);
             }
-            let (outbox, now) = (Outbox(self.platform.sql()), self.platform.now_ms());
             let notices = self.expand().await?;
-            let due = outbox.due(now, IN_ROUND)?;
+            let due = Outbox(self.platform.sql()).due(self.platform.now_ms(), IN_ROUND)?;
             if notices == 0 && due.is_empty() {
-                break;
+                return Ok(true);
             }
             futures_util::stream::iter(due).for_each_concurrent(AT_ONCE, |delivery| self.deliver(delivery)).await;
-            self.tell_deliveries().await?;
         }
-        self.tell_deliveries().await
+        Ok(false)
     }
 
     /// Whether the session is being removed, or was.

@@ -5,8 +5,10 @@
 mod agent;
 mod budgets;
 mod histories;
+mod receiver;
 mod removal;
 mod steps;
+mod webhooks;
 mod world;
 
 use sessions::settings::Settings;

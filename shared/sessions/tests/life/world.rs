@@ -18,9 +18,10 @@ use sessions::object::{Platform, Session};
 use sessions::runtime::ProviderKind;
 use sessions::settings::Settings;
 use uuid::Uuid;
-use web::{Event, Failure, Fetch, Host, LiveBody, LiveSource, RequestBody, ResponseBody, Source, Trace, Undone};
+use web::{Event, Failure, Host, LiveBody, LiveSource, RequestBody, ResponseBody, Source, Trace, Undone};
 
-use crate::agent::{Agent, Frames, Runtimes};
+use crate::agent::{Agent, Runtimes};
+use crate::receiver::{Net, Outside};
 
 /// Time, and whoever waits for it.
 #[derive(Default)]
@@ -127,6 +128,7 @@ pub(crate) struct Here {
     pub(crate) alarm: Rc<Cell<Option<i64>>>,
     pub(crate) ids: Rc<Cell<u128>>,
     pub(crate) db: Option<Rc<Sqlite>>,
+    pub(crate) net: Rc<RefCell<Net>>,
 }
 
 impl Host for Here {
@@ -150,18 +152,10 @@ impl Host for Here {
     fn trace(&self, _: &Trace<'_>) {}
 }
 
-/// Nothing of this world is fetched.
-pub(crate) struct Nowhere;
+/// Nothing is signed for the App.
+pub(crate) struct NoKey;
 
-impl Fetch for Nowhere {
-    type Body = Frames;
-
-    async fn fetch(&self, _: web::Call) -> Result<web::Reply<Frames>, web::CallError> {
-        Err(web::CallError::NotReached("there is nobody".into()))
-    }
-}
-
-impl Sign for Nowhere {
+impl Sign for NoKey {
     async fn rs256(&self, _: &[u8], _: &[u8]) -> Result<Vec<u8>, Failure> {
         Err(Failure("no key".into()))
     }
@@ -220,8 +214,8 @@ impl Platform for Here {
     type Response = Answer;
     type Sql = Rusqlite;
     type Db = Sqlite;
-    type Fetch = Nowhere;
-    type Sign = Nowhere;
+    type Fetch = Outside;
+    type Sign = NoKey;
     type Runtimes = Runtimes;
 
     fn sql(&self) -> &Rusqlite {
@@ -232,12 +226,12 @@ impl Platform for Here {
         self.db.clone()
     }
 
-    fn fetch(&self) -> Rc<Nowhere> {
-        Rc::new(Nowhere)
+    fn fetch(&self) -> Rc<Outside> {
+        Rc::new(Outside { clock: Rc::clone(&self.clock), net: Rc::clone(&self.net) })
     }
 
-    fn sign(&self) -> Rc<Nowhere> {
-        Rc::new(Nowhere)
+    fn sign(&self) -> Rc<NoKey> {
+        Rc::new(NoKey)
     }
 
     fn tokens(&self) -> Rc<sessions::github::TokenCache> {
@@ -262,6 +256,7 @@ pub(crate) struct World {
     here: Here,
     pub(crate) clock: Rc<Clock>,
     pub(crate) agent: Rc<RefCell<Agent>>,
+    pub(crate) net: Rc<RefCell<Net>>,
     settings: Rc<Settings>,
     pub(crate) tasks: Rc<Tasks>,
     pub(crate) session: Rc<Session<Here>>,
@@ -285,11 +280,13 @@ impl World {
             alarm: Rc::default(),
             ids: Rc::default(),
             db,
+            net: Rc::default(),
         };
         let settings = Rc::new(settings);
         let session = Session::new(here.clone(), Rc::clone(&settings));
         let (clock, agent, tasks) = (Rc::clone(&here.clock), Rc::clone(&here.agent), Rc::clone(&here.tasks));
-        Self { here, clock, agent, settings, tasks, session, provider }
+        let net = Rc::clone(&here.net);
+        Self { here, clock, agent, net, settings, tasks, session, provider }
     }
 
     /// The object dies, with everything that it was doing, and is started anew.

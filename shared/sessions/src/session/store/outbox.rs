@@ -229,12 +229,6 @@ impl<S: Sql> Outbox<S> {
         Ok(numbers::<1>(&self.0, "SELECT MIN(at) FROM deliveries", &[])?.and_then(|[at]| at))
     }
 
-    /// Whether a notice has no deliveries yet, or the index was not told of one.
-    pub fn is_behind(&self) -> Result<bool, SqlError> {
-        let behind = "SELECT 'x' WHERE EXISTS (SELECT 1 FROM outbox) OR EXISTS (SELECT 1 FROM deliveries WHERE told = 0)";
-        Ok(text(&self.0, behind, &[])?.is_some())
-    }
-
     fn count(&self, sql: &str) -> Result<usize, SqlError> {
         let found = numbers::<1>(&self.0, sql, &[])?.and_then(|[count]| count);
         Ok(found.and_then(|count| usize::try_from(count).ok()).unwrap_or_default())
