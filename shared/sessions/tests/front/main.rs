@@ -4,4 +4,5 @@
 
 mod reconcile;
 mod routes;
+mod webhooks;
 mod world;

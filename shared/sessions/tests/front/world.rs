@@ -156,7 +156,12 @@ impl World {
     }
 
     pub(crate) fn send(&self, request: Request<Body>) -> Answer {
-        let response = block_on(front::handle(self, &self.service, request));
+        self.send_to(&self.service, request)
+    }
+
+    /// The same to a service with other settings.
+    pub(crate) fn send_to(&self, service: &Service<NoKeys>, request: Request<Body>) -> Answer {
+        let response = block_on(front::handle(self, service, request));
         let (parts, body) = response.into_parts();
         Answer { status: parts.status.as_u16(), headers: parts.headers, body: body.0 }
     }

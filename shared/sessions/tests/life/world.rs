@@ -323,28 +323,30 @@ impl World {
 
     /// Asks with an idempotency key.
     pub(crate) fn keyed(&self, method: &str, path: &str, body: &Value, key: &str) -> (u16, Value) {
-        self.send("ann", method, path, Some(body), Some(key))
+        self.send(&[("x-user-id", "ann"), ("idempotency-key", key)], method, path, Some(body))
     }
 
     /// Asks the object; gives status and body, when it has answered.
     pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
-        self.send("ann", method, path, body, None)
+        self.send(&[("x-user-id", "ann")], method, path, body)
     }
 
     /// The same, by somebody else than the creator.
     pub(crate) fn ask_as(&self, user: &str, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
-        self.send(user, method, path, body, None)
+        self.send(&[("x-user-id", user)], method, path, body)
     }
 
-    fn send(&self, user: &str, method: &str, path: &str, body: Option<&Value>, key: Option<&str>) -> (u16, Value) {
+    /// A delivery is sent again, as the service asks for it.
+    pub(crate) fn replay(&self, delivery_id: &str) -> (u16, Value) {
+        self.send(&[("x-caller", "service")], "POST", &format!("replay/{delivery_id}"), None)
+    }
+
+    fn send(&self, headers: &[(&'static str, &str)], method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         let mut request = http::Request::new(Body(body.map(|body| body.to_string().into_bytes())));
         *request.method_mut() = method.parse().unwrap();
         *request.uri_mut() = format!("https://session/__session__/{path}").parse().unwrap();
-        for (name, value) in [("x-session-id", "s"), ("x-user-id", user), ("x-stream-base", "https://base.test")] {
-            request.headers_mut().insert(name, value.parse().unwrap());
-        }
-        if let Some(key) = key {
-            request.headers_mut().insert("idempotency-key", key.parse().unwrap());
+        for (name, value) in [("x-session-id", "s"), ("x-stream-base", "https://base.test")].iter().chain(headers) {
+            request.headers_mut().insert(*name, value.parse().unwrap());
         }
         let answered: Rc<RefCell<Option<(u16, Value)>>> = Rc::default();
         let (session, slot) = (Rc::clone(&self.session), Rc::clone(&answered));
@@ -379,11 +381,22 @@ impl World {
         self.create_within(None)
     }
 
+    /// Creates a session that belongs to a graph.
+    pub(crate) fn create_in_graph(&self, graph: &str) -> (u16, Value) {
+        let mut task = self.task();
+        task["task"]["project"]["graph-id"] = graph.into();
+        self.ask("POST", "init", Some(&task))
+    }
+
+    fn task(&self) -> Value {
+        json!({"task": {"id": "s", "source": {"node-id": "n", "node-title": "Title"}, "intent": {"content": "Do it."},
+            "project": {"id": "p", "title": "P"}, "agent": {"provider": "claude"}, "runtime-provider": self.provider,
+            "capabilities": {"push-enabled": true, "pr-enabled": true}}, "secrets": {}})
+    }
+
     /// Creates a session that may use so much.
     pub(crate) fn create_within(&self, budget: Option<&Value>) -> (u16, Value) {
-        let mut task = json!({"task": {"id": "s", "source": {"node-id": "n", "node-title": "Title"}, "intent": {"content": "Do it."},
-            "project": {"id": "p", "title": "P"}, "agent": {"provider": "claude"}, "runtime-provider": self.provider,
-            "capabilities": {"push-enabled": true, "pr-enabled": true}}, "secrets": {}});
+        let mut task = self.task();
         if let (Some(budget), Some(members)) = (budget, task.as_object_mut()) {
             members.insert("budget".to_owned(), budget.clone());
         }
@@ -393,6 +406,11 @@ impl World {
     /// Deletes the session.
     pub(crate) fn delete(&self) {
         assert_eq!(self.ask("POST", "delete", None), (200, json!({"ok": true})));
+    }
+
+    /// Drops tables, as if an earlier version had made the session.
+    pub(crate) fn forget_tables(&self, names: &[&str]) {
+        names.iter().for_each(|name| self.here.sql.execute(&format!("DROP TABLE {name}"), &[]).unwrap());
     }
 
     /// The tables of the session's own database.
