@@ -138,7 +138,9 @@ impl Verb {
 }
 
 /// Prefixes of the service. They match without a slash, as the reference's do.
-const PREFIXES: [&str; 4] = ["/agents", "/auth", "/sessions", "/runners"];
+const PREFIXES: [&str; 3] = ["/auth", "/sessions", "/runners"];
+/// Prefixes of the additions, which end with a segment (agents.md 2.1).
+const ADDED: [&str; 1] = ["/agents/webhooks"];
 /// More segments than any route has are not looked at.
 const MAX_SEGMENTS: usize = 6;
 
@@ -147,7 +149,8 @@ pub fn place(method: &Method, path: &str) -> Place {
     if path == "/health" {
         return Place::Health;
     }
-    if !PREFIXES.iter().any(|prefix| path.starts_with(prefix)) {
+    let is_added = |prefix: &&str| path.strip_prefix(**prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if !PREFIXES.iter().any(|prefix| path.starts_with(prefix)) && !ADDED.iter().any(|prefix| is_added(&prefix)) {
         return Place::Outside;
     }
     let segments: Option<Vec<String>> = path.split('/').skip(1).take(MAX_SEGMENTS + 1).map(url::decode).collect();
@@ -312,7 +315,6 @@ mod tests {
                 "/agents/webhooks/w/deliveries/d%2Fe/replay",
                 Some(Target::Replay("w".to_owned(), "d/e".to_owned())),
             ),
-            (Method::GET, "/agents", None),
             (Method::GET, "/agents/webhooks/w", None),
             (Method::DELETE, "/agents/webhooks/", None),
             (Method::POST, "/agents/webhooks/w/deliveries//replay", None),
@@ -355,7 +357,7 @@ mod tests {
     #[test]
     fn what_is_not_the_services() {
         assert_eq!(place(&Method::POST, "/health"), Place::Health);
-        for path in ["/", "/graphs", "/healthy", "//sessions", "/session", "/AUTH"] {
+        for path in ["/", "/graphs", "/healthy", "//sessions", "/session", "/AUTH", "/agents", "/agents/", "/agents/webhooksx", "/agentsx"] {
             assert_eq!(place(&Method::GET, path), Place::Outside, "{path}");
         }
     }
