@@ -149,8 +149,9 @@ pub fn place(method: &Method, path: &str) -> Place {
     if path == "/health" {
         return Place::Health;
     }
-    let is_added = |prefix: &&str| path.strip_prefix(**prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    if !PREFIXES.iter().any(|prefix| path.starts_with(prefix)) && !ADDED.iter().any(|prefix| is_added(&prefix)) {
+    let is_added =
+        |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if !PREFIXES.iter().any(|prefix| path.starts_with(prefix)) && !ADDED.into_iter().any(is_added) {
         return Place::Outside;
     }
     let segments: Option<Vec<String>> = path.split('/').skip(1).take(MAX_SEGMENTS + 1).map(url::decode).collect();
@@ -357,7 +358,18 @@ mod tests {
     #[test]
     fn what_is_not_the_services() {
         assert_eq!(place(&Method::POST, "/health"), Place::Health);
-        for path in ["/", "/graphs", "/healthy", "//sessions", "/session", "/AUTH", "/agents", "/agents/", "/agents/webhooksx", "/agentsx"] {
+        for path in [
+            "/",
+            "/graphs",
+            "/healthy",
+            "//sessions",
+            "/session",
+            "/AUTH",
+            "/agents",
+            "/agents/",
+            "/agents/webhooksx",
+            "/agentsx",
+        ] {
             assert_eq!(place(&Method::GET, path), Place::Outside, "{path}");
         }
     }

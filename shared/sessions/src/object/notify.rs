@@ -151,9 +151,11 @@ impl<P: Platform> Session<P> {
         let rules =
             AddressRules { allow_private: self.settings.runtime.runner_allow_private, ..AddressRules::default() };
         let call = match address::checked(&webhook.url, &rules) {
-            Ok(url) => Some(self.call(&webhook, url.into(), delivery, now)?),
-            Err(_) => None,
+            Ok(url) => self.call(&webhook, url.into(), delivery, now),
+            Err(error) => Err(Error::Internal(error.to_string())),
         };
+        // What cannot be sent is an attempt as well, so that it comes to an end.
+        let call = call.inspect_err(|error| self.warn("agents/notification-not-sent", error)).ok();
         let lost_at = now.saturating_add(ANSWER_MS.into()).saturating_add(SLACK_MS);
         let pause = self.times.next_delivery(begun);
         outbox.begin(delivery, lost_at.saturating_add(pause.unwrap_or_default()))?;

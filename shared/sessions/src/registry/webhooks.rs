@@ -203,13 +203,10 @@ pub async fn list(db: &impl Database, user: &str) -> Result<Vec<Webhook>, DbErro
 }
 
 /// The webhooks that are told of a session, at most [`MAX_OF_SESSION`]; the creator's come first.
-pub async fn of_session(
-    db: &impl Database,
-    creator: &str,
-    graph_id: Option<&str>,
-) -> Result<Vec<Webhook>, DbError> {
+pub async fn of_session(db: &impl Database, creator: &str, graph_id: Option<&str>) -> Result<Vec<Webhook>, DbError> {
     let (user, graph) = (Param::Text(creator), Param::opt(graph_id));
-    let rows = db.query(ReadFrom::Primary, OF_SESSION, &[user, graph, user, user, Param::count(MAX_OF_SESSION)]).await?;
+    let rows =
+        db.query(ReadFrom::Primary, OF_SESSION, &[user, graph, user, user, Param::count(MAX_OF_SESSION)]).await?;
     Ok(rows.iter().filter_map(webhook_of).collect())
 }
 

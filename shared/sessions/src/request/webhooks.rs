@@ -50,7 +50,8 @@ mod tests {
         let read = |body: &str| NewWebhook::read(body.as_bytes());
         let all = read(r#"{"url":" https://a.example/x "}"#).unwrap();
         assert_eq!((all.url.as_str(), all.topics.len(), all.graph_id), ("https://a.example/x", 6, None));
-        let some = read(r#"{"url":"https://a.example","events":["pr.opened","turn.finished","pr.opened"],"graph-id":"g"}"#);
+        let some =
+            read(r#"{"url":"https://a.example","events":["pr.opened","turn.finished","pr.opened"],"graph-id":"g"}"#);
         let some = some.unwrap();
         assert_eq!(some.topics, [Topic::TurnFinished, Topic::PrOpened]);
         assert_eq!(some.graph_id.as_deref(), Some("g"));

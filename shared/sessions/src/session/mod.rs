@@ -9,7 +9,9 @@ pub mod store;
 mod times;
 
 pub use effect::{Checkpointing, Effect, Job};
-pub use state::{Approval, ApprovalState, Build, Ending, Lease, Notices, Phase, Provisioning, Removal, State, StopCause, Turn};
+pub use state::{
+    Approval, ApprovalState, Build, Ending, Lease, Notices, Phase, Provisioning, Removal, State, StopCause, Turn,
+};
 pub use status::{NoTransition, Status};
 pub use times::Times;
 

@@ -25,7 +25,9 @@ mod tests {
         let id = delivery_id("event", "webhook");
         assert_eq!(id, delivery_id("event", "webhook"));
         assert_eq!((id.len(), id.starts_with("msg_")), (36, true));
-        for (event, webhook) in [("event", "webhook2"), ("event2", "webhook"), ("eventw", "ebhook"), ("webhook", "event")] {
+        for (event, webhook) in
+            [("event", "webhook2"), ("event2", "webhook"), ("eventw", "ebhook"), ("webhook", "event")]
+        {
             assert_ne!(id, delivery_id(event, webhook));
         }
     }

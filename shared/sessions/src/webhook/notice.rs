@@ -96,7 +96,9 @@ impl Topic {
             Self::BudgetReached => {
                 &[Own("scope"), Own("kind"), Own("limit"), Own("used"), Own("currency"), Own("estimated")]
             }
-            Self::PrOpened => &[Own("by"), Own("head-branch"), Own("base-branch"), Own("pr-url"), Own("pr-id"), Own("existing")],
+            Self::PrOpened => {
+                &[Own("by"), Own("head-branch"), Own("base-branch"), Own("pr-url"), Own("pr-id"), Own("existing")]
+            }
         }
     }
 
@@ -191,7 +193,11 @@ mod tests {
                 json!({"stop-reason": "end_turn", "turn": 3, "runtime-session-id": "r", "stopped": "killed"}),
                 ("turn.finished", json!({"stop-reason": "end_turn", "turn": 3, "stopped": "killed"})),
             ),
-            (Kind::TurnCompleted, json!({"stop-reason": "Please read this", "turn": null}), ("turn.finished", json!({}))),
+            (
+                Kind::TurnCompleted,
+                json!({"stop-reason": "Please read this", "turn": null}),
+                ("turn.finished", json!({})),
+            ),
             (
                 Kind::SessionCompleted,
                 json!({"turn-id": "t", "last-agent-message": "text of the agent", "source": "task_complete"}),
@@ -202,7 +208,11 @@ mod tests {
                 json!({"by": "system", "reason": "sandbox-missing", "error": "text"}),
                 ("session.finished", json!({"reason": "sandbox-missing"})),
             ),
-            (Kind::SessionCanceled, json!({"by": "text of the agent", "reason": "text"}), ("session.finished", json!({}))),
+            (
+                Kind::SessionCanceled,
+                json!({"by": "text of the agent", "reason": "text"}),
+                ("session.finished", json!({})),
+            ),
             (Kind::SessionFailed, json!({"error": "text of the agent"}), ("session.failed", json!({}))),
             (
                 Kind::ApprovalRequested,
@@ -213,7 +223,10 @@ mod tests {
             (
                 Kind::BudgetReached,
                 json!({"scope": "session", "kind": "cost", "limit": 1, "used": 1.5, "currency": "USD"}),
-                ("budget.reached", json!({"scope": "session", "kind": "cost", "limit": 1, "used": 1.5, "currency": "USD"})),
+                (
+                    "budget.reached",
+                    json!({"scope": "session", "kind": "cost", "limit": 1, "used": 1.5, "currency": "USD"}),
+                ),
             ),
             (
                 Kind::GitPrSucceeded,

@@ -131,7 +131,10 @@ fn wrong_webhooks_are_refused() {
 fn only_those_of_the_graph_name_it() {
     let world = World::new(&[KEY]);
     let body = r#"{"url":"https://a.example/","graph-id":"g"}"#;
-    run(&world, "INSERT INTO graphs (graph_id, graph_name, user_id, created_at, updated_at) VALUES ('g', 'g', 'eve', 1, 1)");
+    run(
+        &world,
+        "INSERT INTO graphs (graph_id, graph_name, user_id, created_at, updated_at) VALUES ('g', 'g', 'eve', 1, 1)",
+    );
     assert_eq!(world.call("POST", "/agents/webhooks", body).status, 403);
     run(&world, "INSERT INTO graph_members (user_id, graph_id, role) VALUES ('ann/é', 'g', 'member')");
     assert_eq!(world.call("POST", "/agents/webhooks", body).json()["webhook"]["graph-id"], "g");
@@ -191,7 +194,10 @@ fn the_session_is_asked_to_replay() {
     assert_eq!(world.call("POST", &path, "").status, 200);
     {
         let sent = world.sent.borrow();
-        assert_eq!((sent[0].name.as_str(), sent[0].line.as_str()), ("s/1", "POST https://session/__session__/replay/msg_1"));
+        assert_eq!(
+            (sent[0].name.as_str(), sent[0].line.as_str()),
+            ("s/1", "POST https://session/__session__/replay/msg_1")
+        );
         assert_eq!((sent[0].header("x-caller"), sent[0].header("x-session-id")), (Some("service"), Some("s%2F1")));
         assert_eq!(sent[0].header("authorization"), None);
     }

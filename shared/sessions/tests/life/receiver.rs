@@ -21,6 +21,8 @@ pub(crate) enum Post {
     Lost,
     /// It does not come.
     Unreached,
+    /// It does not come, and nobody says so.
+    Held,
     /// It comes, and nobody answers.
     Never,
 }
@@ -74,7 +76,7 @@ pub(crate) struct Unread;
 
 impl Incoming for Unread {
     async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
-        panic!("nobody reads answers of receivers")
+        unreachable!("nobody reads answers of receivers")
     }
 }
 
@@ -85,7 +87,7 @@ impl Fetch for Outside {
         let post = {
             let mut net = self.net.borrow_mut();
             let post = net.next.pop_front().or(net.then).unwrap_or(Post::Status(200));
-            if post != Post::Unreached {
+            if !matches!(post, Post::Unreached | Post::Held) {
                 let body = String::from_utf8(call.body).unwrap();
                 net.got.push(Got { at: self.clock.now.get(), url: call.url, headers: call.headers, body, post });
             }
@@ -97,7 +99,7 @@ impl Fetch for Outside {
             Post::Late(ms, status) => (ms, status),
             Post::Lost => return Err(CallError::Broken("lost".into())),
             Post::Unreached => return Err(CallError::NotReached("nobody".into())),
-            Post::Never => (i64::MAX, 0),
+            Post::Never | Post::Held => (i64::MAX, 0),
         };
         self.clock.sleep(wait.min(limit)).await;
         if wait > limit {

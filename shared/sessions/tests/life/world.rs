@@ -410,7 +410,9 @@ impl World {
 
     /// Drops tables, as if an earlier version had made the session.
     pub(crate) fn forget_tables(&self, names: &[&str]) {
-        names.iter().for_each(|name| self.here.sql.execute(&format!("DROP TABLE {name}"), &[]).unwrap());
+        for name in names {
+            self.here.sql.execute(&format!("DROP TABLE {name}"), &[]).unwrap();
+        }
     }
 
     /// The tables of the session's own database.

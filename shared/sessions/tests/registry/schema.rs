@@ -98,7 +98,10 @@ fn common_questions_use_an_index() {
     for (question, index) in [
         ("SELECT 1 FROM agent_sessions WHERE user_id = 'u' AND active = 1", "idx_agent_sessions_user_active"),
         ("SELECT 1 FROM sandbox_intents WHERE sandbox_id = 's'", "idx_sandbox_intents_sandbox_id"),
-        ("SELECT 1 FROM agent_webhooks WHERE user_id = 'u' AND graph_id IS NULL OR graph_id = 'g'", "idx_agent_webhooks_graph"),
+        (
+            "SELECT 1 FROM agent_webhooks WHERE user_id = 'u' AND graph_id IS NULL OR graph_id = 'g'",
+            "idx_agent_webhooks_graph",
+        ),
         ("SELECT 1 FROM webhook_deliveries WHERE session_id = 's'", "idx_webhook_deliveries_session"),
         (
             "SELECT 1 FROM webhook_deliveries WHERE webhook_id = 'w' ORDER BY created_at DESC, delivery_id DESC",

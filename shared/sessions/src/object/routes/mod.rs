@@ -9,8 +9,8 @@ mod events;
 mod messages;
 mod publish;
 mod removal;
-mod replay;
 mod repeated;
+mod replay;
 mod status;
 
 pub(crate) use caller::Caller;

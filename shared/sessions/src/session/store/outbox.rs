@@ -196,7 +196,8 @@ impl<S: Sql> Outbox<S> {
     /// A delivery could not be tried at all: it waits until `at`.
     pub fn postpone(&self, delivery: &Delivery, at: i64) -> Result<(), SqlError> {
         let row = [Param::Int(at), Param::Text(&delivery.id), Param::Int(delivery.attempts.into())];
-        self.0.execute("UPDATE deliveries SET at = ? WHERE delivery_id = ? AND attempts = ? AND state = 'pending'", &row)
+        self.0
+            .execute("UPDATE deliveries SET at = ? WHERE delivery_id = ? AND attempts = ? AND state = 'pending'", &row)
     }
 
     /// Notes that the index knows a delivery as it was read.
@@ -257,4 +258,95 @@ fn delivery(row: &dyn Row) -> Result<Delivery, SqlError> {
         at: row.int(7)?.unwrap_or_default(),
         created_at: row.int(8)?.unwrap_or_default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use database::local_sqlite::Rusqlite;
+
+    use super::*;
+
+    fn outbox() -> Outbox<Rusqlite> {
+        let sql = Rusqlite::in_memory().unwrap();
+        super::super::create(&sql).unwrap();
+        Outbox(sql)
+    }
+
+    fn made(numbers: std::ops::Range<usize>) -> Vec<NewDelivery> {
+        let delivery = |number: usize| NewDelivery {
+            id: format!("{number:05}"),
+            webhook_id: "w".to_owned(),
+            topic: "turn.finished".to_owned(),
+            body: "{}".to_owned(),
+        };
+        numbers.map(delivery).collect()
+    }
+
+    fn end(outbox: &Outbox<Rusqlite>, delivery: &Delivery, state: DeliveryState, at: i64) {
+        outbox.end(&delivery.id, delivery.attempts, &Outcome { state, status: Some(200), at }).unwrap();
+    }
+
+    #[test]
+    fn a_notice_becomes_its_deliveries_once() {
+        let outbox = outbox();
+        let notice: Notice = serde_json::from_value(serde_json::json!({"type": "turn.finished", "created-at": 1,
+            "session-id": "s", "title": "", "status": "running", "data": {}}))
+        .unwrap();
+        for _ in 0..2 {
+            outbox.put_notice("e", &notice).unwrap();
+            assert_eq!(outbox.notices(10).unwrap(), [("e".to_owned(), notice.clone())]);
+            outbox.expand(&["e"], &made(0..2), 5, 99).unwrap();
+            assert_eq!(outbox.notices(10).unwrap(), []);
+            assert_eq!(outbox.due(5, 10).unwrap().len(), 2);
+            assert_eq!(outbox.due(4, 10).unwrap(), []);
+        }
+        assert_eq!((outbox.due(5, 1).unwrap().len(), outbox.next_at().unwrap()), (1, Some(5)));
+    }
+
+    #[test]
+    fn waiting_and_settled_deliveries_are_bounded() {
+        let outbox = outbox();
+        outbox.expand(&[], &made(0..1_003), 5, 99).unwrap();
+        assert_eq!(outbox.due(5, 2_000).unwrap().len(), 1_000);
+        let untold = outbox.untold(2_000).unwrap();
+        let dead: Vec<&Delivery> = untold.iter().filter(|one| one.state == DeliveryState::Dead).collect();
+        assert_eq!((dead.len(), dead[0].at, dead[0].attempts), (3, 99, 0));
+        for round in 0..6 {
+            for delivery in outbox.due(5, 2_000).unwrap() {
+                end(&outbox, &delivery, DeliveryState::Done, 99);
+            }
+            let first = 2_000 + round * 1_000;
+            outbox.expand(&[], &made(first..first + 1_000), 5, 99).unwrap();
+        }
+        assert_eq!(outbox.count("SELECT COUNT(*) FROM deliveries WHERE state <> 'pending'").unwrap(), MAX_SETTLED);
+        outbox.forget_old(98).unwrap();
+        assert_eq!(outbox.count("SELECT COUNT(*) FROM deliveries").unwrap(), MAX_SETTLED + 1_000);
+        outbox.forget_old(99).unwrap();
+        assert_eq!(outbox.count("SELECT COUNT(*) FROM deliveries").unwrap(), 1_000);
+    }
+
+    #[test]
+    fn an_outcome_counts_for_its_own_attempt() {
+        let outbox = outbox();
+        outbox.expand(&[], &made(0..1), 5, 99).unwrap();
+        let first = outbox.due(5, 1).unwrap().remove(0);
+        outbox.begin(&first, 50).unwrap();
+        assert_eq!(outbox.due(49, 1).unwrap(), [], "whoever reads it after a crash waits");
+        let begun = outbox.due(50, 1).unwrap().remove(0);
+        assert_eq!(begun.attempts, 1);
+        // Somebody replays it meanwhile: what comes of the old attempt is nobody's business.
+        assert!(outbox.replay(&first.id, 7).unwrap());
+        end(&outbox, &begun, DeliveryState::Dead, 99);
+        let again = outbox.due(7, 1).unwrap().remove(0);
+        assert_eq!((again.attempts, again.state), (0, DeliveryState::Pending));
+        // What was told is told again only when it changed.
+        outbox.told(&again).unwrap();
+        assert_eq!(outbox.untold(1).unwrap(), []);
+        end(&outbox, &again, DeliveryState::Done, 99);
+        outbox.told(&again).unwrap();
+        assert_eq!(outbox.untold(1).unwrap().len(), 1, "that was about an earlier state");
+        assert!(!outbox.replay("unknown", 7).unwrap());
+        outbox.forget(&first.id).unwrap();
+        assert_eq!(outbox.next_at().unwrap(), None);
+    }
 }
