@@ -86,7 +86,7 @@ async fn dispatch<P: Platform>(
         Target::AddWebhook => webhook_routes::add(platform, service, &caller, request).await,
         Target::DeleteWebhook(id) => webhook_routes::delete(platform, service, &caller, id).await,
         Target::Deliveries(id) => webhook_routes::deliveries(platform, &caller, id, request).await,
-        Target::Replay(id, delivery) => webhook_routes::replay(platform, service, &caller, id, delivery).await,
+        Target::Replay(id, delivery) => webhook_routes::replay(platform, service, &caller, id, delivery, request).await,
         Target::Sessions => session_list::list(platform, &caller, request).await,
         Target::Create => session_routes::create(platform, service, &caller, request).await,
         Target::ObserverToken(id) => session_routes::observer_token(platform, service, &caller, id, request).await,

@@ -17,6 +17,8 @@ use crate::registry::Cursor;
 use crate::registry::webhooks::{self, Webhook};
 use crate::request::NewWebhook;
 
+/// The header with which clients repeat a request.
+const KEY: &str = "idempotency-key";
 /// The longest key of a client, in bytes.
 const MAX_KEY_BYTES: usize = 255;
 
@@ -56,7 +58,7 @@ pub(super) async fn add<P: Platform>(
 
 /// The name of a new webhook. A request that is repeated with its key means the same one.
 fn new_id<P: Platform>(platform: &P, request: &Request<P::Request>, user: &str) -> Result<String, Error> {
-    let Some(key) = request.headers().get("idempotency-key").and_then(|value| value.to_str().ok()) else {
+    let Some(key) = request.headers().get(KEY).and_then(|value| value.to_str().ok()) else {
         return Ok(format!("wh_{}", platform.random_uuid().simple()));
     };
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
@@ -113,6 +115,7 @@ pub(super) async fn replay<P: Platform>(
     caller: &Caller,
     id: &str,
     delivery_id: &str,
+    request: &Request<P::Request>,
 ) -> Result<Response<P::Response>, Error> {
     session_routes::take_rate(platform, service, caller.user()?, Kind::Control)?;
     let webhook = own(platform, caller, id).await?;
@@ -128,5 +131,8 @@ pub(super) async fn replay<P: Platform>(
     let name = HeaderValue::from_str(&url::encode(&session)).map_err(|error| internal(&error))?;
     forward.set_header(HeaderName::from_static("x-session-id"), name);
     forward.set_header(HeaderName::from_static("x-caller"), HeaderValue::from_static("service"));
+    if let Some(key) = request.headers().get(KEY) {
+        forward.set_header(HeaderName::from_static(KEY), key.clone());
+    }
     platform.objects().send(&session, forward).await.map_err(|failure| Error::Internal(failure.0))
 }

@@ -191,7 +191,9 @@ fn the_session_is_asked_to_replay() {
     let id = add(&world, "a");
     let delivery = tell(&world, &id, 1, DeliveryState::Dead);
     let path = format!("/agents/webhooks/{id}/deliveries/{delivery}/replay");
-    assert_eq!(world.call("POST", &path, "").status, 200);
+    let mut keyed = signed("POST", &path, "");
+    keyed.headers_mut().insert("idempotency-key", "again".parse().unwrap());
+    assert_eq!(world.send(keyed).status, 200);
     {
         let sent = world.sent.borrow();
         assert_eq!(
@@ -199,7 +201,7 @@ fn the_session_is_asked_to_replay() {
             ("s/1", "POST https://session/__session__/replay/msg_1")
         );
         assert_eq!((sent[0].header("x-caller"), sent[0].header("x-session-id")), (Some("service"), Some("s%2F1")));
-        assert_eq!(sent[0].header("authorization"), None);
+        assert_eq!((sent[0].header("authorization"), sent[0].header("idempotency-key")), (None, Some("again")));
     }
     for path in [
         format!("/agents/webhooks/{id}/deliveries/unknown/replay"),

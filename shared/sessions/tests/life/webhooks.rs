@@ -252,6 +252,24 @@ fn a_delivery_is_replayed_under_the_same_name() {
     assert_eq!(got.iter().map(Got::id).collect::<Vec<_>>(), [&id, &id, &id], "with its whole schedule");
     assert!(got.windows(2).all(|pair| pair[0].body == pair[1].body));
     assert_eq!((shown(&db, "w").len(), &shown(&db, "w")[0]["attempts"]), (1, &json!(2)));
+    // A repeated request asks for it once.
+    for _ in 0..2 {
+        assert_eq!(world.replay_keyed(&id, "key"), (200, json!({"ok": true})));
+        world.pass(MINUTE);
+    }
+    assert_eq!(world.net.borrow().got.len(), 4);
+}
+
+#[test]
+fn a_replay_outlives_its_object() {
+    let (mut world, _, _) = world();
+    turn(&world);
+    let id = got(&world)[0].id().to_owned();
+    world.net.borrow_mut().next.push_back(Post::Held);
+    assert_eq!(world.replay(&id).0, 200);
+    world.crash();
+    world.pass(2 * MINUTE);
+    assert_eq!(got(&world).len(), 2);
 }
 
 #[test]

@@ -341,6 +341,12 @@ impl World {
         self.send(&[("x-caller", "service")], "POST", &format!("replay/{delivery_id}"), None)
     }
 
+    /// The same with an idempotency key.
+    pub(crate) fn replay_keyed(&self, delivery_id: &str, key: &str) -> (u16, Value) {
+        let headers = [("x-caller", "service"), ("idempotency-key", key)];
+        self.send(&headers, "POST", &format!("replay/{delivery_id}"), None)
+    }
+
     fn send(&self, headers: &[(&'static str, &str)], method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         let mut request = http::Request::new(Body(body.map(|body| body.to_string().into_bytes())));
         *request.method_mut() = method.parse().unwrap();

@@ -78,7 +78,7 @@ async fn dispatch<P: Platform>(
         ("delete", None, false) => removal::delete(session, &caller).await,
         ("budget", None, true) => budget::get(session, &caller).await,
         ("budget", None, false) => budget::set(session, &caller, request).await,
-        ("replay", Some(id), false) => replay::replay(session, &caller, id),
+        ("replay", Some(id), false) => replay::replay(session, &caller, id, request),
         ("terminal", None, true) => super::terminal::open(session, &caller, request).await,
         _ => Err(Error::NotFound),
     }

@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
-use http::Response;
+use http::{Request, Response};
 use serde_json::json;
 
 use super::caller::CallerKind;
+use super::repeated::{self, Repeat};
 use super::{Caller, ok};
 use crate::error::Error;
 use crate::object::{Platform, Session};
@@ -17,15 +18,27 @@ pub(super) fn replay<P: Platform>(
     session: &Rc<Session<P>>,
     caller: &Caller,
     delivery_id: &str,
+    request: &Request<P::Request>,
 ) -> Result<Response<P::Response>, Error> {
     if caller.kind != CallerKind::Service || !session.load()? || session.look(|core| core.state.removal.is_some())? {
         return Err(Error::NotFound);
     }
     let delivery_id = web::url::decode(delivery_id).ok_or(Error::NotFound)?;
-    let now = session.platform.now_ms();
-    if !Outbox(session.platform.sql()).replay(&delivery_id, now)? {
+    if !Outbox(session.platform.sql()).knows(&delivery_id)? {
         return Err(Error::NotFound);
     }
-    session.change(|core, decide| decide::start_notifying(&mut core.state, decide))?;
-    Ok(ok::<P>(&json!({"ok": true})))
+    let taken = match repeated::begin(session, caller, request, b"")? {
+        Repeat::Answered(response) => return Ok(response),
+        Repeat::First(taken) => Some(taken),
+        Repeat::Unkeyed => None,
+    };
+    let now = session.platform.now_ms();
+    session.change_with(|core, decide| decide::start_notifying(&mut core.state, decide), &|rows| {
+        Outbox(rows.0).replay(&delivery_id, now)
+    })?;
+    let answer = json!({"ok": true});
+    if let Some(taken) = taken {
+        taken.finish(session, &Ok(answer.clone()))?;
+    }
+    Ok(ok::<P>(&answer))
 }

@@ -207,12 +207,15 @@ impl<S: Sql> Outbox<S> {
         self.0.execute("UPDATE deliveries SET told = 1 WHERE delivery_id = ? AND attempts = ? AND state = ?", &row)
     }
 
-    /// Sends a delivery again from its beginning. Whether there is such a one.
-    pub fn replay(&self, id: &str, now: i64) -> Result<bool, SqlError> {
-        let known = text(&self.0, "SELECT 'x' FROM deliveries WHERE delivery_id = ?", &[Param::Text(id)])?.is_some();
+    /// Whether there is such a delivery.
+    pub fn knows(&self, id: &str) -> Result<bool, SqlError> {
+        Ok(text(&self.0, "SELECT 'x' FROM deliveries WHERE delivery_id = ?", &[Param::Text(id)])?.is_some())
+    }
+
+    /// A delivery is sent again from its beginning.
+    pub fn replay(&self, id: &str, now: i64) -> Result<(), SqlError> {
         let update = "UPDATE deliveries SET state = 'pending', attempts = 0, at = ?, told = 0 WHERE delivery_id = ?";
-        self.0.execute(update, &[Param::Int(now), Param::Text(id)])?;
-        Ok(known)
+        self.0.execute(update, &[Param::Int(now), Param::Text(id)])
     }
 
     /// Forgets a delivery: nobody is to get it any more.
@@ -335,7 +338,7 @@ mod tests {
         let begun = outbox.due(50, 1).unwrap().remove(0);
         assert_eq!(begun.attempts, 1);
         // Somebody replays it meanwhile: what comes of the old attempt is nobody's business.
-        assert!(outbox.replay(&first.id, 7).unwrap());
+        outbox.replay(&first.id, 7).unwrap();
         end(&outbox, &begun, DeliveryState::Dead, 99);
         let again = outbox.due(7, 1).unwrap().remove(0);
         assert_eq!((again.attempts, again.state), (0, DeliveryState::Pending));
@@ -345,7 +348,7 @@ mod tests {
         end(&outbox, &again, DeliveryState::Done, 99);
         outbox.told(&again).unwrap();
         assert_eq!(outbox.untold(1).unwrap().len(), 1, "that was about an earlier state");
-        assert!(!outbox.replay("unknown", 7).unwrap());
+        assert!(outbox.knows(&first.id).unwrap() && !outbox.knows("unknown").unwrap());
         outbox.forget(&first.id).unwrap();
         assert_eq!(outbox.next_at().unwrap(), None);
     }
