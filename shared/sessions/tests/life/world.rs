@@ -503,7 +503,7 @@ impl World {
     /// Drops tables, as if an earlier version had made the session.
     pub(crate) fn forget_tables(&self, names: &[&str]) {
         for name in names {
-            self.lasting.sql.execute(&format!("DROP TABLE {name}"), &[]).unwrap();
+            self.lasting.sql.connection().execute(&format!("DROP TABLE {name}"), []).unwrap();
         }
     }
 

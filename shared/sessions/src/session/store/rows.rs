@@ -57,8 +57,6 @@ impl<S: Sql> Rows<S> {
         let Some(state) = self.value("state")? else { return Ok(None) };
         complete(sql)?;
         let mut state: State = serde_json::from_str(&state).map_err(unreadable)?;
-        // Sessions of earlier versions lack tables that came later.
-        create(sql)?;
         let task = self.value("task")?.ok_or_else(|| unreadable("no task"))?;
         sql.query("SELECT seq FROM orders ORDER BY seq", &[], &mut |row| {
             state.orders.push_back(unsigned(row.int(0)?));
