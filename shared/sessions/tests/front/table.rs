@@ -66,9 +66,8 @@ fn case_of(route: &'static Route) -> Case {
             Stranger::OwnThings,
             None,
         ),
-        ("GET", "/auth/chatgpt/status" | "/runners" | "/sessions") | ("DELETE", "/auth/chatgpt") => {
-            case(None, &[], Stranger::OwnThings, None)
-        }
+        ("GET", "/auth/chatgpt/status" | "/runners" | "/sessions" | "/agents/webhooks")
+        | ("DELETE", "/auth/chatgpt") => case(None, &[], Stranger::OwnThings, None),
         ("POST", "/runners") => case(
             Some(RUNNER),
             &[
@@ -80,14 +79,16 @@ fn case_of(route: &'static Route) -> Case {
             Stranger::OwnThings,
             None,
         ),
-        ("GET" | "DELETE", "/runners/:id") => case(None, &[], Stranger::NotFound, none),
+        ("GET" | "DELETE", "/runners/:id")
+        | ("DELETE", "/agents/webhooks/:id")
+        | ("GET", "/agents/webhooks/:id/deliveries")
+        | ("POST", "/agents/webhooks/:id/deliveries/:delivery-id/replay") => case(None, &[], Stranger::NotFound, none),
         ("POST", "/runners/:id/heartbeat") => case(
             Some(r#"{"active-sessions":1}"#),
             &[r#"{"active-sessions":"1"}"#, r#"{"active-sessions":null}"#],
             Stranger::NotFound,
             none,
         ),
-        ("GET", "/agents/webhooks") => case(None, &[], Stranger::OwnThings, None),
         ("POST", "/agents/webhooks") => case(
             Some(WEBHOOK),
             &[
@@ -99,9 +100,6 @@ fn case_of(route: &'static Route) -> Case {
             Stranger::OwnThings,
             None,
         ),
-        ("DELETE", "/agents/webhooks/:id")
-        | ("GET", "/agents/webhooks/:id/deliveries")
-        | ("POST", "/agents/webhooks/:id/deliveries/:delivery-id/replay") => case(None, &[], Stranger::NotFound, none),
         ("POST", "/sessions") => {
             case(Some(SESSION), &[r#"{"session-id":"s"}"#, r#"{"session-id":5}"#], Stranger::OfSession, None)
         }
