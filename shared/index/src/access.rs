@@ -8,18 +8,24 @@ use database::{Database, Param, ReadFrom};
 use crate::Error;
 
 /// A condition: the graph exists, and the user owns it or is a member. Parameters: graph, user, user. For statements on other
-/// tables of the same database the graph may be a column instead, such as `"s.graph_id"`.
+/// tables of the same database the graph, and the user too, may be a column instead, such as `"s.graph_id"`.
 #[macro_export]
 macro_rules! with_access {
     () => {
         $crate::with_access!("?")
     };
     ($graph:literal) => {
+        $crate::with_access!($graph, "?")
+    };
+    ($graph:literal, $user:literal) => {
         concat!(
             "EXISTS (SELECT 1 FROM graphs AS g WHERE g.graph_id = ",
             $graph,
-            " AND (g.user_id = ? OR EXISTS (SELECT 1 FROM graph_members AS m WHERE m.graph_id = g.graph_id \
-             AND m.user_id = ?)))"
+            " AND (g.user_id = ",
+            $user,
+            " OR EXISTS (SELECT 1 FROM graph_members AS m WHERE m.graph_id = g.graph_id AND m.user_id = ",
+            $user,
+            ")))"
         )
     };
 }

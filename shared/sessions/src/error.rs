@@ -46,6 +46,9 @@ pub enum Error {
     /// The body is not what the route takes.
     #[error("invalid body")]
     InvalidBody,
+    /// The address of a webhook may not be called.
+    #[error("invalid url")]
+    InvalidUrl,
     /// The message is none.
     #[error("invalid message")]
     InvalidMessage,
@@ -88,6 +91,9 @@ pub enum Error {
     /// An approval was decided before.
     #[error("approval is already decided")]
     ApprovalDecided,
+    /// The webhook is disabled: nothing is sent to it any more.
+    #[error("webhook is disabled")]
+    WebhookDisabled,
     /// The first request with this idempotency key, or another one for the same thing, goes on.
     #[error("request in progress")]
     RequestInProgress,
@@ -121,6 +127,9 @@ pub enum Error {
     /// The user has too many runners.
     #[error("too many runners")]
     TooManyRunners,
+    /// The user has too many webhooks.
+    #[error("too many webhooks")]
+    TooManyWebhooks,
     /// The user asks too often; when to ask again, in seconds.
     #[error("rate limited")]
     RateLimited(u32),
@@ -234,6 +243,7 @@ impl Refusal for Error {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MissingBody
             | Self::InvalidBody
+            | Self::InvalidUrl
             | Self::InvalidMessage
             | Self::InvalidSessionId
             | Self::MissingRepository
@@ -248,6 +258,7 @@ impl Refusal for Error {
             | Self::Unsupported(_)
             | Self::RunnerUnavailable
             | Self::ApprovalDecided
+            | Self::WebhookDisabled
             | Self::RequestInProgress => StatusCode::CONFLICT,
             Self::Transcript { refused, .. } => transcript_status(refused),
             Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
@@ -258,6 +269,7 @@ impl Refusal for Error {
             | Self::TooManyStreams
             | Self::TooManyTerminals
             | Self::TooManyRunners
+            | Self::TooManyWebhooks
             | Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::SecretsKey | Self::NotMigrated => StatusCode::SERVICE_UNAVAILABLE,
             Self::InstallationCheck(_)
@@ -308,7 +320,8 @@ impl Refusal for Error {
             | Self::TooManySessions
             | Self::TooManyStreams
             | Self::TooManyTerminals
-            | Self::TooManyRunners => RETRY_S,
+            | Self::TooManyRunners
+            | Self::TooManyWebhooks => RETRY_S,
             Self::RequestInProgress | Self::Transcript { refused: transcripts::Refused::Busy, .. } => 1,
             _ => return,
         };

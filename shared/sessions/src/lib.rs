@@ -25,3 +25,4 @@ pub mod settings;
 pub mod sse;
 pub mod task;
 mod timestamp;
+pub mod webhook;

@@ -12,7 +12,7 @@ use sessions::legacy::Dialect;
 use sessions::runtime::{BuildState, Building, Made, ProviderKind, Runtime, RuntimeError, RuntimeSecrets, Stopped};
 use sessions::session::budget::Budget;
 use sessions::session::decide::{self, Decide, Decision, Keep, NotReached, Policy};
-use sessions::session::{ApprovalState, Effect, Job, State, Status, Times};
+use sessions::session::{ApprovalState, Effect, Job, Notices, State, Status, Times};
 use sessions::settings::SessionSettings;
 
 fn settings() -> SessionSettings {
@@ -138,6 +138,9 @@ impl World {
         let times = Times::of(&settings());
         let mut decide = Decide::new(self.now, &times);
         let result = happen(&mut self.state, &mut decide);
+        // Notifications are another matter (tests/life/webhooks.rs): here they are sent at once.
+        decide::on_notified(&mut self.state, None);
+        self.state.notices = Notices::default();
         for effect in decide.effects {
             if let Effect::Start(
                 job @ (Job::Provision { .. }

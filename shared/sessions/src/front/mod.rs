@@ -19,6 +19,7 @@ mod session_list;
 mod session_routes;
 mod transcripts;
 pub mod view;
+mod webhook_routes;
 
 pub use platform::Platform;
 pub(crate) use reconcile::UNUSED_SINCE;
@@ -94,6 +95,11 @@ async fn dispatch<P: Platform>(
         Target::Runner(id) => runner_routes::get(platform, &caller, id).await,
         Target::DeleteRunner(id) => runner_routes::delete(platform, &caller, id).await,
         Target::Heartbeat(id) => runner_routes::heartbeat(platform, &caller, id, request).await,
+        Target::Webhooks => webhook_routes::list(platform, &caller).await,
+        Target::AddWebhook => webhook_routes::add(platform, service, &caller, request).await,
+        Target::DeleteWebhook(id) => webhook_routes::delete(platform, service, &caller, id).await,
+        Target::Deliveries(id) => webhook_routes::deliveries(platform, &caller, id, request).await,
+        Target::Replay(id, delivery) => webhook_routes::replay(platform, service, &caller, id, delivery, request).await,
         Target::Sessions => session_list::list(platform, &caller, request).await,
         Target::Create => session_routes::create(platform, service, &caller, request).await,
         Target::ObserverToken(id) => session_routes::observer_token(platform, service, &caller, id, request).await,

@@ -47,6 +47,16 @@ pub enum Target {
     DeleteRunner(String),
     /// `POST /runners/:id/heartbeat`.
     Heartbeat(String),
+    /// `GET /agents/webhooks`.
+    Webhooks,
+    /// `POST /agents/webhooks`.
+    AddWebhook,
+    /// `DELETE /agents/webhooks/:id`.
+    DeleteWebhook(String),
+    /// `GET /agents/webhooks/:id/deliveries`.
+    Deliveries(String),
+    /// `POST /agents/webhooks/:id/deliveries/:delivery-id/replay`.
+    Replay(String, String),
     /// `GET /sessions`.
     Sessions,
     /// `POST /sessions`.
@@ -175,7 +185,7 @@ const fn put(pattern: &'static str, target: fn(Ids) -> Target) -> Route {
 }
 
 /// Every route below the prefixes. `tests/front/table.rs` has a case for each, `tests/front/transcripts.rs` for those of transcripts.
-pub static ROUTES: [Route; 37] = [
+pub static ROUTES: [Route; 42] = [
     post("/auth/chatgpt/import", |_| Target::Import),
     get("/auth/chatgpt/status", |_| Target::LoginStatus),
     delete("/auth/chatgpt", |_| Target::Logout),
@@ -184,6 +194,11 @@ pub static ROUTES: [Route; 37] = [
     get("/runners/:id", |ids| Target::Runner(ids.first)),
     delete("/runners/:id", |ids| Target::DeleteRunner(ids.first)),
     post("/runners/:id/heartbeat", |ids| Target::Heartbeat(ids.first)),
+    get("/agents/webhooks", |_| Target::Webhooks),
+    post("/agents/webhooks", |_| Target::AddWebhook),
+    delete("/agents/webhooks/:id", |ids| Target::DeleteWebhook(ids.first)),
+    get("/agents/webhooks/:id/deliveries", |ids| Target::Deliveries(ids.first)),
+    post("/agents/webhooks/:id/deliveries/:delivery-id/replay", |ids| Target::Replay(ids.first, ids.second)),
     get("/sessions", |_| Target::Sessions),
     post("/sessions", |_| Target::Create),
     get("/sessions/:id", |ids| Target::Session(ids.first, Verb::Status)),
@@ -239,15 +254,19 @@ impl Route {
 
 /// Prefixes of the service. They match without a slash, as the reference's do.
 const PREFIXES: [&str; 4] = ["/auth", "/sessions", "/runners", "/worker/"];
+/// Prefixes of the additions, which end with a segment (agents.md 2.1).
+const ADDED: [&str; 1] = ["/agents/webhooks"];
 /// More segments than any route has are not looked at.
-const MAX_SEGMENTS: usize = 5;
+const MAX_SEGMENTS: usize = 6;
 
 /// Where a request goes.
 pub fn place(method: &Method, path: &str) -> Place {
     if path == "/health" {
         return Place::Health;
     }
-    if !PREFIXES.iter().any(|prefix| path.starts_with(prefix)) {
+    let is_added =
+        |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if !PREFIXES.iter().any(|prefix| path.starts_with(prefix)) && !ADDED.into_iter().any(is_added) {
         return Place::Outside;
     }
     let segments: Option<Vec<String>> = path.split('/').skip(1).take(MAX_SEGMENTS + 1).map(url::decode).collect();
@@ -329,6 +348,19 @@ mod tests {
             (Method::GET, "/runners/r", Some(Target::Runner("r".to_owned()))),
             (Method::DELETE, "/runners/r", Some(Target::DeleteRunner("r".to_owned()))),
             (Method::POST, "/runners/r/heartbeat", Some(Target::Heartbeat("r".to_owned()))),
+            (Method::GET, "/agents/webhooks", Some(Target::Webhooks)),
+            (Method::POST, "/agents/webhooks", Some(Target::AddWebhook)),
+            (Method::DELETE, "/agents/webhooks/w", Some(Target::DeleteWebhook("w".to_owned()))),
+            (Method::GET, "/agents/webhooks/w/deliveries", Some(Target::Deliveries("w".to_owned()))),
+            (
+                Method::POST,
+                "/agents/webhooks/w/deliveries/d%2Fe/replay",
+                Some(Target::Replay("w".to_owned(), "d/e".to_owned())),
+            ),
+            (Method::GET, "/agents/webhooks/w", None),
+            (Method::DELETE, "/agents/webhooks/", None),
+            (Method::POST, "/agents/webhooks/w/deliveries//replay", None),
+            (Method::POST, "/agents/webhooks/w/deliveries/d/replay/more", None),
             (Method::GET, "/sessions/", None),
             (Method::GET, "/sessions/s1/", None),
             (Method::GET, "/sessions//events", None),
@@ -366,7 +398,18 @@ mod tests {
     #[test]
     fn what_is_not_the_services() {
         assert_eq!(place(&Method::POST, "/health"), Place::Health);
-        for path in ["/", "/graphs", "/healthy", "//sessions", "/session", "/AUTH"] {
+        for path in [
+            "/",
+            "/graphs",
+            "/healthy",
+            "//sessions",
+            "/session",
+            "/AUTH",
+            "/agents",
+            "/agents/",
+            "/agents/webhooksx",
+            "/agentsx",
+        ] {
             assert_eq!(place(&Method::GET, path), Place::Outside, "{path}");
         }
     }

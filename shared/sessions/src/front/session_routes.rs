@@ -15,7 +15,12 @@ use crate::error::Error;
 use crate::observer::LIFETIME_MS;
 use crate::request::{self, ApprovalDecision, Create, Message, Publish};
 
-fn take_rate<P: Platform>(platform: &P, service: &Service<P::Keys>, user: &str, kind: Kind) -> Result<(), Error> {
+pub(super) fn take_rate<P: Platform>(
+    platform: &P,
+    service: &Service<P::Keys>,
+    user: &str,
+    kind: Kind,
+) -> Result<(), Error> {
     if service.settings.rate_limits { service.rates.take(user, kind, platform.now_ms()) } else { Ok(()) }
 }
 

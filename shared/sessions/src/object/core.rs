@@ -8,9 +8,10 @@ use super::viewers::stored_frame;
 use crate::acp::Turns;
 use crate::event::{Draft, Event, Place, Redactor, next_ts};
 use crate::legacy::Progress;
-use crate::session::store::{EventLog, Limits, Loaded, Rows};
-use crate::session::{Effect, Job, State};
+use crate::session::store::{EventLog, Limits, Loaded, Outbox, Rows};
+use crate::session::{Effect, Job, State, Status};
 use crate::task::{Task, TaskSecrets};
+use crate::webhook::{Notice, Topic};
 
 /// Text of running turns is written with every event as long as it is no longer than this; a longer one is written now and then
 /// (B24): after a crash some of its end may be missing.
@@ -122,7 +123,7 @@ impl Core {
             }
         }
         let rows = Rows(commit.sql);
-        let has_events = stores.iter().any(|effect| matches!(effect, Effect::Append(_)));
+        let has_events = stores.iter().any(|effect| matches!(effect, Effect::Append(_) | Effect::Announce(_)));
         let saves_texts = self.dirty.texts
             || self.turns.is_due(commit.now)
             || (has_events && self.turns.kept_bytes() <= SMALL_TEXT_BYTES);
@@ -211,7 +212,12 @@ impl Core {
         shown: &mut Vec<Shown>,
     ) -> Result<(), SqlError> {
         match effect {
-            Effect::Append(draft) => shown.push(self.append(draft.clone(), rows, commit)?),
+            Effect::Append(draft) => shown.push(self.append(draft.clone(), rows, commit)?.1),
+            Effect::Announce(draft) => {
+                let (event, frame) = self.append(draft.clone(), rows, commit)?;
+                self.announce(&event, rows)?;
+                shown.push(frame);
+            }
             Effect::Show(draft) => shown.push(self.passing(draft.clone(), commit)),
             Effect::DropOrder(seq) => rows.drop_order(*seq)?,
             Effect::DropOrders => rows.drop_orders()?,
@@ -221,7 +227,7 @@ impl Core {
         Ok(())
     }
 
-    fn append(&mut self, draft: Draft, rows: &Rows<&dyn Sql>, commit: &Commit<'_>) -> Result<Shown, SqlError> {
+    fn append(&mut self, draft: Draft, rows: &Rows<&dyn Sql>, commit: &Commit<'_>) -> Result<(Event, Shown), SqlError> {
         let cursor = self.log.next_cursor();
         let ts = next_ts(commit.now, self.log.last_ts());
         let event_id = (commit.uuid)();
@@ -231,7 +237,17 @@ impl Core {
         self.log.append(&rows.0, &event.kind, ts, &body)?;
         let mut frame = String::new();
         stored_frame(&mut frame, cursor, &body);
-        Ok(Shown::Stored(frame.into()))
+        Ok((event, Shown::Stored(frame.into())))
+    }
+
+    /// Writes down that somebody is to be told of an event.
+    fn announce(&self, event: &Event, rows: &Rows<&dyn Sql>) -> Result<(), SqlError> {
+        let Some(topic) = Topic::of(&event.kind) else { return Ok(()) };
+        let title = self.task.node_title().or(self.task.project_title()).unwrap_or_default();
+        let clean = self.redactor.clean(title);
+        let status = Status::after(&event.kind).unwrap_or(self.state.status);
+        let notice = Notice::of(topic, event, clean.as_deref().unwrap_or(title), status);
+        Outbox(rows.0).put_notice(&event.event_id, &notice)
     }
 
     fn passing(&self, draft: Draft, commit: &Commit<'_>) -> Shown {

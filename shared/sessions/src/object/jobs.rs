@@ -46,6 +46,7 @@ impl<P: Platform> Session<P> {
             Job::KeepPartial => self.keep_partial().await,
             Job::Remove => self.remove().await,
             Job::TellUsage => self.tell_usage().await,
+            Job::Notify => self.notify().await,
             Job::Attach | Job::Detach => Ok(()),
         };
         if let Err(error) = done {

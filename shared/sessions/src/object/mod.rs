@@ -7,6 +7,7 @@ mod change;
 mod core;
 mod github;
 mod jobs;
+mod notify;
 mod platform;
 mod prompt;
 mod provision;
@@ -64,6 +65,8 @@ pub struct Session<P: Platform> {
     telling: Cell<registry::Telling>,
     /// Whether the database of all sessions is being told what was used.
     is_telling_usage: Cell<bool>,
+    /// Whether notifications are being sent.
+    is_notifying: Cell<bool>,
     /// Whether the session is being removed right now.
     is_removing: Cell<bool>,
     alarm: Cell<Option<i64>>,
@@ -113,6 +116,7 @@ impl<P: Platform> Session<P> {
             is_creating: Cell::default(),
             telling: Cell::default(),
             is_telling_usage: Cell::default(),
+            is_notifying: Cell::default(),
             is_removing: Cell::default(),
             alarm: Cell::default(),
             access: registry::AccessMemory::default(),

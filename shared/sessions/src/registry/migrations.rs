@@ -22,6 +22,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0012_add_transcripts.sql"),
     migration!("0013_add_usage_daily.sql"),
     migration!("0014_add_session_archive.sql"),
+    migration!("0015_add_webhooks.sql"),
 ];
 
 /// The names of the migrations that the operator has yet to apply. Empty: the schema is up to date.

@@ -1,4 +1,4 @@
-//! What the agents service keeps in its database (agents.md 13): runners, snapshots, sessions, sandboxes. Logins have
+//! What the agents service keeps in its database (agents.md 13): runners, snapshots, sessions, sandboxes, webhooks. Logins have
 //! a module of their own, [`logins`](crate::logins).
 //!
 //! It lies in the database of the sync server, whose graphs decide who may use a session. Each module owns one noun and the
@@ -12,6 +12,7 @@ mod runner;
 pub mod runners;
 pub mod sessions;
 pub mod usage;
+pub mod webhooks;
 
 pub use cursor::Cursor;
 pub use migrations::MIGRATIONS;

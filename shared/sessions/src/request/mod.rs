@@ -10,6 +10,7 @@ mod limits;
 mod runners;
 mod session_id;
 mod verbs;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;
@@ -21,3 +22,4 @@ pub use limits::*;
 pub use runners::{Heartbeat, Register};
 pub use session_id::check as check_session_id;
 pub use verbs::{ApprovalDecision, Message, Publish};
+pub use webhooks::NewWebhook;

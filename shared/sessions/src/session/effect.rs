@@ -11,6 +11,8 @@ use crate::event::Draft;
 pub enum Effect {
     /// Append to the log and show to viewers.
     Append(Draft),
+    /// The same, and tell whoever wants to hear of it elsewhere.
+    Announce(Draft),
     /// Show to viewers only.
     Show(Draft),
     /// Remove an order: it was carried out, or never will be.
@@ -89,6 +91,8 @@ pub enum Job {
     Extend,
     /// Tell the database of all sessions what was used.
     TellUsage,
+    /// Send notifications.
+    Notify,
     /// Remove the session with everything that belongs to it.
     Remove,
 }

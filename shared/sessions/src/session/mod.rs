@@ -11,7 +11,8 @@ pub mod transcript;
 
 pub use effect::{Checkpointing, Effect, Job};
 pub use state::{
-    Approval, ApprovalState, Build, Ending, Lease, OpenTerminal, Phase, Provisioning, Removal, State, StopCause, Turn,
+    Approval, ApprovalState, Build, Ending, Lease, Notices, OpenTerminal, Phase, Provisioning, Removal, State,
+    StopCause, Turn,
 };
 pub use status::{NoTransition, Status};
 pub use times::Times;

@@ -145,6 +145,16 @@ pub struct OpenTerminal {
     pub sandbox_id: Option<String>,
 }
 
+/// Notifications of an hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Notices {
+    /// The hour, counted from 1970.
+    pub hour: i64,
+    /// How many there were.
+    pub count: u32,
+}
+
 /// What a person does with an open approval, or the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -252,6 +262,12 @@ pub struct State {
     /// What it has used.
     #[serde(default)]
     pub usage: Usage,
+    /// When notifications are sent, or looked after; none when none wait.
+    #[serde(default)]
+    pub notify_at: Option<i64>,
+    /// How many there were lately.
+    #[serde(default)]
+    pub notices: Notices,
     /// When something happened last.
     pub active_at: i64,
     /// When a running turn is looked at next.
@@ -301,6 +317,8 @@ impl State {
             removal: None,
             budget: Budget::default(),
             usage: Usage::default(),
+            notify_at: None,
+            notices: Notices::default(),
             active_at: now,
             tick_at: now,
             terminals: Vec::new(),

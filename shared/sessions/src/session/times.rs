@@ -105,6 +105,31 @@ impl Times {
         self.scaled(5_000)
     }
 
+    /// How long it is not asked whether notifications are still being sent, and the pause after a database did not answer.
+    pub fn notifying(&self) -> i64 {
+        self.scaled(60_000)
+    }
+
+    /// The pause before a notification is sent again that was sent so many times; none when there were enough.
+    pub fn next_delivery(&self, attempts: u32) -> Option<i64> {
+        const SECOND: i64 = 1_000;
+        const MINUTE: i64 = 60 * SECOND;
+        let pause = match attempts {
+            0 | 1 => 10 * SECOND,
+            2 => MINUTE,
+            3 => 10 * MINUTE,
+            4 => 60 * MINUTE,
+            5 => 6 * 60 * MINUTE,
+            _ => return None,
+        };
+        Some(self.scaled(pause))
+    }
+
+    /// How long it is known what became of a notification.
+    pub fn kept_delivery(&self) -> i64 {
+        self.scaled(7 * 24 * 60 * 60_000)
+    }
+
     /// The pause before the event stream is opened again, after so many failures in a row.
     pub fn reattach(&self, failures: u32) -> i64 {
         self.scaled(1_000 << failures.min(6)).min(self.tick())

@@ -9,6 +9,9 @@ mod agent;
 #[expect(dead_code, reason = "the object of another suite, to which less happens here")]
 mod life;
 mod objects;
+#[path = "../life/receiver.rs"]
+#[expect(dead_code, reason = "servers of others in another suite; nothing comes to them here")]
+mod receiver;
 mod reconcile;
 mod routes;
 #[path = "../life/screen.rs"]
@@ -16,4 +19,5 @@ mod routes;
 mod screen;
 mod table;
 mod transcripts;
+mod webhooks;
 mod world;

@@ -13,6 +13,17 @@ use crate::objects::Objects;
 use crate::world::{Answer, Body, NoKeys, World, request, settings, signed};
 
 const RUNNER: &str = r#"{"runner-id":"r","base-url":"https://ann.example"}"#;
+const WEBHOOK: &str = r#"{"url":"https://receiver.example/x"}"#;
+/// Secrets of webhooks are sealed with it.
+const SEAL: (&str, &str) = ("MANAGED_AUTH_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+/// A webhook of ann's with a delivery, both called `w`.
+const OF_ANN: [&str; 3] = [
+    "INSERT INTO graphs (graph_id, graph_name, user_id, created_at, updated_at) VALUES ('g', 'g', 'ann/é', 1, 1)",
+    "INSERT INTO agent_webhooks (webhook_id, user_id, url, events, secret, created_at) \
+     VALUES ('w', 'ann/é', 'https://ann.example/w', '[\"turn.finished\"]', 'sealed', 1)",
+    "INSERT INTO webhook_deliveries (delivery_id, webhook_id, session_id, type, attempts, state, created_at) \
+     VALUES ('w', 'w', 's', 'turn.finished', 1, 'done', 1)",
+];
 const LOGIN: &str = r#"{"access_token":"token-of-ann"}"#;
 /// A session that belongs to a graph: without one everybody who is known may use it (agents.md 14.3).
 const SESSION: &str = r#"{"session-id":"s","node-id":"n","node-title":"Of ann","content":"Do it.","attachments":[],
@@ -55,9 +66,8 @@ fn case_of(route: &'static Route) -> Case {
             Stranger::OwnThings,
             None,
         ),
-        ("GET", "/auth/chatgpt/status" | "/runners" | "/sessions") | ("DELETE", "/auth/chatgpt") => {
-            case(None, &[], Stranger::OwnThings, None)
-        }
+        ("GET", "/auth/chatgpt/status" | "/runners" | "/sessions" | "/agents/webhooks")
+        | ("DELETE", "/auth/chatgpt") => case(None, &[], Stranger::OwnThings, None),
         ("POST", "/runners") => case(
             Some(RUNNER),
             &[
@@ -69,12 +79,26 @@ fn case_of(route: &'static Route) -> Case {
             Stranger::OwnThings,
             None,
         ),
-        ("GET" | "DELETE", "/runners/:id") => case(None, &[], Stranger::NotFound, none),
+        ("GET" | "DELETE", "/runners/:id")
+        | ("DELETE", "/agents/webhooks/:id")
+        | ("GET", "/agents/webhooks/:id/deliveries")
+        | ("POST", "/agents/webhooks/:id/deliveries/:delivery-id/replay") => case(None, &[], Stranger::NotFound, none),
         ("POST", "/runners/:id/heartbeat") => case(
             Some(r#"{"active-sessions":1}"#),
             &[r#"{"active-sessions":"1"}"#, r#"{"active-sessions":null}"#],
             Stranger::NotFound,
             none,
+        ),
+        ("POST", "/agents/webhooks") => case(
+            Some(WEBHOOK),
+            &[
+                r#"{"url":5}"#,
+                r#"{"url":"https://a.test","events":[]}"#,
+                r#"{"url":"https://a.test","events":["turn.begun"]}"#,
+                r#"{"url":"https://a.test","graph-id":5}"#,
+            ],
+            Stranger::OwnThings,
+            None,
         ),
         ("POST", "/sessions") => {
             case(Some(SESSION), &[r#"{"session-id":"s"}"#, r#"{"session-id":5}"#], Stranger::OfSession, None)
@@ -148,7 +172,11 @@ impl Case {
 
     /// The path of what ann has.
     fn own_path(&self) -> String {
-        let id = if self.route.pattern.starts_with("/runners") { "r" } else { "s" };
+        let id = match self.route.pattern.split('/').nth(1) {
+            Some("runners") => "r",
+            Some("agents") => "w",
+            _ => "s",
+        };
         self.path(id)
     }
 
@@ -163,12 +191,12 @@ impl Case {
 
 /// A front worker with real objects, where ann has a session, a runner and a login, and graph `g` is hers.
 fn world(access: &'static str) -> World {
-    let extra = [("AGENT_ACCESS_MODE", access), ("AGENT_RATE_LIMITS", "off")];
+    let extra = [("AGENT_ACCESS_MODE", access), ("AGENT_RATE_LIMITS", "off"), SEAL];
     let mut world = World::new(&extra);
     let db = world.db.clone().unwrap();
-    let graph =
-        "INSERT INTO graphs (graph_id, graph_name, user_id, created_at, updated_at) VALUES ('g', 'g', 'ann/é', 1, 1)";
-    block_on(database::Database::execute(&*db, graph, &[])).unwrap();
+    for row in OF_ANN {
+        block_on(database::Database::execute(&*db, row, &[])).unwrap();
+    }
     world.objects = Some(Objects::new(db, move || settings(&extra)));
     for (path, body) in [("/sessions", SESSION), ("/runners", RUNNER), ("/auth/chatgpt/import", LOGIN)] {
         let made = world.call("POST", path, body);
@@ -186,7 +214,15 @@ fn refusal(answer: &Answer) -> (u16, String) {
 
 /// Everything that ann sees of her own things.
 fn view(world: &World) -> Vec<Vec<u8>> {
-    let paths = ["/sessions/s", "/sessions/s/events", "/sessions", "/runners", "/auth/chatgpt/status"];
+    let paths = [
+        "/sessions/s",
+        "/sessions/s/events",
+        "/sessions",
+        "/runners",
+        "/agents/webhooks",
+        "/agents/webhooks/w/deliveries",
+        "/auth/chatgpt/status",
+    ];
     paths.iter().map(|path| world.call("GET", path, "").body).collect()
 }
 
@@ -229,6 +265,7 @@ fn strangers_reach_nothing_of_others() {
                 ("DB_SYNC_STATIC_USER_ID", &format!("bob-{number}")),
                 ("AGENT_ACCESS_MODE", access),
                 ("AGENT_RATE_LIMITS", "off"),
+                SEAL,
             ]);
             let bob = Service::new(Rc::new(bob), NoKeys);
             let before = view(&world);

@@ -6,11 +6,13 @@ mod agent;
 mod asserted;
 mod budgets;
 mod histories;
+mod receiver;
 mod removal;
 mod screen;
 mod snapshots;
 mod steps;
 mod terminals;
+mod webhooks;
 mod world;
 
 use std::rc::Rc;

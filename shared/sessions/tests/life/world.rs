@@ -17,9 +17,10 @@ use sessions::object::{Inbox, Platform, Session};
 use sessions::runtime::ProviderKind;
 use sessions::settings::Settings;
 use uuid::Uuid;
-use web::{Event, Failure, Fetch, Host, LiveBody, LiveSource, RequestBody, ResponseBody, Source, Trace, Undone};
+use web::{Event, Failure, Host, LiveBody, LiveSource, RequestBody, ResponseBody, Source, Trace, Undone};
 
-use crate::agent::{Agent, Frames, Runtimes};
+use crate::agent::{Agent, Runtimes};
+use crate::receiver::{Net, Outside};
 use crate::screen::{Screen, Viewer, Viewers};
 
 /// Time, and whoever waits for it.
@@ -134,6 +135,7 @@ pub(crate) struct Here {
     pub(crate) alarm: Rc<Cell<Option<i64>>>,
     pub(crate) ids: Rc<Cell<u128>>,
     pub(crate) viewers: Viewers,
+    pub(crate) net: Rc<RefCell<Net>>,
 }
 
 impl Host for Here {
@@ -157,18 +159,10 @@ impl Host for Here {
     fn trace(&self, _: &Trace<'_>) {}
 }
 
-/// Nothing of this world is fetched.
-pub(crate) struct Nowhere;
+/// Nothing is signed for the App.
+pub(crate) struct NoKey;
 
-impl Fetch for Nowhere {
-    type Body = Frames;
-
-    async fn fetch(&self, _: web::Call) -> Result<web::Reply<Frames>, web::CallError> {
-        Err(web::CallError::NotReached("there is nobody".into()))
-    }
-}
-
-impl Sign for Nowhere {
+impl Sign for NoKey {
     async fn rs256(&self, _: &[u8], _: &[u8]) -> Result<Vec<u8>, Failure> {
         Err(Failure("no key".into()))
     }
@@ -248,8 +242,8 @@ impl Platform for Here {
     type Sql = Rusqlite;
     type Db = Sqlite;
     type Blobs = NoObjects;
-    type Fetch = Nowhere;
-    type Sign = Nowhere;
+    type Fetch = Outside;
+    type Sign = NoKey;
     type Runtimes = Runtimes;
     type Socket = Screen;
 
@@ -277,12 +271,12 @@ impl Platform for Here {
         None
     }
 
-    fn fetch(&self) -> Rc<Nowhere> {
-        Rc::new(Nowhere)
+    fn fetch(&self) -> Rc<Outside> {
+        Rc::new(Outside { clock: Rc::clone(&self.clock), net: Rc::clone(&self.net) })
     }
 
-    fn sign(&self) -> Rc<Nowhere> {
-        Rc::new(Nowhere)
+    fn sign(&self) -> Rc<NoKey> {
+        Rc::new(NoKey)
     }
 
     fn tokens(&self) -> Rc<sessions::github::TokenCache> {
@@ -313,13 +307,14 @@ struct Lasting {
     ids: Rc<Cell<u128>>,
     settings: Rc<Settings>,
     viewers: Viewers,
+    net: Rc<RefCell<Net>>,
 }
 
 impl Lasting {
     /// An object that knows nothing yet.
     fn object(&self, tasks: &Rc<Tasks>) -> Rc<Session<Here>> {
-        let Self { clock, sql, db, agent, alarm, ids, settings, viewers } = self.clone();
-        Session::new(Here { clock, tasks: Rc::clone(tasks), sql, db, agent, alarm, ids, viewers }, settings)
+        let Self { clock, sql, db, agent, alarm, ids, settings, viewers, net } = self.clone();
+        Session::new(Here { clock, tasks: Rc::clone(tasks), sql, db, agent, alarm, ids, viewers, net }, settings)
     }
 }
 
@@ -327,6 +322,7 @@ impl Lasting {
 pub(crate) struct World {
     pub(crate) clock: Rc<Clock>,
     pub(crate) agent: Rc<RefCell<Agent>>,
+    pub(crate) net: Rc<RefCell<Net>>,
     alarm: Rc<Cell<Option<i64>>>,
     lasting: Lasting,
     /// Whoever has opened a terminal, in all lives.
@@ -354,10 +350,12 @@ impl World {
             ids: Rc::default(),
             settings: Rc::new(settings),
             viewers: Viewers::default(),
+            net: Rc::default(),
         };
         let (agent, alarm, tasks) = (Rc::clone(&lasting.agent), Rc::clone(&lasting.alarm), Rc::default());
         let (session, viewers) = (lasting.object(&tasks), Rc::clone(&lasting.viewers));
-        Self { clock, agent, alarm, lasting, viewers, tasks, session, provider }
+        let net = Rc::clone(&lasting.net);
+        Self { clock, agent, net, alarm, lasting, viewers, tasks, session, provider }
     }
 
     /// The object dies, with everything that it was doing, and is started anew.
@@ -393,39 +391,40 @@ impl World {
 
     /// Asks with an idempotency key.
     pub(crate) fn keyed(&self, method: &str, path: &str, body: &Value, key: &str) -> (u16, Value) {
-        self.send("ann", method, path, Some(body), &[("idempotency-key", key)])
+        self.send(&[("x-user-id", "ann"), ("idempotency-key", key)], method, path, Some(body))
     }
 
     /// Asks for a socket, as that user.
     pub(crate) fn ask_for_socket(&self, path: &str, user: &str) -> (u16, Value) {
-        self.send(user, "GET", path, None, &[("upgrade", "websocket")])
+        self.send(&[("x-user-id", user), ("upgrade", "websocket")], "GET", path, None)
     }
 
     /// Asks the object; gives status and body, when it has answered.
     pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
-        self.send("ann", method, path, body, &[])
+        self.send(&[("x-user-id", "ann")], method, path, body)
     }
 
     /// The same, by somebody else than the creator.
     pub(crate) fn ask_as(&self, user: &str, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
-        self.send(user, method, path, body, &[])
+        self.send(&[("x-user-id", user)], method, path, body)
     }
 
-    fn send(
-        &self,
-        user: &str,
-        method: &str,
-        path: &str,
-        body: Option<&Value>,
-        more: &[(&'static str, &str)],
-    ) -> (u16, Value) {
+    /// A delivery is sent again, as the service asks for it.
+    pub(crate) fn replay(&self, delivery_id: &str) -> (u16, Value) {
+        self.send(&[("x-caller", "service")], "POST", &format!("replay/{delivery_id}"), None)
+    }
+
+    /// The same with an idempotency key.
+    pub(crate) fn replay_keyed(&self, delivery_id: &str, key: &str) -> (u16, Value) {
+        let headers = [("x-caller", "service"), ("idempotency-key", key)];
+        self.send(&headers, "POST", &format!("replay/{delivery_id}"), None)
+    }
+
+    fn send(&self, headers: &[(&'static str, &str)], method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         let mut request = http::Request::new(Body(body.map(|body| body.to_string().into_bytes())));
         *request.method_mut() = method.parse().unwrap();
         *request.uri_mut() = format!("https://session/__session__/{path}").parse().unwrap();
-        for (name, value) in [("x-session-id", "s"), ("x-user-id", user), ("x-stream-base", "https://base.test")] {
-            request.headers_mut().insert(name, value.parse().unwrap());
-        }
-        for (name, value) in more {
+        for (name, value) in [("x-session-id", "s"), ("x-stream-base", "https://base.test")].iter().chain(headers) {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
         match self.answer(request) {
@@ -469,6 +468,11 @@ impl World {
         self.create_with(|_| {})
     }
 
+    /// Creates a session that belongs to a graph.
+    pub(crate) fn create_in_graph(&self, graph: &str) -> (u16, Value) {
+        self.create_with(|task| task["project"]["graph-id"] = graph.into())
+    }
+
     /// Creates a session that may use so much.
     pub(crate) fn create_within(&self, budget: Option<&Value>) -> (u16, Value) {
         self.create_by(|init| {
@@ -494,6 +498,13 @@ impl World {
     /// Deletes the session.
     pub(crate) fn delete(&self) {
         assert_eq!(self.ask("POST", "delete", None), (200, json!({"ok": true})));
+    }
+
+    /// Drops tables, as if an earlier version had made the session.
+    pub(crate) fn forget_tables(&self, names: &[&str]) {
+        for name in names {
+            self.lasting.sql.connection().execute(&format!("DROP TABLE {name}"), []).unwrap();
+        }
     }
 
     /// The tables of the session's own database.

@@ -105,6 +105,15 @@ fn common_questions_use_an_index() {
             "idx_transcript_snapshots_latest",
         ),
         ("SELECT 1 FROM transcript_snapshots WHERE updated_at <= 1", "idx_transcript_snapshots_updated_at"),
+        (
+            "SELECT 1 FROM agent_webhooks WHERE user_id = 'u' AND graph_id IS NULL OR graph_id = 'g'",
+            "idx_agent_webhooks_graph",
+        ),
+        ("SELECT 1 FROM webhook_deliveries WHERE session_id = 's'", "idx_webhook_deliveries_session"),
+        (
+            "SELECT 1 FROM webhook_deliveries WHERE webhook_id = 'w' ORDER BY created_at DESC, delivery_id DESC",
+            "idx_webhook_deliveries_webhook",
+        ),
         ("SELECT 1 FROM sandbox_checkpoints WHERE expires_at <= 1", "idx_sandbox_checkpoints_expires_at"),
         (
             "SELECT 1 FROM agent_runners WHERE user_id = 'u' AND status = 'online'",

@@ -10,6 +10,7 @@ mod messages;
 mod publish;
 mod removal;
 mod repeated;
+mod replay;
 mod status;
 mod transcripts;
 
@@ -83,6 +84,7 @@ async fn dispatch<P: Platform>(
         ("delete", None, false) => removal::delete(session, &caller).await,
         ("budget", None, true) => budget::get(session, &caller).await,
         ("budget", None, false) => budget::set(session, &caller, request).await,
+        ("replay", Some(id), false) => replay::replay(session, &caller, id, request),
         ("terminal", None, true) => super::terminal::open(session, &caller, request).await,
         _ => Err(Error::NotFound),
     }

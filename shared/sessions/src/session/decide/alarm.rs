@@ -33,6 +33,7 @@ pub fn on_alarm(state: &mut State, decide: &mut Decide<'_>) {
     leases(state, decide);
     super::transcripts::on_alarm(state, decide);
     super::budget::on_alarm(state, decide);
+    super::notify::on_alarm(state, decide);
     pump(state, decide);
     idle(state, decide);
 }
@@ -184,6 +185,7 @@ pub fn next_alarm(state: &State, decide: &Decide<'_>) -> Option<i64> {
         order,
         idle,
         super::budget::next_alarm(state, decide),
+        state.notify_at,
     ]
     .into_iter()
     .flatten()

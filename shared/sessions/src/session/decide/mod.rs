@@ -6,6 +6,7 @@
 mod alarm;
 mod approvals;
 mod budget;
+mod notify;
 mod orders;
 mod removal;
 mod runtime;
@@ -19,6 +20,7 @@ pub use approvals::{
     Decision, DecisionError, Policy, on_agent_gone, on_answered, on_decision, on_permission, on_withdrawn,
 };
 pub use budget::{SetBudgetError, count_time, on_usage, on_usage_told, reached_limits, set_budget, settle};
+pub use notify::{on_notified, start as start_notifying};
 pub use orders::{on_message, pump};
 pub use removal::{Busy, archive, insists_on_ending, on_removal_failed, remove, unarchive};
 pub use runtime::{
@@ -64,13 +66,14 @@ impl<'a> Decide<'a> {
         self.effects.push(effect);
     }
 
-    /// Appends an event; the status follows it.
+    /// Appends an event; the status follows it, and whoever wants to hear of it is told.
     pub fn append(&mut self, state: &mut State, draft: crate::event::Draft) {
         if let Some(status) = super::Status::after(&draft.kind) {
             state.status = status;
         }
         state.active_at = self.now;
-        self.effects.push(Effect::Append(draft));
+        let effect = notify::appended(state, self, draft);
+        self.push(effect);
     }
 
     fn after(&self, ms: i64) -> i64 {

@@ -2,11 +2,13 @@
 
 mod idempotency;
 mod log;
+mod outbox;
 mod recent;
 mod rows;
 
 pub use idempotency::{Begun, Idempotency, LEASE_MS};
 pub use log::{EventLog, Limits, Stored};
+pub use outbox::{Delivery, DeliveryState, NewDelivery, Outbox, Outcome};
 pub use recent::recent_events;
 pub use rows::{Loaded, Order, Rows};
 
@@ -16,7 +18,7 @@ use database::Param;
 use database::local::{Sql, SqlError};
 
 /// The tables. The body of an event is its whole JSON text, so that replaying the log copies texts; `bytes` is its length.
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 10] = [
     "CREATE TABLE IF NOT EXISTS session (k TEXT PRIMARY KEY, v TEXT) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS events (cursor INTEGER PRIMARY KEY, type TEXT, ts INTEGER, bytes INTEGER, body TEXT)",
     "CREATE TABLE IF NOT EXISTS orders (seq INTEGER PRIMARY KEY, message TEXT, kind TEXT, by_user TEXT, ts INTEGER)",
@@ -25,16 +27,27 @@ const TABLES: [&str; 7] = [
     "CREATE TABLE IF NOT EXISTS idempotency (key TEXT PRIMARY KEY, request_hash TEXT, status INTEGER, body TEXT, ts INTEGER, \
      lease_until INTEGER) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS texts (slot INTEGER, at INTEGER, text TEXT, PRIMARY KEY (slot, at))",
+    "CREATE TABLE IF NOT EXISTS outbox (event_id TEXT PRIMARY KEY, ts INTEGER, body TEXT) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS deliveries (delivery_id TEXT PRIMARY KEY, webhook_id TEXT, type TEXT, body TEXT, state TEXT, \
+     attempts INTEGER, last_status INTEGER, at INTEGER, created_at INTEGER, told INTEGER) WITHOUT ROWID",
+    NEWEST,
 ];
+
+/// What was added last: where it is missing, the session was made by an earlier version.
+const NEWEST: &str = "CREATE INDEX IF NOT EXISTS deliveries_at ON deliveries (at)";
 
 /// Whether the database holds a session. Looking does not write: whoever guesses ids leaves nothing behind.
 fn exists(sql: &impl Sql) -> Result<bool, SqlError> {
-    let mut found = false;
-    sql.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'session'", &[], &mut |_| {
-        found = true;
-        Ok(ControlFlow::Break(()))
-    })?;
-    Ok(found)
+    has(sql, "session")
+}
+
+fn has(sql: &impl Sql, name: &str) -> Result<bool, SqlError> {
+    Ok(text(sql, "SELECT name FROM sqlite_master WHERE name = ?", &[Param::Text(name)])?.is_some())
+}
+
+/// Makes what a session of an earlier version does not have.
+fn complete(sql: &impl Sql) -> Result<(), SqlError> {
+    if has(sql, "deliveries_at")? { Ok(()) } else { create(sql) }
 }
 
 fn create(sql: &impl Sql) -> Result<(), SqlError> {

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use database::Param;
 use database::local::{Sql, SqlError};
 
-use super::{EventLog, create, exists, signed, text, unreadable, unsigned};
+use super::{EventLog, complete, create, exists, signed, text, unreadable, unsigned};
 use crate::acp::Turns;
 use crate::publish::CommitId;
 use crate::session::{Approval, State};
@@ -55,9 +55,8 @@ impl<S: Sql> Rows<S> {
             return Ok(None);
         }
         let Some(state) = self.value("state")? else { return Ok(None) };
+        complete(sql)?;
         let mut state: State = serde_json::from_str(&state).map_err(unreadable)?;
-        // Sessions of earlier versions lack tables that came later.
-        create(sql)?;
         let task = self.value("task")?.ok_or_else(|| unreadable("no task"))?;
         sql.query("SELECT seq FROM orders ORDER BY seq", &[], &mut |row| {
             state.orders.push_back(unsigned(row.int(0)?));
