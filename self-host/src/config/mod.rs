@@ -1,6 +1,6 @@
 //! The configuration (self-host.md 2): what may be set, where it comes from, and what is wrong with it.
 //!
-//! [`keys`] lists every key with its variables and its kind; [`gather`] takes the values of flags, environment and file in
+//! [`keys`] lists every key with its variables and its kind; [`mod@gather`] takes the values of flags, environment and file in
 //! that order; [`settings`] makes of them what the server is started with. All that is wrong is found before anything is
 //! refused.
 
