@@ -158,6 +158,8 @@ test('without a token the page asks for one, and again for another', async () =>
   await page.keyboard.type(TOKEN);
   await page.keyboard.press('Enter');
   await hasText(page, '#facts', 'created');
+  await page.waitForSelector('#controls:not([hidden])');
+  assert.equal(await page.$eval('#token-dialog', (element) => element.open), false, 'nobody asks again');
   await close();
 });
 

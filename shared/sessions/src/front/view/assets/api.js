@@ -11,10 +11,21 @@ export class Refused extends Error {
 }
 
 let token = known();
+let asking = null;
 
 async function signedIn() {
-  token ||= await ask();
+  if (!token) await askAgain(token, "");
   return { authorization: `Bearer ${token}` };
+}
+
+/** Asks for another token than the one that was `refused`: once, however many requests were refused with it. */
+async function askAgain(refused, problem) {
+  if (token !== refused) return;
+  asking ??= ask(problem).then((given) => {
+    token = given;
+    asking = null;
+  });
+  await asking;
 }
 
 async function failure(response) {
@@ -25,11 +36,12 @@ async function failure(response) {
 /** Sends a request and gives the JSON of the answer. A token that is refused is asked for again. */
 export async function call(method, path, body) {
   const headers = await signedIn();
+  const used = token;
   if (body !== undefined) headers["content-type"] = "application/json";
   if (method === "POST") headers["idempotency-key"] = crypto.randomUUID();
   const response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   if (response.status === 401 && method === "GET") {
-    token = await ask("This token is not accepted.");
+    await askAgain(used, "This token is not accepted.");
     return call(method, path, body);
   }
   if (!response.ok) throw await failure(response);
@@ -54,11 +66,12 @@ export async function follow(path, onEvent, onState) {
     onState(failures === 0 ? "connecting" : "lost");
     try {
       const headers = await signedIn();
+      const used = token;
       if (last !== null) headers["last-event-id"] = last;
       const response = await fetch(path, { headers, cache: "no-store" });
       if (response.status === 404 || response.status === 403) return onState("gone");
       if (response.status === 401) {
-        token = await ask("This token is not accepted any more.");
+        await askAgain(used, "This token is not accepted any more.");
         continue;
       }
       if (!response.ok) throw await failure(response);

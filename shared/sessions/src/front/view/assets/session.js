@@ -145,9 +145,11 @@ byId("message").addEventListener("keydown", (event) => {
 });
 for (const button of document.querySelectorAll("[data-verb]")) button.addEventListener("click", () => onVerb(button));
 
+// Whoever has no token, or a wrong one, is asked for it here; then it is known what it is good for.
+await showStatus().catch(problem);
 canSteer = await isPerson();
 byId("controls").hidden = !canSteer;
-Object.values(refresh).forEach((show) => show().catch(problem));
+[showBudget, showApprovals].forEach((show) => show().catch(problem));
 follow(`${path}/stream`, onEvent, (state) => {
   byId("connection").textContent = STATES[state];
 });
