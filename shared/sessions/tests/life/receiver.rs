@@ -84,6 +84,10 @@ impl Fetch for Outside {
     type Body = Unread;
 
     async fn fetch(&self, call: Call) -> Result<Reply<Unread>, CallError> {
+        // Nobody is there but receivers of notifications.
+        if !call.headers.contains_key("webhook-id") {
+            return Err(CallError::NotReached("there is nobody".into()));
+        }
         let post = {
             let mut net = self.net.borrow_mut();
             let post = net.next.pop_front().or(net.then).unwrap_or(Post::Status(200));
