@@ -4,31 +4,17 @@ use serde_json::{Map, Value};
 
 use super::drafts::{by, with};
 use super::{Draft, Kind};
-use crate::session::budget::{self, Budget, Scope, shown};
+use crate::session::budget::{self, Budget, Spent, shown};
 
 impl Draft {
     /// Four fifths of a limit are used.
-    pub fn budget_warning(
-        scope: Scope,
-        kind: budget::Kind,
-        limit: f64,
-        used: f64,
-        currency: Option<&str>,
-        estimated: bool,
-    ) -> Self {
-        Self::new(Kind::BudgetWarning, amounts(scope, kind, limit, used, currency, estimated))
+    pub fn budget_warning(spent: &Spent<'_>) -> Self {
+        Self::new(Kind::BudgetWarning, amounts(spent))
     }
 
     /// A limit is used up.
-    pub fn budget_reached(
-        scope: Scope,
-        kind: budget::Kind,
-        limit: f64,
-        used: f64,
-        currency: Option<&str>,
-        estimated: bool,
-    ) -> Self {
-        Self::new(Kind::BudgetReached, amounts(scope, kind, limit, used, currency, estimated))
+    pub fn budget_reached(spent: &Spent<'_>) -> Self {
+        Self::new(Kind::BudgetReached, amounts(spent))
     }
 
     /// The creator of the session set new limits.
@@ -37,15 +23,16 @@ impl Draft {
     }
 }
 
-fn amounts(scope: Scope, kind: budget::Kind, limit: f64, used: f64, currency: Option<&str>, estimated: bool) -> Value {
-    let is_estimated = estimated && kind == budget::Kind::Tokens;
+fn amounts(spent: &Spent<'_>) -> Value {
+    let is_estimated = spent.estimated && spent.kind == budget::Kind::Tokens;
+    let currency = spent.currency.filter(|_| spent.kind == budget::Kind::Cost);
     with(
         Map::new(),
         [
-            ("scope", Some(scope.as_str().into())),
-            ("kind", Some(kind.as_str().into())),
-            ("limit", Some(shown(limit))),
-            ("used", Some(shown(used))),
+            ("scope", Some(spent.scope.as_str().into())),
+            ("kind", Some(spent.kind.as_str().into())),
+            ("limit", Some(shown(spent.limit))),
+            ("used", Some(shown(spent.used))),
             ("currency", currency.map(Value::from)),
             ("estimated", is_estimated.then_some(Value::Bool(true))),
         ],

@@ -8,6 +8,7 @@ mod bodies;
 mod forward;
 mod health;
 mod identity;
+mod paging;
 mod platform;
 mod rates;
 mod reconcile;

@@ -10,10 +10,9 @@ use super::identity::Caller;
 use super::platform::Platform;
 use super::rates::Kind;
 use super::service::Service;
-use super::{bodies, ok, session_routes};
+use super::{bodies, ok, paging, session_routes};
 use crate::access;
 use crate::error::Error;
-use crate::registry::Cursor;
 use crate::registry::webhooks::{self, Webhook};
 use crate::request::NewWebhook;
 
@@ -95,17 +94,10 @@ pub(super) async fn deliveries<P: Platform>(
     request: &Request<P::Request>,
 ) -> Result<Response<P::Response>, Error> {
     let webhook = own(platform, caller, id).await?;
-    let after = match url::query(request.uri(), "cursor").filter(|text| !text.is_empty()) {
-        Some(text) => Some(Cursor::parse(&text).ok_or(Error::InvalidBody)?),
-        None => None,
-    };
+    let after = paging::after(request)?;
     let (page, next) = webhooks::deliveries(db(platform)?, &webhook.webhook_id, after.as_ref()).await?;
-    let shown: Vec<Value> = page.iter().map(webhooks::Told::shown).collect();
-    let mut body = json!({"deliveries": shown});
-    if let (Some(members), Some(next)) = (body.as_object_mut(), next) {
-        members.insert("next".to_owned(), next.text().into());
-    }
-    Ok(ok(&body))
+    let shown = page.iter().map(webhooks::Told::shown).collect();
+    Ok(ok(&paging::page("deliveries", shown, next.as_ref())))
 }
 
 /// The session of the delivery is asked to send it again.

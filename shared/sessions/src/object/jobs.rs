@@ -137,16 +137,22 @@ impl<P: Platform> Session<P> {
         let Some(runtime) = self.bound()? else { return Ok(()) };
         let provider = self.platform.runtimes(runtime.provider);
         let for_good = self.look(|core| core.state.ending.is_some_and(|ending| ending.for_good))?;
-        let ended = match &runtime.sandbox_id {
-            Some(sandbox_id) if for_good => provider.destroy(sandbox_id).await,
-            _ => provider.end(&runtime).await,
-        };
+        let ended = if for_good { self.give_up(&runtime).await } else { provider.end(&runtime).await };
         let free = ended.is_ok() && runtime.runner_id.is_some();
         self.change(|core, decide| on_ended(&mut core.state, decide, generation, &ended))?;
         if free {
             self.free_runner(&runtime).await;
         }
         Ok(ended?)
+    }
+
+    /// Ends a runtime that nobody comes back to: a sandbox is removed, a server of the agent is ended.
+    pub(super) async fn give_up(&self, runtime: &Runtime) -> Result<(), RuntimeError> {
+        let provider = self.platform.runtimes(runtime.provider);
+        match &runtime.sandbox_id {
+            Some(sandbox_id) => provider.destroy(sandbox_id).await,
+            None => provider.end(runtime).await,
+        }
     }
 
     /// Notes a known snapshot again (agents.md 3.13). Nothing that fails here keeps anything else from being done.

@@ -7,7 +7,7 @@ use super::jobs::JobError;
 use super::{Platform, Session};
 use crate::error::Error;
 use crate::registry::{sessions, webhooks};
-use crate::runtime::{Provider, RuntimeError};
+use crate::runtime::RuntimeError;
 use crate::session::decide;
 use crate::session::store::Rows;
 
@@ -29,11 +29,7 @@ impl<P: Platform> Session<P> {
         self.detach();
         self.viewers.end();
         if let Some(runtime) = self.bound()? {
-            let provider = self.platform.runtimes(runtime.provider);
-            let ended = match &runtime.sandbox_id {
-                Some(sandbox_id) => provider.destroy(sandbox_id).await,
-                None => provider.end(&runtime).await,
-            };
+            let ended = self.give_up(&runtime).await;
             let insists = self.look(|core| decide::insists_on_ending(&core.state))?;
             match ended {
                 Ok(()) | Err(RuntimeError::SandboxMissing(_)) => {}

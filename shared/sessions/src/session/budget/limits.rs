@@ -80,6 +80,23 @@ pub struct Budget {
     pub cost: Option<Cost>,
 }
 
+/// How much of one limit is used.
+#[derive(Clone, Copy, Debug)]
+pub struct Spent<'a> {
+    /// For whom the limit holds.
+    pub scope: Scope,
+    /// Of what.
+    pub kind: Kind,
+    /// The limit.
+    pub limit: f64,
+    /// What is used.
+    pub used: f64,
+    /// The currency of the budget's money.
+    pub currency: Option<&'a str>,
+    /// Whether some of the tokens are a lower bound.
+    pub estimated: bool,
+}
+
 /// A budget that is none: members of other types, unknown members, numbers that are not above 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("turns, minutes and tokens are positive numbers, cost is an amount and a currency")]
@@ -123,6 +140,12 @@ impl Budget {
     /// How much of a limit is used: the limit and the use, where there is a limit.
     pub fn compare(&self, kind: Kind, used: &Used) -> Option<(f64, f64)> {
         Some((self.limit(kind)?, used.amount(kind, self.currency())))
+    }
+
+    /// The same, with what there is to tell about it.
+    pub fn spent(&self, scope: Scope, kind: Kind, used: &Used) -> Option<Spent<'_>> {
+        let (limit, amount) = self.compare(kind, used)?;
+        Some(Spent { scope, kind, limit, used: amount, currency: self.currency(), estimated: used.estimated })
     }
 
     /// Whether a limit is used up. Sums of fractions may be a little below what they stand for.

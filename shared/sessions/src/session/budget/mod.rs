@@ -4,7 +4,7 @@ mod limits;
 mod meter;
 mod used;
 
-pub use limits::{Budget, BudgetError, Cost, Kind, Scope};
+pub use limits::{Budget, BudgetError, Cost, Kind, Scope, Spent};
 pub use meter::{Meter, Report};
 pub use used::{Day, Reached, Usage, Used, day_of};
 

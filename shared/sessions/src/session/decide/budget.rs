@@ -108,12 +108,11 @@ fn warn(state: &mut State, decide: &mut Decide<'_>) {
     for (scope, budget, used) in scopes(state, decide) {
         for kind in Kind::ALL {
             let mark = mark(scope, kind, decide.now);
-            if let Some((limit, amount)) = budget.compare(kind, &used)
-                && amount >= limit * WARNING
+            if let Some(spent) = budget.spent(scope, kind, &used)
+                && spent.used >= spent.limit * WARNING
                 && !state.usage.warned.contains(&mark)
             {
-                let currency = (kind == Kind::Cost).then(|| budget.currency()).flatten();
-                told.push((mark, Draft::budget_warning(scope, kind, limit, amount, currency, used.estimated)));
+                told.push((mark, Draft::budget_warning(&spent)));
             }
         }
     }
@@ -129,11 +128,8 @@ fn reach(state: &mut State, decide: &mut Decide<'_>, scope: Scope, kind: Kind) {
     if state.usage.reached.contains(&mark) {
         return;
     }
-    let draft = scopes(state, decide).into_iter().find(|(found, ..)| *found == scope).and_then(|(_, budget, used)| {
-        let (limit, amount) = budget.compare(kind, &used)?;
-        let currency = (kind == Kind::Cost).then(|| budget.currency()).flatten();
-        Some(Draft::budget_reached(scope, kind, limit, amount, currency, used.estimated))
-    });
+    let found = scopes(state, decide).into_iter().find(|(found, ..)| *found == scope);
+    let draft = found.and_then(|(_, budget, used)| Some(Draft::budget_reached(&budget.spent(scope, kind, &used)?)));
     state.usage.reached.retain(|reached| reached.scope == Scope::Session || reached.day == mark.day);
     state.usage.reached.push(mark);
     if !state.status.is_terminal() && state.status != Status::Paused {
@@ -211,7 +207,9 @@ pub(super) fn on_alarm(state: &mut State, decide: &mut Decide<'_>) {
 
 /// When the time of the running turn will be used up, or what is untold is to be told.
 pub(super) fn next_alarm(state: &State, decide: &Decide<'_>) -> Option<i64> {
-    let since = state.usage.counting_since;
+    // This is asked after every change: sums are made only where minutes have a limit.
+    let is_limited = state.budget.minutes.is_some() || decide.user_day.is_some_and(|budget| budget.minutes.is_some());
+    let since = state.usage.counting_since.filter(|_| is_limited);
     let ends = since.and_then(|since| {
         let left = scopes(state, decide).into_iter().filter_map(|(_, budget, used)| {
             let (limit, amount) = budget.compare(Kind::Minutes, &used)?;

@@ -61,7 +61,7 @@ pub fn remove(state: &mut State, decide: &mut Decide<'_>) {
     decide.push(Effect::Start(Job::Remove));
 }
 
-/// A try to remove the session failed. Whether its runtime is to be given up as well.
+/// A try to remove the session failed: the next one comes later.
 pub fn on_removal_failed(state: &mut State, decide: &Decide<'_>) {
     let Some(removal) = &mut state.removal else { return };
     let pause = decide.times.next_end(removal.attempt).unwrap_or(LONGEST_PAUSE_MS);
