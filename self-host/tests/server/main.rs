@@ -6,6 +6,7 @@ mod configuration;
 mod daemon;
 mod durability;
 mod life;
+mod operator;
 mod support;
 mod transport;
 mod users;
