@@ -1,5 +1,6 @@
 //! The operator's verbs over a data directory, a remote server or a deployment's D1 (self-host.md 7).
 
+mod backup;
 mod checksum;
 mod confirm;
 mod copy;
@@ -9,12 +10,17 @@ mod engine;
 mod graphs;
 mod index;
 mod ledger;
+mod manifest;
 mod progress;
+mod repair;
+mod restore;
+mod salvage;
 mod surface;
 mod table;
 mod target;
 mod upload;
 mod usage;
+mod verify;
 mod wrangler;
 mod ws_test;
 
@@ -27,7 +33,20 @@ use super::output::Output;
 /// All verbs.
 pub(super) fn commands() -> Vec<Command> {
     let graph = graphs::graph_command().subcommands([download::command(), upload::command(), delete::graph_command()]);
-    vec![graphs::command(), graph, usage::command(), index::command(), checksum::command(), ws_test::command()]
+    vec![
+        graphs::command(),
+        graph,
+        usage::command(),
+        index::command(),
+        checksum::command(),
+        ws_test::command(),
+        verify::command(),
+        repair::command(),
+        repair::checkpoint_command(),
+        backup::command(),
+        restore::command(),
+        repair::gc_command(),
+    ]
 }
 
 /// `user delete`, which stands with the other verbs about users.
@@ -48,6 +67,12 @@ pub(super) fn run(verb: &str, matches: &ArgMatches, output: Output) -> Option<Ou
         "usage" => block_on(usage::run(matches, output)),
         "index" => block_on(index::run(matches, output)),
         "ws-test" => block_on(ws_test::run(matches, output)),
+        "verify" => block_on(verify::run(matches, output)),
+        "repair" => block_on(repair::run(matches, output)),
+        "checkpoint" => block_on(repair::checkpoint(matches, output)),
+        "backup" => block_on(backup::run(matches, output)),
+        "restore" => block_on(restore::run(matches, output)),
+        "gc" => block_on(repair::gc(matches, output)),
         "checksum" => block_on(checksum::run(matches, output)),
         _ => return None,
     })

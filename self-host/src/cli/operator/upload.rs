@@ -126,7 +126,7 @@ async fn made_there(
 }
 
 /// Sends the rows: until the last part has come, the graph stays as it is.
-async fn rows(
+pub(super) async fn rows(
     surface: &Surface,
     graph_id: &str,
     copied: &mut Copied,
@@ -157,7 +157,7 @@ async fn rows(
 }
 
 /// Sends the files of a folder, of which those count that have a name and an end.
-async fn assets(
+pub(super) async fn assets(
     surface: &Surface,
     graph_id: &str,
     folder: &Path,
@@ -185,9 +185,11 @@ async fn assets(
         }
         let path = folder.join(&name);
         let bytes = std::fs::read(&path).map_err(at(&path))?;
+        // In a data directory names are written as in addresses.
+        let shown = web::url::decode(&name).unwrap_or_else(|| name.clone());
         let request = Request::builder()
             .method(Method::PUT)
-            .uri(format!("/assets/{}/{}", encoded(graph_id), encoded(&name)))
+            .uri(format!("/assets/{}/{}", encoded(graph_id), encoded(&shown)))
             .header(CONTENT_TYPE, "application/octet-stream")
             .body(Full::from(bytes));
         succeeded(surface.send(request.map_err(Failure::usage)?).await?).await?;
