@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod addresses;
+mod care;
 mod configuration;
 mod daemon;
 mod durability;

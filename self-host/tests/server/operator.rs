@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{ADMIN, Server, TOKEN, binary, page, run, said};
 
 /// What a verb says as JSON, and how it ends.
-fn told(data: &Path, arguments: &[&str]) -> (Option<i32>, Value) {
+pub(crate) fn told(data: &Path, arguments: &[&str]) -> (Option<i32>, Value) {
     let output = binary(data).args(arguments).arg("--json").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let value = serde_json::from_str(&text)
@@ -16,21 +16,21 @@ fn told(data: &Path, arguments: &[&str]) -> (Option<i32>, Value) {
 }
 
 /// The data of a verb that succeeds.
-fn data(data: &Path, arguments: &[&str]) -> Value {
+pub(crate) fn data(data: &Path, arguments: &[&str]) -> Value {
     let (code, value) = told(data, arguments);
     assert_eq!((code, &value["status"]), (Some(0), &json!("ok")), "{arguments:?}: {value}");
     value["data"].clone()
 }
 
 /// The exit code and the code of the error of a verb that fails.
-fn refused(data: &Path, arguments: &[&str]) -> (i32, String) {
+pub(crate) fn refused(data: &Path, arguments: &[&str]) -> (i32, String) {
     let (code, value) = told(data, arguments);
     assert_eq!(value["status"], "error", "{arguments:?}: {value}");
     (code.unwrap(), value["error"]["code"].as_str().unwrap().to_owned())
 }
 
 /// A graph with some pages, on a server.
-fn graph_with_pages(server: &Server, name: &str, pages: u64) -> String {
+pub(crate) fn graph_with_pages(server: &Server, name: &str, pages: u64) -> String {
     let graph_id = server.create_graph(TOKEN, name);
     let mut socket = server.socket(TOKEN, &graph_id);
     for number in 0..pages {

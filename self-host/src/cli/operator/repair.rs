@@ -378,7 +378,7 @@ fn compact(path: &Path, vacuum: bool) -> Result<(), Failure> {
     if vacuum {
         connection.execute_batch("VACUUM").map_err(failed)?;
     }
-    connection.pragma_query(None, "wal_checkpoint(TRUNCATE)", |_| Ok(())).map_err(failed)
+    connection.pragma(None, "wal_checkpoint", "TRUNCATE", |_| Ok(())).map_err(failed)
 }
 
 /// Runs `checkpoint`.
