@@ -20,4 +20,7 @@ mod screen;
 mod table;
 mod transcripts;
 mod webhooks;
+#[path = "../life/working_tree.rs"]
+#[expect(dead_code, reason = "the tree of another suite, with which nothing is done here")]
+mod working_tree;
 mod world;

@@ -12,7 +12,9 @@ mod screen;
 mod snapshots;
 mod steps;
 mod terminals;
+mod tree;
 mod webhooks;
+mod working_tree;
 mod world;
 
 use std::rc::Rc;
