@@ -6,6 +6,7 @@ pub mod command;
 pub mod connect;
 pub mod error;
 pub mod event;
+pub mod follow_up;
 pub mod front;
 pub mod github;
 pub mod github_app;

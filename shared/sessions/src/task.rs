@@ -169,6 +169,11 @@ impl Task {
         self.capability("pr-enabled")
     }
 
+    /// Whether what is said about its pull requests comes back as orders (agents.md 20.4).
+    pub fn follow_up(&self) -> bool {
+        self.at(&["capabilities", "follow-up"]).and_then(Value::as_bool).unwrap_or(false)
+    }
+
     /// The policy of approvals (agents.md 18.1).
     pub fn tools(&self) -> &Value {
         self.at(&["capabilities", "tools"]).unwrap_or(&Value::Null)

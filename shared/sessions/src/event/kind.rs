@@ -105,6 +105,10 @@ kinds! {
     GitPrFailed = "git.pr.failed" by Service,
     /// A person must make the pull request.
     GitPrManual = "git.pr.manual" by Service,
+    /// A pull request was closed.
+    GitPrClosed = "git.pr.closed" by Service,
+    /// Nothing more is taken from a pull request.
+    GitPrFollowUpStopped = "git.pr.follow_up_stopped" by Service,
     /// A snapshot is being taken.
     SnapshotStarted = "sandbox.snapshot.started" by Service,
     /// A snapshot was taken.

@@ -57,6 +57,8 @@ pub enum Target {
     Deliveries(String),
     /// `POST /agents/webhooks/:id/deliveries/:delivery-id/replay`.
     Replay(String, String),
+    /// `POST /agents/github/webhook`.
+    GitHubWebhook,
     /// `GET /sessions`.
     Sessions,
     /// `POST /sessions`.
@@ -184,8 +186,9 @@ const fn put(pattern: &'static str, target: fn(Ids) -> Target) -> Route {
     Route { method: Method::PUT, pattern, target }
 }
 
-/// Every route below the prefixes. `tests/front/table.rs` has a case for each, `tests/front/transcripts.rs` for those of transcripts.
-pub static ROUTES: [Route; 42] = [
+/// Every route below the prefixes. `tests/front/table.rs` has a case for each, `tests/front/transcripts.rs` for those of transcripts,
+/// `tests/front/github.rs` for the one of GitHub.
+pub static ROUTES: [Route; 43] = [
     post("/auth/chatgpt/import", |_| Target::Import),
     get("/auth/chatgpt/status", |_| Target::LoginStatus),
     delete("/auth/chatgpt", |_| Target::Logout),
@@ -199,6 +202,7 @@ pub static ROUTES: [Route; 42] = [
     delete("/agents/webhooks/:id", |ids| Target::DeleteWebhook(ids.first)),
     get("/agents/webhooks/:id/deliveries", |ids| Target::Deliveries(ids.first)),
     post("/agents/webhooks/:id/deliveries/:delivery-id/replay", |ids| Target::Replay(ids.first, ids.second)),
+    post("/agents/github/webhook", |_| Target::GitHubWebhook),
     get("/sessions", |_| Target::Sessions),
     post("/sessions", |_| Target::Create),
     get("/sessions/:id", |ids| Target::Session(ids.first, Verb::Status)),
@@ -255,7 +259,7 @@ impl Route {
 /// Prefixes of the service. They match without a slash, as the reference's do.
 const PREFIXES: [&str; 4] = ["/auth", "/sessions", "/runners", "/worker/"];
 /// Prefixes of the additions, which end with a segment (agents.md 2.1).
-const ADDED: [&str; 1] = ["/agents/webhooks"];
+const ADDED: [&str; 2] = ["/agents/webhooks", "/agents/github/webhook"];
 /// More segments than any route has are not looked at.
 const MAX_SEGMENTS: usize = 6;
 
@@ -357,6 +361,9 @@ mod tests {
                 "/agents/webhooks/w/deliveries/d%2Fe/replay",
                 Some(Target::Replay("w".to_owned(), "d/e".to_owned())),
             ),
+            (Method::POST, "/agents/github/webhook", Some(Target::GitHubWebhook)),
+            (Method::GET, "/agents/github/webhook", None),
+            (Method::POST, "/agents/github/webhook/", None),
             (Method::GET, "/agents/webhooks/w", None),
             (Method::DELETE, "/agents/webhooks/", None),
             (Method::POST, "/agents/webhooks/w/deliveries//replay", None),

@@ -47,6 +47,9 @@ impl<P: Platform> Session<P> {
             Job::Remove => self.remove().await,
             Job::TellUsage => self.tell_usage().await,
             Job::Notify => self.notify().await,
+            Job::FollowUp => self.follow_up(),
+            Job::PushFollowUp => self.push_follow_up().await,
+            Job::TellPulls => self.tell_pulls().await,
             Job::Attach | Job::Detach => Ok(()),
         };
         if let Err(error) = done {

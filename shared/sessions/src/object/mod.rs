@@ -5,6 +5,7 @@
 
 mod change;
 mod core;
+mod follow_up;
 mod github;
 mod jobs;
 mod notify;
@@ -23,7 +24,7 @@ mod usage;
 mod viewers;
 
 pub use platform::{Platform, Socket};
-pub(crate) use routes::CLAIMS;
+pub(crate) use routes::{CLAIMS, Told};
 pub use routes::handle;
 pub use terminal::{Inbox, MAX_FRAME_BYTES, MAX_TERMINALS, MAX_WAITING_BYTES};
 pub use viewers::{MAX_QUEUE_BYTES, MAX_VIEWERS, MAX_VIEWERS_OF_USER};

@@ -47,6 +47,12 @@ impl Sink for Place {
         Ok(())
     }
 
+    fn pull_request(&self, head: &str, number: u64) -> Result<(), Error> {
+        let at = self.branches.borrow().iter().any(|(branch, _)| branch == head);
+        self.events.borrow_mut().push(("pull request".to_owned(), json!({"number": number, "is-pushed": at})));
+        Ok(())
+    }
+
     fn last_pushed(&self, branch: &str) -> Result<Option<CommitId>, Error> {
         Ok(self.branches.borrow().iter().find(|(name, _)| name == branch).map(|(_, commit)| commit.clone()))
     }

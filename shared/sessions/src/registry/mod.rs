@@ -9,6 +9,7 @@ mod cursor;
 pub mod intents;
 pub mod migrations;
 mod runner;
+pub mod pulls;
 pub mod runners;
 pub mod sessions;
 pub mod usage;

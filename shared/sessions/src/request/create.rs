@@ -122,7 +122,8 @@ fn check_variables(variables: &Map<String, Value>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The two flags, on by themselves, and the policy of approvals (agents.md 18.1) if there is one.
+/// The two flags, on by themselves; whether what is said about its pull requests comes back (agents.md 20.4); and the policy of approvals
+/// (18.1) if there is one.
 fn capabilities(fields: Fields<'_>) -> Result<Value, Error> {
     let Some(sent) = fields.object("capabilities")? else {
         return Ok(json!({"push-enabled": true, "pr-enabled": true}));
@@ -131,6 +132,9 @@ fn capabilities(fields: Fields<'_>) -> Result<Value, Error> {
         "push-enabled": sent.flag("push-enabled")?.unwrap_or(true),
         "pr-enabled": sent.flag("pr-enabled")?.unwrap_or(true),
     });
+    if let (true, Some(members)) = (sent.flag("follow-up")?.unwrap_or(false), capabilities.as_object_mut()) {
+        members.insert("follow-up".to_owned(), true.into());
+    }
     let Some(tools) = sent.object("tools")? else { return Ok(capabilities) };
     let mut policy = Map::new();
     for name in ["allow", "deny"] {

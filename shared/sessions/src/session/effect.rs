@@ -93,6 +93,12 @@ pub enum Job {
     TellUsage,
     /// Send notifications.
     Notify,
+    /// Make an order of what was said about a pull request.
+    FollowUp,
+    /// Push what the agent did about it.
+    PushFollowUp,
+    /// Tell the database of all sessions which pull requests there are.
+    TellPulls,
     /// Remove the session with everything that belongs to it.
     Remove,
 }

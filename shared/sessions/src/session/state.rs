@@ -268,6 +268,9 @@ pub struct State {
     /// How many there were lately.
     #[serde(default)]
     pub notices: Notices,
+    /// What is said about its pull requests.
+    #[serde(default)]
+    pub follow_up: super::follow_up::FollowUp,
     /// When something happened last.
     pub active_at: i64,
     /// When a running turn is looked at next.
@@ -319,6 +322,7 @@ impl State {
             usage: Usage::default(),
             notify_at: None,
             notices: Notices::default(),
+            follow_up: super::follow_up::FollowUp::default(),
             active_at: now,
             tick_at: now,
             terminals: Vec::new(),

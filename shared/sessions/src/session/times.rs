@@ -95,6 +95,11 @@ impl Times {
         self.scaled(45_000)
     }
 
+    /// How long remarks are gathered before they are acted upon.
+    pub fn window(&self, ms: i64) -> i64 {
+        self.scaled(ms)
+    }
+
     /// Between two looks at a running turn.
     pub fn tick(&self) -> i64 {
         self.scaled(60_000)

@@ -1,11 +1,13 @@
 //! The settings of the agents service (agents.md 15), read once. A blank value counts as unset.
 
+mod follow_up;
 mod lookup;
 mod read;
 #[cfg(test)]
 mod tests;
 mod transcripts;
 
+pub use self::follow_up::FollowUpSettings;
 pub use self::transcripts::TranscriptSettings;
 pub use lookup::SettingsError;
 
@@ -41,6 +43,8 @@ pub struct Settings {
     pub runtime: RuntimeSettings,
     /// Transcripts.
     pub transcripts: TranscriptSettings,
+    /// The pull-request loop.
+    pub follow_up: FollowUpSettings,
 }
 
 impl Settings {

@@ -42,6 +42,7 @@ impl Settings {
             github: github(&get)?,
             runtime: runtime(&get)?,
             transcripts: super::transcripts::read(&get, secrets_key, is_development)?,
+            follow_up: super::follow_up::read(&get)?,
         })
     }
 }

@@ -8,7 +8,7 @@ use std::task::{Poll, Waker};
 use serde_json::{Value, json};
 use sessions::command;
 use sessions::legacy::{Dialect, request::Call};
-use sessions::publish::PushReport;
+use sessions::publish::{CommitId, FailureClass, PushReport};
 use sessions::runtime::{
     BuildState, Building, Made, OpenedTerminal, Progress, Prompt, Provider, ProviderKind, PushError, Runtime,
     RuntimeError, RuntimeSecrets, Sent, Snapshot, Stopped, TerminalOrder, TerminalOutput, TerminalSaid, TerminalSize,
@@ -47,6 +47,9 @@ pub(crate) struct Agent {
     /// Its terminals, by their processes: what each was told, and with which code it has ended.
     pub(crate) terminals: BTreeMap<u32, Told>,
     pub(crate) next_terminal: Fate,
+    /// What was pushed: the branch, and whether by force. The commit is the number of the push.
+    pub(crate) pushed: Vec<(String, bool)>,
+    pub(crate) next_push: Fate,
     beats: u64,
 }
 
@@ -188,6 +191,11 @@ impl TerminalOutput for Shell {
         })
         .await
     }
+}
+
+/// The commit of a push.
+pub(crate) fn commit(number: usize) -> String {
+    format!("{number:040x}")
 }
 
 /// A provider over the agent.
@@ -409,8 +417,23 @@ impl Provider for Runtimes {
         &self,
         _: &mut Runtime,
         _: &Wish<'_>,
-        _: &command::Push<'_>,
+        push: &command::Push<'_>,
     ) -> Result<Option<PushReport>, PushError> {
-        Ok(None)
+        let fate = std::mem::take(&mut self.agent.borrow_mut().next_push);
+        let is_new = {
+            let mut agent = self.agent.borrow_mut();
+            let head = push.head.as_str().to_owned();
+            let is_new = agent.pushed.iter().all(|(branch, _)| *branch != head);
+            agent.pushed.push((head, push.force.is_some()));
+            is_new
+        };
+        match fate {
+            Fate::Well => {
+                let commit = commit(self.agent.borrow().pushed.len());
+                Ok(Some(PushReport { commit: CommitId::parse(&commit).unwrap(), is_new }))
+            }
+            Fate::Never => std::future::pending().await,
+            _ => Err(PushError { class: FailureClass::RemoteRejected, text: "no".into() }),
+        }
     }
 }

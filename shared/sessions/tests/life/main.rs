@@ -5,6 +5,7 @@
 mod agent;
 mod asserted;
 mod budgets;
+mod follow_up;
 mod histories;
 mod receiver;
 mod removal;

@@ -6,6 +6,7 @@ mod caller;
 mod control;
 mod create;
 mod events;
+mod follow_up;
 mod messages;
 mod publish;
 mod removal;
@@ -15,6 +16,7 @@ mod status;
 mod transcripts;
 
 pub(crate) use caller::Caller;
+pub(crate) use follow_up::Told;
 pub(crate) use transcripts::CLAIMS;
 pub(super) use transcripts::UPLOADS;
 
@@ -84,6 +86,7 @@ async fn dispatch<P: Platform>(
         ("delete", None, false) => removal::delete(session, &caller).await,
         ("budget", None, true) => budget::get(session, &caller).await,
         ("budget", None, false) => budget::set(session, &caller, request).await,
+        ("follow-up", None, false) => follow_up::take(session, &caller, request).await,
         ("replay", Some(id), false) => replay::replay(session, &caller, id, request),
         ("terminal", None, true) => super::terminal::open(session, &caller, request).await,
         _ => Err(Error::NotFound),

@@ -34,6 +34,7 @@ pub fn on_alarm(state: &mut State, decide: &mut Decide<'_>) {
     super::transcripts::on_alarm(state, decide);
     super::budget::on_alarm(state, decide);
     super::notify::on_alarm(state, decide);
+    super::follow_up::on_alarm(state, decide);
     pump(state, decide);
     idle(state, decide);
 }
@@ -136,7 +137,8 @@ fn idle(state: &mut State, decide: &mut Decide<'_>) {
     let is_busy = state.turn.is_some()
         || state.publishing.is_some()
         || state.snapshotting.is_some()
-        || state.transcript.keeping.is_some();
+        || state.transcript.keeping.is_some()
+        || state.follow_up.push.is_some();
     let is_quiet = state.active_at.saturating_add(decide.times.idle) <= decide.now;
     if state.runtime_active && !is_busy && is_quiet && state.provisioning.is_none() {
         state.active_at = decide.now;
@@ -161,6 +163,7 @@ pub fn next_alarm(state: &State, decide: &Decide<'_>) -> Option<i64> {
         && state.build.is_none()
         && state.ending.is_none()
         && state.transcript.keeping.is_none()
+        && state.follow_up.push.is_none()
         && !state.orders.is_empty()
         && !state.stalled
         && !state.archived
@@ -186,6 +189,7 @@ pub fn next_alarm(state: &State, decide: &Decide<'_>) -> Option<i64> {
         idle,
         super::budget::next_alarm(state, decide),
         state.notify_at,
+        super::follow_up::next_alarm(state),
     ]
     .into_iter()
     .flatten()
