@@ -36,6 +36,11 @@ pub(crate) struct Agent {
     pub(crate) next_destroy: Vec<Fate>,
     /// Sandboxes that were removed.
     pub(crate) destroyed: Vec<String>,
+    /// Sandboxes that there are, and whether whoever had them made was told of them.
+    pub(crate) alive: BTreeMap<String, bool>,
+    made: usize,
+    /// What its present session has cost, in quarters of a dollar.
+    pub(crate) quarters: u32,
     pub(crate) heeds_cancel: bool,
     /// Whether it was asked to stop.
     pub(crate) is_asked_to_stop: bool,
@@ -109,6 +114,12 @@ impl Agent {
         let session = self.session();
         self.say(&json!({"jsonrpc": "2.0", "method": "session/update", "params": {"sessionId": session, "update":
             {"sessionUpdate": "tool_call", "toolCallId": "t", "title": "Run"}}}));
+    }
+
+    /// It has used another quarter of a dollar.
+    pub(crate) fn spend(&mut self) {
+        self.quarters += 1;
+        self.report(u64::from(self.quarters) * 1_000, f64::from(self.quarters) * 0.25);
     }
 
     /// Reports its use: tokens in its context, and what its session has cost.
@@ -220,11 +231,29 @@ impl Runtimes {
         .await;
     }
 
+    /// Makes a sandbox, and writes down before and after that there is one.
+    async fn make_sandbox(&self, progress: &mut impl Progress) -> Result<String, RuntimeError> {
+        let intent = progress.creating().await?;
+        self.clock.point().await;
+        let sandbox = {
+            let mut agent = self.agent.borrow_mut();
+            agent.made += 1;
+            let sandbox = format!("box{}", agent.made);
+            agent.alive.insert(sandbox.clone(), false);
+            sandbox
+        };
+        self.clock.point().await;
+        self.agent.borrow_mut().alive.insert(sandbox.clone(), true);
+        progress.created(&intent, &sandbox).await?;
+        Ok(sandbox)
+    }
+
     fn begin_anew(&self) -> String {
         let mut agent = self.agent.borrow_mut();
         agent.epoch += 1;
         agent.is_killed = false;
         agent.sessions += 1;
+        agent.quarters = 0;
         agent.frames.clear();
         agent.working.clear();
         agent.readers.drain(..).for_each(Waker::wake);
@@ -245,8 +274,10 @@ impl Provider for Runtimes {
             _ => return Err(RuntimeError::Failed("no".into())),
         }
         self.did(&format!("provision {}", wish.snapshot_id.unwrap_or("empty")));
+        let sandbox_id = if self.kind == ProviderKind::E2b { Some(self.make_sandbox(progress).await?) } else { None };
+        self.clock.point().await;
         let session_id = self.begin_anew();
-        let is_sandbox = self.kind == ProviderKind::E2b;
+        self.clock.point().await;
         Ok(Made::Ready(Box::new(Runtime {
             provider: self.kind,
             base_url: "https://agent.test".into(),
@@ -255,7 +286,7 @@ impl Provider for Runtimes {
             dialect: Dialect::Acp,
             directory: "/home/user/workspace".into(),
             runner_id: None,
-            sandbox_id: is_sandbox.then(|| "box".to_owned()),
+            sandbox_id,
             sandbox_domain: None,
             sandbox_port: None,
             template: None,
@@ -274,11 +305,13 @@ impl Provider for Runtimes {
     }
 
     async fn wake(&self, _: &mut Runtime, _: &Wish<'_>) -> Result<(), RuntimeError> {
+        self.clock.point().await;
         Ok(())
     }
 
     async fn refresh(&self, runtime: &mut Runtime, _: &Wish<'_>) -> Result<(), RuntimeError> {
         runtime.session_id = self.begin_anew();
+        self.clock.point().await;
         Ok(())
     }
 
@@ -289,12 +322,16 @@ impl Provider for Runtimes {
         Ok(Frames { agent: Rc::clone(&self.agent), at, epoch })
     }
 
-    async fn prompt(&self, _: &Runtime, prompt: &Prompt<'_>, _: u32) -> Sent<Frames> {
+    async fn prompt(&self, runtime: &Runtime, prompt: &Prompt<'_>, _: u32) -> Sent<Frames> {
+        self.clock.point().await;
         let fate = std::mem::take(&mut self.agent.borrow_mut().next_prompt);
         if fate == Fate::NotReached {
             return Sent::NotReached(RuntimeError::NotReached("404".into()));
         }
         if fate == Fate::Missing {
+            if let Some(sandbox) = &runtime.sandbox_id {
+                self.agent.borrow_mut().alive.remove(sandbox);
+            }
             return Sent::Failed(RuntimeError::SandboxMissing("gone".into()));
         }
         if fate == Fate::RefusedLate {
@@ -306,6 +343,7 @@ impl Provider for Runtimes {
             *agent.prompts.entry(prompt.text.to_owned()).or_default() += 1;
             agent.working.push((prompt.rpc_id, prompt.text.to_owned()));
         }
+        self.clock.point().await;
         match fate {
             Fate::Broken => Sent::Failed(RuntimeError::Failed("connection lost".into())),
             Fate::Never => std::future::pending().await,
@@ -318,6 +356,7 @@ impl Provider for Runtimes {
     }
 
     async fn tell(&self, _: &Runtime, envelope: &Value) -> Result<(), RuntimeError> {
+        self.clock.point().await;
         let mut agent = self.agent.borrow_mut();
         if envelope["method"] == "session/cancel" {
             agent.is_asked_to_stop = true;
@@ -347,12 +386,14 @@ impl Provider for Runtimes {
     }
 
     async fn end(&self, _: &Runtime) -> Result<(), RuntimeError> {
+        self.clock.point().await;
         self.did("end");
         self.agent.borrow_mut().working.clear();
         Ok(())
     }
 
     async fn destroy(&self, sandbox_id: &str) -> Result<(), RuntimeError> {
+        self.clock.point().await;
         self.did("destroy");
         let fate = {
             let mut agent = self.agent.borrow_mut();
@@ -363,7 +404,12 @@ impl Provider for Runtimes {
             Fate::Never => std::future::pending().await,
             _ => return Err(RuntimeError::Failed("no".into())),
         }
-        self.agent.borrow_mut().destroyed.push(sandbox_id.to_owned());
+        {
+            let mut agent = self.agent.borrow_mut();
+            agent.destroyed.push(sandbox_id.to_owned());
+            agent.alive.remove(sandbox_id);
+        }
+        self.clock.point().await;
         Ok(())
     }
 
@@ -427,6 +473,7 @@ impl Provider for Runtimes {
             agent.pushed.push((head, push.force.is_some()));
             is_new
         };
+        self.clock.point().await;
         match fate {
             Fate::Well => {
                 let commit = commit(self.agent.borrow().pushed.len());

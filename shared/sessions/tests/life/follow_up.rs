@@ -267,7 +267,7 @@ fn a_closed_pull_request_ends_it() {
     assert_eq!(known(&db), []);
     end(&world);
     hear(&world, &said("d4", "three"));
-    world.pass(10 * MINUTE);
+    world.pass(60 * MINUTE);
     assert_eq!((audits(&world).len(), world.agent.borrow().pushed.len()), (1, 1));
     assert_eq!(world.alarm(), None, "nothing is waited for");
 }
@@ -328,6 +328,7 @@ fn whoever_dies_on_the_way_the_loop_goes_on() {
     world.pass(2 * MINUTE);
     assert_eq!(orders(&world).len(), 1);
     world.crash();
+    world.session.load().unwrap();
     world.pass(SECOND);
     world.agent.borrow_mut().next_push = Fate::Never;
     end(&world);

@@ -85,7 +85,8 @@ impl Incoming for Body {
 
 /// GitHub, where everything goes well.
 fn github(call: &Call) -> Reply<Body> {
-    let path = call.url.strip_prefix("https://api.github.com").unwrap();
+    // GitHub does not care for large and small letters in names.
+    let path = call.url.strip_prefix("https://api.github.com").unwrap().to_ascii_lowercase();
     let (status, body) = match path.split('?').next().unwrap() {
         "/repos/acme/app/installation" => (200, json!({"id": 1})),
         "/app/installations/1/access_tokens" => (201, json!({"token": "ghs_1", "expires_at": "2126-01-01T00:00:00Z"})),
@@ -101,8 +102,11 @@ impl Fetch for Outside {
     type Body = Body;
 
     async fn fetch(&self, call: Call) -> Result<Reply<Body>, CallError> {
+        self.clock.point().await;
         if self.net.borrow().has_github && call.url.starts_with("https://api.github.com/") {
-            return Ok(github(&call));
+            let reply = github(&call);
+            self.clock.point().await;
+            return Ok(reply);
         }
         // Nobody else is there but receivers of notifications.
         if !call.headers.contains_key("webhook-id") {
@@ -117,6 +121,7 @@ impl Fetch for Outside {
             }
             post
         };
+        self.clock.point().await;
         let limit = i64::from(call.limit_ms.unwrap());
         let (wait, status) = match post {
             Post::Status(status) => (0, status),
