@@ -65,6 +65,11 @@ impl<P: Platform> Session<P> {
         let mut decide = Decide::new(now, &self.times).within(user_day);
         let result = change(core, &mut decide);
         settle(&before, &mut core.state, &mut decide);
+        // A session that is being removed is not listed any more.
+        let is_told = core.state.removal.is_none() && Summary::of(&before) != Summary::of(&core.state);
+        if is_told && self.platform.db().is_some() {
+            core.state.list_at = Some(now.saturating_add(self.times.notifying()));
+        }
         let effects = decide.effects;
         let is_lost = effects.contains(&Effect::PublishingLost);
         let sql = self.platform.sql();
@@ -91,16 +96,13 @@ impl<P: Platform> Session<P> {
         match core.commit(&before, effects, &commit) {
             Ok((shown, jobs)) => {
                 let next = next_alarm(&core.state, &Decide::new(now, &self.times).within(user_day));
-                let removed = core.state.removal;
-                let is_told = Summary::of(&before) != Summary::of(&core.state);
                 drop(known);
                 self.show(&shown);
                 self.wake_at(next);
                 for job in jobs {
                     self.start(job);
                 }
-                // A session that is being removed is not listed any more.
-                if is_told && removed.is_none() {
+                if is_told {
                     self.tell_index();
                 }
                 if is_lost {

@@ -23,6 +23,7 @@ impl<P: Platform> Session<P> {
                 self.platform.spawn(async move { me.follow_again().await });
             }
             Job::Detach => me.detach(),
+            Job::TellList => self.tell_index(),
             job => self.platform.spawn(async move { me.run(job).await }),
         }
     }
@@ -50,7 +51,7 @@ impl<P: Platform> Session<P> {
             Job::FollowUp => self.follow_up(),
             Job::PushFollowUp => self.push_follow_up().await,
             Job::TellPulls => self.tell_pulls().await,
-            Job::Attach | Job::Detach => Ok(()),
+            Job::Attach | Job::Detach | Job::TellList => Ok(()),
         };
         if let Err(error) = done {
             self.warn("agents/work-failed", &error);

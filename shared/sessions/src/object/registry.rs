@@ -76,7 +76,7 @@ impl<P: Platform> Session<P> {
         if active >= self.settings.session.max_active_sessions { Err(Error::TooManySessions) } else { Ok(()) }
     }
 
-    /// Tells the list of sessions what is new. One telling at a time; what fails is told with the next news.
+    /// Tells the list of sessions what is new. One telling at a time; what fails is told with the next news, or by the alarm.
     pub(super) fn tell_index(&self) {
         if self.telling.get() != Telling::Idle {
             self.telling.set(Telling::Again);
@@ -86,18 +86,22 @@ impl<P: Platform> Session<P> {
         self.telling.set(Telling::Busy);
         self.platform.spawn(async move {
             // Each round tells what was news at its beginning; there is one more only when there was more news.
-            loop {
-                me.tell_once().await;
+            let told = loop {
+                let told = me.tell_once().await;
                 if me.telling.replace(Telling::Busy) != Telling::Again {
-                    break;
+                    break told;
                 }
-            }
+            };
             me.telling.set(Telling::Idle);
+            if told && let Err(error) = me.change(|core, _| core.state.list_at = None) {
+                me.warn("agents/index-not-told", &error);
+            }
         });
     }
 
-    async fn tell_once(&self) {
-        let Some(db) = self.platform.db() else { return };
+    /// Whether the list knows everything that was news when this began.
+    async fn tell_once(&self) -> bool {
+        let Some(db) = self.platform.db() else { return true };
         let row = self.look(|core| sessions::SessionRow {
             session_id: core.state.id.clone(),
             user_id: core.state.requested_by.clone(),
@@ -111,10 +115,12 @@ impl<P: Platform> Session<P> {
             created_at: core.state.created_at,
             updated_at: self.platform.now_ms(),
         });
-        let Ok(row) = row else { return };
-        if let Err(error) = sessions::upsert(&*db, &row).await {
-            self.warn("agents/index-not-told", &error);
+        let Ok(row) = row else { return true };
+        let told = sessions::upsert(&*db, &row).await;
+        if let Err(error) = &told {
+            self.warn("agents/index-not-told", error);
         }
+        told.is_ok()
     }
 
     /// A runner of the user with a free place, which it takes (agents.md 7.4).

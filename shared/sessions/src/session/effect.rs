@@ -97,6 +97,8 @@ pub enum Job {
     FollowUp,
     /// Push what the agent did about it.
     PushFollowUp,
+    /// Tell the list of sessions what is new.
+    TellList,
     /// Tell the database of all sessions which pull requests there are.
     TellPulls,
     /// Remove the session with everything that belongs to it.

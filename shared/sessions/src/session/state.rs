@@ -271,6 +271,9 @@ pub struct State {
     /// What is said about its pull requests.
     #[serde(default)]
     pub follow_up: super::follow_up::FollowUp,
+    /// When the list of sessions is told again what is new; none when it knows everything.
+    #[serde(default)]
+    pub list_at: Option<i64>,
     /// When something happened last.
     pub active_at: i64,
     /// When a running turn is looked at next.
@@ -323,6 +326,7 @@ impl State {
             notify_at: None,
             notices: Notices::default(),
             follow_up: super::follow_up::FollowUp::default(),
+            list_at: None,
             active_at: now,
             tick_at: now,
             terminals: Vec::new(),

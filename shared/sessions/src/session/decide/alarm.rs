@@ -35,6 +35,7 @@ pub fn on_alarm(state: &mut State, decide: &mut Decide<'_>) {
     super::budget::on_alarm(state, decide);
     super::notify::on_alarm(state, decide);
     super::follow_up::on_alarm(state, decide);
+    list(state, decide);
     pump(state, decide);
     idle(state, decide);
 }
@@ -133,6 +134,14 @@ fn leases(state: &mut State, decide: &mut Decide<'_>) {
     }
 }
 
+/// Whoever was telling the list of sessions is gone, or the list did not answer.
+fn list(state: &mut State, decide: &mut Decide<'_>) {
+    if state.list_at.is_some_and(|at| at <= decide.now) {
+        state.list_at = Some(decide.now.saturating_add(decide.times.notifying()));
+        decide.push(Effect::Start(Job::TellList));
+    }
+}
+
 fn idle(state: &mut State, decide: &mut Decide<'_>) {
     let is_busy = state.turn.is_some()
         || state.publishing.is_some()
@@ -190,6 +199,7 @@ pub fn next_alarm(state: &State, decide: &Decide<'_>) -> Option<i64> {
         super::budget::next_alarm(state, decide),
         state.notify_at,
         super::follow_up::next_alarm(state),
+        state.list_at,
     ]
     .into_iter()
     .flatten()
