@@ -27,3 +27,4 @@ pub mod sse;
 pub mod task;
 mod timestamp;
 pub mod webhook;
+pub mod workspace;

@@ -27,6 +27,7 @@ fn settings() -> SessionSettings {
         max_event_bytes: 256 << 10,
         max_orders: 50,
         max_active_sessions: 20,
+        max_bundle_bytes: 64 << 20,
         prompt_post_ms: 30_000,
         turn_silence_ms: 1_800_000,
         stop_grace_ms: 30_000,

@@ -102,6 +102,10 @@ pub enum Verb {
     Unarchive,
     /// `DELETE /sessions/:id`.
     Delete,
+    /// `GET …/files`.
+    Files,
+    /// `GET …/diff`.
+    Diff,
     /// `GET …/budget`.
     Budget,
     /// `POST …/budget`.
@@ -133,6 +137,8 @@ impl Verb {
             Self::Archive => "archive",
             Self::Unarchive => "unarchive",
             Self::Delete => "delete",
+            Self::Files => "files",
+            Self::Diff => "diff",
             Self::Budget | Self::SetBudget => "budget",
             Self::Terminal => "terminal",
             Self::Stream => "stream",
@@ -144,12 +150,15 @@ impl Verb {
 
     /// Whether the query goes to the object.
     pub fn takes_query(&self) -> bool {
-        matches!(self, Self::Events | Self::Branches | Self::Terminal | Self::Stream)
+        matches!(self, Self::Events | Self::Branches | Self::Files | Self::Diff | Self::Terminal | Self::Stream)
     }
 
     /// Whether an observer token is enough.
     pub fn is_for_observers(&self) -> bool {
-        matches!(self, Self::Status | Self::Events | Self::Stream | Self::Approvals | Self::Budget)
+        matches!(
+            self,
+            Self::Status | Self::Events | Self::Stream | Self::Approvals | Self::Budget | Self::Files | Self::Diff
+        )
     }
 }
 
@@ -188,7 +197,7 @@ const fn put(pattern: &'static str, target: fn(Ids) -> Target) -> Route {
 
 /// Every route below the prefixes. `tests/front/table.rs` has a case for each, `tests/front/transcripts.rs` for those of transcripts,
 /// `tests/front/github.rs` for the one of GitHub.
-pub static ROUTES: [Route; 43] = [
+pub static ROUTES: [Route; 45] = [
     post("/auth/chatgpt/import", |_| Target::Import),
     get("/auth/chatgpt/status", |_| Target::LoginStatus),
     delete("/auth/chatgpt", |_| Target::Logout),
@@ -219,6 +228,8 @@ pub static ROUTES: [Route; 43] = [
     get("/sessions/:id/branches", |ids| Target::Session(ids.first, Verb::Branches)),
     post("/sessions/:id/archive", |ids| Target::Session(ids.first, Verb::Archive)),
     post("/sessions/:id/unarchive", |ids| Target::Session(ids.first, Verb::Unarchive)),
+    get("/sessions/:id/files", |ids| Target::Session(ids.first, Verb::Files)),
+    get("/sessions/:id/diff", |ids| Target::Session(ids.first, Verb::Diff)),
     get("/sessions/:id/budget", |ids| Target::Session(ids.first, Verb::Budget)),
     post("/sessions/:id/budget", |ids| Target::Session(ids.first, Verb::SetBudget)),
     get("/sessions/:id/terminal", |ids| Target::Session(ids.first, Verb::Terminal)),
@@ -339,6 +350,8 @@ mod tests {
             (Method::POST, "/sessions/s1/archive", session(Verb::Archive)),
             (Method::POST, "/sessions/s1/unarchive", session(Verb::Unarchive)),
             (Method::DELETE, "/sessions/s1", session(Verb::Delete)),
+            (Method::GET, "/sessions/s1/files", session(Verb::Files)),
+            (Method::GET, "/sessions/s1/diff", session(Verb::Diff)),
             (Method::GET, "/sessions/s1/budget", session(Verb::Budget)),
             (Method::POST, "/sessions/s1/budget", session(Verb::SetBudget)),
             (Method::POST, "/sessions/view", None),

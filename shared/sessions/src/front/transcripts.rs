@@ -147,7 +147,7 @@ async fn send<P: Platform>(
 pub async fn sweep_transcripts<P: Platform>(platform: &P, service: &Service<P::Keys>, blobs: &impl Blobs) {
     let Some(db) = platform.db() else { return };
     let settings = &service.settings.transcripts;
-    let store = transcripts::Store { db, blobs, vault: &settings.vault, limit: settings.max_bytes };
+    let store = transcripts::Store { db, blobs, vault: &settings.vault, limit: settings.max_bytes, quota: None };
     if let Err(error) = store.sweep(platform.now_ms()).await {
         let text = error.to_string();
         platform.report(&web::Event::new(web::Level::Error, "agents/transcripts-not-swept").with_error(&text));

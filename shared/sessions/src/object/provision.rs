@@ -6,6 +6,7 @@ use futures_channel::oneshot;
 
 use super::jobs::JobError;
 use super::transcripts::note_opened;
+use super::workspace::RESTORE_MS;
 use super::{Platform, Session};
 use crate::error::Error;
 use crate::event::Draft;
@@ -230,6 +231,13 @@ impl<P: Platform> Progress for Steps<P> {
 
     async fn event(&mut self, draft: Draft) {
         if let Err(error) = self.session.change(|core, decide| decide.append(&mut core.state, draft)) {
+            self.session.warn("agents/event-not-stored", &error);
+        }
+    }
+
+    async fn has_tree(&mut self, runtime: &Runtime) {
+        self.step("restore", RESTORE_MS).await;
+        if let Err(error) = self.session.restore_tree(runtime).await {
             self.session.warn("agents/event-not-stored", &error);
         }
     }

@@ -120,6 +120,7 @@ impl<P: Platform> Session<P> {
                 });
                 taken.map_err(|error| RuntimeError::Failed(error.to_string()))?;
             }
+            self.grows(chunk.len());
             bytes = bytes.saturating_add(chunk.len());
             if bytes >= TURN_BYTES {
                 bytes = 0;

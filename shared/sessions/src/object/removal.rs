@@ -46,6 +46,7 @@ impl<P: Platform> Session<P> {
         }
         self.destroy_unbound().await?;
         self.remove_conversation().await?;
+        self.remove_bundles().await?;
         let id = self.look(|core| core.state.id.clone())?;
         if let Some(db) = self.platform.db() {
             webhooks::forget_session(&*db, &id).await.map_err(Error::from)?;

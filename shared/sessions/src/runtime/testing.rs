@@ -14,7 +14,7 @@ use serde_json::Value;
 use uuid::Uuid;
 use web::{Call, CallError, Event, Failure, Fetch, Host, Incoming, Reply, Trace, Undone};
 
-use super::{Progress, RuntimeError, Wish};
+use super::{Progress, Runtime, RuntimeError, Wish};
 use crate::command::VersionChannel;
 use crate::event::Draft;
 use crate::legacy::ApiSetting;
@@ -306,6 +306,10 @@ impl Progress for Told {
 
     async fn event(&mut self, draft: Draft) {
         self.lines.push(format!("event {}", draft.kind.as_str()));
+    }
+
+    async fn has_tree(&mut self, _: &Runtime) {
+        self.lines.push("tree".to_owned());
     }
 
     async fn step(&mut self, _: &'static str, _: i64) {}

@@ -281,6 +281,9 @@ pub struct State {
     /// Terminals that are open, or were when the object was last heard of. At most [`crate::object::MAX_TERMINALS`].
     #[serde(default)]
     pub terminals: Vec<OpenTerminal>,
+    /// What is known of its working tree.
+    #[serde(default)]
+    pub workspace: crate::workspace::Saved,
     /// Orders that wait, oldest first; kept in a table of their own.
     #[serde(skip)]
     pub orders: VecDeque<u64>,
@@ -330,6 +333,7 @@ impl State {
             active_at: now,
             tick_at: now,
             terminals: Vec::new(),
+            workspace: crate::workspace::Saved::default(),
             orders: VecDeque::new(),
             approvals: Vec::new(),
         }

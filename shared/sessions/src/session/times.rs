@@ -90,6 +90,11 @@ impl Times {
         (attempt < 4).then(|| self.scaled(2_000 << attempt))
     }
 
+    /// Keeping the working tree before a sandbox is left.
+    pub fn saving(&self) -> i64 {
+        self.scaled(120_000)
+    }
+
     /// Keeping the conversation of a turn that is over.
     pub fn keeping(&self) -> i64 {
         self.scaled(45_000)

@@ -78,6 +78,8 @@ pub struct SessionSettings {
     pub max_orders: usize,
     /// `AGENT_MAX_ACTIVE_SESSIONS`.
     pub max_active_sessions: usize,
+    /// `AGENT_BUNDLE_MAX_BYTES`: a bundle of what was not pushed, at most.
+    pub max_bundle_bytes: usize,
     /// `AGENT_PROMPT_POST_MS`.
     pub prompt_post_ms: i64,
     /// `AGENT_TURN_SILENCE_MS`.

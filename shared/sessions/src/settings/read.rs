@@ -11,6 +11,8 @@ use crate::runtime::ProviderKind;
 const MOST_IN_MEMORY: i64 = i32::MAX as i64;
 /// The longest event, in bytes, that fits a row of an object beside its other columns.
 const MOST_IN_ROW: i64 = 1_900_000;
+/// The largest bundle of a working tree: its pieces are numbered with three digits.
+const MOST_OF_BUNDLE: i64 = 1 << 30;
 const MINUTE_MS: i64 = 60_000;
 /// What `SANDBOX_AGENT_VERSION` is by itself.
 const AGENT_VERSION: &str = "0.3.x";
@@ -59,6 +61,7 @@ fn session<F: Fn(&str) -> Option<String>>(get: &Lookup<F>) -> Result<SessionSett
         max_event_bytes: get.sized("AGENT_EVENT_MAX_BYTES", 256 << 10, MOST_IN_ROW)?,
         max_orders: get.sized("AGENT_MAX_ORDERS", 50, MOST_IN_MEMORY)?,
         max_active_sessions: get.sized("AGENT_MAX_ACTIVE_SESSIONS", 20, MOST_IN_MEMORY)?,
+        max_bundle_bytes: get.sized("AGENT_BUNDLE_MAX_BYTES", 64 << 20, MOST_OF_BUNDLE)?,
         prompt_post_ms: get.number("AGENT_PROMPT_POST_MS", MINUTE_MS / 2)?,
         turn_silence_ms: get.number("AGENT_TURN_SILENCE_MS", 30 * MINUTE_MS)?,
         stop_grace_ms: get.number("AGENT_STOP_GRACE_MS", MINUTE_MS / 2)?,

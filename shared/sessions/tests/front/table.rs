@@ -143,6 +143,8 @@ fn case_of(route: &'static Route) -> Case {
             "/sessions/:id"
             | "/sessions/:id/observer-token"
             | "/sessions/:id/events"
+            | "/sessions/:id/files"
+            | "/sessions/:id/diff"
             | "/sessions/:id/budget"
             | "/sessions/:id/terminal"
             | "/sessions/:id/stream"

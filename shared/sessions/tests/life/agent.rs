@@ -10,7 +10,7 @@ use sessions::command;
 use sessions::legacy::{Dialect, request::Call};
 use sessions::publish::{CommitId, FailureClass, PushReport};
 use sessions::runtime::{
-    BuildState, Building, Made, OpenedTerminal, Progress, Prompt, Provider, ProviderKind, PushError, Runtime,
+    BuildState, Building, Made, OpenedTerminal, Progress, Prompt, Provider, ProviderKind, PushError, Ran, Runtime,
     RuntimeError, RuntimeSecrets, Sent, Snapshot, Stopped, TerminalOrder, TerminalOutput, TerminalSaid, TerminalSize,
     Wish,
 };
@@ -55,6 +55,8 @@ pub(crate) struct Agent {
     /// What was pushed: the branch, and whether by force. The commit is the number of the push.
     pub(crate) pushed: Vec<(String, bool)>,
     pub(crate) next_push: Fate,
+    /// Its working tree.
+    pub(crate) tree: crate::working_tree::WorkingTree,
     beats: u64,
 }
 
@@ -278,7 +280,8 @@ impl Provider for Runtimes {
         self.clock.point().await;
         let session_id = self.begin_anew();
         self.clock.point().await;
-        Ok(Made::Ready(Box::new(Runtime {
+        let is_sandbox = self.kind == ProviderKind::E2b;
+        let runtime = Runtime {
             provider: self.kind,
             base_url: "https://agent.test".into(),
             server_id: "s".into(),
@@ -295,13 +298,45 @@ impl Provider for Runtimes {
             github_token_at: None,
             server_ended: false,
             agent_exited: false,
-            can_load: true,
+            // What is kept of the tree, and what of conversations, is looked at apart.
+            can_load: self.agent.borrow().tree.number.is_none(),
             secrets: RuntimeSecrets { agent_token: Some("agent-token-secret".into()), ..RuntimeSecrets::default() },
-        })))
+        };
+        if is_sandbox {
+            progress.has_tree(&runtime).await;
+        }
+        Ok(Made::Ready(Box::new(runtime)))
     }
 
     async fn build_state(&self, _: &Building) -> Result<BuildState, RuntimeError> {
         Ok(BuildState::Ready)
+    }
+
+    async fn resume(&self, _: &mut Runtime) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    /// Answers by the agent's tree; without one there is no repository.
+    async fn run(&self, _: &Runtime, command: &command::Command, _: usize) -> Result<Ran, RuntimeError> {
+        let text = command.arguments().last().unwrap_or_default().to_owned();
+        let fate = self.agent.borrow_mut().tree.fate(&text);
+        match fate {
+            Fate::Well => {}
+            Fate::Never => std::future::pending().await,
+            _ => return Err(RuntimeError::Unavailable("no".into())),
+        }
+        Ok(Ran { stdout: self.agent.borrow_mut().tree.said(&text), ..Ran::default() })
+    }
+
+    async fn read_file(&self, _: &Runtime, path: &str, limit: usize) -> Result<Option<Vec<u8>>, RuntimeError> {
+        let read = self.agent.borrow().tree.files.get(path).cloned();
+        assert!(read.as_ref().is_none_or(|bytes| bytes.len() <= limit));
+        Ok(read)
+    }
+
+    async fn write_file(&self, _: &Runtime, path: &str, bytes: &[u8]) -> Result<(), RuntimeError> {
+        self.agent.borrow_mut().tree.files.insert(path.to_owned(), bytes.to_vec());
+        Ok(())
     }
 
     async fn wake(&self, _: &mut Runtime, _: &Wish<'_>) -> Result<(), RuntimeError> {

@@ -13,7 +13,9 @@ mod simulation;
 mod snapshots;
 mod steps;
 mod terminals;
+mod tree;
 mod webhooks;
+mod working_tree;
 mod world;
 
 use std::rc::Rc;

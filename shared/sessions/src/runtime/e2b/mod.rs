@@ -24,11 +24,11 @@ use self::envd::Envd;
 use super::agent_server::{AgentServer, AgentStream, FIRST_USE_MS, ServerError};
 use super::runner::sent;
 use super::{
-    BuildState, Building, Made, OpenedTerminal, Progress, Prompt, Provider, ProviderKind, PushError, Runtime,
+    BuildState, Building, Made, OpenedTerminal, Progress, Prompt, Provider, ProviderKind, PushError, Ran, Runtime,
     RuntimeError, RuntimeSecrets, Sent, Snapshot, Stopped, TerminalOrder, TerminalSize, Wish,
 };
 use crate::acp::AcpError;
-use crate::command::{self, Push};
+use crate::command::{self, Command, Push};
 use crate::event::{Draft, Kind};
 use crate::legacy::{self, Dialect};
 use crate::publish::{PushReport, classify};
@@ -216,6 +216,7 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
             progress.step("update", 620_000).await;
             self.update_repository(runtime, sandbox, wish).await;
         }
+        progress.has_tree(runtime).await;
         progress.step("init", 620_000).await;
         self.run_init(runtime, sandbox, wish, progress).await;
         progress.step("open", (FIRST_USE_MS + 60_000).into()).await;
@@ -301,6 +302,22 @@ impl<F: Fetch, H: Host> Provider for E2bProvider<F, H> {
 
     async fn build_state(&self, building: &Building) -> Result<BuildState, RuntimeError> {
         template::state(&self.api(), building).await
+    }
+
+    async fn resume(&self, runtime: &mut Runtime) -> Result<(), RuntimeError> {
+        self.connect(runtime).await.map(drop)
+    }
+
+    async fn run(&self, runtime: &Runtime, command: &Command, output_bytes: usize) -> Result<Ran, RuntimeError> {
+        self.envd(&Self::bound(runtime)?).run_keeping(command, output_bytes).await
+    }
+
+    async fn read_file(&self, runtime: &Runtime, path: &str, limit: usize) -> Result<Option<Vec<u8>>, RuntimeError> {
+        self.envd(&Self::bound(runtime)?).read(path, limit).await
+    }
+
+    async fn write_file(&self, runtime: &Runtime, path: &str, bytes: &[u8]) -> Result<(), RuntimeError> {
+        self.envd(&Self::bound(runtime)?).write(path, bytes).await
     }
 
     async fn wake(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<(), RuntimeError> {

@@ -10,7 +10,7 @@ use crate::event::{Draft, Kind};
 use crate::repository::BranchName;
 
 /// The home of whoever works in a sandbox.
-const HOME: &str = "/home/user";
+pub(super) const HOME: &str = "/home/user";
 
 fn built(command: Result<Command, CommandError>) -> Result<Command, RuntimeError> {
     command.map_err(|error| RuntimeError::Failed(error.to_string()))
@@ -103,10 +103,10 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
         let login = wish.secrets.auth_json();
         if let Some(token) = wish.github_token {
             let line = format!("https://x-access-token:{token}@github.com\n");
-            envd.write(&format!("{HOME}/.git-credentials"), &line).await?;
+            envd.write(&format!("{HOME}/.git-credentials"), line.as_bytes()).await?;
         }
         if let Some(login) = login {
-            envd.write(&format!("{HOME}/.codex/auth.json"), login).await?;
+            envd.write(&format!("{HOME}/.codex/auth.json"), login.as_bytes()).await?;
         }
         if wish.github_token.is_none() && login.is_none() {
             return Ok(());

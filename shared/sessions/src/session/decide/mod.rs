@@ -15,6 +15,7 @@ mod terminals;
 mod transcripts;
 mod turns;
 mod verbs;
+mod workspace;
 
 pub use alarm::{next_alarm, on_alarm, on_wake};
 pub use approvals::{
@@ -38,6 +39,10 @@ pub use turns::{
     NotReached, on_heard, on_killed, on_not_reached, on_prepared, on_prompt_failed, on_sent, on_turn_ended,
 };
 pub use verbs::{cancel, interrupt, pause, resume};
+pub use workspace::{
+    begin_saving, on_bundled, on_compared, on_looked, on_restored, on_resumed, on_saving_before_kill, on_unsaved,
+    take_seen,
+};
 
 use super::budget::Budget;
 use super::{Effect, State, Times};
