@@ -8,6 +8,8 @@ mod bodies;
 mod forward;
 mod health;
 mod identity;
+mod openapi;
+mod overview;
 mod paging;
 mod platform;
 mod rates;
@@ -81,6 +83,8 @@ async fn dispatch<P: Platform>(
         Place::Inside(found) => found.as_ref().map(|found| &found.target),
     };
     match target {
+        Some(Target::OpenApi) => return Ok(openapi::answer()),
+        Some(Target::Overview) => return overview::answer(platform, service, request).await,
         // Whoever runs the agent of a session has a token of another kind.
         Some(Target::TranscriptAlias) => return transcripts::alias(platform, service, request).await,
         Some(Target::Transcript(id, verb)) => return transcripts::answer(platform, service, id, verb, request).await,
@@ -104,7 +108,7 @@ async fn dispatch<P: Platform>(
         Target::Sessions => session_list::list(platform, &caller, request).await,
         Target::Create => session_routes::create(platform, service, &caller, request).await,
         Target::ObserverToken(id) => session_routes::observer_token(platform, service, &caller, id, request).await,
-        Target::TranscriptAlias | Target::Transcript(..) => Err(Error::NotFound),
+        Target::OpenApi | Target::Overview | Target::TranscriptAlias | Target::Transcript(..) => Err(Error::NotFound),
         Target::Session(id, verb) => session_routes::forward(platform, service, &caller, id, verb, request).await,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::platform::Platform;
 use super::service::Service;
-use crate::registry::{checkpoints, runners, sessions, usage, webhooks};
+use crate::registry::{checkpoints, operator, runners, sessions, usage, webhooks};
 use crate::session::budget::day_of;
 
 /// Cleans up. What fails is reported and done with the next turn of the clock.
@@ -16,6 +16,7 @@ pub async fn scheduled<P: Platform>(platform: &P, service: &Service<P::Keys>) {
         usage::forget_old(db, day_of(now)).await.err(),
         sessions::forget_deleted(db, now).await.err(),
         webhooks::forget_old(db, now).await.err(),
+        operator::forget_deleted(db, now).await.err(),
     ];
     for failure in failures.into_iter().flatten() {
         let text = failure.to_string();

@@ -6,9 +6,9 @@ use super::core::{Commit, Core, Shown};
 use super::secrets::Secrets;
 use super::{Known, Platform, Session};
 use crate::error::Error;
-use crate::session::decide::{Decide, next_alarm, on_wake, settle};
+use crate::session::decide::{Decide, first_wait, next_alarm, on_wake, settle};
 use crate::session::store::{Limits, Rows};
-use crate::session::{Effect, State};
+use crate::session::{Effect, State, Transition};
 
 /// An alarm that is set already is left where it is when it is at most so much too early, in milliseconds: it looks, and is set
 /// anew. Else each frame of a stream would set it.
@@ -66,6 +66,7 @@ impl<P: Platform> Session<P> {
         let result = change(core, &mut decide);
         settle(&before, &mut core.state, &mut decide);
         let effects = decide.effects;
+        let transition = Transition::of(&before, &core.state, &effects, now);
         let is_lost = effects.contains(&Effect::PublishingLost);
         let sql = self.platform.sql();
         let session = &self.settings.session;
@@ -93,16 +94,19 @@ impl<P: Platform> Session<P> {
                 let next = next_alarm(&core.state, &Decide::new(now, &self.times).within(user_day));
                 let removed = core.state.removal;
                 let is_told = Summary::of(&before) != Summary::of(&core.state);
+                let wait = first_wait(&core.state);
                 drop(known);
                 self.show(&shown);
                 self.wake_at(next);
                 for job in jobs {
                     self.start(job);
                 }
-                // A session that is being removed is not listed any more.
-                if is_told && removed.is_none() {
-                    self.tell_index();
+                if let Some(transition) = transition {
+                    transition.tell(|event| self.platform.report(event));
+                    self.platform.count(&transition);
                 }
+                // A session that is being removed is not listed any more.
+                self.tell(is_told && removed.is_none(), wait);
                 if is_lost {
                     self.publishing_lost();
                 }

@@ -8,6 +8,7 @@ pub mod checkpoints;
 mod cursor;
 pub mod intents;
 pub mod migrations;
+pub mod operator;
 mod runner;
 pub mod runners;
 pub mod sessions;

@@ -7,6 +7,7 @@ mod state;
 mod status;
 pub mod store;
 mod times;
+mod transition;
 pub mod transcript;
 
 pub use effect::{Checkpointing, Effect, Job};
@@ -16,6 +17,7 @@ pub use state::{
 };
 pub use status::{NoTransition, Status};
 pub use times::Times;
+pub use transition::Transition;
 
 /// Approvals of one session that may be open at the same time (agents.md 2.8).
 pub const MAX_OPEN_APPROVALS: usize = 20;

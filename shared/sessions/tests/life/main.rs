@@ -6,6 +6,7 @@ mod agent;
 mod asserted;
 mod budgets;
 mod histories;
+mod operator;
 mod receiver;
 mod removal;
 mod screen;

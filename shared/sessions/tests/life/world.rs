@@ -125,6 +125,9 @@ impl Tasks {
     }
 }
 
+/// Lines that were reported, in all lives.
+pub(crate) type Reports = Rc<RefCell<Vec<String>>>;
+
 /// The platform of one life of the object.
 pub(crate) struct Here {
     pub(crate) clock: Rc<Clock>,
@@ -136,6 +139,7 @@ pub(crate) struct Here {
     pub(crate) ids: Rc<Cell<u128>>,
     pub(crate) viewers: Viewers,
     pub(crate) net: Rc<RefCell<Net>>,
+    pub(crate) reports: Reports,
 }
 
 impl Host for Here {
@@ -154,7 +158,9 @@ impl Host for Here {
         Uuid::from_u128(self.ids.get())
     }
 
-    fn report(&self, _: &Event<'_>) {}
+    fn report(&self, event: &Event<'_>) {
+        self.reports.borrow_mut().push(event.to_json());
+    }
 
     fn trace(&self, _: &Trace<'_>) {}
 }
@@ -308,13 +314,15 @@ struct Lasting {
     settings: Rc<Settings>,
     viewers: Viewers,
     net: Rc<RefCell<Net>>,
+    reports: Reports,
 }
 
 impl Lasting {
     /// An object that knows nothing yet.
     fn object(&self, tasks: &Rc<Tasks>) -> Rc<Session<Here>> {
-        let Self { clock, sql, db, agent, alarm, ids, settings, viewers, net } = self.clone();
-        Session::new(Here { clock, tasks: Rc::clone(tasks), sql, db, agent, alarm, ids, viewers, net }, settings)
+        let Self { clock, sql, db, agent, alarm, ids, settings, viewers, net, reports } = self.clone();
+        let tasks = Rc::clone(tasks);
+        Session::new(Here { clock, tasks, sql, db, agent, alarm, ids, viewers, net, reports }, settings)
     }
 }
 
@@ -351,6 +359,7 @@ impl World {
             settings: Rc::new(settings),
             viewers: Viewers::default(),
             net: Rc::default(),
+            reports: Rc::default(),
         };
         let (agent, alarm, tasks) = (Rc::clone(&lasting.agent), Rc::clone(&lasting.alarm), Rc::default());
         let (session, viewers) = (lasting.object(&tasks), Rc::clone(&lasting.viewers));
@@ -498,6 +507,13 @@ impl World {
     /// Deletes the session.
     pub(crate) fn delete(&self) {
         assert_eq!(self.ask("POST", "delete", None), (200, json!({"ok": true})));
+    }
+
+    /// The lines that were reported under this name, read.
+    pub(crate) fn reported(&self, name: &str) -> Vec<Value> {
+        let reports = self.lasting.reports.borrow();
+        let lines = reports.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|line| line["event"] == name).collect()
     }
 
     /// Drops tables, as if an earlier version had made the session.
