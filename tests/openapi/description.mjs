@@ -37,7 +37,8 @@ function validator(keys) {
 
 function told(validate, value) {
   if (validate(value)) return [];
-  return validate.errors.map((error) => ({ at: error.instancePath, text: `${error.instancePath || 'the body'} ${error.message} ${JSON.stringify(error.params)}` }));
+  // That a condition's consequence does not hold says nothing beside what does not hold of it.
+  return validate.errors.filter((error) => error.keyword !== 'if').map((error) => ({ at: error.instancePath, text: `${error.instancePath || 'the body'} ${error.message} ${JSON.stringify(error.params)}` }));
 }
 
 /** What is wrong with an answer of JSON: [{at, text}]. */

@@ -51,7 +51,8 @@ function answer(where, request, response) {
   const method = request?.method ?? 'GET';
   const address = request?.path ?? request?.open;
   if (typeof address !== 'string' || response.status === undefined || ['HEAD', 'OPTIONS'].includes(method)) return;
-  const operation = operationOf(method, address.replaceAll(/\{\{[^}]*\}\}/g, 'x'));
+  // The state of the server is told whatever the method (agents.md 2.1).
+  const operation = operationOf(address === '/health' ? 'GET' : method, address.replaceAll(/\{\{[^}]*\}\}/g, 'x'));
   const statuses = [response.status].flat();
   if (!operation) {
     // What is no route is answered 404, and 401 to strangers.

@@ -106,7 +106,7 @@ impl<P: Platform> Session<P> {
                     self.platform.count(&transition);
                 }
                 // A session that is being removed is not listed any more.
-                self.tell(is_told && removed.is_none(), wait);
+                self.tell_index(is_told && removed.is_none(), wait);
                 if is_lost {
                     self.publishing_lost();
                 }

@@ -17,7 +17,7 @@ pub(super) struct Telling {
 
 impl<P: Platform> Session<P> {
     /// Tells what is new. One telling at a time; what fails is told with the next news.
-    pub(super) fn tell(&self, row: bool, wait: Option<Wait>) {
+    pub(super) fn tell_index(&self, row: bool, wait: Option<Wait>) {
         let now = self.platform.now_ms();
         // An object that was started anew does not know what was told: a row of earlier days would stay.
         let is_news = self.told_wait.get().is_none_or(|told| Wait::is_news(told, wait, now));
