@@ -57,13 +57,23 @@ impl<P: Platform> Session<P> {
         change: impl FnOnce(&mut Core, &mut Decide<'_>) -> R,
         also: Also<'_, P::Sql>,
     ) -> Result<R, Error> {
+        let mut change = Some(change);
+        let mut result = None;
+        let mut once =
+            |core: &mut Core, decide: &mut Decide<'_>| result = change.take().map(|change| change(core, decide));
+        self.apply(&mut once, also)?;
+        result.ok_or(Error::NotFound)
+    }
+
+    /// [`Self::change_with`] for every change there is: not generic, since each copy of it would make the module 2 KB larger.
+    fn apply(&self, change: &mut dyn FnMut(&mut Core, &mut Decide<'_>), also: Also<'_, P::Sql>) -> Result<(), Error> {
         let now = self.platform.now_ms();
         let mut known = self.core.borrow_mut();
         let Known::Present(core) = &mut *known else { return Err(Error::NotFound) };
         let before = core.state.clone();
         let user_day = Some(&self.settings.session.budget_user_day).filter(|budget| !budget.is_empty());
         let mut decide = Decide::new(now, &self.times).within(user_day);
-        let result = change(core, &mut decide);
+        change(core, &mut decide);
         settle(&before, &mut core.state, &mut decide);
         let effects = decide.effects;
         let transition = Transition::of(&before, &core.state, &effects, now);
@@ -110,7 +120,7 @@ impl<P: Platform> Session<P> {
                 if is_lost {
                     self.publishing_lost();
                 }
-                Ok(result)
+                Ok(())
             }
             Err(error) => {
                 // What is stored is what counts: it is read anew.
