@@ -28,6 +28,9 @@ macro_rules! kinds {
         }
 
         impl Kind {
+            /// The names of all kinds but those of runtimes, and whether a runtime may use them too.
+            pub const NAMES: &[(&str, bool)] = &[$(($name, matches!(Author::$author, Author::Runtime)),)*];
+
             /// The name on the wire.
             pub fn as_str(&self) -> &str {
                 match self {

@@ -47,6 +47,10 @@ pub enum Target {
     DeleteRunner(String),
     /// `POST /runners/:id/heartbeat`.
     Heartbeat(String),
+    /// `GET /agents/openapi.json`.
+    OpenApi,
+    /// `GET /agents/admin/overview`.
+    Overview,
     /// `GET /agents/webhooks`.
     Webhooks,
     /// `POST /agents/webhooks`.
@@ -195,9 +199,9 @@ const fn put(pattern: &'static str, target: fn(Ids) -> Target) -> Route {
     Route { method: Method::PUT, pattern, target }
 }
 
-/// Every route below the prefixes. `tests/front/table.rs` has a case for each, `tests/front/transcripts.rs` for those of transcripts,
-/// `tests/front/github.rs` for the one of GitHub.
-pub static ROUTES: [Route; 45] = [
+/// Every route below the prefixes. `tests/front/table.rs` has a case for each, `tests/front/transcripts.rs`, `github.rs` and
+/// `operator.rs` for those that take other tokens, or none.
+pub static ROUTES: [Route; 47] = [
     post("/auth/chatgpt/import", |_| Target::Import),
     get("/auth/chatgpt/status", |_| Target::LoginStatus),
     delete("/auth/chatgpt", |_| Target::Logout),
@@ -206,6 +210,8 @@ pub static ROUTES: [Route; 45] = [
     get("/runners/:id", |ids| Target::Runner(ids.first)),
     delete("/runners/:id", |ids| Target::DeleteRunner(ids.first)),
     post("/runners/:id/heartbeat", |ids| Target::Heartbeat(ids.first)),
+    get("/agents/openapi.json", |_| Target::OpenApi),
+    get("/agents/admin/overview", |_| Target::Overview),
     get("/agents/webhooks", |_| Target::Webhooks),
     post("/agents/webhooks", |_| Target::AddWebhook),
     delete("/agents/webhooks/:id", |ids| Target::DeleteWebhook(ids.first)),
@@ -270,7 +276,8 @@ impl Route {
 /// Prefixes of the service. They match without a slash, as the reference's do.
 const PREFIXES: [&str; 4] = ["/auth", "/sessions", "/runners", "/worker/"];
 /// Prefixes of the additions, which end with a segment (agents.md 2.1).
-const ADDED: [&str; 2] = ["/agents/webhooks", "/agents/github/webhook"];
+const ADDED: [&str; 4] =
+    ["/agents/webhooks", "/agents/github/webhook", "/agents/openapi.json", "/agents/admin/overview"];
 /// More segments than any route has are not looked at.
 const MAX_SEGMENTS: usize = 6;
 
@@ -365,6 +372,9 @@ mod tests {
             (Method::GET, "/runners/r", Some(Target::Runner("r".to_owned()))),
             (Method::DELETE, "/runners/r", Some(Target::DeleteRunner("r".to_owned()))),
             (Method::POST, "/runners/r/heartbeat", Some(Target::Heartbeat("r".to_owned()))),
+            (Method::GET, "/agents/openapi.json", Some(Target::OpenApi)),
+            (Method::GET, "/agents/admin/overview", Some(Target::Overview)),
+            (Method::POST, "/agents/admin/overview", None),
             (Method::GET, "/agents/webhooks", Some(Target::Webhooks)),
             (Method::POST, "/agents/webhooks", Some(Target::AddWebhook)),
             (Method::DELETE, "/agents/webhooks/w", Some(Target::DeleteWebhook("w".to_owned()))),
@@ -428,6 +438,8 @@ mod tests {
             "/agents",
             "/agents/",
             "/agents/webhooksx",
+            "/agents/admin",
+            "/agents/openapi",
             "/agentsx",
         ] {
             assert_eq!(place(&Method::GET, path), Place::Outside, "{path}");

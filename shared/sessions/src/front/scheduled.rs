@@ -2,7 +2,7 @@
 
 use super::platform::Platform;
 use super::service::Service;
-use crate::registry::{bundles, checkpoints, pulls, runners, sessions, usage, webhooks};
+use crate::registry::{bundles, checkpoints, operator, pulls, runners, sessions, usage, webhooks};
 use crate::session::budget::day_of;
 
 /// Cleans up. What fails is reported and done with the next turn of the clock.
@@ -18,6 +18,7 @@ pub async fn scheduled<P: Platform>(platform: &P, service: &Service<P::Keys>) {
         sessions::forget_deleted(db, now).await.err(),
         webhooks::forget_old(db, now).await.err(),
         pulls::forget_old(db, now).await.err(),
+        operator::forget_deleted(db, now).await.err(),
     ];
     for failure in failures.into_iter().flatten() {
         let text = failure.to_string();

@@ -25,7 +25,7 @@ impl<P: Platform> Session<P> {
                 self.platform.spawn(async move { me.follow_again().await });
             }
             Job::Detach => me.detach(),
-            Job::TellList => self.tell_index(),
+            Job::TellList => self.tell_row_again(),
             job => self.platform.spawn(async move { me.run(job).await }),
         }
     }

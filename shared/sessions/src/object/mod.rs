@@ -18,6 +18,7 @@ mod registry;
 mod removal;
 mod routes;
 mod secrets;
+mod telling;
 mod terminal;
 mod transcripts;
 mod usage;
@@ -40,7 +41,7 @@ use self::core::{Core, passing_frame};
 use self::viewers::Viewers;
 use crate::event::Event;
 use crate::session::Times;
-use crate::session::decide::Provisioned;
+use crate::session::decide::{self, Provisioned};
 use crate::settings::Settings;
 
 /// A session and its object.
@@ -63,8 +64,10 @@ pub struct Session<P: Platform> {
     waiting: RefCell<HashMap<u64, Vec<oneshot::Sender<Provisioned>>>>,
     /// Whether a request is creating the session.
     is_creating: Cell<bool>,
-    /// Whether the list of sessions is being told, and whether it is to be told again.
-    telling: Cell<registry::Telling>,
+    /// What the list of sessions is being told, and is to be told.
+    telling: Cell<telling::Telling>,
+    /// What operators were told of what the session waits for; none as long as that is not known.
+    told_wait: Cell<Option<Option<decide::Wait>>>,
     /// Whether the database of all sessions is being told what was used.
     is_telling_usage: Cell<bool>,
     /// Whether notifications are being sent.
@@ -124,6 +127,7 @@ impl<P: Platform> Session<P> {
             waiting: RefCell::default(),
             is_creating: Cell::default(),
             telling: Cell::default(),
+            told_wait: Cell::default(),
             is_telling_usage: Cell::default(),
             is_notifying: Cell::default(),
             is_removing: Cell::default(),

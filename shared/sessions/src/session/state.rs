@@ -198,6 +198,9 @@ pub struct State {
     pub id: String,
     /// Where it stands.
     pub status: Status,
+    /// Since when, in milliseconds since 1970; none for a session that has stood there since earlier versions, or its creation.
+    #[serde(default)]
+    pub status_since: Option<i64>,
     /// Who created it.
     pub requested_by: String,
     /// When it was created, in milliseconds since 1970.
@@ -299,6 +302,7 @@ impl State {
         Self {
             id: id.to_owned(),
             status: Status::Created,
+            status_since: None,
             requested_by: requested_by.to_owned(),
             created_at: now,
             runtime: None,
@@ -337,6 +341,11 @@ impl State {
             orders: VecDeque::new(),
             approvals: Vec::new(),
         }
+    }
+
+    /// Since when it stands where it stands, as far as is known; in milliseconds since 1970.
+    pub(crate) fn since(&self) -> i64 {
+        self.status_since.unwrap_or(self.created_at)
     }
 
     /// A lease for new work.

@@ -10,6 +10,7 @@ mod github;
 #[expect(dead_code, reason = "the object of another suite, to which less happens here")]
 mod life;
 mod objects;
+mod operator;
 #[path = "../life/receiver.rs"]
 #[expect(dead_code, reason = "servers of others in another suite; nothing comes to them here")]
 mod receiver;

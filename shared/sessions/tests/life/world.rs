@@ -149,6 +149,9 @@ impl Tasks {
     }
 }
 
+/// Lines that were reported, in all lives.
+pub(crate) type Reports = Rc<RefCell<Vec<String>>>;
+
 /// The platform of one life of the object.
 pub(crate) struct Here {
     pub(crate) clock: Rc<Clock>,
@@ -161,6 +164,7 @@ pub(crate) struct Here {
     pub(crate) viewers: Viewers,
     pub(crate) net: Rc<RefCell<Net>>,
     pub(crate) objects: Rc<RefCell<Option<Objects>>>,
+    pub(crate) reports: Reports,
 }
 
 impl Host for Here {
@@ -179,7 +183,9 @@ impl Host for Here {
         Uuid::from_u128(self.ids.get())
     }
 
-    fn report(&self, _: &Event<'_>) {}
+    fn report(&self, event: &Event<'_>) {
+        self.reports.borrow_mut().push(event.to_json());
+    }
 
     fn trace(&self, _: &Trace<'_>) {}
 }
@@ -368,16 +374,15 @@ struct Lasting {
     viewers: Viewers,
     net: Rc<RefCell<Net>>,
     objects: Rc<RefCell<Option<Objects>>>,
+    reports: Reports,
 }
 
 impl Lasting {
     /// An object that knows nothing yet.
     fn object(&self, tasks: &Rc<Tasks>) -> Rc<Session<Here>> {
-        let Self { clock, sql, db, agent, alarm, ids, settings, viewers, net, objects } = self.clone();
-        Session::new(
-            Here { clock, tasks: Rc::clone(tasks), sql, db, agent, alarm, ids, viewers, net, objects },
-            settings,
-        )
+        let Self { clock, sql, db, agent, alarm, ids, settings, viewers, net, objects, reports } = self.clone();
+        let tasks = Rc::clone(tasks);
+        Session::new(Here { clock, tasks, sql, db, agent, alarm, ids, viewers, net, objects, reports }, settings)
     }
 }
 
@@ -415,6 +420,7 @@ impl World {
             viewers: Viewers::default(),
             net: Rc::default(),
             objects: Rc::default(),
+            reports: Rc::default(),
         };
         let (agent, alarm, tasks) = (Rc::clone(&lasting.agent), Rc::clone(&lasting.alarm), Tasks::of(&clock));
         let (session, viewers) = (lasting.object(&tasks), Rc::clone(&lasting.viewers));
@@ -607,6 +613,13 @@ impl World {
     /// Deletes the session.
     pub(crate) fn delete(&self) {
         assert_eq!(self.ask("POST", "delete", None), (200, json!({"ok": true})));
+    }
+
+    /// The lines that were reported under this name, read.
+    pub(crate) fn reported(&self, name: &str) -> Vec<Value> {
+        let reports = self.lasting.reports.borrow();
+        let lines = reports.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|line| line["event"] == name).collect()
     }
 
     /// Drops tables, as if an earlier version had made the session.
