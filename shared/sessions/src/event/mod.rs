@@ -6,11 +6,13 @@
 mod budget;
 mod drafts;
 mod fit;
+mod forms;
 mod git;
 mod kind;
 mod query;
 mod redact;
 mod sanitize;
+mod split;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -21,6 +23,7 @@ pub use git::{GitFailure, PullRequest};
 pub use kind::{Kind, MAX_NAME_BYTES};
 pub use query::{DEFAULT_LIMIT, Dropped, MAX_LIMIT, Page, Query};
 pub use redact::{MIN_SECRET_BYTES, REDACTED, Redactor};
+pub use split::Pieces;
 pub use sanitize::{sanitize, strip_agent};
 
 /// What is to be said, before it has a place in the log.

@@ -6,6 +6,7 @@
 mod auth_routes;
 mod bodies;
 mod forward;
+mod git_credentials;
 mod health;
 mod identity;
 mod paging;
@@ -83,6 +84,7 @@ async fn dispatch<P: Platform>(
     match target {
         // Whoever runs the agent of a session has a token of another kind.
         Some(Target::TranscriptAlias) => return transcripts::alias(platform, service, request).await,
+        Some(Target::GitCredentials(id)) => return git_credentials::answer(platform, service, id, request).await,
         Some(Target::Transcript(id, verb)) => return transcripts::answer(platform, service, id, verb, request).await,
         _ => {}
     }
@@ -104,7 +106,7 @@ async fn dispatch<P: Platform>(
         Target::Sessions => session_list::list(platform, &caller, request).await,
         Target::Create => session_routes::create(platform, service, &caller, request).await,
         Target::ObserverToken(id) => session_routes::observer_token(platform, service, &caller, id, request).await,
-        Target::TranscriptAlias | Target::Transcript(..) => Err(Error::NotFound),
+        Target::TranscriptAlias | Target::Transcript(..) | Target::GitCredentials(_) => Err(Error::NotFound),
         Target::Session(id, verb) => session_routes::forward(platform, service, &caller, id, verb, request).await,
     }
 }

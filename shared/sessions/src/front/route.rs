@@ -65,6 +65,8 @@ pub enum Target {
     ObserverToken(String),
     /// What is kept of the conversation of a session (transcripts.md 4.4).
     Transcript(String, TranscriptVerb),
+    /// `POST /sessions/:id/git-credentials`: what git in a sandbox asks (agents.md 20.6).
+    GitCredentials(String),
     /// `GET`, `POST` and `DELETE /worker/transcript/snapshot`: the same, for clients of 7.2.
     TranscriptAlias,
     /// Everything else of a session, which its object answers.
@@ -184,8 +186,9 @@ const fn put(pattern: &'static str, target: fn(Ids) -> Target) -> Route {
     Route { method: Method::PUT, pattern, target }
 }
 
-/// Every route below the prefixes. `tests/front/table.rs` has a case for each, `tests/front/transcripts.rs` for those of transcripts.
-pub static ROUTES: [Route; 42] = [
+/// Every route below the prefixes. `tests/front/table.rs` has a case for each, `tests/front/transcripts.rs` and
+/// `tests/front/git_credentials.rs` for those that take tokens of runs.
+pub static ROUTES: [Route; 43] = [
     post("/auth/chatgpt/import", |_| Target::Import),
     get("/auth/chatgpt/status", |_| Target::LoginStatus),
     delete("/auth/chatgpt", |_| Target::Logout),
@@ -222,6 +225,7 @@ pub static ROUTES: [Route; 42] = [
     delete("/sessions/:id/transcript", |ids| Target::Transcript(ids.first, TranscriptVerb::Reset)),
     put("/sessions/:id/runs/:run/transcript", |ids| Target::Transcript(ids.first, TranscriptVerb::Store(ids.second))),
     post("/sessions/:id/runs/:run/token", |ids| Target::Transcript(ids.first, TranscriptVerb::Token(ids.second))),
+    post("/sessions/:id/git-credentials", |ids| Target::GitCredentials(ids.first)),
     get("/worker/transcript/snapshot", |_| Target::TranscriptAlias),
     post("/worker/transcript/snapshot", |_| Target::TranscriptAlias),
     delete("/worker/transcript/snapshot", |_| Target::TranscriptAlias),

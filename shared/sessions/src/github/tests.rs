@@ -24,6 +24,7 @@ fn settings() -> GitHubSettings {
         slug: Some("app".to_owned()),
         api_base: "https://api.github.test".to_owned(),
         user_agent: "agent/1".to_owned(),
+        is_brokered: false,
     }
 }
 

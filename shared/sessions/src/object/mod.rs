@@ -5,6 +5,7 @@
 
 mod change;
 mod core;
+mod git_broker;
 mod github;
 mod jobs;
 mod notify;

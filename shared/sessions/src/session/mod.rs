@@ -3,6 +3,7 @@
 pub mod budget;
 pub mod decide;
 mod effect;
+pub mod git_access;
 mod state;
 mod status;
 pub mod store;

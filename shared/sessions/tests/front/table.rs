@@ -154,13 +154,13 @@ fn case_of(route: &'static Route) -> Case {
     }
 }
 
-fn is_of_transcripts(route: &Route) -> bool {
-    route.pattern.contains("/transcript") || route.pattern.contains("/runs/")
+fn takes_run_tokens(route: &Route) -> bool {
+    ["/transcript", "/runs/", "/git-credentials"].iter().any(|part| route.pattern.contains(part))
 }
 
 fn cases() -> impl Iterator<Item = Case> {
-    // Those of transcripts take tokens of another kind: `transcripts.rs` has a case for each.
-    ROUTES.iter().filter(|route| !is_of_transcripts(route)).map(case_of)
+    // Tokens of runs are of another kind: `transcripts.rs` and `git_credentials.rs` have a case for each route that takes them.
+    ROUTES.iter().filter(|route| !takes_run_tokens(route)).map(case_of)
 }
 
 impl Case {

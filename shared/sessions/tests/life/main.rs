@@ -5,6 +5,7 @@
 mod agent;
 mod asserted;
 mod budgets;
+mod git_credentials;
 mod histories;
 mod receiver;
 mod removal;
