@@ -280,10 +280,27 @@ fn secrets_are_taken_out_of_texts() {
         ("key e2b_0123456789!", "key [redacted]!"),
         ("aghs_0123456789012345678901", "a[redacted]"),
         ("é ghs_1 é", "é [redacted] é"),
+        ("run eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl-_!", "run [redacted]!"),
+        // In hexadecimal, in base64 behind other text, and in a URL.
+        ("6532625f30313233343536373839", "[redacted]"),
+        ("6532625F30313233343536373839", "[redacted]"),
+        ("eDplMmJfMDEyMzQ1Njc4OQ==", "eDp[redacted]Q=="),
+        ("x%65 e2b_0123456789%2Dlonger", "x%65 [redacted]%2Dlonger"),
     ] {
         assert_eq!(redactor.clean(text).as_deref(), Some(clean), "{text}");
     }
-    for text in ["it weighs_more", "a short word", "ghs_", "ghs_…", "Bearer ", "x-access-token:", "plain"] {
+    for text in [
+        "it weighs_more",
+        "a short word",
+        "ghs_",
+        "ghs_…",
+        "Bearer ",
+        "x-access-token:",
+        "plain",
+        "eyJ",
+        "eyJhbGciOiJ.eyJ.c2ln",
+        "monkeyJhbGciOiJIUzI1.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl",
+    ] {
         assert_eq!(redactor.clean(text), None, "{text}");
     }
 }

@@ -235,8 +235,19 @@ fn agents(root: &Path) -> Result<()> {
     process::run(node().args(["--test", "--test-concurrency=2"]).args(cases))?;
 
     step("Sessions in sandboxes, their terminals, their trees, publishing with real git, and what comes back of it");
-    let cases = ["e2b", "e2b-faults", "publish", "github-webhook", "terminal", "tree"]
-        .map(|name| format!("tests/agents/{name}.test.mjs"));
+    let cases = [
+        "e2b",
+        "e2b-faults",
+        "publish",
+        "github-webhook",
+        "terminal",
+        "tree",
+        "broker",
+        "hostile",
+        "canaries",
+        "egress",
+    ]
+    .map(|name| format!("tests/agents/{name}.test.mjs"));
     process::run(node().args(["--test", "--test-concurrency=2"]).args(cases).env("SANDBOX_AGENT_BIN", &server))?;
 
     step("Pages for people, in a browser");

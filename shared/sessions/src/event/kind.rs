@@ -135,7 +135,8 @@ kinds! {
 }
 
 /// Beginnings of further names that are the control plane's own.
-const SERVICE_PREFIXES: [&str; 5] = ["git.", "sandbox.", "agent.approval_", "session.terminal.", "session.budget_"];
+const SERVICE_PREFIXES: [&str; 7] =
+    ["audit.", "git.", "sandbox.", "transcript.", "agent.approval_", "session.terminal.", "session.budget_"];
 
 impl Kind {
     /// The kind that a stored name stands for.

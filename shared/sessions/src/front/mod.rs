@@ -6,6 +6,7 @@
 mod auth_routes;
 mod bodies;
 mod forward;
+mod git_credentials;
 mod github_routes;
 mod health;
 mod identity;
@@ -89,6 +90,7 @@ async fn dispatch<P: Platform>(
         // GitHub signs, and whoever runs the agent of a session has a token of another kind.
         Some(Target::GitHubWebhook) => return github_routes::take(platform, service, request).await,
         Some(Target::TranscriptAlias) => return transcripts::alias(platform, service, request).await,
+        Some(Target::GitCredentials(id)) => return git_credentials::answer(platform, service, id, request).await,
         Some(Target::Transcript(id, verb)) => return transcripts::answer(platform, service, id, verb, request).await,
         _ => {}
     }
@@ -113,6 +115,7 @@ async fn dispatch<P: Platform>(
         Target::OpenApi
         | Target::Overview
         | Target::GitHubWebhook
+        | Target::GitCredentials(_)
         | Target::TranscriptAlias
         | Target::Transcript(..) => Err(Error::NotFound),
         Target::Session(id, verb) => session_routes::forward(platform, service, &caller, id, verb, request).await,

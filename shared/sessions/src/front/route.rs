@@ -71,6 +71,8 @@ pub enum Target {
     ObserverToken(String),
     /// What is kept of the conversation of a session (transcripts.md 4.4).
     Transcript(String, TranscriptVerb),
+    /// `POST /sessions/:id/git-credentials`: what git in a sandbox asks (agents.md 20.6).
+    GitCredentials(String),
     /// `GET`, `POST` and `DELETE /worker/transcript/snapshot`: the same, for clients of 7.2.
     TranscriptAlias,
     /// Everything else of a session, which its object answers.
@@ -199,9 +201,9 @@ const fn put(pattern: &'static str, target: fn(Ids) -> Target) -> Route {
     Route { method: Method::PUT, pattern, target }
 }
 
-/// Every route below the prefixes. `tests/front/table.rs` has a case for each, `tests/front/transcripts.rs`, `github.rs` and
-/// `operator.rs` for those that take other tokens, or none.
-pub static ROUTES: [Route; 47] = [
+/// Every route below the prefixes. `tests/front/table.rs` has a case for each, `tests/front/transcripts.rs`, `git_credentials.rs`,
+/// `github.rs` and `operator.rs` for those that take other tokens, or none.
+pub static ROUTES: [Route; 48] = [
     post("/auth/chatgpt/import", |_| Target::Import),
     get("/auth/chatgpt/status", |_| Target::LoginStatus),
     delete("/auth/chatgpt", |_| Target::Logout),
@@ -243,6 +245,7 @@ pub static ROUTES: [Route; 47] = [
     delete("/sessions/:id/transcript", |ids| Target::Transcript(ids.first, TranscriptVerb::Reset)),
     put("/sessions/:id/runs/:run/transcript", |ids| Target::Transcript(ids.first, TranscriptVerb::Store(ids.second))),
     post("/sessions/:id/runs/:run/token", |ids| Target::Transcript(ids.first, TranscriptVerb::Token(ids.second))),
+    post("/sessions/:id/git-credentials", |ids| Target::GitCredentials(ids.first)),
     get("/worker/transcript/snapshot", |_| Target::TranscriptAlias),
     post("/worker/transcript/snapshot", |_| Target::TranscriptAlias),
     delete("/worker/transcript/snapshot", |_| Target::TranscriptAlias),

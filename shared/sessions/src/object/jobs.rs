@@ -45,6 +45,7 @@ impl<P: Platform> Session<P> {
             Job::Checkpoint(checkpointing) => self.note_checkpoint(&checkpointing).await,
             Job::End { generation, checkpoint } => self.end(generation, checkpoint).await,
             Job::Extend => self.extend().await,
+            Job::RenewBroker => self.renew_broker().await,
             Job::Keep { generation } => self.keep_run(generation).await,
             Job::KeepPartial => self.keep_partial().await,
             Job::Remove => self.remove().await,

@@ -6,6 +6,7 @@
 mod change;
 mod core;
 mod follow_up;
+mod git_broker;
 mod github;
 mod jobs;
 mod notify;

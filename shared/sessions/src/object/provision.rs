@@ -11,7 +11,7 @@ use super::{Platform, Session};
 use crate::error::Error;
 use crate::event::Draft;
 use crate::registry::Runner;
-use crate::runtime::{Made, Progress, Provider, ProviderKind, Resume, Runtime, RuntimeError, Wish};
+use crate::runtime::{GitBroker, Made, Progress, Provider, ProviderKind, Resume, Runtime, RuntimeError, Wish};
 use crate::session::decide::{self, Provisioned};
 use crate::session::store::Rows;
 use crate::task::{Task, TaskSecrets};
@@ -24,6 +24,8 @@ pub(super) struct Wanted {
     secrets: TaskSecrets,
     branch: Option<String>,
     github_token: Option<String>,
+    broker: Option<GitBroker>,
+    service_url: Option<String>,
     pub(super) resume: Option<Resume>,
     is_rebuilt: bool,
     snapshot_id: Option<String>,
@@ -42,6 +44,8 @@ impl Wanted {
             secrets: &self.secrets,
             branch: self.branch.as_deref(),
             github_token: self.github_token.as_deref(),
+            broker: self.broker.as_ref(),
+            service_url: self.service_url.as_deref(),
             resume: self.resume.as_ref(),
             is_rebuilt: self.is_rebuilt,
             snapshot_id: self.snapshot_id.as_deref(),
@@ -66,6 +70,8 @@ impl<P: Platform> Session<P> {
             secrets: core.secrets.clone(),
             branch: core.task.base_branch().filter(|_| core.state.branch_asked).map(str::to_owned),
             github_token: None,
+            broker: self.broker(core),
+            service_url: self.service_url(core).map(str::to_owned),
             resume: None,
             is_rebuilt: core.state.template_rebuilt,
             snapshot_id: None,
@@ -73,7 +79,10 @@ impl<P: Platform> Session<P> {
             first_rpc_id: core.state.take_rpc_ids(RPC_IDS),
             now,
         })?;
-        if with_token && let Some(url) = wanted.task.repo_url().map(str::to_owned) {
+        if with_token
+            && !self.settings.github.is_brokered
+            && let Some(url) = wanted.task.repo_url().map(str::to_owned)
+        {
             match self.repository_token(&url).await {
                 Ok(token) => wanted.github_token = token,
                 // The session works without it; pushing by itself it cannot.

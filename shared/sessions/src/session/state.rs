@@ -259,6 +259,9 @@ pub struct State {
     /// It is being removed: nobody sees it any more.
     #[serde(default)]
     pub removal: Option<Removal>,
+    /// The address at which it was created: where the service is reached if the settings do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_url: Option<String>,
     /// What it may use.
     #[serde(default)]
     pub budget: Budget,
@@ -328,6 +331,7 @@ impl State {
             stopped_rpc_ids: Vec::new(),
             archived: false,
             removal: None,
+            service_url: None,
             budget: Budget::default(),
             usage: Usage::default(),
             notify_at: None,

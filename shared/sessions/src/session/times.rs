@@ -110,6 +110,11 @@ impl Times {
         self.scaled(60_000)
     }
 
+    /// How long what git asks with is left in a sandbox.
+    pub fn broker(&self) -> i64 {
+        self.scaled(10 * 60_000)
+    }
+
     /// An order that nothing keeps from being sent.
     pub fn order(&self) -> i64 {
         self.scaled(5_000)

@@ -5,6 +5,7 @@
 #[path = "../life/agent.rs"]
 #[expect(dead_code, reason = "the agent of another suite, which does less here")]
 mod agent;
+mod git_credentials;
 mod github;
 #[path = "../life/world.rs"]
 #[expect(dead_code, reason = "the object of another suite, to which less happens here")]

@@ -156,9 +156,16 @@ fn case_of(route: &'static Route) -> Case {
     }
 }
 
-/// Whether other tokens are asked for than those of users, or none: `transcripts.rs`, `github.rs` and `operator.rs` have a case for each.
+/// Whether other tokens are asked for than those of users, or none: `transcripts.rs`, `git_credentials.rs`, `github.rs` and `operator.rs` have a case for each.
 fn takes_other_tokens(route: &Route) -> bool {
-    let others = ["/transcript", "/runs/", "/agents/admin/", "/agents/openapi.json", "/agents/github/webhook"];
+    let others = [
+        "/transcript",
+        "/runs/",
+        "/agents/admin/",
+        "/agents/openapi.json",
+        "/agents/github/webhook",
+        "/git-credentials",
+    ];
     others.iter().any(|part| route.pattern.contains(part))
 }
 

@@ -49,6 +49,8 @@ pub(crate) struct Agent {
     pub(crate) permission_answers: Vec<Value>,
     /// What was done with it, in order: `provision` with the snapshot that it began with, `stream`, `snapshot`, `end`, `destroy`.
     pub(crate) done: Vec<String>,
+    /// What git in its sandbox was given to ask with, and at which time.
+    pub(crate) brokered: Vec<(i64, String)>,
     /// Its terminals, by their processes: what each was told, and with which code it has ended.
     pub(crate) terminals: BTreeMap<u32, Told>,
     pub(crate) next_terminal: Fate,
@@ -250,6 +252,14 @@ impl Runtimes {
         Ok(sandbox)
     }
 
+    /// Git in the sandbox gets what it asks with.
+    fn broker(&self, wish: &Wish<'_>) -> Option<i64> {
+        let now = self.clock.now.get();
+        let file = wish.broker?.file("box", now, "name".to_owned()).unwrap();
+        self.agent.borrow_mut().brokered.push((now, file));
+        Some(wish.now)
+    }
+
     fn begin_anew(&self) -> String {
         let mut agent = self.agent.borrow_mut();
         agent.epoch += 1;
@@ -296,6 +306,8 @@ impl Provider for Runtimes {
             snapshot_id: None,
             agent_sid: None,
             github_token_at: None,
+            broker_at: self.broker(wish),
+            egress: Vec::new(),
             server_ended: false,
             agent_exited: false,
             // What is kept of the tree, and what of conversations, is looked at apart.
@@ -339,8 +351,14 @@ impl Provider for Runtimes {
         Ok(())
     }
 
-    async fn wake(&self, _: &mut Runtime, _: &Wish<'_>) -> Result<(), RuntimeError> {
+    async fn wake(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<(), RuntimeError> {
         self.clock.point().await;
+        runtime.broker_at = self.broker(wish);
+        Ok(())
+    }
+
+    async fn renew_broker(&self, _: &Runtime, wish: &Wish<'_>) -> Result<(), RuntimeError> {
+        self.broker(wish);
         Ok(())
     }
 

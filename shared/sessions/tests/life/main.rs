@@ -6,6 +6,7 @@ mod agent;
 mod asserted;
 mod budgets;
 mod follow_up;
+mod git_credentials;
 mod operator;
 mod receiver;
 mod removal;

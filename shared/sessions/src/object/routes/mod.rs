@@ -7,6 +7,7 @@ mod control;
 mod create;
 mod events;
 mod follow_up;
+mod git_credentials;
 mod messages;
 mod publish;
 mod removal;
@@ -66,6 +67,7 @@ async fn dispatch<P: Platform>(
         ("transcript" | "transcript-token" | "transcript-alias", rest, _) => {
             transcripts::handle(session, &caller, request, verb, rest).await
         }
+        ("git-credentials", None, false) => git_credentials::give(session, request).await,
         ("init", None, false) => create::create(session, &caller, request).await,
         ("status", None, true) => status::status(session, &caller).await,
         ("access", None, true) => status::access(session, &caller).await,
