@@ -1,5 +1,6 @@
 // A receiver of notifications (agents.md 20.3) on loopback, as somebody would run one, but one that fails in every way that the
-// network and servers know. Each path behaves by a list: what becomes of its first request, of its second and so on; then all is well.
+// network and servers know. Each path behaves by a list: what becomes of its first request, of its second and so on, or of the first
+// attempt of each notification; then all is well.
 //
 // It checks signatures twice: with HMAC-SHA-256 of node:crypto, and with the library of Standard Webhooks.
 import assert from 'node:assert/strict';
@@ -52,10 +53,16 @@ export class Receiver {
     this.ways.set(path, ways);
   }
 
+  /** What becomes of the attempts of each notification that comes to a path. */
+  planEach(path, ...ways) {
+    this.ways.set(path, { of: (id) => ways[this.at(path).filter((it) => it.headers['webhook-id'] === id).length] });
+  }
+
   async answer(request, response) {
     const at = Date.now();
     const body = (await request.setEncoding('utf8').toArray()).join('');
-    const way = this.ways.get(request.url)?.shift() ?? 'well';
+    const plan = this.ways.get(request.url);
+    const way = (Array.isArray(plan) ? plan.shift() : plan?.of(request.headers['webhook-id'])) ?? 'well';
     this.got.push({ at, path: request.url, method: request.method, headers: request.headers, body, way });
     WAYS[way](response);
   }
