@@ -263,6 +263,34 @@ fn an_expired_sandbox_is_kept_before_it_is_given_up() {
 }
 
 #[test]
+fn a_bundle_whose_time_is_over_is_stored_anew_before_its_sandbox_is_given_up() {
+    let (world, db) = world();
+    turn(&world, "one");
+    idle(&world);
+    let day = 24 * 60 * 60_000;
+    world.pass(30 * day);
+    block_on(sessions::registry::bundles::delete_expired(&*db, world.clock.now.get())).unwrap();
+    assert_eq!((rows(&db), garbage(&db)), (0, 1));
+    assert_eq!(world.expire("box"), 200);
+    assert_eq!(rows(&db), 1);
+    world.agent.borrow_mut().tree.begin_anew();
+    turn(&world, "two");
+    assert_eq!(world.agent.borrow().tree.restored, [b"bundle 1".to_vec()]);
+}
+
+#[test]
+fn each_pause_renews_the_time_of_its_bundle() {
+    let (world, db) = world();
+    let day = 24 * 60 * 60_000;
+    for text in ["one", "two", "three"] {
+        turn(&world, text);
+        world.pass(20 * day);
+        block_on(sessions::registry::bundles::delete_expired(&*db, world.clock.now.get())).unwrap();
+        assert_eq!(rows(&db), 1, "{text}");
+    }
+}
+
+#[test]
 fn a_large_bundle_goes_in_pieces() {
     let (world, db) = world();
     let bytes: Vec<u8> = (0..9_000_000_u32).map(|at| at.to_le_bytes()[1]).collect();

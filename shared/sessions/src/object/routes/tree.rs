@@ -103,6 +103,7 @@ fn clean<P: Platform>(session: &Rc<Session<P>>, text: &mut String) -> Result<(),
     Ok(())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "used as a function for map_err")]
 fn unread(error: RuntimeError) -> Error {
     match error {
         RuntimeError::SandboxMissing(_)

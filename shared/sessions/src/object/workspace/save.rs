@@ -49,7 +49,7 @@ impl<P: Platform> Session<P> {
         let limit = u32::try_from(limit_ms).unwrap_or(u32::MAX);
         let saved = within(&self.platform, limit, self.save(runtime, leaving)).await;
         let (reason, bytes) = match saved {
-            Some(Ok(())) | Some(Err(Unsaved::Unwanted)) => return,
+            Some(Ok(()) | Err(Unsaved::Unwanted)) => return,
             None => ("timeout", None),
             Some(Err(Unsaved::TooLarge(bytes))) => ("too-large", Some(bytes)),
             Some(Err(Unsaved::NoStore)) => ("no-store", None),
@@ -71,7 +71,8 @@ impl<P: Platform> Session<P> {
         let is_paused = leaving == Leaving::Paused;
         match &saved.seen {
             // Nobody has used it since it was paused.
-            Some(look) if is_paused || saved.covers(look) => return self.renew(saved.bundle.as_ref(), leaving).await,
+            Some(_) if is_paused => return Ok(()),
+            Some(look) if saved.covers(look) && self.renew(saved.bundle.as_ref()).await? => return Ok(()),
             None if is_paused && !is_active => return Ok(()),
             Some(_) | None => {}
         }
@@ -106,16 +107,19 @@ impl<P: Platform> Session<P> {
             return Ok(());
         }
         let saved = saved.map_err(failed)?;
-        if saved.covers(&look) { self.renew(saved.bundle.as_ref(), leaving).await } else { self.bundle(&runtime).await }
+        if saved.covers(&look) && self.renew(saved.bundle.as_ref()).await? {
+            return Ok(());
+        }
+        self.bundle(&runtime).await
     }
 
-    /// A bundle that is needed as soon as the sandbox is gone is kept from then on. When its row is gone it is stored anew.
-    async fn renew(&self, bundle: Option<&Bundle>, leaving: Leaving) -> Result<(), Unsaved> {
-        let (Some(bundle), Leaving::Removed) = (bundle, leaving) else { return Ok(()) };
-        let Some(db) = self.platform.db() else { return Err(Unsaved::NoStore) };
+    /// The time of a bundle that covers the tree begins anew. False when it is not kept any more; without one everything was pushed.
+    async fn renew(&self, bundle: Option<&Bundle>) -> Result<bool, Unsaved> {
+        let Some(bundle) = bundle else { return Ok(true) };
+        let db = self.platform.db().ok_or(Unsaved::NoStore)?;
         let session = self.look(|core| core.state.id.clone()).map_err(failed)?;
-        bundles::touch(&*db, &session, &bundle.id, self.platform.now_ms()).await.map_err(failed)?;
-        Ok(())
+        let touched = bundles::touch(&*db, &session, &bundle.id, self.platform.now_ms()).await;
+        touched.map_err(|error| failed(error).into())
     }
 
     /// Makes a bundle, stores it piece by piece, and notes it.

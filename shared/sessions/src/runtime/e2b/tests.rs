@@ -89,7 +89,7 @@ fn kills(world: &World) -> usize {
 fn a_sandbox_is_written_down_before_it_is_used() {
     let (world, mut told) = (World::new(good()), Told::default());
     let runtime = ready(provision(&world, &mut told, |_| {}));
-    assert_eq!(told.lines, ["creating", "created intent-1 sbx1"]);
+    assert_eq!(told.lines, ["creating", "created intent-1 sbx1", "tree"]);
     assert_eq!(runtime.base_url, "https://2468-sbx1.e2b.test");
     assert_eq!((runtime.session_id.as_str(), runtime.agent_sid), ("r1", Some(42)));
     assert_eq!(runtime.directory, "/home/user/workspace/app");
