@@ -253,9 +253,9 @@ impl Runtimes {
     }
 
     /// Git in the sandbox gets what it asks with.
-    fn broker(&self, wish: &Wish<'_>) -> Option<i64> {
+    fn broker(&self, wish: &Wish<'_>, sandbox: Option<&str>) -> Option<i64> {
         let now = self.clock.now.get();
-        let file = wish.broker?.file("box", now, "name".to_owned()).unwrap();
+        let file = wish.broker?.file(sandbox?, now, "name".to_owned()).unwrap();
         self.agent.borrow_mut().brokered.push((now, file));
         Some(wish.now)
     }
@@ -290,7 +290,6 @@ impl Provider for Runtimes {
         self.clock.point().await;
         let session_id = self.begin_anew();
         self.clock.point().await;
-        let is_sandbox = self.kind == ProviderKind::E2b;
         let runtime = Runtime {
             provider: self.kind,
             base_url: "https://agent.test".into(),
@@ -306,7 +305,7 @@ impl Provider for Runtimes {
             snapshot_id: None,
             agent_sid: None,
             github_token_at: None,
-            broker_at: self.broker(wish),
+            broker_at: self.broker(wish, sandbox_id.as_deref()),
             egress: Vec::new(),
             server_ended: false,
             agent_exited: false,
@@ -314,7 +313,7 @@ impl Provider for Runtimes {
             can_load: self.agent.borrow().tree.number.is_none(),
             secrets: RuntimeSecrets { agent_token: Some("agent-token-secret".into()), ..RuntimeSecrets::default() },
         };
-        if is_sandbox {
+        if runtime.sandbox_id.is_some() {
             progress.has_tree(&runtime).await;
         }
         Ok(Made::Ready(Box::new(runtime)))
@@ -353,12 +352,12 @@ impl Provider for Runtimes {
 
     async fn wake(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<(), RuntimeError> {
         self.clock.point().await;
-        runtime.broker_at = self.broker(wish);
+        runtime.broker_at = self.broker(wish, runtime.sandbox_id.as_deref());
         Ok(())
     }
 
-    async fn renew_broker(&self, _: &Runtime, wish: &Wish<'_>) -> Result<(), RuntimeError> {
-        self.broker(wish);
+    async fn renew_broker(&self, runtime: &Runtime, wish: &Wish<'_>) -> Result<(), RuntimeError> {
+        self.broker(wish, runtime.sandbox_id.as_deref());
         Ok(())
     }
 
