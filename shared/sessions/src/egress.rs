@@ -64,7 +64,8 @@ impl Rule {
         }
         let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
         if let Ok(first) = address.parse::<Ipv4Addr>() {
-            let is_digits = |bits: &str| (1..=2).contains(&bits.len()) && bits.bytes().all(|byte| byte.is_ascii_digit());
+            let is_digits =
+                |bits: &str| (1..=2).contains(&bits.len()) && bits.bytes().all(|byte| byte.is_ascii_digit());
             let bits = match bits {
                 None => Some(32),
                 Some(bits) => bits.parse::<u8>().ok().filter(|number| *number <= 32 && is_digits(bits)),
@@ -74,7 +75,11 @@ impl Rule {
             let is_first = first.to_bits() & mask(bits) == first.to_bits();
             return if is_first { Ok(Self::Network { first, bits }) } else { Err(RuleError::Form) };
         }
-        if bits.is_none() && text.contains('.') && is_name(text) { Ok(Self::Host(text.to_ascii_lowercase())) } else { Err(RuleError::Form) }
+        if bits.is_none() && text.contains('.') && is_name(text) {
+            Ok(Self::Host(text.to_ascii_lowercase()))
+        } else {
+            Err(RuleError::Form)
+        }
     }
 
     /// Whether everything that the other one allows is allowed by this one.
@@ -104,9 +109,7 @@ fn is_name(text: &str) -> bool {
             && !label.ends_with('-')
     };
     let last = text.rsplit('.').next().unwrap_or_default();
-    text.len() <= MAX_NAME_BYTES
-        && text.split('.').all(is_label)
-        && last.bytes().any(|byte| byte.is_ascii_alphabetic())
+    text.len() <= MAX_NAME_BYTES && text.split('.').all(is_label) && last.bytes().any(|byte| byte.is_ascii_alphabetic())
 }
 
 /// Reads a list.
@@ -188,10 +191,40 @@ mod tests {
         }
         let long = format!("{}.com", "a".repeat(64));
         for wrong in [
-            "", "*", "*.", "*.*.com", "a.*.com", "com", "localhost", "https://example.com", "example.com:443", "example.com/",
-            "example.com/8", "user@example.com", "exa mple.com", "-a.com", "a-.com", "a..com", ".a.com", "a.com.", "8.8.8",
-            "8.8.8.256", "010.0.0.1", "8.8.8.8/33", "8.8.8.8/", "8.8.8.8/+8", "8.8.8.8/008", "10.0.0.1/8", "::1", "[::1]", "0x7f.1",
-            "1.2.3.4.5", "bücher.example", "a.com\n", "a.com,b.com", &long,
+            "",
+            "*",
+            "*.",
+            "*.*.com",
+            "a.*.com",
+            "com",
+            "localhost",
+            "https://example.com",
+            "example.com:443",
+            "example.com/",
+            "example.com/8",
+            "user@example.com",
+            "exa mple.com",
+            "-a.com",
+            "a-.com",
+            "a..com",
+            ".a.com",
+            "a.com.",
+            "8.8.8",
+            "8.8.8.256",
+            "010.0.0.1",
+            "8.8.8.8/33",
+            "8.8.8.8/",
+            "8.8.8.8/+8",
+            "8.8.8.8/008",
+            "10.0.0.1/8",
+            "::1",
+            "[::1]",
+            "0x7f.1",
+            "1.2.3.4.5",
+            "bücher.example",
+            "a.com\n",
+            "a.com,b.com",
+            &long,
         ] {
             // A line break around an entry is a blank around it.
             let is_taken = Rule::parse(wrong).is_ok() && wrong != "a.com\n";
@@ -228,9 +261,20 @@ mod tests {
         let operator = rules("api.anthropic.com");
         assert_eq!(
             allowed(&operator, None, &needs),
-            ["api.anthropic.com", "agents.example", "models.example", "github.com", "*.github.com", "*.githubusercontent.com"]
+            [
+                "api.anthropic.com",
+                "agents.example",
+                "models.example",
+                "github.com",
+                "*.github.com",
+                "*.githubusercontent.com"
+            ]
         );
-        let codex = allowed(&[], None, &Needs { agent: Some("codex"), service_url: Some("http://127.0.0.1:8787"), model_urls: &[] });
+        let codex = allowed(
+            &[],
+            None,
+            &Needs { agent: Some("codex"), service_url: Some("http://127.0.0.1:8787"), model_urls: &[] },
+        );
         assert!(codex.contains(&"api.openai.com".to_owned()) && codex.contains(&"127.0.0.1/32".to_owned()));
     }
 }

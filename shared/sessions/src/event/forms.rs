@@ -39,7 +39,9 @@ mod tests {
     fn every_form_of_a_secret_is_known() {
         let secret = "sk/A+b?c secret~1";
         let forms = forms(secret);
-        for (before, after) in [("", ""), ("a", "z"), ("ab", "yz"), ("abc", "xyz"), ("x-access-token:", "\n"), ("é", "é")] {
+        for (before, after) in
+            [("", ""), ("a", "z"), ("ab", "yz"), ("abc", "xyz"), ("x-access-token:", "\n"), ("é", "é")]
+        {
             let text = format!("{before}{secret}{after}");
             let hex = base16ct::lower::encode_string(text.as_bytes());
             for shown in [

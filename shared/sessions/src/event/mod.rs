@@ -23,8 +23,8 @@ pub use git::{GitFailure, PullRequest};
 pub use kind::{Kind, MAX_NAME_BYTES};
 pub use query::{DEFAULT_LIMIT, Dropped, MAX_LIMIT, Page, Query};
 pub use redact::{MIN_SECRET_BYTES, REDACTED, Redactor};
-pub use split::Pieces;
 pub use sanitize::{sanitize, strip_agent};
+pub use split::Pieces;
 
 /// What is to be said, before it has a place in the log.
 #[derive(Clone, Debug, PartialEq)]

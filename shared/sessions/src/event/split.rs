@@ -36,7 +36,9 @@ impl Pieces {
         let update = draft.data.get_mut("update");
         let kind = update.as_ref().and_then(|update| update.get("sessionUpdate")).and_then(text);
         let place = update.and_then(|update| update.get_mut("content")?.get_mut("text"));
-        let (Some(kind), Some(place)) = (kind.filter(|kind| kind.ends_with("_chunk")), place) else { return Some(draft) };
+        let (Some(kind), Some(place)) = (kind.filter(|kind| kind.ends_with("_chunk")), place) else {
+            return Some(draft);
+        };
         let Some(chunk) = place.as_str() else { return Some(draft) };
         let now = self.text(session.unwrap_or_default(), kind).take(chunk, redactor);
         if now.is_empty() && !chunk.is_empty() {
@@ -107,14 +109,19 @@ mod tests {
     fn all(text: &str, size: usize) -> String {
         let mut pieces = Pieces::default();
         let characters: Vec<char> = text.chars().collect();
-        characters.chunks(size).map(|piece| shown(&mut pieces, "agent_message_chunk", &piece.iter().collect::<String>())).collect()
+        characters
+            .chunks(size)
+            .map(|piece| shown(&mut pieces, "agent_message_chunk", &piece.iter().collect::<String>()))
+            .collect()
     }
 
     #[test]
     fn a_secret_in_pieces_is_not_shown() {
         let base64 = "c2stbGl2ZS0wMTIzNDU2Nzg5YWJjZGVm";
         let run = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJlc2ln";
-        for secret in [SECRET, base64, "ghs_0123456789abcdefghij", run, "736b2d6c6976652d30313233343536373839616263646566"] {
+        for secret in
+            [SECRET, base64, "ghs_0123456789abcdefghij", run, "736b2d6c6976652d30313233343536373839616263646566"]
+        {
             let text = format!("The key é is {secret}, and no other. ");
             for size in 1..secret.len() + 3 {
                 let shown = all(&text, size);
@@ -137,7 +144,8 @@ mod tests {
             (vec![""], vec![""]),
         ] {
             let mut pieces = Pieces::default();
-            let said: Vec<String> = pieces_of_text.iter().map(|text| shown(&mut pieces, "agent_message_chunk", text)).collect();
+            let said: Vec<String> =
+                pieces_of_text.iter().map(|text| shown(&mut pieces, "agent_message_chunk", text)).collect();
             assert_eq!(said, expected);
         }
     }
@@ -154,11 +162,18 @@ mod tests {
         let long = "a".repeat(MAX_HELD_BYTES + 10);
         assert_eq!(shown(&mut pieces, "agent_message_chunk", &format!(" ghs_{long}")), format!(" {REDACTED}"));
         for number in 0..100 {
-            let draft = Draft::new(Kind::AgentRuntime, json!({"session-id": number.to_string(), "update": {"sessionUpdate": "agent_message_chunk", "content": {"text": "x"}}}));
+            let draft = Draft::new(
+                Kind::AgentRuntime,
+                json!({"session-id": number.to_string(), "update": {"sessionUpdate": "agent_message_chunk", "content": {"text": "x"}}}),
+            );
             assert!(pieces.pass(draft, &Redactor::default()).is_some());
         }
         assert!(pieces.0.len() <= MAX_TEXTS);
-        for other in [json!({}), json!({"update": {"sessionUpdate": "tool_call", "content": {"text": "sk-live-"}}}), json!({"update": {"sessionUpdate": "agent_message_chunk", "content": {"text": 5}}})] {
+        for other in [
+            json!({}),
+            json!({"update": {"sessionUpdate": "tool_call", "content": {"text": "sk-live-"}}}),
+            json!({"update": {"sessionUpdate": "agent_message_chunk", "content": {"text": 5}}}),
+        ] {
             let draft = Draft::new(Kind::AgentRuntime, other);
             assert_eq!(pieces.pass(draft.clone(), &Redactor::new([SECRET.to_owned()])), Some(draft));
         }

@@ -108,7 +108,12 @@ mod tests {
 
     #[test]
     fn an_address_cannot_end_its_line() {
-        for base in ["https://a.example\"\nproxy = \"http://evil.example", "https://a.example\\", "https://a b", "https://a.example\n"] {
+        for base in [
+            "https://a.example\"\nproxy = \"http://evil.example",
+            "https://a.example\\",
+            "https://a b",
+            "https://a.example\n",
+        ] {
             assert!(broker(base).is_none(), "{base}");
         }
         assert!(broker("http://[::1]:8787").is_some());

@@ -89,7 +89,8 @@ fn github<F: Fn(&str) -> Option<String>>(get: &Lookup<F>) -> Result<GitHubSettin
         slug: get.text("GITHUB_APP_SLUG").or_else(|| get.text("GITHUB_APP_NAME")),
         api_base: get.address("GITHUB_API_BASE")?.unwrap_or_else(|| "https://api.github.com".to_owned()),
         user_agent: get.text("GITHUB_USER_AGENT").unwrap_or_else(|| "logseq-worker/1.0".to_owned()),
-        is_brokered: get.word("AGENT_GIT_CREDENTIALS", "env or broker", &[("broker", true), ("env", false)])?
+        is_brokered: get
+            .word("AGENT_GIT_CREDENTIALS", "env or broker", &[("broker", true), ("env", false)])?
             .unwrap_or(false),
     })
 }

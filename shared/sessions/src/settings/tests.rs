@@ -71,7 +71,9 @@ fn blank_values_are_none() {
 #[test]
 fn values_are_read() {
     assert!(one("AGENT_GIT_CREDENTIALS", "Broker").github.is_brokered);
-    assert!(!one("AGENT_GIT_CREDENTIALS", "env").github.is_brokered && !one("AGENT_GIT_CREDENTIALS", "").github.is_brokered);
+    assert!(
+        !one("AGENT_GIT_CREDENTIALS", "env").github.is_brokered && !one("AGENT_GIT_CREDENTIALS", "").github.is_brokered
+    );
     assert_eq!(one("AGENT_EGRESS_ALLOW", "a.test, *.b.test").runtime.egress.map(|rules| rules.len()), Some(2));
     assert_eq!(one("AGENT_EGRESS_ALLOW", " ").runtime.egress, None);
     assert!(one("AGENT_ACCESS_MODE", " Strict ").strict_access);

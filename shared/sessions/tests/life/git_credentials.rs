@@ -14,7 +14,8 @@ const MAY: u16 = 500;
 
 fn world(settings: &[(&str, &str)]) -> World {
     let world = World::new(settings_with(settings), "e2b");
-    let (status, body) = world.create_with(|body| body["project"]["repo-url"] = json!("https://github.com/acme/project"));
+    let (status, body) =
+        world.create_with(|body| body["project"]["repo-url"] = json!("https://github.com/acme/project"));
     assert_eq!(status, 200, "{body}");
     world
 }
@@ -63,7 +64,8 @@ fn only_this_user_s_token_for_this_sandbox_and_this_repository_counts() {
     world.message("first");
     world.pass(1_000);
     let own = claims(&world);
-    let bound = |sandbox: Value| Claims { rest: serde_json::Map::from_iter([("sandbox".to_owned(), sandbox)]), ..own.clone() };
+    let bound =
+        |sandbox: Value| Claims { rest: serde_json::Map::from_iter([("sandbox".to_owned(), sandbox)]), ..own.clone() };
     let mut ahead = own.clone();
     ahead.run.as_mut().unwrap().seq = 2;
     for (what, claims) in [
@@ -87,8 +89,8 @@ fn only_this_user_s_token_for_this_sandbox_and_this_repository_counts() {
 }
 
 #[test]
-fn a_paused_session_and_one_that_ended_give_nothing() {
-    for verb in ["pause", "cancel", "archive"] {
+fn a_session_that_ended_or_was_put_away_gives_nothing() {
+    for verb in ["cancel", "archive"] {
         let world = world(&[KEYS, BROKER]);
         let own = claims(&world);
         assert_eq!(ask(&world, &own, OWN), MAY);

@@ -164,8 +164,7 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
         let urls = self.settings.model_variables.iter().filter(|(name, _)| name.ends_with("_BASE_URL"));
         let model_urls: Vec<&str> = urls.map(|(_, url)| url.trim()).collect();
         let launch = wish.task.launch();
-        let needs =
-            Needs { service_url: wish.service_url, agent: launch.agent.as_deref(), model_urls: &model_urls };
+        let needs = Needs { service_url: wish.service_url, agent: launch.agent.as_deref(), model_urls: &model_urls };
         egress::allowed(operator, wish.task.egress().as_deref(), &needs)
     }
 

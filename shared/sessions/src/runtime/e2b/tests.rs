@@ -247,7 +247,15 @@ fn a_sandbox_talks_to_what_is_listed_and_a_changed_list_comes_with_the_next_wake
     let wish = Wish { service_url: Some("https://agents.test"), ..wish(&task, &secrets) };
     let made = world.clock.run(provider(&world, restricted("*.listed.test")).provision(&wish, &mut Told::default()));
     let mut runtime = ready(made);
-    let allowed = ["a.listed.test", "agents.test", "models.test", "github.com", "*.github.com", "*.githubusercontent.com", "api.anthropic.com"];
+    let allowed = [
+        "a.listed.test",
+        "agents.test",
+        "models.test",
+        "github.com",
+        "*.github.com",
+        "*.githubusercontent.com",
+        "api.anthropic.com",
+    ];
     assert_eq!(rules(&world, "/sandboxes")[0]["network"], json!({"allowOut": allowed, "denyOut": ["0.0.0.0/0"]}));
     assert_eq!(runtime.egress, allowed);
     let wake = |runtime: &mut Runtime, settings| world.clock.run(provider(&world, settings).wake(runtime, &wish));
