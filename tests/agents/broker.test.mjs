@@ -6,7 +6,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { members } from './e2b/tree.mjs';
 import { GitHubServer } from './github-server.mjs';
-import { textOf } from './client.mjs';
+import { eventually, textOf } from './client.mjs';
 import { Sandboxed, project, turn, unique } from './sandboxed.mjs';
 
 const KEYS = `k1:${Buffer.alloc(32, 7).toString('base64')}`;
@@ -143,11 +143,12 @@ test('a token of an earlier turn, or of another sandbox, is refused', async () =
     const { status } = await fetch(it.worker.base + where, { method, headers: { authorization: `Bearer ${token}` }, ...(method === 'PUT' ? { body: '{}\n' } : {}) });
     assert.ok(status === 401 || status === 403, `${method} ${where}: ${status}`);
   }
-  await other.ok('POST', '/pause');
-  const paused = await fetch(`${it.worker.base}${other.path}/git-credentials`, {
+  const status = async () => (await fetch(`${it.worker.base}${other.path}/git-credentials`, {
     method: 'POST', headers: { authorization: `Bearer ${token}` }, body: 'protocol=https\nhost=github.com\npath=acme/project.git\n',
-  });
-  assert.equal(paused.status, 404);
+  })).status;
+  assert.equal(await status(), 200);
+  await other.ok('POST', '/cancel');
+  await eventually('its sandbox is paused, and nothing is given', async () => await status() === 404);
   await stream.close();
   await otherStream.close();
 });

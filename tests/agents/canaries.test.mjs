@@ -149,7 +149,7 @@ test('an agent that shows what it has is not repeated', async () => {
   const imported = await client.ask('POST', '/auth/chatgpt/import', { access_token: login.access, refresh_token: login.refresh, expires_in: 3600 });
   assert.equal(imported.status, 200, imported.text);
   const session = await it.create({
-    project: project({ 'repo-url': REPOSITORY }), agent: { provider: 'codex', 'api-token': task.api, env: { MY_SECRET: task.variable } },
+    project: project({ 'repo-url': REPOSITORY }), agent: { provider: 'codex', env: { MY_SECRET: task.variable } },
   });
   const stream = await session.stream();
   const own = it.sandbox(session);
@@ -163,7 +163,7 @@ done
 tr '\\0' '\\n' < /proc/$PPID/environ`);
   await turn(session, stream, unique('run show.sh'));
   // In pieces: every character a chunk of its own, and halves.
-  const pieces = [...task.api].map((letter) => `say ${letter}`).join('; ');
+  const pieces = [...settings.OPENAI_API_KEY].map((letter) => `say ${letter}`).join('; ');
   await turn(session, stream, unique(pieces));
   await turn(session, stream, unique(`say key ${task.variable.slice(0, 20)}; say ${task.variable.slice(20)}; say end`));
   const canaries = new Canaries(secrets({ own: [own], tokens: [runToken(own)] }));

@@ -394,3 +394,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_last_few_secrets_that_were_made_on_the_way_are_looked_for() {
+    let mut redactor = Redactor::new(["given-0123456789".to_owned()]);
+    for number in 0..20 {
+        redactor.learn(&format!("learned-{number:04}"));
+        redactor.learn(&format!("learned-{number:04}"));
+    }
+    let redactor = Redactor::new(["other-0123456789".to_owned()]).with_learned(&redactor);
+    for (text, is_found) in [
+        ("learned-0019", true),
+        ("learned-0004", true),
+        ("learned-0003", false),
+        ("other-0123456789", true),
+        ("given-0123456789", false),
+        ("6c6561726e65642d30303139", true),
+    ] {
+        assert_eq!(redactor.clean(text).is_some(), is_found, "{text}");
+    }
+}

@@ -1,6 +1,6 @@
 //! Secrets within texts (agents.md 3.15).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::ops::Range;
 
@@ -11,6 +11,8 @@ use super::split::MIN_OPEN_BYTES;
 pub const REDACTED: &str = "[redacted]";
 /// A secret value shorter than this is not looked for: it would be found in words that have nothing to do with it.
 pub const MIN_SECRET_BYTES: usize = 8;
+/// Secrets that are made on the way and remembered.
+const MAX_LEARNED: usize = 16;
 /// What the tokens of GitHub begin with.
 const TOKEN_PREFIXES: [&str; 6] = ["ghs_", "ghp_", "gho_", "ghu_", "ghr_", "github_pat_"];
 /// Within a word (`weighs_more`) only what is this long counts as a token.
@@ -25,17 +27,19 @@ const BEARER: &str = "bearer ";
 /// Finds secrets in texts: those that it was given, in every form of [`super::forms`], and those that their form gives away.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    /// How many it was given.
-    count: usize,
+    /// What it was given.
+    given: Vec<String>,
     /// What is looked for, by its first two bytes; of each the longest first, as a secret may be the beginning of another one.
     known: BTreeMap<[u8; 2], Vec<String>>,
+    /// What it has learned on the way, the latest last; at most [`MAX_LEARNED`].
+    learned: VecDeque<String>,
     /// First bytes of what is looked for: a bit for each.
     starts: [u64; 4],
 }
 
 impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Redactor({} secrets)", self.count)
+        write!(f, "Redactor({} secrets)", self.given.len() + self.learned.len())
     }
 }
 
@@ -43,19 +47,47 @@ impl Redactor {
     /// A redactor that knows these values: keys of the environment, tokens of the session. They are the operator's and the
     /// service's, so their number is small.
     pub fn new(secrets: impl IntoIterator<Item = String>) -> Self {
-        let mut it = Self::default();
-        for secret in secrets {
-            it.learn(&secret);
-        }
+        let mut it = Self { given: secrets.into_iter().collect(), ..Self::default() };
+        it.look_for_all();
         it
     }
 
-    /// From now on this value is looked for too.
+    /// Looks for what it has now, and for nothing else.
+    fn look_for_all(&mut self) {
+        self.known.clear();
+        self.starts = [0; 4];
+        for secret in self.given.clone().iter().chain(&self.learned.clone()) {
+            self.know(secret);
+        }
+    }
+
+    /// From now on this value, which was made on the way, is looked for too. The last few of them are.
     pub fn learn(&mut self, secret: &str) {
+        if self.learned.iter().any(|known| known == secret) {
+            return;
+        }
+        self.learned.push_back(secret.to_owned());
+        if self.learned.len() > MAX_LEARNED {
+            self.learned.pop_front();
+            self.look_for_all();
+        } else {
+            self.know(secret);
+        }
+    }
+
+    /// The same with what another one has learned lately.
+    #[must_use]
+    pub fn with_learned(mut self, other: &Self) -> Self {
+        for secret in &other.learned {
+            self.learn(secret);
+        }
+        self
+    }
+
+    fn know(&mut self, secret: &str) {
         if secret.len() < MIN_SECRET_BYTES {
             return;
         }
-        self.count = self.count.saturating_add(1);
         for form in forms(secret) {
             let (Some(&first), Some(&second)) = (form.as_bytes().first(), form.as_bytes().get(1)) else { continue };
             if let Some(word) = self.starts.get_mut(usize::from(first >> 6)) {

@@ -89,7 +89,8 @@ impl<P: Platform> Session<P> {
         let sealed = has_new_secrets.then(|| self.seal_secrets(core)).transpose()?;
         if has_new_secrets {
             let runtime = core.state.runtime.as_ref().map(|runtime| runtime.secrets.clone()).unwrap_or_default();
-            core.redactor = self.redactor(&Secrets { task: core.secrets.clone(), runtime }, &core.task);
+            let redactor = self.redactor(&Secrets { task: core.secrets.clone(), runtime }, &core.task);
+            core.redactor = redactor.with_learned(&core.redactor);
         }
         let commit = Commit {
             sql,

@@ -20,7 +20,7 @@ impl<P: Platform> Session<P> {
         self.settings.base_url.as_deref().or(core.state.service_url.as_deref())
     }
 
-    /// How git gets tokens for the repository of the session; none where it does not ask for them.
+    /// How git in the session's sandbox gets tokens for its repository; none where it does not ask for them, or cannot.
     pub(super) fn broker(&self, core: &Core) -> Option<GitBroker> {
         if !self.is_brokered(&core.task) {
             return None;
@@ -37,15 +37,16 @@ impl<P: Platform> Session<P> {
     }
 
     /// Whether git in a sandbox of this task asks for tokens: its repository is at GitHub.
-    fn is_brokered(&self, task: &Task) -> bool {
+    pub(super) fn is_brokered(&self, task: &Task) -> bool {
         let is_there = task.repo_url().is_some_and(|url| Repository::parse(url).is_ok());
-        self.settings.github.is_brokered && is_there && self.provider_kind(task) == ProviderKind::E2b
+        self.settings.github.is_brokered && is_there
     }
 
     /// Where no token can be signed, no sandbox is made whose git would ask with one.
     pub(super) fn check_broker(&self, task: &Task) -> Result<(), Error> {
         let has_keys = self.settings.transcripts.tokens.is_some();
-        if has_keys || !self.is_brokered(task) { Ok(()) } else { Err(Error::SecretsKey) }
+        let asks = self.is_brokered(task) && self.provider_kind(task) == ProviderKind::E2b;
+        if has_keys || !asks { Ok(()) } else { Err(Error::SecretsKey) }
     }
 
     /// Brings a new token into the sandbox while a turn goes on: one lives for a quarter of an hour.

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use futures_channel::oneshot;
 
+use super::core::Core;
 use super::jobs::JobError;
 use super::transcripts::note_opened;
 use super::workspace::RESTORE_MS;
@@ -56,6 +57,10 @@ impl Wanted {
     }
 }
 
+fn is_in_sandbox(core: &Core) -> bool {
+    core.state.runtime.as_ref().is_some_and(|runtime| runtime.sandbox_id.is_some())
+}
+
 /// Requests to the agent that one call of a provider may make.
 const RPC_IDS: u64 = 8;
 
@@ -70,7 +75,7 @@ impl<P: Platform> Session<P> {
             secrets: core.secrets.clone(),
             branch: core.task.base_branch().filter(|_| core.state.branch_asked).map(str::to_owned),
             github_token: None,
-            broker: self.broker(core),
+            broker: self.broker(core).filter(|_| with_token || is_in_sandbox(core)),
             service_url: self.service_url(core).map(str::to_owned),
             resume: None,
             is_rebuilt: core.state.template_rebuilt,
@@ -79,12 +84,20 @@ impl<P: Platform> Session<P> {
             first_rpc_id: core.state.take_rpc_ids(RPC_IDS),
             now,
         })?;
+        let asks = with_token && self.look(|core| self.is_brokered(&core.task))?;
+        if asks && wanted.broker.is_none() {
+            let error = "git's credentials cannot be asked for: the service's address or RUN_TOKEN_KEYS is missing";
+            self.warn("agents/token-unavailable", &error);
+        }
         if with_token
             && !self.settings.github.is_brokered
             && let Some(url) = wanted.task.repo_url().map(str::to_owned)
         {
             match self.repository_token(&url).await {
-                Ok(token) => wanted.github_token = token,
+                Ok(token) => {
+                    wanted.github_token = token;
+                    self.change(|core, _| wanted.github_token.iter().for_each(|token| core.redactor.learn(token)))?;
+                }
                 // The session works without it; pushing by itself it cannot.
                 Err(error) => self.warn("agents/token-unavailable", &error),
             }

@@ -89,8 +89,8 @@ fn only_this_user_s_token_for_this_sandbox_and_this_repository_counts() {
 }
 
 #[test]
-fn a_paused_session_and_one_that_ended_give_nothing() {
-    for verb in ["pause", "cancel", "archive"] {
+fn a_session_that_ended_or_was_put_away_gives_nothing() {
+    for verb in ["cancel", "archive"] {
         let world = world(&[KEYS, BROKER]);
         let own = claims(&world);
         assert_eq!(ask(&world, &own, OWN), MAY);

@@ -38,6 +38,7 @@ pub(super) async fn give<P: Platform>(
     let token = token.map_err(|error| Error::Internal(error.to_string()))?;
     // GitHub took its time: the run may be over.
     check(session, &claims)?;
+    session.change(|core, _| core.redactor.learn(&token.text))?;
     let told = format!(
         "run {}, repository {}/{}, {}",
         claims.run.as_ref().map_or("none", |run| run.run.as_str()),
