@@ -228,7 +228,8 @@ fn agents(root: &Path) -> Result<()> {
     process::run(node().args(["--test", "--test-concurrency=2"]).args(cases))?;
 
     step("Sessions in sandboxes, their terminals, and publishing with real git");
-    let cases = ["e2b", "e2b-faults", "publish", "terminal"].map(|name| format!("tests/agents/{name}.test.mjs"));
+    let cases =
+        ["e2b", "e2b-faults", "publish", "terminal", "guide"].map(|name| format!("tests/agents/{name}.test.mjs"));
     process::run(node().args(["--test", "--test-concurrency=2"]).args(cases).env("SANDBOX_AGENT_BIN", &server))?;
 
     step("Pages for people, in a browser");
@@ -248,7 +249,11 @@ fn api(root: &Path, seconds: u64) -> Result<()> {
     step(format!("schemathesis asks the agents worker for {seconds} s"));
     let python = tools::schemathesis::ensure()?;
     let mut asking = Command::new("node");
-    asking.current_dir(root).envs(tools::npm::QUIET).args(["tests/openapi/fuzz.mjs", "--seconds", &seconds.to_string()]);
+    asking.current_dir(root).envs(tools::npm::QUIET).args([
+        "tests/openapi/fuzz.mjs",
+        "--seconds",
+        &seconds.to_string(),
+    ]);
     process::run(asking.env("SCHEMATHESIS", python))
 }
 

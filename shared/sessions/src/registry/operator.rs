@@ -104,7 +104,8 @@ pub async fn overview(
     now: i64,
 ) -> Result<Value, DbError> {
     let heard = Param::Int(now.saturating_sub(runner_ttl_ms));
-    let rows = db.query(ReadFrom::Nearest, COUNTS, &[Param::Text(environment.unwrap_or_default()), heard, heard]).await?;
+    let rows =
+        db.query(ReadFrom::Nearest, COUNTS, &[Param::Text(environment.unwrap_or_default()), heard, heard]).await?;
     let count = |column: usize| rows.first().and_then(|row| row.int(column)).unwrap_or_default();
     let sessions: Map<String, Value> =
         STATUSES.iter().enumerate().map(|(column, status)| ((*status).to_owned(), count(column).into())).collect();

@@ -7,8 +7,8 @@ mod state;
 mod status;
 pub mod store;
 mod times;
-mod transition;
 pub mod transcript;
+mod transition;
 
 pub use effect::{Checkpointing, Effect, Job};
 pub use state::{

@@ -135,8 +135,7 @@ mod tests {
         let effects = [Effect::Append(Draft::new(Kind::SessionCreated, json!({})))];
         let told = Transition::of(&before, &before, &effects, 5_000).unwrap();
         assert_eq!((told.from, told.to, told.duration_ms), ("none", "created", 0));
-        let after =
-            State { removal: Some(crate::session::Removal { attempt: 0, retry_at: 9 }), ..before.clone() };
+        let after = State { removal: Some(crate::session::Removal { attempt: 0, retry_at: 9 }), ..before.clone() };
         let told = Transition::of(&before, &after, &[], 5_000).unwrap();
         assert_eq!((told.from, told.to, told.cause), ("created", "deleted", "user-delete"));
         assert_eq!(Transition::of(&after, &after, &[], 6_000), None, "it is told once");

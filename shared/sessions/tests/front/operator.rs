@@ -27,7 +27,8 @@ fn the_overview_is_for_the_operator_alone() {
     assert_eq!(world.send(signed("POST", PATH, "{}")).status, 404);
     let answer = ask(&world, "admin-secret");
     assert_eq!(answer.status, 200);
-    let none = json!({"created": 0, "running": 0, "paused": 0, "completed": 0, "failed": 0, "canceled": 0, "deleted": 0});
+    let none =
+        json!({"created": 0, "running": 0, "paused": 0, "completed": 0, "failed": 0, "canceled": 0, "deleted": 0});
     assert_eq!(
         answer.json(),
         json!({"sessions": none, "oldest-deadline": null, "intents": 0, "orphans-ended": 0,

@@ -35,9 +35,9 @@ fn template(pattern: &str) -> String {
 }
 
 fn parameters(pattern: &str, operation: &Operation) -> Vec<Value> {
-    let ids = pattern.split('/').filter_map(|part| part.strip_prefix(':')).map(|name| {
-        json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "minLength": 1}})
-    });
+    let ids = pattern.split('/').filter_map(|part| part.strip_prefix(':')).map(
+        |name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "minLength": 1}}),
+    );
     let query = operation.query.iter().map(|(name, schema)| json!({"name": name, "in": "query", "schema": schema}));
     let key = operation.keyed.then(|| {
         json!({"name": "idempotency-key", "in": "header", "schema": {"type": "string", "minLength": 1, "maxLength": 255},
@@ -79,7 +79,8 @@ fn described(pattern: &str, operation: &Operation) -> Value {
 fn description() -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for (method, pattern) in routes() {
-        let operation = operations::of(method, pattern).unwrap_or_else(|| panic!("{method} {pattern} is not described"));
+        let operation =
+            operations::of(method, pattern).unwrap_or_else(|| panic!("{method} {pattern} is not described"));
         let path = paths.entry(template(pattern)).or_insert_with(|| json!({}));
         path[method.to_lowercase()] = described(pattern, &operation);
     }
@@ -162,7 +163,8 @@ fn every_route_is_described_and_none_is_invented() {
             operations += 1;
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
             // The path with a name in the place of each id leads to the route of that pattern.
-            let concrete: Vec<&str> = path.split('/').map(|part| if part.starts_with('{') { "x" } else { part }).collect();
+            let concrete: Vec<&str> =
+                path.split('/').map(|part| if part.starts_with('{') { "x" } else { part }).collect();
             let found = match route::place(&method, &concrete.join("/")) {
                 Place::Inside(Some(found)) => template(found.pattern) == *path,
                 place => BESIDE.iter().any(|(beside, is_it)| path == beside && is_it(&place)),
@@ -184,7 +186,8 @@ fn names_are_found_and_used_once() {
         assert!(schemas.contains_key(name), "{reference}");
     }
     assert_eq!(found.len(), schemas.len(), "a schema that nothing uses");
-    let ids: BTreeSet<&str> = routes().into_iter().map(|(method, pattern)| operations::of(method, pattern).unwrap().id).collect();
+    let ids: BTreeSet<&str> =
+        routes().into_iter().map(|(method, pattern)| operations::of(method, pattern).unwrap().id).collect();
     assert_eq!(ids.len(), routes().len(), "two operations of one name");
 }
 

@@ -309,7 +309,9 @@ fn data_of(name: &str) -> Option<Value> {
             &json!({"provider": text_or_null(), "runtime-session-id": text_or_null(), "runner-id": text_or_null(),
                 "sandbox-id": text_or_null(), "sandbox-name": text_or_null(), "sprite-name": text_or_null()}),
         ),
-        "audit.log" => object("event by", &json!({"event": text(), "by": text(), "kind": text_or_null(), "message": text()})),
+        "audit.log" => {
+            object("event by", &json!({"event": text(), "by": text(), "kind": text_or_null(), "message": text()}))
+        }
         "session.budget_warning" | "session.budget_reached" => object("scope kind limit used", &amounts),
         "session.budget_raised" => object("by budget", &json!({"by": text(), "budget": named("Budget")})),
         "session.archived" | "session.unarchived" | "sandbox.snapshot.started" => object("by", &json!({"by": text()})),
@@ -324,7 +326,9 @@ fn data_of(name: &str) -> Option<Value> {
         ),
         "git.push.started" => object("by head-branch force", &push),
         "git.push.succeeded" => object("by head-branch force remote", &push),
-        "git.push.failed" => object("by head-branch reason error", &json!({"by": text(), "reason": text(), "error": text()})),
+        "git.push.failed" => {
+            object("by head-branch reason error", &json!({"by": text(), "reason": text(), "error": text()}))
+        }
         "git.pr.started" => object("by head-branch base-branch", &pull(json!({}))),
         "git.pr.succeeded" => object(
             "by head-branch base-branch pr-url pr-id",

@@ -30,7 +30,10 @@ fn everything_is_counted() {
     for (id, environment, state) in
         [("1", "prod", "creating"), ("2", "prod", "bound"), ("3", "prod", "ended"), ("4", "dev", "bound")]
     {
-        run(&db, &format!("INSERT INTO sandbox_intents VALUES ('{id}', 's', 'u', '{environment}', '{state}', NULL, 1, 1)"));
+        run(
+            &db,
+            &format!("INSERT INTO sandbox_intents VALUES ('{id}', 's', 'u', '{environment}', '{state}', NULL, 1, 1)"),
+        );
     }
     for (id, state) in [("1", "pending"), ("2", "dead"), ("3", "dead"), ("4", "done")] {
         let columns = "(delivery_id, webhook_id, session_id, type, attempts, state, created_at)";
@@ -91,5 +94,8 @@ fn counting_ends_somewhere() {
          SELECT i, 'u', 'running', '', 'e2b', 1, 1, 1 FROM n",
     );
     let seen = seen(&db, 1);
-    assert_eq!((&seen["sessions"]["running"], &seen["active-by-provider"]["e2b"]), (&json!(MOST_COUNTED), &json!(MOST_COUNTED)));
+    assert_eq!(
+        (&seen["sessions"]["running"], &seen["active-by-provider"]["e2b"]),
+        (&json!(MOST_COUNTED), &json!(MOST_COUNTED))
+    );
 }
