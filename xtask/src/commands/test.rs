@@ -246,6 +246,7 @@ fn agents(root: &Path) -> Result<()> {
         "hostile",
         "canaries",
         "egress",
+        "guide",
     ]
     .map(|name| format!("tests/agents/{name}.test.mjs"));
     process::run(node().args(["--test", "--test-concurrency=2"]).args(cases).env("SANDBOX_AGENT_BIN", &server))?;
