@@ -290,6 +290,7 @@ impl Provider for Runtimes {
         self.clock.point().await;
         let session_id = self.begin_anew();
         self.clock.point().await;
+        let broker_at = self.broker(wish, sandbox_id.as_deref());
         let runtime = Runtime {
             provider: self.kind,
             base_url: "https://agent.test".into(),
@@ -305,7 +306,7 @@ impl Provider for Runtimes {
             snapshot_id: None,
             agent_sid: None,
             github_token_at: None,
-            broker_at: self.broker(wish, sandbox_id.as_deref()),
+            broker_at,
             egress: Vec::new(),
             server_ended: false,
             agent_exited: false,
