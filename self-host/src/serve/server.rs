@@ -188,15 +188,14 @@ impl Server {
         if settings.auth.asset_link_secret.is_none() {
             settings.auth.asset_link_secret = Secret::new(link_secret(&data)?);
         }
-        let operator = match &config.operator {
-            Some(token) => token.clone(),
-            None => {
-                // Nobody knows it: it lets in whoever comes through the socket in the data directory, and has its token.
-                let no_random = || std::io::Error::other("no random bytes");
-                let token = web::random_uuid().map_err(|_| no_random())?.to_string();
-                settings.auth.admin_token = Secret::new(token.as_str());
-                OperatorToken::new(&token).ok_or_else(no_random)?
-            }
+        let operator = if let Some(token) = &config.operator {
+            token.clone()
+        } else {
+            // Nobody knows it: it lets in whoever comes through the socket in the data directory, and has its token.
+            let no_random = || std::io::Error::other("no random bytes");
+            let token = web::random_uuid().map_err(|_| no_random())?.to_string();
+            settings.auth.admin_token = Secret::new(token.as_str());
+            OperatorToken::new(&token).ok_or_else(no_random)?
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build()?;
         // Before anything can be sent one.

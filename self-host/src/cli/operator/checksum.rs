@@ -45,7 +45,7 @@ pub(super) struct Sums {
 }
 
 /// Runs it.
-pub(super) async fn run(matches: &ArgMatches, output: Output) -> Outcome {
+pub(super) fn run(matches: &ArgMatches, output: Output) -> Outcome {
     let Some((verb, matches)) = matches.subcommand() else { return Err(Failure::usage("a verb is missing")) };
     let sums = of_file(&file_of(matches, output)?)?;
     let equal = sums.stored.as_ref().is_none_or(|stored| *stored == sums.recomputed);

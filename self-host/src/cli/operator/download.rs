@@ -74,7 +74,8 @@ pub(super) async fn run(matches: &ArgMatches, output: Output) -> Outcome {
             assets.left_out,
             assets.missing.len()
         );
-        data["assets"] = json!({ "fetched": assets.fetched, "left_out": assets.left_out, "missing": assets.missing });
+        let told = json!({ "fetched": assets.fetched, "left_out": assets.left_out, "missing": assets.missing });
+        data.as_object_mut().map(|data| data.insert("assets".into(), told));
     }
     output.result(&data, &words);
     Ok(ExitCode::SUCCESS)

@@ -73,7 +73,7 @@ pub(super) fn run(verb: &str, matches: &ArgMatches, output: Output) -> Option<Ou
         "backup" => block_on(backup::run(matches, output)),
         "restore" => block_on(restore::run(matches, output)),
         "gc" => block_on(repair::gc(matches, output)),
-        "checksum" => block_on(checksum::run(matches, output)),
+        "checksum" => checksum::run(matches, output),
         _ => return None,
     })
 }

@@ -79,7 +79,7 @@ fn own(matches: &ArgMatches, output: Output) -> Result<Own, Failure> {
     let Target::Data(path) = &target else { return Err(Failure::usage("this works on a data directory")) };
     let data = existing(path)?;
     let held = lock(&data)?.ok_or_else(|| {
-        Failure::new("repo-locked", 75, format!("a server runs on {}", data.root().display()))
+        Failure::new("repo-locked", exit::LOCKED, format!("a server runs on {}", data.root().display()))
             .with_hint("stop it first: `logseq-sync server stop`")
     })?;
     Ok(Own { data, held })
@@ -97,7 +97,8 @@ async fn graphs(own: Own, matches: &ArgMatches) -> Result<(Own, Vec<String>), Fa
     if let (Some(only), true) = (&only, listed.is_empty()) {
         return Err(not_found(only));
     }
-    let held = lock(&data)?.ok_or_else(|| Failure::new("repo-locked", 75, "a server was started meanwhile"))?;
+    let held =
+        lock(&data)?.ok_or_else(|| Failure::new("repo-locked", exit::LOCKED, "a server was started meanwhile"))?;
     Ok((Own { data, held }, listed.into_iter().map(|graph| graph.graph_id).collect()))
 }
 

@@ -90,8 +90,14 @@ fn unpacked(from: &Path) -> Result<(PathBuf, Option<TempDir>), Failure> {
 /// A whole directory. It gets its name once everything is in it.
 fn whole(folder: &Path, manifest: &Manifest, path: &Path, force: bool, output: Output) -> Outcome {
     let is_empty = path.read_dir().map_or(true, |mut entries| entries.next().is_none());
-    let mut previous = None;
-    if !is_empty {
+    let previous = if is_empty {
+        let draft = beside(path, ".partial");
+        put(folder, manifest, &draft, output)?;
+        // An empty folder may stand in the way; one that is not empty does not go.
+        let _ = std::fs::remove_dir(path);
+        std::fs::rename(&draft, path).map_err(at(path))?;
+        None
+    } else {
         if !force {
             let text = format!("{} is not empty", path.display());
             return Err(Failure::new("not-empty", exit::FAILED, text).with_hint("--force renames it"));
@@ -99,21 +105,16 @@ fn whole(folder: &Path, manifest: &Manifest, path: &Path, force: bool, output: O
         let data = DataDir::open(path)?;
         // Held while it is renamed: whoever comes later finds the new one.
         let Some(_held) = lock(&data)? else {
-            return Err(Failure::new("repo-locked", 75, format!("a server runs on {}", path.display()))
+            return Err(Failure::new("repo-locked", exit::LOCKED, format!("a server runs on {}", path.display()))
                 .with_hint("`logseq-sync server stop` ends it"));
         };
         let place = beside(data.root(), &format!(".before-{}", instant(now_ms()).replace(':', "")));
-        put(folder, manifest, &beside(data.root(), ".partial"), output)?;
-        std::fs::rename(data.root(), &place).map_err(at(data.root()))?;
-        std::fs::rename(beside(data.root(), ".partial"), data.root()).map_err(at(data.root()))?;
-        previous = Some(place);
-    } else {
-        let draft = beside(path, ".partial");
+        let draft = beside(data.root(), ".partial");
         put(folder, manifest, &draft, output)?;
-        // An empty folder may stand in the way; one that is not empty does not go.
-        let _ = std::fs::remove_dir(path);
-        std::fs::rename(&draft, path).map_err(at(path))?;
-    }
+        std::fs::rename(data.root(), &place).map_err(at(data.root()))?;
+        std::fs::rename(&draft, data.root()).map_err(at(data.root()))?;
+        Some(place)
+    };
     let graphs: Vec<_> = manifest
         .graphs
         .iter()

@@ -22,7 +22,7 @@ use crate::config::Resolved;
 use crate::serve::client::{Client, plain};
 
 /// How long the head of an answer, or its next bytes, may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How long a connection may take.
 const CONNECTING: Duration = Duration::from_secs(10);
@@ -73,7 +73,11 @@ impl Surface {
         let own = if is_locked(&scope) { None } else { Some(Engine::start(data.root(), resolved)?) };
         let file = scope.token();
         let text = std::fs::read_to_string(&file).map_err(|error| {
-            Failure::new("repo-locked", 75, format!("the data directory is in use, and {}: {error}", file.display()))
+            Failure::new(
+                "repo-locked",
+                exit::LOCKED,
+                format!("the data directory is in use, and {}: {error}", file.display()),
+            )
         })?;
         let token = HeaderValue::from_str(&format!("Bearer {}", text.trim()));
         let token = token.map_err(|error| Failure::new("io", exit::IO, error))?;

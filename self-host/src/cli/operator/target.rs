@@ -101,7 +101,7 @@ pub(super) fn choose(matches: &ArgMatches, output: Output) -> Result<(Target, Re
     let d1 = matches.try_get_one::<bool>("d1").ok().flatten().copied().unwrap_or(false);
     let base = given("base-url");
     let names_data = matches.value_source("data_dir") == Some(ValueSource::CommandLine);
-    if (d1 && names_data) || (base.is_some() && names_data) {
+    if names_data && (d1 || base.is_some()) {
         return Err(Failure::usage("name one target: --data-dir, --base-url or --d1"));
     }
     for name in ["env", "database", "persist-to"] {

@@ -73,7 +73,8 @@ pub(super) async fn run(matches: &ArgMatches, output: Output) -> Outcome {
     if let Some(folder) = text(matches, "assets") {
         let (sent, skipped) = assets(&surface, &graph_id, Path::new(&folder), output).await?;
         words = format!("{words}\n{folder}: {sent} assets");
-        data["assets"] = json!({ "sent": sent, "skipped": skipped });
+        let told = json!({ "sent": sent, "skipped": skipped });
+        data.as_object_mut().map(|data| data.insert("assets".into(), told));
     }
     output.result(&data, &words);
     Ok(ExitCode::SUCCESS)

@@ -50,7 +50,9 @@ pub(super) async fn run(matches: &ArgMatches, output: Output) -> Outcome {
         "today_utc": usage.today,
         "hints": hints,
     });
-    hints.iter().for_each(|hint| output.note(&format!("hint: {hint}")));
+    for hint in &hints {
+        output.note(&format!("hint: {hint}"));
+    }
     let fields = data.as_object().into_iter().flatten().filter(|(name, _)| *name != "hints");
     let words: Vec<String> = fields
         .map(|(name, value)| match value {

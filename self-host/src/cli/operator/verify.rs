@@ -84,10 +84,10 @@ pub(super) async fn run(matches: &ArgMatches, output: Output) -> Outcome {
         progress.at(done as u64, Some(graphs.len() as u64), "graphs");
         let mut verified = look(&data, graph_id)?;
         if let Some(surface) = &other {
-            compare(&data, &mut verified, of_server(surface, graph_id).await?)?;
+            compare(&data, &mut verified, &of_server(surface, graph_id).await?)?;
         }
         if let Some(db) = &db {
-            compare(&data, &mut verified, of_copy(&mut copy(db)?, db)?)?;
+            compare(&data, &mut verified, &of_copy(&mut copy(db)?, db)?)?;
         }
         found.push(verified);
     }
@@ -205,13 +205,13 @@ fn of_copy(copied: &mut Copied, path: &Path) -> Result<Blocks, Failure> {
     Ok(blocks_of(Value::Array(found)))
 }
 
-fn compare(data: &DataDir, verified: &mut Verified, right: Blocks) -> Result<(), Failure> {
+fn compare(data: &DataDir, verified: &mut Verified, right: &Blocks) -> Result<(), Failure> {
     let path = file_of(data, &verified.graph_id);
     if !path.is_file() {
         return Err(not_found(&verified.graph_id));
     }
     let left = of_copy(&mut copy(&path)?, &path)?;
-    let all = differences(&left, &right);
+    let all = differences(&left, right);
     verified.truncated = all.len() > DIFFERENCES;
     verified.differences.extend(all.into_iter().take(DIFFERENCES));
     Ok(())

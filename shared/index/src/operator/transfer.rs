@@ -17,7 +17,7 @@ const PAGE: usize = 500;
 const BATCH: usize = 50;
 
 /// A table that moves.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Table {
     /// Its name.
     pub name: &'static str,
@@ -122,7 +122,9 @@ pub async fn read(db: &impl Database, row: &mut dyn FnMut(&'static Table, Cells)
             };
             let last = rows.last().and_then(|row| table.key_of(&row.0));
             let is_full = rows.len() == PAGE;
-            rows.into_iter().for_each(|found| row(table, found.0));
+            for found in rows {
+                row(table, found.0);
+            }
             match last {
                 Some(last) if is_full => after = Some(last),
                 _ => break,
