@@ -55,6 +55,8 @@ fn runtime(number: u64, kind: ProviderKind) -> Runtime {
         snapshot_id: None,
         agent_sid: None,
         github_token_at: None,
+        broker_at: None,
+        egress: Vec::new(),
         server_ended: false,
         agent_exited: false,
         can_load: true,

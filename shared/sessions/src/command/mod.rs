@@ -22,8 +22,8 @@ use std::time::Duration;
 
 pub use quote::{QuoteError, quote};
 pub use scripts::{
-    AgentServer, Clone, Lease, Push, VersionChannel, agent_server, clear_credentials, clone, end_restored, health,
-    install, is_healthy, run_init, secure_credentials, stop_agent, update,
+    AgentServer, BROKER_FILE, Clone, Lease, Push, VersionChannel, agent_server, clear_credentials, clone, end_restored,
+    health, install, is_healthy, run_init, secure_credentials, stop_agent, update, use_broker,
 };
 pub use template::configured_clone;
 pub use workspace::{PIECE_BYTES, bundle, diff, drop_bundle, list, look, restore};

@@ -25,6 +25,7 @@ impl<P: Platform> Session<P> {
                 self.platform.spawn(async move { me.follow_again().await });
             }
             Job::Detach => me.detach(),
+            Job::TellList => self.tell_row_again(),
             job => self.platform.spawn(async move { me.run(job).await }),
         }
     }
@@ -44,12 +45,16 @@ impl<P: Platform> Session<P> {
             Job::Checkpoint(checkpointing) => self.note_checkpoint(&checkpointing).await,
             Job::End { generation, checkpoint } => self.end(generation, checkpoint).await,
             Job::Extend => self.extend().await,
+            Job::RenewBroker => self.renew_broker().await,
             Job::Keep { generation } => self.keep_run(generation).await,
             Job::KeepPartial => self.keep_partial().await,
             Job::Remove => self.remove().await,
             Job::TellUsage => self.tell_usage().await,
             Job::Notify => self.notify().await,
-            Job::Attach | Job::Detach => Ok(()),
+            Job::FollowUp => self.follow_up(),
+            Job::PushFollowUp => self.push_follow_up().await,
+            Job::TellPulls => self.tell_pulls().await,
+            Job::Attach | Job::Detach | Job::TellList => Ok(()),
         };
         if let Err(error) = done {
             self.warn("agents/work-failed", &error);

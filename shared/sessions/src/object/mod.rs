@@ -5,6 +5,8 @@
 
 mod change;
 mod core;
+mod follow_up;
+mod git_broker;
 mod github;
 mod jobs;
 mod notify;
@@ -17,6 +19,7 @@ mod registry;
 mod removal;
 mod routes;
 mod secrets;
+mod telling;
 mod terminal;
 mod transcripts;
 mod usage;
@@ -24,8 +27,8 @@ mod viewers;
 mod workspace;
 
 pub use platform::{Platform, Socket};
-pub(crate) use routes::CLAIMS;
 pub use routes::handle;
+pub(crate) use routes::{CLAIMS, Told};
 pub use terminal::{Inbox, MAX_FRAME_BYTES, MAX_TERMINALS, MAX_WAITING_BYTES};
 pub use viewers::{MAX_QUEUE_BYTES, MAX_VIEWERS, MAX_VIEWERS_OF_USER};
 
@@ -62,8 +65,10 @@ pub struct Session<P: Platform> {
     waiting: RefCell<HashMap<u64, Vec<oneshot::Sender<Provisioned>>>>,
     /// Whether a request is creating the session.
     is_creating: Cell<bool>,
-    /// Whether the list of sessions is being told, and whether it is to be told again.
-    telling: Cell<registry::Telling>,
+    /// What the list of sessions is being told, and is to be told.
+    telling: Cell<telling::Telling>,
+    /// What operators were told of what the session waits for.
+    told_wait: Cell<telling::ToldWait>,
     /// Whether the database of all sessions is being told what was used.
     is_telling_usage: Cell<bool>,
     /// Whether notifications are being sent.
@@ -123,6 +128,7 @@ impl<P: Platform> Session<P> {
             waiting: RefCell::default(),
             is_creating: Cell::default(),
             telling: Cell::default(),
+            told_wait: Cell::default(),
             is_telling_usage: Cell::default(),
             is_notifying: Cell::default(),
             is_removing: Cell::default(),

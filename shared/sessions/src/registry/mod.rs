@@ -9,6 +9,8 @@ pub mod checkpoints;
 mod cursor;
 pub mod intents;
 pub mod migrations;
+pub mod operator;
+pub mod pulls;
 mod runner;
 pub mod runners;
 pub mod sessions;

@@ -112,6 +112,10 @@ impl<F: Fetch, H: Host> Provider for AnyProvider<F, H> {
         of!(self, provider => provider.extend(runtime).await)
     }
 
+    async fn renew_broker(&self, runtime: &Runtime, wish: &Wish<'_>) -> Result<(), RuntimeError> {
+        of!(self, provider => provider.renew_broker(runtime, wish).await)
+    }
+
     async fn snapshot(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<Snapshot, RuntimeError> {
         of!(self, provider => provider.snapshot(runtime, wish).await)
     }

@@ -2,6 +2,7 @@
 
 pub mod agent_server;
 mod any;
+mod broker;
 mod e2b;
 pub(crate) mod exchange;
 mod provider;
@@ -14,6 +15,7 @@ pub(crate) mod testing;
 
 pub use agent_server::{Files, Resume, load_rpc_id};
 pub use any::AnyProvider;
+pub use broker::{BOUND_TO, GitBroker, Holder};
 pub use e2b::{E2bProvider, E2bSandboxes, E2bTerminal};
 pub use provider::RuntimeError;
 pub use provider::{

@@ -82,6 +82,10 @@ pub struct Wish<'a> {
     pub branch: Option<&'a str>,
     /// A token for the repository, if one could be had.
     pub github_token: Option<&'a str>,
+    /// How git gets tokens by itself; then none is handed into the sandbox.
+    pub broker: Option<&'a super::GitBroker>,
+    /// The address of this service, as far as it is known.
+    pub service_url: Option<&'a str>,
     /// The conversation that the agent is to go on with.
     pub resume: Option<&'a super::Resume>,
     /// Whether the project's template was just built again because it was gone: then it is not built a second time.
@@ -329,6 +333,11 @@ pub trait Provider {
 
     /// Makes the sandbox live on for its whole time from now.
     async fn extend(&self, runtime: &Runtime) -> Result<(), RuntimeError>;
+
+    /// Writes git's way to ask for tokens anew, where the sandbox has one (agents.md 20.6). A paused one is not woken.
+    async fn renew_broker(&self, _: &Runtime, _: &Wish<'_>) -> Result<(), RuntimeError> {
+        Ok(())
+    }
 
     /// Takes a snapshot, without the credential files (B28).
     async fn snapshot(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<Snapshot, RuntimeError>;

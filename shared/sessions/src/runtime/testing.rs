@@ -336,6 +336,7 @@ pub(crate) fn settings() -> RuntimeSettings {
         agent_api: ApiSetting::Auto,
         runner_ttl_ms: 60_000,
         runner_fallback_e2b: false,
+        egress: None,
         runner_allow_private: false,
         model_variables: Vec::new(),
     }
@@ -359,6 +360,8 @@ pub(crate) fn wish<'a>(task: &'a Task, secrets: &'a TaskSecrets) -> Wish<'a> {
         secrets,
         branch: None,
         github_token: None,
+        broker: None,
+        service_url: None,
         resume: None,
         is_rebuilt: false,
         snapshot_id: None,

@@ -100,9 +100,19 @@ impl Times {
         self.scaled(45_000)
     }
 
+    /// How long remarks are gathered before they are acted upon.
+    pub fn window(&self, ms: i64) -> i64 {
+        self.scaled(ms)
+    }
+
     /// Between two looks at a running turn.
     pub fn tick(&self) -> i64 {
         self.scaled(60_000)
+    }
+
+    /// How long what git asks with is left in a sandbox.
+    pub fn broker(&self) -> i64 {
+        self.scaled(10 * 60_000)
     }
 
     /// An order that nothing keeps from being sent.

@@ -5,10 +5,13 @@
 mod agent;
 mod asserted;
 mod budgets;
-mod histories;
+mod follow_up;
+mod git_credentials;
+mod operator;
 mod receiver;
 mod removal;
 mod screen;
+mod simulation;
 mod snapshots;
 mod steps;
 mod terminals;

@@ -188,7 +188,7 @@ fn everything_pushed_needs_no_bundle_and_an_old_one_is_not_brought_back() {
     world.pass(1_000);
     world.ask("POST", "archive", None);
     world.pass(1_000);
-    assert_eq!(world.agent.borrow().destroyed, ["box"]);
+    assert_eq!(world.agent.borrow().destroyed, ["box1"]);
     turn(&world, "on");
     assert!(world.agent.borrow().tree.restored.is_empty());
     assert_eq!(told(&world), Vec::<Value>::new());
@@ -200,7 +200,7 @@ fn an_archived_session_comes_back_with_its_tree() {
     turn(&world, "one");
     world.ask("POST", "archive", None);
     world.pass(1_000);
-    assert_eq!(world.agent.borrow().destroyed, ["box"]);
+    assert_eq!(world.agent.borrow().destroyed, ["box1"]);
     world.agent.borrow_mut().tree.begin_anew();
     turn(&world, "on");
     assert_eq!(world.agent.borrow().tree.restored, [b"bundle 1".to_vec()]);
@@ -254,7 +254,7 @@ fn an_expired_sandbox_is_kept_before_it_is_given_up() {
     world.agent.borrow_mut().tree.fates.insert("bundle", [Fate::Broken].into());
     idle(&world);
     assert_eq!(rows(&db), 0);
-    assert_eq!(world.expire("box"), 200);
+    assert_eq!(world.expire("box1"), 200);
     assert_eq!((rows(&db), bundles(&world)), (1, vec![b"bundle 1".to_vec()]));
     assert_eq!(world.events().last().unwrap()["type"], "sandbox.expired");
     world.agent.borrow_mut().tree.begin_anew();
@@ -271,7 +271,7 @@ fn a_bundle_whose_time_is_over_is_stored_anew_before_its_sandbox_is_given_up() {
     world.pass(30 * day);
     block_on(sessions::registry::bundles::delete_expired(&*db, world.clock.now.get())).unwrap();
     assert_eq!((rows(&db), garbage(&db)), (0, 1));
-    assert_eq!(world.expire("box"), 200);
+    assert_eq!(world.expire("box1"), 200);
     assert_eq!(rows(&db), 1);
     world.agent.borrow_mut().tree.begin_anew();
     turn(&world, "two");

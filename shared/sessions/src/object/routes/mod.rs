@@ -6,6 +6,8 @@ mod caller;
 mod control;
 mod create;
 mod events;
+mod follow_up;
+mod git_credentials;
 mod messages;
 mod publish;
 mod removal;
@@ -16,6 +18,7 @@ mod transcripts;
 mod tree;
 
 pub(crate) use caller::Caller;
+pub(crate) use follow_up::Told;
 pub(crate) use transcripts::CLAIMS;
 pub(super) use transcripts::UPLOADS;
 pub(super) use tree::LOOKS;
@@ -64,6 +67,7 @@ async fn dispatch<P: Platform>(
         ("transcript" | "transcript-token" | "transcript-alias", rest, _) => {
             transcripts::handle(session, &caller, request, verb, rest).await
         }
+        ("git-credentials", None, false) => git_credentials::give(session, request).await,
         ("init", None, false) => create::create(session, &caller, request).await,
         ("status", None, true) => status::status(session, &caller).await,
         ("access", None, true) => status::access(session, &caller).await,
@@ -88,6 +92,7 @@ async fn dispatch<P: Platform>(
         ("diff", None, true) => tree::diff(session, &caller, request).await,
         ("budget", None, true) => budget::get(session, &caller).await,
         ("budget", None, false) => budget::set(session, &caller, request).await,
+        ("follow-up", None, false) => follow_up::take(session, &caller, request).await,
         ("replay", Some(id), false) => replay::replay(session, &caller, id, request),
         ("terminal", None, true) => super::terminal::open(session, &caller, request).await,
         _ => Err(Error::NotFound),

@@ -137,6 +137,8 @@ impl<F: Fetch, H: Host> Provider for RunnerProvider<F, H> {
             snapshot_id: None,
             agent_sid: None,
             github_token_at: None,
+            broker_at: None,
+            egress: Vec::new(),
             server_ended: false,
             agent_exited: false,
             can_load: false,

@@ -186,6 +186,8 @@ fn complete(
         state.transcript.lease = None;
     }
     super::transcripts::on_turn_over(state, decide, &turn, Some(stop_reason));
+    let is_done = stopped.is_none() && stop_reason != "cancelled";
+    super::follow_up::on_turn_over(state, decide, &turn, is_done);
 }
 
 fn after_stop(state: &mut State, decide: &mut Decide<'_>, cause: Option<StopCause>) {
