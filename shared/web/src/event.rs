@@ -58,6 +58,8 @@ pub struct Event<'a> {
     pub event: &'static str,
     /// The text of a failure.
     pub error: Option<&'a str>,
+    /// What else there is to know of something that is no failure.
+    pub detail: Option<&'a str>,
     /// The route, as its pattern, never as a path with values in it.
     pub route: Option<&'a str>,
     /// What it is about.
@@ -71,13 +73,19 @@ pub struct Event<'a> {
 impl<'a> Event<'a> {
     /// An event with nothing but a name.
     pub const fn new(level: Level, event: &'static str) -> Self {
-        Self { level, event, error: None, route: None, subject: None, correlation_id: None, facts: &[] }
+        Self { level, event, error: None, detail: None, route: None, subject: None, correlation_id: None, facts: &[] }
     }
 
     /// The same event with the text of a failure.
     #[must_use]
     pub const fn with_error(self, error: &'a str) -> Self {
         Self { error: Some(error), ..self }
+    }
+
+    /// The same event with what else there is to know.
+    #[must_use]
+    pub const fn with_detail(self, detail: &'a str) -> Self {
+        Self { detail: Some(detail), ..self }
     }
 
     /// The same event about something.
@@ -110,7 +118,9 @@ impl Serialize for Event<'_> {
         let mut fields = serializer.serialize_map(None)?;
         fields.serialize_entry("level", &self.level)?;
         fields.serialize_entry("event", self.event)?;
-        for (name, value) in self.error.map(|error| ("error", error)).into_iter().chain(self.tags()) {
+        let texts = [("error", self.error), ("detail", self.detail)];
+        let texts = texts.into_iter().filter_map(|(name, text)| Some((name, text?)));
+        for (name, value) in texts.chain(self.tags()) {
             fields.serialize_entry(name, value)?;
         }
         for (name, fact) in self.facts {

@@ -24,7 +24,7 @@ Options:
   --long             full numbers: 20000 seeds, 100000 graphs, 500000 mutations, every place where something can fail,
                      ten minutes of schemathesis, and the black-box suite against `wrangler dev` too
   --random           other seeds each time; they are printed
-  --seeds N          seeds of the simulation (default 1000)
+  --seeds N          seeds of the simulations of graphs and of sessions (default 1000)
   --graphs N         odd graphs (default 2000), and a fifth as many whose log is replayed entry by entry
   --mutations N      mutations of each fuzz target (default 20000)
   --fuzz-seconds N   seconds of mutations instead, shared by the targets
@@ -128,6 +128,13 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
     let later = WORKERS.into_iter().flat_map(packages).flat_map(|package| ["--exclude", package]);
     let mut everything = cargo();
     everything.args(["test", "--quiet", "--workspace"]).args(later);
+    // Histories of sessions of the agents worker are among them.
+    everything.env("SESSION_SEEDS", amounts.seeds.to_string());
+    if amounts.random {
+        let first = u64::from(std::process::id()) << 16;
+        note(format!("SESSION_FIRST_SEED={first}"));
+        everything.env("SESSION_FIRST_SEED", first.to_string());
+    }
     if amounts.all_faults {
         everything.env("LIFE_LONG", "1");
     }
@@ -218,8 +225,8 @@ fn agents(root: &Path) -> Result<()> {
 
     step("Sessions from end to end");
     let server = tools::sandbox_agent::ensure()?;
-    let cases =
-        ["sessions", "together", "legacy", "resume", "transcripts"].map(|name| format!("tests/agents/{name}.test.mjs"));
+    let cases = ["sessions", "together", "legacy", "resume", "transcripts", "webhooks"]
+        .map(|name| format!("tests/agents/{name}.test.mjs"));
     // One after the other: each file has a worker of its own, and its cases have deadlines.
     process::run(node().args(["--test", "--test-concurrency=1"]).args(cases).env("SANDBOX_AGENT_BIN", &server))?;
 
@@ -227,9 +234,21 @@ fn agents(root: &Path) -> Result<()> {
     let cases = ["e2b-sdk", "github-octokit"].map(|name| format!("tests/agents/{name}.test.mjs"));
     process::run(node().args(["--test", "--test-concurrency=2"]).args(cases))?;
 
-    step("Sessions in sandboxes, their terminals, and publishing with real git");
-    let cases =
-        ["e2b", "e2b-faults", "publish", "terminal", "guide"].map(|name| format!("tests/agents/{name}.test.mjs"));
+    step("Sessions in sandboxes, their terminals, their trees, publishing with real git, and what comes back of it");
+    let cases = [
+        "e2b",
+        "e2b-faults",
+        "publish",
+        "github-webhook",
+        "terminal",
+        "tree",
+        "broker",
+        "hostile",
+        "canaries",
+        "egress",
+        "guide",
+    ]
+    .map(|name| format!("tests/agents/{name}.test.mjs"));
     process::run(node().args(["--test", "--test-concurrency=2"]).args(cases).env("SANDBOX_AGENT_BIN", &server))?;
 
     step("Pages for people, in a browser");

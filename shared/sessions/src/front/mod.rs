@@ -6,6 +6,8 @@
 mod auth_routes;
 mod bodies;
 mod forward;
+mod git_credentials;
+mod github_routes;
 mod health;
 mod identity;
 mod openapi;
@@ -85,8 +87,10 @@ async fn dispatch<P: Platform>(
     match target {
         Some(Target::OpenApi) => return Ok(openapi::answer()),
         Some(Target::Overview) => return overview::answer(platform, service, request).await,
-        // Whoever runs the agent of a session has a token of another kind.
+        // GitHub signs, and whoever runs the agent of a session has a token of another kind.
+        Some(Target::GitHubWebhook) => return github_routes::take(platform, service, request).await,
         Some(Target::TranscriptAlias) => return transcripts::alias(platform, service, request).await,
+        Some(Target::GitCredentials(id)) => return git_credentials::answer(platform, service, id, request).await,
         Some(Target::Transcript(id, verb)) => return transcripts::answer(platform, service, id, verb, request).await,
         _ => {}
     }
@@ -108,7 +112,12 @@ async fn dispatch<P: Platform>(
         Target::Sessions => session_list::list(platform, &caller, request).await,
         Target::Create => session_routes::create(platform, service, &caller, request).await,
         Target::ObserverToken(id) => session_routes::observer_token(platform, service, &caller, id, request).await,
-        Target::OpenApi | Target::Overview | Target::TranscriptAlias | Target::Transcript(..) => Err(Error::NotFound),
+        Target::OpenApi
+        | Target::Overview
+        | Target::GitHubWebhook
+        | Target::GitCredentials(_)
+        | Target::TranscriptAlias
+        | Target::Transcript(..) => Err(Error::NotFound),
         Target::Session(id, verb) => session_routes::forward(platform, service, &caller, id, verb, request).await,
     }
 }

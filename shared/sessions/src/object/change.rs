@@ -75,6 +75,11 @@ impl<P: Platform> Session<P> {
         let mut decide = Decide::new(now, &self.times).within(user_day);
         change(core, &mut decide);
         settle(&before, &mut core.state, &mut decide);
+        // A session that is being removed is not listed any more.
+        let is_told = core.state.removal.is_none() && Summary::of(&before) != Summary::of(&core.state);
+        if is_told && self.platform.db().is_some() {
+            core.state.list_at = Some(now.saturating_add(self.times.notifying()));
+        }
         let effects = decide.effects;
         let transition = Transition::of(&before, &core.state, &effects, now);
         let is_lost = effects.contains(&Effect::PublishingLost);
@@ -84,7 +89,8 @@ impl<P: Platform> Session<P> {
         let sealed = has_new_secrets.then(|| self.seal_secrets(core)).transpose()?;
         if has_new_secrets {
             let runtime = core.state.runtime.as_ref().map(|runtime| runtime.secrets.clone()).unwrap_or_default();
-            core.redactor = self.redactor(&Secrets { task: core.secrets.clone(), runtime }, &core.task);
+            let redactor = self.redactor(&Secrets { task: core.secrets.clone(), runtime }, &core.task);
+            core.redactor = redactor.with_learned(&core.redactor);
         }
         let commit = Commit {
             sql,
@@ -102,8 +108,6 @@ impl<P: Platform> Session<P> {
         match core.commit(&before, effects, &commit) {
             Ok((shown, jobs)) => {
                 let next = next_alarm(&core.state, &Decide::new(now, &self.times).within(user_day));
-                let removed = core.state.removal;
-                let is_told = Summary::of(&before) != Summary::of(&core.state);
                 let wait = first_wait(&core.state);
                 drop(known);
                 self.show(&shown);
@@ -115,8 +119,7 @@ impl<P: Platform> Session<P> {
                     transition.tell(|event| self.platform.report(event));
                     self.platform.count(&transition);
                 }
-                // A session that is being removed is not listed any more.
-                self.tell_index(is_told && removed.is_none(), wait);
+                self.tell_index(is_told, wait);
                 if is_lost {
                     self.publishing_lost();
                 }

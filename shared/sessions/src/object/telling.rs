@@ -16,7 +16,7 @@ pub(super) struct Telling {
 }
 
 impl<P: Platform> Session<P> {
-    /// Tells what is new. One telling at a time; what fails is told with the next news.
+    /// Tells what is new. One telling at a time; what fails is told with the next news, the row by the alarm too.
     pub(super) fn tell_index(&self, row: bool, wait: Option<Wait>) {
         let now = self.platform.now_ms();
         // An object that was started anew does not know what was told: a row of earlier days would stay.
@@ -33,11 +33,12 @@ impl<P: Platform> Session<P> {
         let (Some(me), Some(_)) = (self.me.upgrade(), self.platform.db()) else { return };
         self.telling.set(Telling { is_busy: true, row, wait });
         self.platform.spawn(async move {
+            let mut knows_row = false;
             // Each round tells what was news at its beginning; there is one more only when there was more news.
             loop {
                 let Telling { row, wait, .. } = me.telling.replace(Telling { is_busy: true, ..Telling::default() });
                 if row {
-                    me.tell_row().await;
+                    knows_row = me.tell_row().await;
                 }
                 if wait {
                     me.tell_wait().await;
@@ -47,11 +48,21 @@ impl<P: Platform> Session<P> {
                 }
             }
             me.telling.set(Telling::default());
+            if knows_row && let Err(error) = me.change(|core, _| core.state.list_at = None) {
+                me.warn("agents/index-not-told", &error);
+            }
         });
     }
 
-    async fn tell_row(&self) {
-        let Some(db) = self.platform.db() else { return };
+    /// Tells the row again, which whoever told it last did not bring to an end.
+    pub(super) fn tell_row_again(&self) {
+        let wait = self.look(|core| first_wait(&core.state)).ok().flatten();
+        self.tell_index(true, wait);
+    }
+
+    /// Whether the list knows everything that was news when this began.
+    async fn tell_row(&self) -> bool {
+        let Some(db) = self.platform.db() else { return true };
         let row = self.look(|core| sessions::SessionRow {
             session_id: core.state.id.clone(),
             user_id: core.state.requested_by.clone(),
@@ -65,10 +76,12 @@ impl<P: Platform> Session<P> {
             created_at: core.state.created_at,
             updated_at: self.platform.now_ms(),
         });
-        let Ok(row) = row else { return };
-        if let Err(error) = sessions::upsert(&*db, &row).await {
-            self.warn("agents/index-not-told", &error);
+        let Ok(row) = row else { return true };
+        let told = sessions::upsert(&*db, &row).await;
+        if let Err(error) = &told {
+            self.warn("agents/index-not-told", error);
         }
+        told.is_ok()
     }
 
     async fn tell_wait(&self) {

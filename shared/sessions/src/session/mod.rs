@@ -3,6 +3,8 @@
 pub mod budget;
 pub mod decide;
 mod effect;
+pub mod follow_up;
+pub mod git_access;
 mod state;
 mod status;
 pub mod store;

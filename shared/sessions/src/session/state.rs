@@ -259,6 +259,9 @@ pub struct State {
     /// It is being removed: nobody sees it any more.
     #[serde(default)]
     pub removal: Option<Removal>,
+    /// The address at which it was created: where the service is reached if the settings do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_url: Option<String>,
     /// What it may use.
     #[serde(default)]
     pub budget: Budget,
@@ -271,6 +274,12 @@ pub struct State {
     /// How many there were lately.
     #[serde(default)]
     pub notices: Notices,
+    /// What is said about its pull requests.
+    #[serde(default)]
+    pub follow_up: super::follow_up::FollowUp,
+    /// When the list of sessions is told again what is new; none when it knows everything.
+    #[serde(default)]
+    pub list_at: Option<i64>,
     /// When something happened last.
     pub active_at: i64,
     /// When a running turn is looked at next.
@@ -278,6 +287,9 @@ pub struct State {
     /// Terminals that are open, or were when the object was last heard of. At most [`crate::object::MAX_TERMINALS`].
     #[serde(default)]
     pub terminals: Vec<OpenTerminal>,
+    /// What is known of its working tree.
+    #[serde(default)]
+    pub workspace: crate::workspace::Saved,
     /// Orders that wait, oldest first; kept in a table of their own.
     #[serde(skip)]
     pub orders: VecDeque<u64>,
@@ -319,13 +331,17 @@ impl State {
             stopped_rpc_ids: Vec::new(),
             archived: false,
             removal: None,
+            service_url: None,
             budget: Budget::default(),
             usage: Usage::default(),
             notify_at: None,
             notices: Notices::default(),
+            follow_up: super::follow_up::FollowUp::default(),
+            list_at: None,
             active_at: now,
             tick_at: now,
             terminals: Vec::new(),
+            workspace: crate::workspace::Saved::default(),
             orders: VecDeque::new(),
             approvals: Vec::new(),
         }

@@ -143,6 +143,8 @@ fn case_of(route: &'static Route) -> Case {
             "/sessions/:id"
             | "/sessions/:id/observer-token"
             | "/sessions/:id/events"
+            | "/sessions/:id/files"
+            | "/sessions/:id/diff"
             | "/sessions/:id/budget"
             | "/sessions/:id/terminal"
             | "/sessions/:id/stream"
@@ -154,9 +156,16 @@ fn case_of(route: &'static Route) -> Case {
     }
 }
 
-/// Whether other tokens are asked for than those of users, or none: `transcripts.rs` and `operator.rs` have a case for each.
+/// Whether other tokens are asked for than those of users, or none: `transcripts.rs`, `git_credentials.rs`, `github.rs` and `operator.rs` have a case for each.
 fn takes_other_tokens(route: &Route) -> bool {
-    let others = ["/transcript", "/runs/", "/agents/admin/", "/agents/openapi.json"];
+    let others = [
+        "/transcript",
+        "/runs/",
+        "/agents/admin/",
+        "/agents/openapi.json",
+        "/agents/github/webhook",
+        "/git-credentials",
+    ];
     others.iter().any(|part| route.pattern.contains(part))
 }
 

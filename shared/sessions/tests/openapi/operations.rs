@@ -20,6 +20,8 @@ pub(crate) enum Who {
     Observer,
     /// Whoever has the operator's token.
     Operator,
+    /// GitHub, by the signature of the body.
+    GitHub,
     /// Whoever runs the agent of a session.
     Run,
     /// A user, or whoever runs the agent.
@@ -46,7 +48,7 @@ pub(crate) struct Operation {
 
 fn operation(id: &'static str, who: Who, summary: &'static str) -> Operation {
     let refusals = match who {
-        Who::Anybody => vec![],
+        Who::Anybody | Who::GitHub => vec![],
         Who::Operator | Who::User | Who::Observer => group("signed"),
         Who::Run => [group("run"), vec![Error::Internal(String::new())]].concat(),
         Who::UserOrRun => [group("signed"), group("session"), group("run")].concat(),
@@ -282,6 +284,53 @@ pub(crate) fn of(method: &str, pattern: &str) -> Option<Operation> {
             .or("200", json!({"description": "Frames whose data is an event", "content": {"text/event-stream": {"schema": text()}}}))
             .groups("session")
             .refuses([Error::TooManyStreams]),
+        ("GET", "/sessions/:id/files") => operation("files", Who::Observer, "A folder of the working tree, or a file")
+            .query("path", text())
+            .query("wake", json!({"enum": ["1"]}))
+            .or(
+                "200",
+                json!({"description": "The entries, or the bytes", "content": {
+                    "application/json": {"schema": named("Folder")},
+                    "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}),
+            )
+            .groups("session tree")
+            .refuses([Error::InvalidPath, Error::FileTooLarge]),
+        ("GET", "/sessions/:id/diff") => operation("diff", Who::Observer, "What a session has changed")
+            .query("wake", json!({"enum": ["1"]}))
+            .answers(named("Diff"))
+            .groups("session tree"),
+        ("POST", "/sessions/:id/git-credentials") => {
+            let mut ask = operation("gitCredentials", Who::Run, "Credentials for git, in the words of its helpers")
+                .or(
+                    "200",
+                    json!({"description": "Lines of key=value", "content": {"text/plain": {"schema": text()}}}),
+                );
+            ask.refusals = vec![
+                Error::Unauthorized,
+                Error::NotFound,
+                Error::InvalidBody,
+                Error::RequestTooLarge,
+                Error::RateLimited(1),
+                Error::SecretsKey,
+                Error::Internal(String::new()),
+            ];
+            ask.body = Some((json!({"text/plain": {"schema": text()}}), true));
+            ask
+        }
+        ("POST", "/agents/github/webhook") => {
+            let mut take = operation("takeFromGitHub", Who::GitHub, "What is said about a pull request")
+                .or("202", json_content("Written down, or ignored", done()))
+                .refuses([
+                    Error::Unauthorized,
+                    Error::NotFound,
+                    Error::MissingBody,
+                    Error::InvalidBody,
+                    Error::RequestTooLarge,
+                    Error::Internal(String::new()),
+                ]);
+            take.body = Some((json!({"application/json": {"schema": {"type": "object"}}}), true));
+            take
+        }
         ("GET", "/sessions/:id/branches") => operation("listBranches", Who::User, "Branches of a repository")
             .query("repo-url", text())
             .answers(exact("branches", &json!({"branches": {"type": "array", "items": text()}})))

@@ -29,6 +29,13 @@ pub(crate) fn group(name: &str) -> Vec<Error> {
             Error::Force(ForceRefused::NotAllowed(branch())),
             Error::Force(ForceRefused::NotOurs(branch())),
         ],
+        "tree" => vec![
+            Error::RuntimePaused,
+            Error::RuntimeUnavailable,
+            Error::RequestInProgress,
+            Error::RateLimited(1),
+            Error::Failed(String::new()),
+        ],
         "run" => [
             Refused::Unauthorized,
             Refused::Scope,

@@ -1,6 +1,7 @@
 //! Bodies of requests and answers, and events, as schemas. Limits are the service's own constants.
 
 use serde_json::{Map, Value, json};
+use sessions::egress;
 use sessions::event::Kind;
 use sessions::request as limits;
 use sessions::session::budget;
@@ -38,6 +39,11 @@ fn text_or_null() -> Value {
 
 fn int() -> Value {
     json!({"type": "integer"})
+}
+
+/// A number, where one is known.
+fn side() -> Value {
+    json!({"type": ["integer", "null"]})
 }
 
 fn flag() -> Value {
@@ -118,7 +124,7 @@ fn sessions() -> Named {
     let summary = json!({"session-id": text(), "status": statuses(), "title": text(), "graph-id": text(),
         "runtime-provider": {"type": ["string", "null"]}, "created-at": time(), "updated-at": time()});
     let created = json!({"session-id": text(), "status": statuses(), "runtime-provider": providers(),
-        "terminal-enabled": flag(), "stream-url": text()});
+        "terminal-enabled": flag(), "stream-url": text(), "egress": {"const": "unrestricted"}});
     let audit = object("requested-by requested-at", &json!({"requested-by": text(), "requested-at": time()}));
     let session = json!({"session-id": text(), "status": statuses(), "runtime-provider": providers(),
         "terminal-enabled": flag(), "task": named("Task"), "audit": audit, "created-at": time(), "updated-at": time()});
@@ -128,6 +134,15 @@ fn sessions() -> Named {
     );
     let approval = json!({"request-id": text(), "call-id": text_or_null(), "tool": text_or_null(), "title": text_or_null(),
         "options": {"type": "array", "items": option, "minItems": 1, "maxItems": sessions::acp::MAX_OPTIONS}, "expires-at": time()});
+    let entry = exact(
+        "name type size modified",
+        &json!({"name": text(), "type": {"enum": ["file", "dir", "link"]}, "size": int(), "modified": time()}),
+    );
+    let changed = exact(
+        "path status binary",
+        &json!({"path": text(), "status": {"enum": ["added", "deleted", "modified", "type-changed"]},
+            "additions": side(), "deletions": side(), "binary": flag()}),
+    );
     let kinds: Vec<&str> = budget::Kind::ALL.iter().map(|kind| kind.as_str()).collect();
     let published = json!({"status": {"enum": ["pushed", "pr-created", "manual-pr-required"]}, "head-branch": text(),
         "base-branch": text(), "force": flag(), "message": text(), "pr-url": text(), "manual-pr-url": text(),
@@ -151,6 +166,21 @@ fn sessions() -> Named {
                     "reached": {"type": "array", "items": {"enum": kinds}}}),
             ),
         ),
+        (
+            "Folder",
+            exact(
+                "path entries truncated",
+                &json!({"path": text(), "entries": {"type": "array", "items": entry}, "truncated": flag()}),
+            ),
+        ),
+        (
+            "Diff",
+            exact(
+                "base head files patch truncated",
+                &json!({"base": text(), "head": text_or_null(), "files": {"type": "array", "items": changed},
+                    "patch": text(), "truncated": flag()}),
+            ),
+        ),
         ("Published", object("status head-branch force message", &published)),
         (
             "Snapshot",
@@ -167,7 +197,7 @@ fn requests() -> Named {
     let project = object(
         "id title repo-url",
         &json!({"id": text(), "title": text(), "repo-url": text(), "base-branch": text(), "graph-id": text(),
-            "docker-file": within(limits::MAX_SETUP_BYTES), "sandbox-init-setup": within(limits::MAX_SETUP_BYTES)}),
+            "egress": texts(egress::MAX_RULES, egress::MAX_RULE_BYTES), "docker-file": within(limits::MAX_SETUP_BYTES), "sandbox-init-setup": within(limits::MAX_SETUP_BYTES)}),
     );
     let login = object(
         "",
@@ -192,7 +222,7 @@ fn requests() -> Named {
             "attachments": texts(limits::MAX_ATTACHMENTS, limits::MAX_ATTACHMENT_BYTES), "project": project,
             "agent": {"anyOf": [text(), agent]}, "runtime-provider": text(), "runner-id": text(),
             "sandbox-checkpoint": object("", &json!({"provider": text(), "snapshot-id": text()})),
-            "capabilities": object("", &json!({"push-enabled": flag(), "pr-enabled": flag(), "tools": tools})),
+            "capabilities": object("", &json!({"push-enabled": flag(), "pr-enabled": flag(), "follow-up": flag(), "tools": tools})),
             "budget": named("Budget")}),
     );
     let publish = object(
@@ -298,7 +328,6 @@ fn data_of(name: &str) -> Option<Value> {
     let amounts = json!({"scope": {"enum": ["session", "user-day"]}, "kind": text(), "limit": {"type": "number"},
         "used": {"type": "number"}, "currency": text(), "estimated": flag()});
     let decided = json!({"by": text(), "reason": text_or_null(), "request-id": text(), "call-id": text_or_null()});
-    let side = json!({"type": ["integer", "null"]});
     Some(match name {
         "session.created" => object(
             "requested-by project agent",
@@ -322,7 +351,7 @@ fn data_of(name: &str) -> Option<Value> {
         "agent.approval_granted" | "agent.approval_denied" => object("by reason request-id call-id", &decided),
         "turn.completed" => object(
             "stop-reason turn runtime-session-id",
-            &json!({"stop-reason": text(), "turn": side, "runtime-session-id": text_or_null(), "stopped": text()}),
+            &json!({"stop-reason": text(), "turn": side(), "runtime-session-id": text_or_null(), "stopped": text()}),
         ),
         "git.push.started" => object("by head-branch force", &push),
         "git.push.succeeded" => object("by head-branch force remote", &push),
@@ -336,8 +365,12 @@ fn data_of(name: &str) -> Option<Value> {
         ),
         "git.pr.failed" => object(
             "by head-branch base-branch reason error github-status",
-            &pull(json!({"reason": text(), "error": text(), "github-status": side})),
+            &pull(json!({"reason": text(), "error": text(), "github-status": side()})),
         ),
+        "git.pr.closed" => object("by pr-id merged", &json!({"by": text(), "pr-id": int(), "merged": flag()})),
+        "git.pr.follow_up_stopped" => {
+            object("reason pr-id", &json!({"reason": {"enum": ["rounds", "budget", "queue"]}, "pr-id": int()}))
+        }
         "git.pr.manual" => object(
             "by head-branch base-branch manual-pr-url reason",
             &pull(json!({"manual-pr-url": text(), "reason": text()})),

@@ -18,8 +18,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// What the pages load, by name. `marked.js` is the library `marked`, as it is published.
-const ASSETS: [(&str, &str, &str); 10] = [
+const ASSETS: [(&str, &str, &str); 11] = [
     ("api.js", SCRIPT, include_str!("assets/api.js")),
+    ("changes.js", SCRIPT, include_str!("assets/changes.js")),
     ("dom.js", SCRIPT, include_str!("assets/dom.js")),
     ("entries.js", SCRIPT, include_str!("assets/entries.js")),
     ("list.js", SCRIPT, include_str!("assets/list.js")),

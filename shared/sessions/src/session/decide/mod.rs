@@ -6,6 +6,7 @@
 mod alarm;
 mod approvals;
 mod budget;
+mod follow_up;
 mod notify;
 mod orders;
 mod removal;
@@ -15,12 +16,17 @@ mod transcripts;
 mod turns;
 mod verbs;
 mod waits;
+mod workspace;
 
 pub use alarm::{next_alarm, on_alarm, on_wake};
 pub use approvals::{
     Decision, DecisionError, Policy, on_agent_gone, on_answered, on_decision, on_permission, on_withdrawn,
 };
 pub use budget::{SetBudgetError, count_time, on_usage, on_usage_told, reached_limits, set_budget, settle};
+pub use follow_up::{
+    Allowed, Waiting, hears, on_closed, on_due, on_pull, on_pulls_told, on_push_over, on_push_postponed, on_pushed,
+    on_said,
+};
 pub use notify::{on_notified, start as start_notifying};
 pub use orders::{on_message, pump};
 pub use removal::{Busy, archive, insists_on_ending, on_removal_failed, remove, unarchive};
@@ -35,6 +41,10 @@ pub use turns::{
 };
 pub use verbs::{cancel, interrupt, pause, resume};
 pub use waits::{Wait, first_wait};
+pub use workspace::{
+    begin_saving, on_bundled, on_compared, on_looked, on_restored, on_resumed, on_saving_before_kill, on_unsaved,
+    take_seen,
+};
 
 use super::budget::Budget;
 use super::{Effect, State, Times};
