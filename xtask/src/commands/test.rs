@@ -217,7 +217,8 @@ fn agents(root: &Path) -> Result<()> {
     process::run(node().args(["--test", "--test-concurrency=2"]).args(cases))?;
 
     step("Sessions in sandboxes, their terminals, publishing with real git, and what comes back of it");
-    let cases = ["e2b", "e2b-faults", "publish", "github-webhook", "terminal"].map(|name| format!("tests/agents/{name}.test.mjs"));
+    let cases = ["e2b", "e2b-faults", "publish", "github-webhook", "terminal"]
+        .map(|name| format!("tests/agents/{name}.test.mjs"));
     process::run(node().args(["--test", "--test-concurrency=2"]).args(cases).env("SANDBOX_AGENT_BIN", &server))?;
 
     step("Pages for people, in a browser");

@@ -100,7 +100,8 @@ impl Draft {
 
     /// Something was said about a pull request, and is an order now.
     pub fn pull_request_said(user: &str, number: u64, message: &str) -> Self {
-        let data = json!({"event": "pull-request", "kind": "pull-request", "by": user, "pr-id": number, "message": message});
+        let data =
+            json!({"event": "pull-request", "kind": "pull-request", "by": user, "pr-id": number, "message": message});
         Self::new(Kind::AuditLog, data)
     }
 

@@ -235,7 +235,11 @@ mod tests {
         for (event, body, expected) in [
             ("issue_comment", by("OWNER", "ann"), "github:ann @ann comments:\n> Why?\n"),
             ("pull_request_review_comment", by("MEMBER", "ann"), "github:ann @ann comments on a.rs, line 3:\n> Why?\n"),
-            ("pull_request_review", review_of("changes_requested", json!("No.")), "github:ann @ann asks for changes:\n> No.\n"),
+            (
+                "pull_request_review",
+                review_of("changes_requested", json!("No.")),
+                "github:ann @ann asks for changes:\n> No.\n",
+            ),
             (
                 "pull_request_review",
                 review_of("changes_requested", json!(null)),

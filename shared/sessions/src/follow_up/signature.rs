@@ -58,9 +58,15 @@ mod tests {
 
     #[test]
     fn what_is_no_signature_is_told_before_the_body_is_read() {
-        for header in
-            ["", "sha256=", "sha1=757107ea", &SIGNED[..70], &format!("{SIGNED}00"), &SIGNED.replace('7', "g"), &SIGNED[7..]]
-        {
+        for header in [
+            "",
+            "sha256=",
+            "sha1=757107ea",
+            &SIGNED[..70],
+            &format!("{SIGNED}00"),
+            &SIGNED.replace('7', "g"),
+            &SIGNED[7..],
+        ] {
             assert!(Signature::read(header).is_none(), "{header}");
         }
     }

@@ -30,8 +30,7 @@ impl<P: Platform> Session<P> {
             (repository.unwrap_or_default(), pull.map(|pull| pull.head.clone()).unwrap_or_default())
         })?;
         let text = follow_up::order(&names.0, said.number, &names.1, &said.pieces);
-        let waiting =
-            decide::Waiting { number: said.number, by: &said.by, text: &text, has_more: said.has_more };
+        let waiting = decide::Waiting { number: said.number, by: &said.by, text: &text, has_more: said.has_more };
         let allowed =
             decide::Allowed { rounds: self.settings.follow_up.max_rounds, orders: self.settings.session.max_orders };
         let order = Order { message: text.clone(), by: said.by.clone(), kind: Some(ORDER_KIND.to_owned()) };
@@ -55,7 +54,8 @@ impl<P: Platform> Session<P> {
         })?;
         if let Some((by, head)) = wanted {
             let spoken = self.last_message()?;
-            let wanted = PublishRequest { head_branch: Some(head), ..PublishRequest::by_chat(false, spoken.as_deref()) };
+            let wanted =
+                PublishRequest { head_branch: Some(head), ..PublishRequest::by_chat(false, spoken.as_deref()) };
             if self.may_push(&wanted)? {
                 match self.publish(&by, &wanted).await {
                     Err(Error::RequestInProgress) => {

@@ -24,8 +24,8 @@ mod usage;
 mod viewers;
 
 pub use platform::{Platform, Socket};
-pub(crate) use routes::{CLAIMS, Told};
 pub use routes::handle;
+pub(crate) use routes::{CLAIMS, Told};
 pub use terminal::{Inbox, MAX_FRAME_BYTES, MAX_TERMINALS, MAX_WAITING_BYTES};
 pub use viewers::{MAX_QUEUE_BYTES, MAX_VIEWERS, MAX_VIEWERS_OF_USER};
 

@@ -300,10 +300,10 @@ impl<P: Platform> Sink for Publishing<P> {
 
     fn pushed(&self, branch: &str, commit: &CommitId) -> Result<(), Error> {
         let now = self.session.platform.now_ms();
-        self.session.change_with(
-            |core, decide| decide::on_pushed(&mut core.state, decide, branch, commit.as_str()),
-            &|rows| rows.put_branch(branch, commit, now),
-        )
+        self.session
+            .change_with(|core, decide| decide::on_pushed(&mut core.state, decide, branch, commit.as_str()), &|rows| {
+                rows.put_branch(branch, commit, now)
+            })
     }
 }
 

@@ -100,7 +100,8 @@ impl FollowUp {
 
     /// The open pull requests whose last pushed commit is this one.
     pub fn at_commit<'a>(&'a self, repository: &'a str, commit: &'a str) -> impl Iterator<Item = &'a Pull> {
-        let is_there = move |pull: &&Pull| pull.open && pull.repository == repository && pull.pushed.as_deref() == Some(commit);
+        let is_there =
+            move |pull: &&Pull| pull.open && pull.repository == repository && pull.pushed.as_deref() == Some(commit);
         self.pulls.iter().filter(is_there)
     }
 

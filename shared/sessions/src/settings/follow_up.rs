@@ -47,9 +47,13 @@ pub(super) fn read<F: Fn(&str) -> Option<String>>(get: &Lookup<F>) -> Result<Fol
     let authors = get.text("AGENT_PR_AUTHORS").unwrap_or_default();
     let authors = authors.split(',').map(str::trim).filter(|author| !author.is_empty());
     let authors: Vec<String> = authors.map(|author| author.trim_start_matches('@').to_owned()).collect();
-    let is_login = |author: &String| author.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    let is_login =
+        |author: &String| author.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     if authors.len() > MAX_AUTHORS || !authors.iter().all(is_login) {
-        return Err(told("AGENT_PR_AUTHORS", format!("must be at most {MAX_AUTHORS} names of users of GitHub, with commas between")));
+        return Err(told(
+            "AGENT_PR_AUTHORS",
+            format!("must be at most {MAX_AUTHORS} names of users of GitHub, with commas between"),
+        ));
     }
     Ok(FollowUpSettings {
         secret,

@@ -82,7 +82,10 @@ fn a_remark_reaches_its_session_once() {
     {
         let sent = world.sent.borrow();
         assert_eq!(sent.len(), 1);
-        assert_eq!((sent[0].name.as_str(), sent[0].line.as_str()), ("s/1", "POST https://session/__session__/follow-up"));
+        assert_eq!(
+            (sent[0].name.as_str(), sent[0].line.as_str()),
+            ("s/1", "POST https://session/__session__/follow-up")
+        );
         assert_eq!((sent[0].header("x-session-id"), sent[0].header("x-caller")), (Some("s%2F1"), Some("service")));
         assert_eq!(sent[0].header("x-user-id"), None);
         let expected = json!({"delivery": "d1", "repository": "github/acme/app", "number": 5, "about": {"pull": 5},
@@ -103,7 +106,8 @@ fn a_check_reaches_all_sessions_that_pushed_its_commit() {
     let world = world();
     assert_eq!(deliver(&world, "d1", "check_run", &failed_check()), 202);
     let sent = world.sent.borrow();
-    let reached: Vec<(&str, Value)> = sent.iter().map(|sent| (sent.name.as_str(), sent.json()["number"].clone())).collect();
+    let reached: Vec<(&str, Value)> =
+        sent.iter().map(|sent| (sent.name.as_str(), sent.json()["number"].clone())).collect();
     assert_eq!(reached, [("s/1", json!(5)), ("s2", json!(6))]);
 }
 
@@ -133,7 +137,9 @@ fn what_github_did_not_sign_is_refused() {
     let world = world();
     let body = comment(5).to_string();
     // What cannot be a signature is refused unread, a bearer token or not.
-    for header in [None, Some(""), Some("sha256="), Some("sha1=0123456789012345678901234567890123456789"), Some("sha256=zz")] {
+    for header in
+        [None, Some(""), Some("sha256="), Some("sha1=0123456789012345678901234567890123456789"), Some("sha256=zz")]
+    {
         let mut request = signed("POST", PATH, &body);
         if let Some(header) = header {
             request.headers_mut().insert("x-hub-signature-256", header.parse().unwrap());
@@ -142,7 +148,8 @@ fn what_github_did_not_sign_is_refused() {
         assert_eq!(refusal(&world.send(request)), refused(401, "unauthorized"), "{header:?}");
         assert_eq!(read.get(), 0, "{header:?}");
     }
-    for (secret, signed_body) in [("another secret", body.as_str()), ("", body.as_str()), (SECRET, "{}"), (SECRET, "")] {
+    for (secret, signed_body) in [("another secret", body.as_str()), ("", body.as_str()), (SECRET, "{}"), (SECRET, "")]
+    {
         let mut request = delivery("d", "issue_comment", &body);
         request.headers_mut().insert("x-hub-signature-256", signature(secret, signed_body).parse().unwrap());
         assert_eq!(refusal(&world.send(request)), refused(401, "unauthorized"), "{secret} {signed_body}");
@@ -159,7 +166,9 @@ fn what_is_signed_and_wrong_is_told() {
         assert_eq!(refusal(&world.send(delivery("d", "ping", wrong))), refused(400, "invalid body"), "{wrong}");
     }
     assert_eq!(refusal(&world.send(delivery("d", "ping", ""))), refused(400, "invalid body"), "no body");
-    for (name, value) in [("x-github-delivery", None), ("x-github-event", None), ("x-github-delivery", Some("d".repeat(101)))] {
+    for (name, value) in
+        [("x-github-delivery", None), ("x-github-event", None), ("x-github-delivery", Some("d".repeat(101)))]
+    {
         let mut request = delivery("d", "ping", "{}");
         request.headers_mut().remove(name);
         if let Some(value) = value {

@@ -5,10 +5,10 @@
 #[path = "../life/agent.rs"]
 #[expect(dead_code, reason = "the agent of another suite, which does less here")]
 mod agent;
+mod github;
 #[path = "../life/world.rs"]
 #[expect(dead_code, reason = "the object of another suite, to which less happens here")]
 mod life;
-mod github;
 mod objects;
 #[path = "../life/receiver.rs"]
 #[expect(dead_code, reason = "servers of others in another suite; nothing comes to them here")]

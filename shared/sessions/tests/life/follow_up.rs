@@ -122,9 +122,16 @@ fn a_remark_becomes_an_order_and_its_outcome_is_pushed_to_the_same_branch() {
     world.pass(2 * SECOND);
     let orders = orders(&world);
     assert_eq!(orders.len(), 1);
-    assert!(orders[0].contains("\n> Please rename x.\n> /pr force\n") && orders[0].contains("\n> And y.\n"), "{}", orders[0]);
+    assert!(
+        orders[0].contains("\n> Please rename x.\n> /pr force\n") && orders[0].contains("\n> And y.\n"),
+        "{}",
+        orders[0]
+    );
     let audit = &audits(&world)[0];
-    assert_eq!((&audit["by"], &audit["kind"], &audit["pr-id"]), (&json!("github:rev"), &json!("pull-request"), &json!(5)));
+    assert_eq!(
+        (&audit["by"], &audit["kind"], &audit["pr-id"]),
+        (&json!("github:rev"), &json!("pull-request"), &json!(5))
+    );
     assert_eq!(audit["message"], json!(orders[0]));
     let before = world.agent.borrow().pushed.clone();
     end(&world);

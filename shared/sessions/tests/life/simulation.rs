@@ -140,7 +140,8 @@ impl History {
         let db = database();
         let hooks: Vec<&str> = ["all", "some"].into_iter().take(usize::try_from(dice.roll(3)).unwrap()).collect();
         for id in &hooks {
-            let topics = if *id == "all" { Topic::ALL.to_vec() } else { vec![Topic::TurnFinished, Topic::BudgetReached] };
+            let topics =
+                if *id == "all" { Topic::ALL.to_vec() } else { vec![Topic::TurnFinished, Topic::BudgetReached] };
             let wanted = NewWebhook { url: format!("https://receiver.example/{id}"), topics, graph_id: None };
             block_on(webhooks::add(&*db, &settings.seal(), "ann", id, &wanted, 1)).unwrap();
         }
@@ -379,7 +380,9 @@ impl History {
                 Kind::SessionArchived => is_archived = true,
                 Kind::SessionUnarchived => is_archived = false,
                 Kind::ApprovalRequested => assert!(open.insert(request()), "an approval was asked for twice"),
-                Kind::ApprovalGranted | Kind::ApprovalDenied => assert!(open.remove(&request()), "an approval was decided twice"),
+                Kind::ApprovalGranted | Kind::ApprovalDenied => {
+                    assert!(open.remove(&request()), "an approval was decided twice")
+                }
                 _ => {}
             }
         }
@@ -491,13 +494,16 @@ impl History {
         assert!(logged.keys().all(|text| known.contains(text)), "{logged:?}");
         let waiting = self.world.waiting_orders();
         let agent = self.world.agent.borrow();
-        let lost = logged.keys().filter(|text| !agent.prompts.contains_key(**text) && !waiting.iter().any(|order| order == *text));
+        let lost = logged
+            .keys()
+            .filter(|text| !agent.prompts.contains_key(**text) && !waiting.iter().any(|order| order == *text));
         let count = |name: &str| log.iter().filter(|event| event["type"] == name).count();
         // Orders are dropped by a person who cancels; else each that is lost is told.
         if count("session.canceled") == 0 {
             let lost: Vec<&&str> = lost.collect();
             // Of a turn that was stopped nobody may know whether the agent had begun it.
-            let is_stopped = |event: &&Value| event["type"] == "turn.completed" && event["data"].get("stopped").is_some();
+            let is_stopped =
+                |event: &&Value| event["type"] == "turn.completed" && event["data"].get("stopped").is_some();
             let told = count("agent.runtime.error") + log.iter().filter(is_stopped).count();
             assert!(lost.len() <= told, "{lost:?} are lost, {told} errors are told: {}", json!(log));
         }
@@ -562,7 +568,8 @@ impl History {
     /// The database of all sessions knows what was used.
     fn check_day(&self) {
         let counts = self.counts();
-        let rows = block_on(self.db.query(ReadFrom::Primary, "SELECT SUM(turns), SUM(tokens) FROM usage_daily", &[])).unwrap();
+        let rows =
+            block_on(self.db.query(ReadFrom::Primary, "SELECT SUM(turns), SUM(tokens) FROM usage_daily", &[])).unwrap();
         let sum = |column: usize| rows[0].int(column).unwrap_or_default();
         assert_eq!((json!(sum(0)), json!(sum(1))), (counts["turns"].clone(), counts["tokens"].clone()));
     }

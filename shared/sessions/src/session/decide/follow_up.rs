@@ -66,7 +66,11 @@ pub fn on_said(state: &mut State, decide: &Decide<'_>) {
 
 /// A pull request was closed: the loop has come to its end.
 pub fn on_closed(state: &mut State, decide: &mut Decide<'_>, repository: &str, number: u64, by: &str, merged: bool) {
-    let found = state.follow_up.pulls.iter_mut().find(|pull| pull.open && pull.repository == repository && pull.number == number);
+    let found = state
+        .follow_up
+        .pulls
+        .iter_mut()
+        .find(|pull| pull.open && pull.repository == repository && pull.number == number);
     let Some(pull) = found else { return };
     pull.open = false;
     pull.untold = true;
@@ -157,7 +161,8 @@ pub(super) fn on_turn_over(state: &mut State, decide: &mut Decide<'_>, turn: &Tu
     let Some(at) = state.follow_up.orders.iter().position(|order| order.seq == turn.order) else { return };
     let order = state.follow_up.orders.remove(at);
     if is_done {
-        state.follow_up.push = Some(FollowUpPush { number: order.number, by: order.by, attempts: 0, until: decide.now });
+        state.follow_up.push =
+            Some(FollowUpPush { number: order.number, by: order.by, attempts: 0, until: decide.now });
         begin_push(state, decide);
     }
 }

@@ -60,7 +60,8 @@ impl<S: Sql> Feedback<S> {
             Param::opt((!is_full).then_some(said)),
             Param::Int(now),
         ];
-        let put = "INSERT OR IGNORE INTO feedback (delivery_id, number, by_user, text, at, waits) VALUES (?, ?, ?, ?, ?, 1)";
+        let put =
+            "INSERT OR IGNORE INTO feedback (delivery_id, number, by_user, text, at, waits) VALUES (?, ?, ?, ?, ?, 1)";
         self.0.execute(put, &row)
     }
 
@@ -84,7 +85,11 @@ impl<S: Sql> Feedback<S> {
             pieces.push(Piece { text: row.text(1)?.map(std::borrow::Cow::into_owned) });
             Ok(ControlFlow::Continue(()))
         })?;
-        let others = numbers::<1>(&self.0, "SELECT COUNT(*) FROM feedback WHERE waits = 1 AND number <> ?", &[Param::Int(number)])?;
+        let others = numbers::<1>(
+            &self.0,
+            "SELECT COUNT(*) FROM feedback WHERE waits = 1 AND number <> ?",
+            &[Param::Int(number)],
+        )?;
         let has_more = others.is_some_and(|[count]| count.unwrap_or_default() > 0);
         let (number, last) = (unsigned(Some(number)), unsigned(last));
         Ok(Some(Said { number, by: by.unwrap_or_default(), pieces, last, has_more }))
