@@ -11,6 +11,7 @@ pub mod rules;
 pub mod snapshot;
 pub mod sockets;
 
+mod care;
 mod changes;
 mod diagnostics;
 mod error;
@@ -20,6 +21,7 @@ mod pipeline;
 mod repair;
 mod store;
 
+pub use care::{Finding, Freed, Inspection};
 pub use changes::{EntityAnswer, EntityPull, GraphName};
 pub use diagnostics::Diagnostics;
 pub use error::{Error, Result};

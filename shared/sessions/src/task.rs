@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::acp::Launch;
+use crate::egress::{self, Rule};
 use crate::repository::BranchName;
 
 /// A normalised task. Unknown members are kept; none of it is trusted beyond what [`crate::request`] has checked.
@@ -109,6 +110,13 @@ impl Task {
     /// The graph that it belongs to.
     pub fn graph_id(&self) -> Option<&str> {
         self.filled(&["project", "graph-id"])
+    }
+
+    /// What the project wants to talk to, at most; none where it says nothing (agents.md 20.7). It was checked when the session was
+    /// created.
+    pub fn egress(&self) -> Option<Vec<Rule>> {
+        let entries = self.at(&["project", "egress"])?.as_array()?;
+        egress::list(entries.iter().map(|entry| entry.as_str().unwrap_or_default())).ok()
     }
 
     /// The project's Dockerfile.

@@ -28,6 +28,9 @@ macro_rules! kinds {
         }
 
         impl Kind {
+            /// The names of all kinds but those of runtimes, and whether a runtime may use them too.
+            pub const NAMES: &[(&str, bool)] = &[$(($name, matches!(Author::$author, Author::Runtime)),)*];
+
             /// The name on the wire.
             pub fn as_str(&self) -> &str {
                 match self {
@@ -132,7 +135,8 @@ kinds! {
 }
 
 /// Beginnings of further names that are the control plane's own.
-const SERVICE_PREFIXES: [&str; 5] = ["git.", "sandbox.", "agent.approval_", "session.terminal.", "session.budget_"];
+const SERVICE_PREFIXES: [&str; 7] =
+    ["audit.", "git.", "sandbox.", "transcript.", "agent.approval_", "session.terminal.", "session.budget_"];
 
 impl Kind {
     /// The kind that a stored name stands for.

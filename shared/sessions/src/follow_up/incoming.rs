@@ -195,7 +195,11 @@ mod tests {
     const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
 
     fn settings() -> FollowUpSettings {
-        let set = [("GITHUB_WEBHOOK_SECRET", "secret"), ("AGENT_PR_AUTHORS", "Carol, dave-x"), ("GITHUB_APP_ID", "42")];
+        let set = [
+            ("GITHUB_WEBHOOK_SECRET", "sixteen-letters-"),
+            ("AGENT_PR_AUTHORS", "Carol, dave-x"),
+            ("GITHUB_APP_ID", "42"),
+        ];
         let find = |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         Settings::from_lookup(find).unwrap().follow_up
     }

@@ -47,6 +47,10 @@ pub enum Target {
     DeleteRunner(String),
     /// `POST /runners/:id/heartbeat`.
     Heartbeat(String),
+    /// `GET /agents/openapi.json`.
+    OpenApi,
+    /// `GET /agents/admin/overview`.
+    Overview,
     /// `GET /agents/webhooks`.
     Webhooks,
     /// `POST /agents/webhooks`.
@@ -67,6 +71,8 @@ pub enum Target {
     ObserverToken(String),
     /// What is kept of the conversation of a session (transcripts.md 4.4).
     Transcript(String, TranscriptVerb),
+    /// `POST /sessions/:id/git-credentials`: what git in a sandbox asks (agents.md 20.6).
+    GitCredentials(String),
     /// `GET`, `POST` and `DELETE /worker/transcript/snapshot`: the same, for clients of 7.2.
     TranscriptAlias,
     /// Everything else of a session, which its object answers.
@@ -102,6 +108,10 @@ pub enum Verb {
     Unarchive,
     /// `DELETE /sessions/:id`.
     Delete,
+    /// `GET …/files`.
+    Files,
+    /// `GET …/diff`.
+    Diff,
     /// `GET …/budget`.
     Budget,
     /// `POST …/budget`.
@@ -133,6 +143,8 @@ impl Verb {
             Self::Archive => "archive",
             Self::Unarchive => "unarchive",
             Self::Delete => "delete",
+            Self::Files => "files",
+            Self::Diff => "diff",
             Self::Budget | Self::SetBudget => "budget",
             Self::Terminal => "terminal",
             Self::Stream => "stream",
@@ -144,12 +156,15 @@ impl Verb {
 
     /// Whether the query goes to the object.
     pub fn takes_query(&self) -> bool {
-        matches!(self, Self::Events | Self::Branches | Self::Terminal | Self::Stream)
+        matches!(self, Self::Events | Self::Branches | Self::Files | Self::Diff | Self::Terminal | Self::Stream)
     }
 
     /// Whether an observer token is enough.
     pub fn is_for_observers(&self) -> bool {
-        matches!(self, Self::Status | Self::Events | Self::Stream | Self::Approvals | Self::Budget)
+        matches!(
+            self,
+            Self::Status | Self::Events | Self::Stream | Self::Approvals | Self::Budget | Self::Files | Self::Diff
+        )
     }
 }
 
@@ -186,9 +201,9 @@ const fn put(pattern: &'static str, target: fn(Ids) -> Target) -> Route {
     Route { method: Method::PUT, pattern, target }
 }
 
-/// Every route below the prefixes. `tests/front/table.rs` has a case for each, `tests/front/transcripts.rs` for those of transcripts,
-/// `tests/front/github.rs` for the one of GitHub.
-pub static ROUTES: [Route; 43] = [
+/// Every route below the prefixes. `tests/front/table.rs` has a case for each, `tests/front/transcripts.rs`, `git_credentials.rs`,
+/// `github.rs` and `operator.rs` for those that take other tokens, or none.
+pub static ROUTES: [Route; 48] = [
     post("/auth/chatgpt/import", |_| Target::Import),
     get("/auth/chatgpt/status", |_| Target::LoginStatus),
     delete("/auth/chatgpt", |_| Target::Logout),
@@ -197,6 +212,8 @@ pub static ROUTES: [Route; 43] = [
     get("/runners/:id", |ids| Target::Runner(ids.first)),
     delete("/runners/:id", |ids| Target::DeleteRunner(ids.first)),
     post("/runners/:id/heartbeat", |ids| Target::Heartbeat(ids.first)),
+    get("/agents/openapi.json", |_| Target::OpenApi),
+    get("/agents/admin/overview", |_| Target::Overview),
     get("/agents/webhooks", |_| Target::Webhooks),
     post("/agents/webhooks", |_| Target::AddWebhook),
     delete("/agents/webhooks/:id", |ids| Target::DeleteWebhook(ids.first)),
@@ -219,6 +236,8 @@ pub static ROUTES: [Route; 43] = [
     get("/sessions/:id/branches", |ids| Target::Session(ids.first, Verb::Branches)),
     post("/sessions/:id/archive", |ids| Target::Session(ids.first, Verb::Archive)),
     post("/sessions/:id/unarchive", |ids| Target::Session(ids.first, Verb::Unarchive)),
+    get("/sessions/:id/files", |ids| Target::Session(ids.first, Verb::Files)),
+    get("/sessions/:id/diff", |ids| Target::Session(ids.first, Verb::Diff)),
     get("/sessions/:id/budget", |ids| Target::Session(ids.first, Verb::Budget)),
     post("/sessions/:id/budget", |ids| Target::Session(ids.first, Verb::SetBudget)),
     get("/sessions/:id/terminal", |ids| Target::Session(ids.first, Verb::Terminal)),
@@ -226,6 +245,7 @@ pub static ROUTES: [Route; 43] = [
     delete("/sessions/:id/transcript", |ids| Target::Transcript(ids.first, TranscriptVerb::Reset)),
     put("/sessions/:id/runs/:run/transcript", |ids| Target::Transcript(ids.first, TranscriptVerb::Store(ids.second))),
     post("/sessions/:id/runs/:run/token", |ids| Target::Transcript(ids.first, TranscriptVerb::Token(ids.second))),
+    post("/sessions/:id/git-credentials", |ids| Target::GitCredentials(ids.first)),
     get("/worker/transcript/snapshot", |_| Target::TranscriptAlias),
     post("/worker/transcript/snapshot", |_| Target::TranscriptAlias),
     delete("/worker/transcript/snapshot", |_| Target::TranscriptAlias),
@@ -259,7 +279,8 @@ impl Route {
 /// Prefixes of the service. They match without a slash, as the reference's do.
 const PREFIXES: [&str; 4] = ["/auth", "/sessions", "/runners", "/worker/"];
 /// Prefixes of the additions, which end with a segment (agents.md 2.1).
-const ADDED: [&str; 2] = ["/agents/webhooks", "/agents/github/webhook"];
+const ADDED: [&str; 4] =
+    ["/agents/webhooks", "/agents/github/webhook", "/agents/openapi.json", "/agents/admin/overview"];
 /// More segments than any route has are not looked at.
 const MAX_SEGMENTS: usize = 6;
 
@@ -339,6 +360,8 @@ mod tests {
             (Method::POST, "/sessions/s1/archive", session(Verb::Archive)),
             (Method::POST, "/sessions/s1/unarchive", session(Verb::Unarchive)),
             (Method::DELETE, "/sessions/s1", session(Verb::Delete)),
+            (Method::GET, "/sessions/s1/files", session(Verb::Files)),
+            (Method::GET, "/sessions/s1/diff", session(Verb::Diff)),
             (Method::GET, "/sessions/s1/budget", session(Verb::Budget)),
             (Method::POST, "/sessions/s1/budget", session(Verb::SetBudget)),
             (Method::POST, "/sessions/view", None),
@@ -352,6 +375,9 @@ mod tests {
             (Method::GET, "/runners/r", Some(Target::Runner("r".to_owned()))),
             (Method::DELETE, "/runners/r", Some(Target::DeleteRunner("r".to_owned()))),
             (Method::POST, "/runners/r/heartbeat", Some(Target::Heartbeat("r".to_owned()))),
+            (Method::GET, "/agents/openapi.json", Some(Target::OpenApi)),
+            (Method::GET, "/agents/admin/overview", Some(Target::Overview)),
+            (Method::POST, "/agents/admin/overview", None),
             (Method::GET, "/agents/webhooks", Some(Target::Webhooks)),
             (Method::POST, "/agents/webhooks", Some(Target::AddWebhook)),
             (Method::DELETE, "/agents/webhooks/w", Some(Target::DeleteWebhook("w".to_owned()))),
@@ -415,6 +441,8 @@ mod tests {
             "/agents",
             "/agents/",
             "/agents/webhooksx",
+            "/agents/admin",
+            "/agents/openapi",
             "/agentsx",
         ] {
             assert_eq!(place(&Method::GET, path), Place::Outside, "{path}");

@@ -6,9 +6,9 @@ use super::core::{Commit, Core, Shown};
 use super::secrets::Secrets;
 use super::{Known, Platform, Session};
 use crate::error::Error;
-use crate::session::decide::{Decide, next_alarm, on_wake, settle};
+use crate::session::decide::{Decide, first_wait, next_alarm, on_wake, settle};
 use crate::session::store::{Limits, Rows};
-use crate::session::{Effect, State};
+use crate::session::{Effect, State, Transition};
 
 /// An alarm that is set already is left where it is when it is at most so much too early, in milliseconds: it looks, and is set
 /// anew. Else each frame of a stream would set it.
@@ -81,6 +81,7 @@ impl<P: Platform> Session<P> {
             core.state.list_at = Some(now.saturating_add(self.times.notifying()));
         }
         let effects = decide.effects;
+        let transition = Transition::of(&before, &core.state, &effects, now);
         let is_lost = effects.contains(&Effect::PublishingLost);
         let sql = self.platform.sql();
         let session = &self.settings.session;
@@ -88,7 +89,8 @@ impl<P: Platform> Session<P> {
         let sealed = has_new_secrets.then(|| self.seal_secrets(core)).transpose()?;
         if has_new_secrets {
             let runtime = core.state.runtime.as_ref().map(|runtime| runtime.secrets.clone()).unwrap_or_default();
-            core.redactor = self.redactor(&Secrets { task: core.secrets.clone(), runtime }, &core.task);
+            let redactor = self.redactor(&Secrets { task: core.secrets.clone(), runtime }, &core.task);
+            core.redactor = redactor.with_learned(&core.redactor);
         }
         let commit = Commit {
             sql,
@@ -106,15 +108,18 @@ impl<P: Platform> Session<P> {
         match core.commit(&before, effects, &commit) {
             Ok((shown, jobs)) => {
                 let next = next_alarm(&core.state, &Decide::new(now, &self.times).within(user_day));
+                let wait = first_wait(&core.state);
                 drop(known);
                 self.show(&shown);
                 self.wake_at(next);
                 for job in jobs {
                     self.start(job);
                 }
-                if is_told {
-                    self.tell_index();
+                if let Some(transition) = transition {
+                    transition.tell(|event| self.platform.report(event));
+                    self.platform.count(&transition);
                 }
+                self.tell_index(is_told, wait);
                 if is_lost {
                     self.publishing_lost();
                 }

@@ -266,6 +266,9 @@ impl<P: Platform> Pusher for Publishing<P> {
         let failed = |error: Error| PushError { class: crate::publish::FailureClass::Unknown, text: error.to_string() };
         let wanted: Wanted = self.session.wanted(false).await.map_err(failed)?;
         let mut runtime = self.runtime.clone();
+        let compared = self.session.compare_resumed_tree(&mut runtime).await;
+        compared
+            .map_err(|error| PushError { class: crate::publish::FailureClass::Unknown, text: error.to_string() })?;
         self.session.platform.runtimes(runtime.provider).push(&mut runtime, &wanted.wish(), push).await
     }
 }

@@ -181,7 +181,7 @@ fn choose_head(facts: &Facts<'_>, wanted: &PublishRequest, base: Option<&BranchN
 impl<F: Fetch, S: Sign, H: Host, W: Pusher + Sink> Work<'_, F, S, H, W> {
     async fn push_token(&self) -> Result<String, Error> {
         self.place.step(self.head.as_str(), None, MINT_MS)?;
-        match self.github.token(&self.repository).await {
+        match self.github.push_token(&self.repository).await {
             Ok(token) => Ok(token),
             Err(error) => {
                 let text = error.to_string();

@@ -123,7 +123,10 @@ fn a_branch_is_pushed_and_a_pull_request_is_made() {
             "pr-url": "https://github.com/acme/app/pull/5"})
     );
     assert!(published.ends_runtime);
-    assert_eq!(place.kinds(), ["git.push.started", "git.push.succeeded", "git.pr.started", "git.pr.succeeded"]);
+    assert_eq!(
+        place.kinds(),
+        ["git.push.started", "git.push.succeeded", "git.pr.started", "pull request", "git.pr.succeeded"]
+    );
     assert_eq!(place.branches.borrow().len(), 1, "a new branch is noted as our own");
 }
 

@@ -8,6 +8,7 @@ use super::limits::{
     MAX_VARIABLE_BYTES, MAX_VARIABLES, MAX_VARIABLES_BYTES,
 };
 use super::session_id;
+use crate::egress::{self, MAX_RULE_BYTES, MAX_RULES};
 use crate::error::Error;
 use crate::session::budget::Budget;
 use crate::task::{Task, TaskSecrets};
@@ -84,6 +85,9 @@ fn check_project(project: Fields<'_>) -> Result<(), Error> {
     }
     for name in ["docker-file", "sandbox-init-setup"] {
         project.text_within(name, MAX_SETUP_BYTES)?;
+    }
+    if let Some(entries) = project.texts("egress", MAX_RULES, MAX_RULE_BYTES)? {
+        egress::list(entries.iter().copied()).map_err(|_| Error::InvalidBody)?;
     }
     Ok(())
 }

@@ -89,6 +89,8 @@ pub enum Job {
     Detach,
     /// Make the sandbox live on.
     Extend,
+    /// Bring a new token for git into the sandbox.
+    RenewBroker,
     /// Tell the database of all sessions what was used.
     TellUsage,
     /// Send notifications.

@@ -70,6 +70,12 @@ fn blank_values_are_none() {
 
 #[test]
 fn values_are_read() {
+    assert!(one("AGENT_GIT_CREDENTIALS", "Broker").github.is_brokered);
+    assert!(
+        !one("AGENT_GIT_CREDENTIALS", "env").github.is_brokered && !one("AGENT_GIT_CREDENTIALS", "").github.is_brokered
+    );
+    assert_eq!(one("AGENT_EGRESS_ALLOW", "a.test, *.b.test").runtime.egress.map(|rules| rules.len()), Some(2));
+    assert_eq!(one("AGENT_EGRESS_ALLOW", " ").runtime.egress, None);
     assert!(one("AGENT_ACCESS_MODE", " Strict ").strict_access);
     assert!(!one("AGENT_RATE_LIMITS", "OFF").rate_limits);
     assert!(!one("MANAGED_AUTH_SHARE_REFRESH", "0").share_refresh_token);
@@ -129,6 +135,8 @@ fn a_value_that_means_nothing_is_refused_by_name() {
         ("AGENT_PR_AUTHORS", &"a,".repeat(101)),
         ("AGENT_PR_MAX_ROUNDS", "0"),
         ("AGENT_PR_MAX_ROUNDS", "101"),
+        ("AGENT_GIT_CREDENTIALS", "brokr"),
+        ("AGENT_EGRESS_ALLOW", "https://a.test"),
         ("AGENT_ACCESS_MODE", "stric"),
         ("E2B_API_VERSION", "v3"),
         ("LOCAL_RUNNER_FALLBACK", "e3b"),

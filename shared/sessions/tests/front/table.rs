@@ -143,6 +143,8 @@ fn case_of(route: &'static Route) -> Case {
             "/sessions/:id"
             | "/sessions/:id/observer-token"
             | "/sessions/:id/events"
+            | "/sessions/:id/files"
+            | "/sessions/:id/diff"
             | "/sessions/:id/budget"
             | "/sessions/:id/terminal"
             | "/sessions/:id/stream"
@@ -154,13 +156,21 @@ fn case_of(route: &'static Route) -> Case {
     }
 }
 
-/// Routes whose callers show something else than a user's token. Each has its cases elsewhere: `transcripts.rs`, `github.rs`.
-fn takes_no_user(route: &Route) -> bool {
-    ["/transcript", "/runs/", "/agents/github/webhook"].iter().any(|part| route.pattern.contains(part))
+/// Whether other tokens are asked for than those of users, or none: `transcripts.rs`, `git_credentials.rs`, `github.rs` and `operator.rs` have a case for each.
+fn takes_other_tokens(route: &Route) -> bool {
+    let others = [
+        "/transcript",
+        "/runs/",
+        "/agents/admin/",
+        "/agents/openapi.json",
+        "/agents/github/webhook",
+        "/git-credentials",
+    ];
+    others.iter().any(|part| route.pattern.contains(part))
 }
 
 fn cases() -> impl Iterator<Item = Case> {
-    ROUTES.iter().filter(|route| !takes_no_user(route)).map(case_of)
+    ROUTES.iter().filter(|route| !takes_other_tokens(route)).map(case_of)
 }
 
 impl Case {

@@ -10,7 +10,7 @@ use sessions::command;
 use sessions::legacy::{Dialect, request::Call};
 use sessions::publish::{CommitId, FailureClass, PushReport};
 use sessions::runtime::{
-    BuildState, Building, Made, OpenedTerminal, Progress, Prompt, Provider, ProviderKind, PushError, Runtime,
+    BuildState, Building, Made, OpenedTerminal, Progress, Prompt, Provider, ProviderKind, PushError, Ran, Runtime,
     RuntimeError, RuntimeSecrets, Sent, Snapshot, Stopped, TerminalOrder, TerminalOutput, TerminalSaid, TerminalSize,
     Wish,
 };
@@ -49,12 +49,16 @@ pub(crate) struct Agent {
     pub(crate) permission_answers: Vec<Value>,
     /// What was done with it, in order: `provision` with the snapshot that it began with, `stream`, `snapshot`, `end`, `destroy`.
     pub(crate) done: Vec<String>,
+    /// What git in its sandbox was given to ask with, and at which time.
+    pub(crate) brokered: Vec<(i64, String)>,
     /// Its terminals, by their processes: what each was told, and with which code it has ended.
     pub(crate) terminals: BTreeMap<u32, Told>,
     pub(crate) next_terminal: Fate,
     /// What was pushed: the branch, and whether by force. The commit is the number of the push.
     pub(crate) pushed: Vec<(String, bool)>,
     pub(crate) next_push: Fate,
+    /// Its working tree.
+    pub(crate) tree: crate::working_tree::WorkingTree,
     beats: u64,
 }
 
@@ -248,6 +252,14 @@ impl Runtimes {
         Ok(sandbox)
     }
 
+    /// Git in the sandbox gets what it asks with.
+    fn broker(&self, wish: &Wish<'_>, sandbox: Option<&str>) -> Option<i64> {
+        let now = self.clock.now.get();
+        let file = wish.broker?.file(sandbox?, now, "name".to_owned()).unwrap();
+        self.agent.borrow_mut().brokered.push((now, file));
+        Some(wish.now)
+    }
+
     fn begin_anew(&self) -> String {
         let mut agent = self.agent.borrow_mut();
         agent.epoch += 1;
@@ -278,7 +290,8 @@ impl Provider for Runtimes {
         self.clock.point().await;
         let session_id = self.begin_anew();
         self.clock.point().await;
-        Ok(Made::Ready(Box::new(Runtime {
+        let broker_at = self.broker(wish, sandbox_id.as_deref());
+        let runtime = Runtime {
             provider: self.kind,
             base_url: "https://agent.test".into(),
             server_id: "s".into(),
@@ -293,19 +306,59 @@ impl Provider for Runtimes {
             snapshot_id: None,
             agent_sid: None,
             github_token_at: None,
+            broker_at,
+            egress: Vec::new(),
             server_ended: false,
             agent_exited: false,
-            can_load: true,
+            // What is kept of the tree, and what of conversations, is looked at apart.
+            can_load: self.agent.borrow().tree.number.is_none(),
             secrets: RuntimeSecrets { agent_token: Some("agent-token-secret".into()), ..RuntimeSecrets::default() },
-        })))
+        };
+        if runtime.sandbox_id.is_some() {
+            progress.has_tree(&runtime).await;
+        }
+        Ok(Made::Ready(Box::new(runtime)))
     }
 
     async fn build_state(&self, _: &Building) -> Result<BuildState, RuntimeError> {
         Ok(BuildState::Ready)
     }
 
-    async fn wake(&self, _: &mut Runtime, _: &Wish<'_>) -> Result<(), RuntimeError> {
+    async fn resume(&self, _: &mut Runtime) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    /// Answers by the agent's tree; without one there is no repository.
+    async fn run(&self, _: &Runtime, command: &command::Command, _: usize) -> Result<Ran, RuntimeError> {
+        let text = command.arguments().last().unwrap_or_default().to_owned();
+        let fate = self.agent.borrow_mut().tree.fate(&text);
+        match fate {
+            Fate::Well => {}
+            Fate::Never => std::future::pending().await,
+            _ => return Err(RuntimeError::Unavailable("no".into())),
+        }
+        Ok(Ran { stdout: self.agent.borrow_mut().tree.said(&text), ..Ran::default() })
+    }
+
+    async fn read_file(&self, _: &Runtime, path: &str, limit: usize) -> Result<Option<Vec<u8>>, RuntimeError> {
+        let read = self.agent.borrow().tree.files.get(path).cloned();
+        assert!(read.as_ref().is_none_or(|bytes| bytes.len() <= limit));
+        Ok(read)
+    }
+
+    async fn write_file(&self, _: &Runtime, path: &str, bytes: &[u8]) -> Result<(), RuntimeError> {
+        self.agent.borrow_mut().tree.files.insert(path.to_owned(), bytes.to_vec());
+        Ok(())
+    }
+
+    async fn wake(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<(), RuntimeError> {
         self.clock.point().await;
+        runtime.broker_at = self.broker(wish, runtime.sandbox_id.as_deref());
+        Ok(())
+    }
+
+    async fn renew_broker(&self, runtime: &Runtime, wish: &Wish<'_>) -> Result<(), RuntimeError> {
+        self.broker(wish, runtime.sandbox_id.as_deref());
         Ok(())
     }
 

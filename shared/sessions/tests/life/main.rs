@@ -6,6 +6,8 @@ mod agent;
 mod asserted;
 mod budgets;
 mod follow_up;
+mod git_credentials;
+mod operator;
 mod receiver;
 mod removal;
 mod screen;
@@ -13,7 +15,9 @@ mod simulation;
 mod snapshots;
 mod steps;
 mod terminals;
+mod tree;
 mod webhooks;
+mod working_tree;
 mod world;
 
 use std::rc::Rc;

@@ -149,6 +149,9 @@ impl Tasks {
     }
 }
 
+/// Lines that were reported, in all lives.
+pub(crate) type Reports = Rc<RefCell<Vec<String>>>;
+
 /// The platform of one life of the object.
 pub(crate) struct Here {
     pub(crate) clock: Rc<Clock>,
@@ -160,6 +163,8 @@ pub(crate) struct Here {
     pub(crate) ids: Rc<Cell<u128>>,
     pub(crate) viewers: Viewers,
     pub(crate) net: Rc<RefCell<Net>>,
+    pub(crate) objects: Rc<RefCell<Option<Objects>>>,
+    pub(crate) reports: Reports,
 }
 
 impl Host for Here {
@@ -178,7 +183,9 @@ impl Host for Here {
         Uuid::from_u128(self.ids.get())
     }
 
-    fn report(&self, _: &Event<'_>) {}
+    fn report(&self, event: &Event<'_>) {
+        self.reports.borrow_mut().push(event.to_json());
+    }
 
     fn trace(&self, _: &Trace<'_>) {}
 }
@@ -219,19 +226,25 @@ impl Database for Remote {
     }
 }
 
-/// No transcripts are kept.
-pub(crate) struct NoObjects;
+/// The store of objects. Without one no transcripts are kept.
+pub(crate) type Objects = Rc<RefCell<BTreeMap<String, Vec<u8>>>>;
 
-impl web::Blobs for NoObjects {
-    async fn get(&self, _: &str, _: usize) -> Result<Option<Vec<u8>>, Failure> {
-        Ok(None)
+pub(crate) struct Bucket(Objects);
+
+impl web::Blobs for Bucket {
+    async fn get(&self, key: &str, limit: usize) -> Result<Option<Vec<u8>>, Failure> {
+        let found = self.0.borrow().get(key).cloned();
+        assert!(found.as_ref().is_none_or(|bytes| bytes.len() <= limit));
+        Ok(found)
     }
 
-    async fn put(&self, _: &str, _: Vec<u8>) -> Result<(), Failure> {
-        Err(Failure("nowhere".into()))
+    async fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), Failure> {
+        self.0.borrow_mut().insert(key.to_owned(), bytes);
+        Ok(())
     }
 
-    async fn delete(&self, _: &str) -> Result<(), Failure> {
+    async fn delete(&self, key: &str) -> Result<(), Failure> {
+        self.0.borrow_mut().remove(key);
         Ok(())
     }
 }
@@ -292,7 +305,7 @@ impl Platform for Here {
     type Response = Answer;
     type Sql = Rusqlite;
     type Db = Remote;
-    type Blobs = NoObjects;
+    type Blobs = Bucket;
     type Fetch = Outside;
     type Sign = Scribble;
     type Runtimes = Runtimes;
@@ -319,8 +332,8 @@ impl Platform for Here {
         Some(Rc::new(Remote { clock: Rc::clone(&self.clock), db }))
     }
 
-    fn blobs(&self) -> Option<Rc<NoObjects>> {
-        None
+    fn blobs(&self) -> Option<Rc<Bucket>> {
+        self.objects.borrow().clone().map(|objects| Rc::new(Bucket(objects)))
     }
 
     fn fetch(&self) -> Rc<Outside> {
@@ -360,13 +373,16 @@ struct Lasting {
     settings: Rc<Settings>,
     viewers: Viewers,
     net: Rc<RefCell<Net>>,
+    objects: Rc<RefCell<Option<Objects>>>,
+    reports: Reports,
 }
 
 impl Lasting {
     /// An object that knows nothing yet.
     fn object(&self, tasks: &Rc<Tasks>) -> Rc<Session<Here>> {
-        let Self { clock, sql, db, agent, alarm, ids, settings, viewers, net } = self.clone();
-        Session::new(Here { clock, tasks: Rc::clone(tasks), sql, db, agent, alarm, ids, viewers, net }, settings)
+        let Self { clock, sql, db, agent, alarm, ids, settings, viewers, net, objects, reports } = self.clone();
+        let tasks = Rc::clone(tasks);
+        Session::new(Here { clock, tasks, sql, db, agent, alarm, ids, viewers, net, objects, reports }, settings)
     }
 }
 
@@ -403,6 +419,8 @@ impl World {
             settings: Rc::new(settings),
             viewers: Viewers::default(),
             net: Rc::default(),
+            objects: Rc::default(),
+            reports: Rc::default(),
         };
         let (agent, alarm, tasks) = (Rc::clone(&lasting.agent), Rc::clone(&lasting.alarm), Tasks::of(&clock));
         let (session, viewers) = (lasting.object(&tasks), Rc::clone(&lasting.viewers));
@@ -430,6 +448,21 @@ impl World {
         let mut statement = connection.prepare("SELECT message FROM orders ORDER BY seq").unwrap();
         let orders = statement.query_map([], |row| row.get(0)).unwrap();
         orders.map(Result::unwrap).collect()
+    }
+
+    /// From now on there is a store of objects.
+    pub(crate) fn has_objects(&self) {
+        *self.lasting.objects.borrow_mut() = Some(Objects::default());
+    }
+
+    /// What lies in the store of objects.
+    pub(crate) fn objects(&self) -> BTreeMap<String, Vec<u8>> {
+        self.lasting.objects.borrow().as_ref().unwrap().borrow().clone()
+    }
+
+    /// The service gives up a sandbox that was not used for long.
+    pub(crate) fn expire(&self, sandbox: &str) -> u16 {
+        self.send(&[("x-caller", "service")], "POST", &format!("expire/{sandbox}"), None).0
     }
 
     /// Lets time go by; alarms go off. It stands still when the object dies.
@@ -580,6 +613,13 @@ impl World {
     /// Deletes the session.
     pub(crate) fn delete(&self) {
         assert_eq!(self.ask("POST", "delete", None), (200, json!({"ok": true})));
+    }
+
+    /// The lines that were reported under this name, read.
+    pub(crate) fn reported(&self, name: &str) -> Vec<Value> {
+        let reports = self.lasting.reports.borrow();
+        let lines = reports.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|line| line["event"] == name).collect()
     }
 
     /// Drops tables, as if an earlier version had made the session.

@@ -103,6 +103,10 @@ fn turn(state: &mut State, decide: &mut Decide<'_>) {
         state.tick_at = decide.now.saturating_add(decide.times.tick());
         decide.push(Effect::Start(Job::Attach));
         decide.push(Effect::Start(Job::Extend));
+        let written = state.runtime.as_ref().and_then(|runtime| runtime.broker_at);
+        if written.is_some_and(|at| at.saturating_add(decide.times.broker()) <= decide.now) {
+            decide.push(Effect::Start(Job::RenewBroker));
+        }
         if state.runtime.as_ref().is_some_and(|runtime| runtime.can_load) {
             decide.push(Effect::Start(Job::KeepPartial));
         }

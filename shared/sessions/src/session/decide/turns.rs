@@ -232,9 +232,9 @@ pub fn on_killed(state: &mut State, decide: &mut Decide<'_>, number: u64, how: S
         let excess = state.stopped_rpc_ids.len().saturating_sub(STOPPED_PROMPTS);
         state.stopped_rpc_ids.drain(..excess);
     }
-    if how != Stopped::Paused
-        && let Some(runtime) = &mut state.runtime
-    {
+    if how == Stopped::Paused {
+        state.runtime_active = false;
+    } else if let Some(runtime) = &mut state.runtime {
         // Its server, or the agent in it, is gone: the next prompt needs a new session of the agent.
         runtime.server_ended = true;
     }
@@ -290,6 +290,7 @@ pub(super) fn take_order(state: &mut State, decide: &mut Decide<'_>, order: u64)
 pub(super) fn forget_runtime(state: &mut State, decide: &mut Decide<'_>) {
     state.runtime = None;
     state.runtime_active = false;
+    state.workspace.seen = None;
     // What is gone runs nothing.
     state.transcript.lease = None;
     decide.push(Effect::Start(Job::Detach));
