@@ -67,9 +67,10 @@ user = { bearer = ${JSON.stringify(TOKEN)} }
 run = { bearer = ${JSON.stringify(tokenOf(SESSIONS[0], 1, { exp: Math.floor(Date.now() / 1000) + 7200 }))} }
 operator = { api_key = ${JSON.stringify(ADMIN)} }
 
-# There is no GitHub here. That it cannot be asked is a failure of the server, as it was recorded (agents.md 2.6.7, 2.6.10).
+# There is no GitHub here, and the runtime has no working tree. That they cannot be asked is a failure of the server (agents.md 2.6.7,
+# 2.6.10, 20.2), whose text is looked at all the same.
 [[operations]]
-include-operation-id = ["listBranches", "publish"]
+include-operation-id = ["listBranches", "publish", "files", "diff"]
 checks = { not_a_server_error = { enabled = false } }
 `;
 
