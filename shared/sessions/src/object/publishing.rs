@@ -266,6 +266,7 @@ impl<P: Platform> Pusher for Publishing<P> {
         let failed = |error: Error| PushError { class: crate::publish::FailureClass::Unknown, text: error.to_string() };
         let wanted: Wanted = self.session.wanted(false).await.map_err(failed)?;
         let mut runtime = self.runtime.clone();
+        let _alone = self.session.saving.lock().await;
         let compared = self.session.compare_resumed_tree(&mut runtime).await;
         compared
             .map_err(|error| PushError { class: crate::publish::FailureClass::Unknown, text: error.to_string() })?;
