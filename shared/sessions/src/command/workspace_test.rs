@@ -411,7 +411,7 @@ fn hostile_names_are_only_names() {
     super::hostile::make_executable(&bin.join("pwned"));
     fs::write(home.0.join(".bash_profile"), format!("PATH={}:$PATH\n", bin.display())).unwrap();
     let bundle = Bundle { sha256: "0".repeat(64), ..Bundle::default() };
-    let mut numbers = super::hostile::Numbers(0x51_7cc1_b727_220a_95);
+    let mut numbers = super::hostile::Numbers(0x517c_c1b7_2722_0a95);
     let (mut texts, mut paths, mut tried) = (Vec::new(), 0, 0);
     while tried < count {
         let name = super::hostile::hostile_name(&mut numbers);
