@@ -439,8 +439,8 @@ fn hostile_names_are_only_names() {
         });
     }
     assert!(paths > count / 5);
-    let script: String =
-        texts.iter().map(|command| format!("{} </dev/null >/dev/null 2>&1\n", command.to_bash().unwrap())).collect();
+    let lines = texts.iter().map(|command| command.to_bash().unwrap() + " </dev/null >/dev/null 2>&1");
+    let script = lines.collect::<Vec<_>>().join("\n");
     home.write("script", &script);
     let status = home.start("/bin/bash", ".").arg("--norc").arg("script").status().unwrap();
     assert!(status.code().is_some());

@@ -275,14 +275,12 @@ impl<P: Platform> Pusher for Publishing<P> {
         let provider = platform.runtimes(runtime.provider);
         let mut pushing = std::pin::pin!(provider.push(&mut runtime, &wish, push));
         let limit = u32::try_from(PUSH_MS).unwrap_or(u32::MAX);
-        match within(platform, limit, pushing.as_mut()).await {
-            Some(pushed) => pushed,
-            None => {
-                // One that takes longer keeps nobody from ending or removing its sandbox.
-                drop(alone);
-                pushing.await
-            }
+        if let Some(pushed) = within(platform, limit, pushing.as_mut()).await {
+            return pushed;
         }
+        // One that takes longer keeps nobody from ending or removing its sandbox.
+        drop(alone);
+        pushing.await
     }
 }
 
