@@ -59,6 +59,8 @@ test('every command of the guide does what it says', async () => {
   assert.match(of(`GET ${at}/observer-token`).token, /^obs1_/);
   assert.ok(of(`GET ${at}/events?limit=100`).events.length > 1);
   assert.deepEqual(of(`GET ${at}/approvals`), { approvals: [] });
+  assert.deepEqual(of(`GET ${at}/diff`).files.map((file) => [file.path, file.status]), [['notes.txt', 'added']]);
+  assert.equal(of(`GET ${at}/files?path=notes.txt`), 'what was missing\n');
   assert.equal(of(`POST ${at}/pr`).status, 'pr-created');
   assert.equal(repository.pulls.length, 1);
   assert.equal(await hub.git(repository, 'show', `refs/heads/${repository.pulls[0].head.ref}:notes.txt`), 'what was missing');
