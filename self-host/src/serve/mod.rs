@@ -6,6 +6,7 @@ mod connection;
 mod forwarded;
 mod fronts;
 mod health;
+mod live;
 mod notify;
 mod operator;
 mod places;
