@@ -22,14 +22,18 @@ use crate::session::store::Rows;
 
 /// The longest step of publishing: the push.
 const PUSH_MS: i64 = 180_000;
+/// Between two looks whether a runtime has been left, in milliseconds, and how many there are: 30 s.
+const LEAVING_LOOK_MS: u32 = 100;
+const LEAVING_LOOKS: u32 = 300;
 /// A snapshot.
 const SNAPSHOT_MS: i64 = 120_000;
 
 impl<P: Platform> Session<P> {
     /// Publishes what stands in the runtime. The work goes on when whoever asked goes away.
     pub(super) async fn publish(self: &Rc<Self>, user: &str, wanted: &PublishRequest) -> Result<Value, Error> {
+        self.runtime_left().await?;
         let generation = self.change(|core, decide| {
-            if core.state.publishing.is_some() {
+            if core.state.publishing.is_some() || core.state.ending.is_some() {
                 return None;
             }
             let lease = core.state.lease(decide.now, decide.times.lease(PUSH_MS));
@@ -39,6 +43,18 @@ impl<P: Platform> Session<P> {
         let generation = generation.ok_or(Error::RequestInProgress)?;
         let (me, user, wanted) = (Rc::clone(self), user.to_owned(), wanted.clone());
         self.outlasting(async move { me.run_publish(&user, &wanted, generation).await }).await
+    }
+
+    /// Waits until a runtime that is being left is left: a push that began meanwhile would be cut off. It takes as long as keeping the
+    /// tree does; whoever comes while it takes longer is told to come again.
+    async fn runtime_left(&self) -> Result<(), Error> {
+        for _ in 0..LEAVING_LOOKS {
+            if self.look(|core| core.state.ending.is_none())? {
+                break;
+            }
+            self.platform.sleep_ms(LEAVING_LOOK_MS).await;
+        }
+        Ok(())
     }
 
     /// Does work that goes on when whoever asked for it goes away.
