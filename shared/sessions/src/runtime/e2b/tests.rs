@@ -301,3 +301,18 @@ fn with_a_broker_no_token_for_github_comes_into_a_sandbox() {
     let at = |words: &str| scripts.iter().position(|script| script.contains(words)).unwrap();
     assert!(at("credential.https://github.com.helper") < at("git clone"), "{scripts:?}");
 }
+
+#[test]
+fn credentials_that_a_snapshot_remembers_are_not_those_of_the_next_session() {
+    let world = World::new(good());
+    ready(provision(&world, &mut Told::default(), |wish| {
+        wish.snapshot_id = Some("snap-9");
+        wish.github_token = Some("ghs_secret_token");
+    }));
+    let variables = &rules(&world, "/sandboxes")[0]["envVars"];
+    assert_eq!((&variables["ANTHROPIC_API_KEY"], &variables["OPENAI_API_KEY"]), (&json!(""), &json!("")));
+    assert_eq!(variables["GITHUB_TOKEN"], "ghs_secret_token");
+    let world = World::new(good());
+    ready(provision(&world, &mut Told::default(), |_| {}));
+    assert_eq!(rules(&world, "/sandboxes")[0]["envVars"].get("ANTHROPIC_API_KEY"), None);
+}
