@@ -14,7 +14,8 @@ const SHOW_SECONDS: u64 = 30;
 /// Bytes of one piece of a bundle: so many are held in memory at once.
 pub const PIECE_BYTES: usize = 4 << 20;
 
-/// Goes to the repository; where there is none, says so and ends.
+/// Goes to the repository; where there is none, says so and ends. The copy of the index keeps its time: by that git knows which files may
+/// have changed in the same second in which it was written.
 macro_rules! enter {
     () => {
         r#"cd -- "$AGENT_DIR" 2>/dev/null && [ "$(git rev-parse --is-inside-work-tree 2>/dev/null)" = true ] && [ -z "$(git rev-parse --show-prefix)" ] || { echo 'agent-tree none'; exit 0; }
@@ -22,7 +23,7 @@ set -e
 scratch=$(mktemp -d)
 trap 'rm -rf -- "$scratch"' EXIT
 index=$(git rev-parse --git-path index)
-[ ! -f "$index" ] || cp -- "$index" "$scratch/index"
+[ ! -f "$index" ] || cp -p -- "$index" "$scratch/index"
 head=$(git rev-parse --verify --quiet 'HEAD^{commit}' || true)
 branch=$(git symbolic-ref --quiet --short HEAD || true)
 "#

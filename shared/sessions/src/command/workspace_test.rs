@@ -422,24 +422,23 @@ fn hostile_names_are_only_names() {
         }
         tried += 1;
         let directory = home.path("work");
-        if let Ok(path) = RelativePath::parse(&name) {
-            paths += 1;
-            texts.push(list(&directory, &path, 2).unwrap());
-        }
-        match tried % 4 {
-            0 => texts.push(look(&name, &[]).unwrap()),
-            1 => {
-                texts.push(super::bundle(&directory, 1, &home.path(&format!("s/{}", name.replace('/', "_")))).unwrap())
-            }
-            2 => texts.push(diff(&directory, Some(&name), 1, 1).unwrap()),
-            _ => {
+        let path = RelativePath::parse(&name);
+        texts.push(match (tried % 6, path) {
+            (0, _) => look(&name, &[]).unwrap(),
+            (1, _) => super::bundle(&directory, 1, &home.path(&format!("s/{}", name.replace('/', "_")))).unwrap(),
+            (2, _) => {
                 let mut bundle = bundle.clone();
                 bundle.tree.branch = Some(name.clone());
-                texts.push(restore(&directory, &bundle, &name).unwrap());
+                restore(&directory, &bundle, &name).unwrap()
             }
-        }
+            (_, Ok(path)) => {
+                paths += 1;
+                list(&directory, &path, 2).unwrap()
+            }
+            (_, Err(_)) => diff(&directory, Some(&name), 1, 1).unwrap(),
+        });
     }
-    assert!(paths > count / 3);
+    assert!(paths > count / 5);
     let script: String =
         texts.iter().map(|command| format!("{} </dev/null >/dev/null 2>&1\n", command.to_bash().unwrap())).collect();
     home.write("script", &script);

@@ -77,10 +77,10 @@ impl Text {
         let open = redactor.open_end(&whole).max(before);
         let open = if whole.len() - open > MAX_HELD_BYTES { whole.len() } else { open };
         let (shown, held) = whole.split_at(open);
-        self.held = held.to_owned();
+        held.clone_into(&mut self.held);
         let now = redactor.clean_after(shown, before);
         let end = shown.ceil_char_boundary(shown.len().saturating_sub(MIN_OPEN_BYTES - 1));
-        self.shown = shown.get(end..).unwrap_or_default().to_owned();
+        shown.get(end..).unwrap_or_default().clone_into(&mut self.shown);
         now
     }
 }

@@ -30,16 +30,15 @@ pub(super) async fn answer<P: Platform>(
     let now = platform.now_ms();
     let shown = &service.overview.0;
     let kept = shown.borrow().as_ref().filter(|(until, _)| now < *until).map(|(_, text)| text.clone());
-    let text = match kept {
-        Some(text) => text,
-        None => {
-            let db = platform.db().ok_or_else(|| Error::Internal("no database".to_owned()))?;
-            let runtime = &service.settings.runtime;
-            let seen = operator::overview(db, runtime.environment.as_deref(), runtime.runner_ttl_ms, now).await?;
-            let text = seen.to_string();
-            *shown.borrow_mut() = Some((now.saturating_add(KEPT_MS), text.clone()));
-            text
-        }
+    let text = if let Some(text) = kept {
+        text
+    } else {
+        let db = platform.db().ok_or_else(|| Error::Internal("no database".to_owned()))?;
+        let runtime = &service.settings.runtime;
+        let seen = operator::overview(db, runtime.environment.as_deref(), runtime.runner_ttl_ms, now).await?;
+        let text = seen.to_string();
+        *shown.borrow_mut() = Some((now.saturating_add(KEPT_MS), text.clone()));
+        text
     };
     Ok(web::json(&CORS, StatusCode::OK, text))
 }

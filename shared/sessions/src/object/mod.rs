@@ -42,7 +42,7 @@ use self::core::{Core, passing_frame};
 use self::viewers::Viewers;
 use crate::event::Event;
 use crate::session::Times;
-use crate::session::decide::{self, Provisioned};
+use crate::session::decide::Provisioned;
 use crate::settings::Settings;
 
 /// A session and its object.
@@ -67,8 +67,8 @@ pub struct Session<P: Platform> {
     is_creating: Cell<bool>,
     /// What the list of sessions is being told, and is to be told.
     telling: Cell<telling::Telling>,
-    /// What operators were told of what the session waits for; none as long as that is not known.
-    told_wait: Cell<Option<Option<decide::Wait>>>,
+    /// What operators were told of what the session waits for.
+    told_wait: Cell<telling::ToldWait>,
     /// Whether the database of all sessions is being told what was used.
     is_telling_usage: Cell<bool>,
     /// Whether notifications are being sent.

@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use super::jobs::JobError;
+use super::telling::ToldWait;
 use super::{Platform, Session};
 use crate::error::Error;
 use crate::registry::{operator, pulls, sessions, webhooks};
@@ -52,7 +53,7 @@ impl<P: Platform> Session<P> {
             webhooks::forget_session(&*db, &id).await.map_err(Error::from)?;
             pulls::forget_session(&*db, &id).await.map_err(Error::from)?;
             operator::forget_wait(&*db, &id).await.map_err(Error::from)?;
-            self.told_wait.set(Some(None));
+            self.told_wait.set(ToldWait::Known(None));
             sessions::mark_deleted(&*db, &id, self.platform.now_ms()).await.map_err(Error::from)?;
         }
         Rows(self.platform.sql()).drop_all().map_err(Error::from)?;

@@ -15,12 +15,25 @@ pub(super) struct Telling {
     wait: bool,
 }
 
+/// What operators were told of what a session waits for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum ToldWait {
+    /// An object that was started anew does not know.
+    #[default]
+    Unknown,
+    /// This.
+    Known(Option<Wait>),
+}
+
 impl<P: Platform> Session<P> {
     /// Tells what is new. One telling at a time; what fails is told with the next news, the row by the alarm too.
     pub(super) fn tell_index(&self, row: bool, wait: Option<Wait>) {
         let now = self.platform.now_ms();
         // An object that was started anew does not know what was told: a row of earlier days would stay.
-        let is_news = self.told_wait.get().is_none_or(|told| Wait::is_news(told, wait, now));
+        let is_news = match self.told_wait.get() {
+            ToldWait::Unknown => true,
+            ToldWait::Known(told) => Wait::is_news(told, wait, now),
+        };
         let telling = self.telling.get();
         let (row, wait) = (telling.row || row, telling.wait || is_news);
         if !row && !wait {
@@ -93,9 +106,9 @@ impl<P: Platform> Session<P> {
             None => operator::forget_wait(&*db, &id).await,
         };
         match told {
-            Ok(()) => self.told_wait.set(Some(wait)),
+            Ok(()) => self.told_wait.set(ToldWait::Known(wait)),
             Err(error) => {
-                self.told_wait.set(None);
+                self.told_wait.set(ToldWait::Unknown);
                 self.warn("agents/wait-not-told", &error);
             }
         }

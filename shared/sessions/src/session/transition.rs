@@ -47,14 +47,13 @@ impl Transition {
         let drafts = || effects.iter().filter_map(draft_of);
         let is_new = drafts().any(|draft| draft.kind == Kind::SessionCreated);
         let is_deleted = after.removal.is_some();
-        let (from, to) = match (before.removal.is_some(), is_deleted) {
-            (true, _) => return None,
-            (false, true) => (before.status.as_str(), DELETED),
-            (false, false) if is_new => (NOWHERE, after.status.as_str()),
-            (false, false) if before.status != after.status => (before.status.as_str(), after.status.as_str()),
-            (false, false) => return None,
-        };
-        let bringer = drafts().filter(|draft| Status::after(&draft.kind) == Some(after.status)).last();
+        let is_same = before.status == after.status && !is_new && !is_deleted;
+        if before.removal.is_some() || is_same {
+            return None;
+        }
+        let from = if is_new { NOWHERE } else { before.status.as_str() };
+        let to = if is_deleted { DELETED } else { after.status.as_str() };
+        let bringer = drafts().rfind(|draft| Status::after(&draft.kind) == Some(after.status));
         let cause = match bringer {
             _ if is_deleted => "user-delete",
             _ if is_new => "user-create",

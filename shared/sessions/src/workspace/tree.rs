@@ -95,9 +95,12 @@ fn id(word: &str) -> Option<String> {
     CommitId::parse(word).map(|id| id.as_str().to_owned())
 }
 
-/// A word that may be left out as `-`: none where it is no `read`.
-fn optional<T>(word: &str, read: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
-    if word == "-" { Some(None) } else { read(word).map(Some) }
+/// A word is not what it has to be.
+struct Unread;
+
+/// A word that may be left out as `-`.
+fn optional<T>(word: &str, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Unread> {
+    if word == "-" { Ok(None) } else { read(word).map(Some).ok_or(Unread) }
 }
 
 fn branch(text: &str) -> Option<String> {
@@ -110,10 +113,10 @@ impl Look {
     pub fn parse(output: &str) -> Option<Self> {
         let line = output.lines().find_map(|line| line.strip_prefix("agent-tree "))?;
         let mut words = line.splitn(4, ' ');
-        let head = optional(words.next()?, id)?;
+        let head = optional(words.next()?, id).ok()?;
         let tree = id(words.next()?)?;
         let is_unpushed = words.next()? == "1";
-        let branch = optional(words.next()?, branch)?;
+        let branch = optional(words.next()?, branch).ok()?;
         Some(Self { tree: Tree { head, branch, tree }, is_unpushed })
     }
 }
@@ -135,10 +138,10 @@ impl Bundled {
             return Some(Self::TooLarge(size));
         }
         let sha256 = id(sha256).filter(|sum| sum.len() == 64)?;
-        let head = optional(words.next()?, id)?;
+        let head = optional(words.next()?, id).ok()?;
         let tree = id(words.next()?)?;
-        let wip = optional(words.next()?, id)?;
-        let branch = optional(words.next()?, branch)?;
+        let wip = optional(words.next()?, id).ok()?;
+        let branch = optional(words.next()?, branch).ok()?;
         let tree = Tree { head, branch, tree };
         Some(Self::Made(Bundle { id: String::new(), sha256, size, tree, wip }))
     }

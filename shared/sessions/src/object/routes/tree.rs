@@ -7,6 +7,7 @@ use http::{HeaderValue, Request, Response};
 use serde_json::json;
 use web::{ResponseBody as _, url};
 
+use super::caller::CallerKind;
 use super::{Caller, ok};
 use crate::command;
 use crate::error::{CORS, Error};
@@ -132,6 +133,9 @@ async fn awake<P: Platform>(
     }
     if url::query(request.uri(), "wake").as_deref() != Some("1") {
         return Err(Error::RuntimePaused);
+    }
+    if caller.kind != CallerKind::User {
+        return Err(Error::Forbidden);
     }
     session.steered_by(caller).await?;
     if is_ending {

@@ -24,7 +24,7 @@ impl<P: Platform> Session<P> {
         if let Err((_, why)) = &restored {
             self.warn("agents/tree-not-restored", why);
         }
-        let told = restored.as_ref().map(|()| ()).map_err(|(reason, _)| *reason);
+        let told = restored.as_ref().copied().map_err(|(reason, _)| *reason);
         self.change(|core, decide| decide::on_restored(&mut core.state, decide, &bundle, told))
     }
 

@@ -161,7 +161,7 @@ impl<P: Platform> Session<P> {
             left = left.saturating_sub(bytes.len() as u64);
             blobs.put(&key, bytes).await.map_err(|failure| failed(failure.0))?;
         }
-        let sum: String = sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sum = base16ct::lower::encode_string(&sum.finalize());
         if left != 0 || sum != bundle.sha256 {
             return Err(failed("the bundle changed while it was read").into());
         }
