@@ -150,13 +150,7 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
         if let (false, Some(members)) = (allowed.is_empty(), body.as_object_mut()) {
             members.insert("network".to_owned(), json!({"allowOut": allowed, "denyOut": egress::DENIED}));
         }
-        let mut variables = self.variables(wish);
-        if wish.snapshot_id == Some(template) {
-            // It remembers those of the session that it was taken of, which may be another user's.
-            for name in command::CREDENTIALS {
-                variables.entry(name).or_insert_with(|| "".into());
-            }
-        }
+        let variables = self.variables(wish);
         if let (false, Some(members)) = (variables.is_empty(), body.as_object_mut()) {
             members.insert("envVars".to_owned(), Value::Object(variables));
         }

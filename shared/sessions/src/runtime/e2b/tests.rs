@@ -309,10 +309,15 @@ fn credentials_that_a_snapshot_remembers_are_not_those_of_the_next_session() {
         wish.snapshot_id = Some("snap-9");
         wish.github_token = Some("ghs_secret_token");
     }));
-    let variables = &rules(&world, "/sandboxes")[0]["envVars"];
+    let started = |world: &World| -> Value {
+        let call = world.calls().into_iter().find(|call| script_of(call).contains("sandbox-agent server")).unwrap();
+        serde_json::from_slice(call.body.get(5..).unwrap()).unwrap()
+    };
+    let variables = &started(&world)["process"]["envs"];
     assert_eq!((&variables["ANTHROPIC_API_KEY"], &variables["OPENAI_API_KEY"]), (&json!(""), &json!("")));
     assert_eq!(variables["GITHUB_TOKEN"], "ghs_secret_token");
+    // What a template brings along stays.
     let world = World::new(good());
     ready(provision(&world, &mut Told::default(), |_| {}));
-    assert_eq!(rules(&world, "/sandboxes")[0]["envVars"].get("ANTHROPIC_API_KEY"), None);
+    assert_eq!(started(&world)["process"]["envs"].get("ANTHROPIC_API_KEY"), None);
 }
