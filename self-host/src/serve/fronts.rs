@@ -19,6 +19,8 @@ use super::forwarded::Trusted;
 use super::health::Health;
 use super::places::Places;
 use super::platform::Front;
+use super::space::Space;
+use super::strikes::Strikes;
 use super::tls::Tls;
 use crate::auth::HttpKeys;
 use crate::daemon::{Clients, Hold};
@@ -60,6 +62,10 @@ pub(crate) struct Shared {
     pub(crate) hold: Arc<Hold>,
     /// Places of each address.
     pub(crate) places: Places,
+    /// Tokens that counted for nothing.
+    pub(crate) strikes: Strikes,
+    /// Room on the disk.
+    pub(crate) space: Space,
     /// Places for connections.
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) phase: watch::Receiver<Phase>,

@@ -12,6 +12,8 @@ mod places;
 mod platform;
 mod server;
 mod socket;
+mod space;
+mod strikes;
 mod tls;
 
 pub(crate) use forwarded::Trusted;

@@ -25,6 +25,8 @@ use super::notify::Notifier;
 use super::operator::{self, OperatorToken};
 use super::places::Places;
 use super::platform::Front;
+use super::space::Space;
+use super::strikes::Strikes;
 use super::tls::{Tls, TlsError};
 use crate::auth::{HttpKeys, Stored, UsersError};
 use crate::config::Config;
@@ -233,6 +235,8 @@ impl Server {
             health: Health::default(),
             tls,
             places: Places::new(config.per_address),
+            strikes: Strikes::new(config.failed_logins),
+            space: Space::new(data.root(), config.min_free),
             clients: Arc::clone(&clients),
             hold: Arc::clone(hold),
             metrics,
