@@ -129,10 +129,11 @@ async fn respond(shared: &Arc<Shared>, peer: Peer, request: Request<Incoming>) -
     if asks_for_socket(&request) && !is_handshake(request.headers()) {
         return Early::InvalidUpgrade.answer();
     }
-    let Ok(asked) = forwarded::read(&shared.trusted, peer.address.ip(), request.headers()) else {
+    let asked = shared.trusted.with(|trusted| forwarded::read(trusted, peer.address.ip(), request.headers()));
+    let Ok(asked) = asked else {
         return Early::InvalidForwarding.answer();
     };
-    if request.uri().path() == "/metrics" && may_measure(shared, &asked, request.headers()) {
+    if request.uri().path() == "/metrics" && !shared.metrics_apart && may_measure(shared, &asked, request.headers()) {
         return measured(shared);
     }
     let shows_token =
@@ -182,10 +183,12 @@ fn may_measure(shared: &Shared, asked: &Asked, headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let bearer = text(AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
     let is_admin = |token| shared.service.settings.auth.is_admin(token);
-    is_admin(text(ADMIN_TOKEN)) || is_admin(bearer) || shared.metrics_allow.includes(asked.client)
+    is_admin(text(ADMIN_TOKEN))
+        || is_admin(bearer)
+        || shared.metrics_allow.with(|allowed| allowed.includes(asked.client))
 }
 
-fn measured(shared: &Shared) -> Response<NativeResponse> {
+pub(super) fn measured(shared: &Shared) -> Response<NativeResponse> {
     let mut response = Response::new(NativeResponse::Full(shared.metrics.text(&shared.space).into_bytes()));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, kind);

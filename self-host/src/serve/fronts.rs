@@ -17,6 +17,7 @@ use web::{Event, Level};
 use super::connection;
 use super::forwarded::Trusted;
 use super::health::Health;
+use super::live::Live;
 use super::places::Places;
 use super::platform::Front;
 use super::space::Space;
@@ -51,9 +52,11 @@ pub(crate) struct Shared {
     pub(crate) tls: Option<Tls>,
     pub(crate) metrics: Arc<Metrics>,
     /// Clients that may read the metrics without the operator's token.
-    pub(crate) metrics_allow: Trusted,
+    pub(crate) metrics_allow: Live<Trusted>,
+    /// The metrics are on an address of their own, and only there.
+    pub(crate) metrics_apart: bool,
     /// Which peers may say who asks.
-    pub(crate) trusted: Trusted,
+    pub(crate) trusted: Live<Trusted>,
     /// Addresses of which a request may name its own; empty: any.
     pub(crate) base_urls: Vec<String>,
     /// Whoever is connected.
@@ -206,7 +209,7 @@ async fn greet(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
     let _client = shared.clients.enter();
     // Proxies bring the connections of many.
     let place = shared.places.enter(address.ip());
-    if place.is_none() && !shared.trusted.includes(address.ip()) {
+    if place.is_none() && !shared.trusted.with(|trusted| trusted.includes(address.ip())) {
         return refuse(stream).await;
     }
     let Some(tls) = &shared.tls else {

@@ -6,6 +6,8 @@ mod connection;
 mod forwarded;
 mod fronts;
 mod health;
+mod live;
+mod measure;
 mod notify;
 mod operator;
 mod places;

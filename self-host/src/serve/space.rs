@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use super::live::Live;
 use crate::metrics::Disk;
 use crate::store::LAST_BACKUP;
 
@@ -13,19 +14,20 @@ const HOLDS: Duration = Duration::from_secs(1);
 /// Room on a disk, and how much of it large bodies leave alone.
 pub(crate) struct Space {
     path: PathBuf,
-    reserve: u64,
+    /// Bytes that large bodies leave alone.
+    pub(crate) reserve: Live<u64>,
     last: Mutex<Option<(Instant, u64)>>,
 }
 
 impl Space {
     /// The disk of a directory; `reserve` bytes are not taken by uploads and assets.
     pub(crate) fn new(path: &Path, reserve: u64) -> Self {
-        Self { path: path.to_owned(), reserve, last: Mutex::default() }
+        Self { path: path.to_owned(), reserve: Live::new(reserve), last: Mutex::default() }
     }
 
     /// Whether a body of this length, where it is known, leaves the reserve alone.
     pub(crate) fn takes(&self, length: Option<u64>) -> bool {
-        self.free().checked_sub(length.unwrap_or(0)).is_some_and(|left| left >= self.reserve)
+        self.free().checked_sub(length.unwrap_or(0)).is_some_and(|left| left >= self.reserve.get())
     }
 }
 

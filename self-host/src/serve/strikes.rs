@@ -5,6 +5,8 @@ use std::num::NonZeroUsize;
 
 use keyed::Cache;
 
+use super::live::Live;
+
 /// The time over which failures are counted, in milliseconds.
 const WINDOW_MS: i64 = 60_000;
 
@@ -13,14 +15,15 @@ const ADDRESSES: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
 /// Failures of the running minute, by address. This machine's own are not counted.
 pub(crate) struct Strikes {
-    limit: u32,
+    /// Failures of an address in a minute.
+    pub(crate) limit: Live<u32>,
     counts: Cache<IpAddr, (i64, u32)>,
 }
 
 impl Strikes {
     /// So many a minute for each address.
     pub(crate) fn new(limit: u32) -> Self {
-        Self { limit, counts: Cache::new(ADDRESSES) }
+        Self { limit: Live::new(limit), counts: Cache::new(ADDRESSES) }
     }
 
     /// For how many seconds an address is not let in; none where it is.
@@ -28,7 +31,7 @@ impl Strikes {
         let address = address.to_canonical();
         let (begun, count) = self.counts.get(&address, now_ms)?;
         let left = begun.saturating_add(WINDOW_MS).saturating_sub(now_ms);
-        (count >= self.limit && left > 0).then(|| u64::try_from(left).unwrap_or_default().div_ceil(1000))
+        (count >= self.limit.get() && left > 0).then(|| u64::try_from(left).unwrap_or_default().div_ceil(1000))
     }
 
     /// An address has failed once more.
