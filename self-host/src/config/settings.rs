@@ -33,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) trusted: Trusted,
     /// Clients that may read the metrics without the operator's token.
     pub(crate) metrics_allow: Trusted,
+    /// The address of the metrics, where they have one of their own.
+    pub(crate) metrics_bind: Option<SocketAddr>,
     /// Where everything is kept; absolute.
     pub(crate) data_dir: PathBuf,
     /// What is logged.
@@ -59,6 +61,10 @@ pub(crate) struct Config {
     pub(crate) connections: usize,
     /// Connections of one address at once.
     pub(crate) per_address: usize,
+    /// Tokens that count for nothing, which one address may show in a minute.
+    pub(crate) failed_logins: u32,
+    /// Bytes of the disk that uploads and assets leave alone.
+    pub(crate) min_free: u64,
     /// Graphs open at once.
     pub(crate) open_graphs: usize,
     /// Bytes of a request's head.
@@ -139,6 +145,13 @@ impl Config {
             })
         };
         let (trusted, metrics_allow) = (peers("proxy.trusted"), peers("metrics.allow"));
+        let metrics_bind = read.text("metrics.bind").and_then(|text| {
+            let address = text.parse().ok();
+            if address.is_none() {
+                problems.push(resolved.problem("metrics.bind", "must be an address such as 127.0.0.1:9090"));
+            }
+            address
+        });
         let base_urls: Vec<String> = read
             .list("base_urls")
             .iter()
@@ -212,6 +225,7 @@ impl Config {
                 trusted,
                 tls,
                 metrics_allow,
+                metrics_bind,
                 data_dir: Self::data_dir(resolved),
                 log_level: read.text("log.level").and_then(|name| Threshold::named(&name)).unwrap_or_default(),
                 log_format: if read.text("log.format").as_deref() == Some("json") {
@@ -229,6 +243,8 @@ impl Config {
                 graph_idle: read.seconds("graph_idle_s"),
                 connections: read.size("limits.connections"),
                 per_address: read.size("limits.per_address"),
+                failed_logins: u32::try_from(read.number("limits.failed_logins")).unwrap_or(u32::MAX),
+                min_free: read.number("min_free_mib").saturating_mul(1 << 20),
                 open_graphs: read.size("limits.open_graphs"),
                 head_bytes: read.size("limits.header_kib").saturating_mul(1 << 10),
                 head: read.seconds("limits.header_s"),

@@ -6,12 +6,16 @@ mod connection;
 mod forwarded;
 mod fronts;
 mod health;
+mod live;
+mod measure;
 mod notify;
 mod operator;
 mod places;
 mod platform;
 mod server;
 mod socket;
+mod space;
+mod strikes;
 mod tls;
 
 pub(crate) use forwarded::Trusted;

@@ -14,17 +14,21 @@ use tokio::net::UnixListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
-use tokio::task::LocalSet;
+use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::interval;
 use web::{Event, Level};
 
 use super::agents::Agents;
 use super::fronts::{Fronts, Shared};
 use super::health::Health;
+use super::live::Live;
+use super::measure;
 use super::notify::Notifier;
 use super::operator::{self, OperatorToken};
 use super::places::Places;
 use super::platform::Front;
+use super::space::Space;
+use super::strikes::Strikes;
 use super::tls::{Tls, TlsError};
 use crate::auth::{HttpKeys, Stored, UsersError};
 use crate::config::Config;
@@ -90,7 +94,16 @@ pub(crate) enum StartError {
 }
 
 /// The keys that take effect with SIGHUP; all others need another start.
-pub(crate) const RELOADED: [&str; 3] = ["log.level", "auth.allow_subs", "auth.allow_emails"];
+pub(crate) const RELOADED: [&str; 8] = [
+    "log.level",
+    "auth.allow_subs",
+    "auth.allow_emails",
+    "proxy.trusted",
+    "metrics.allow",
+    "min_free_mib",
+    "limits.per_address",
+    "limits.failed_logins",
+];
 
 /// A configuration that was read again.
 pub(crate) struct Reload {
@@ -130,6 +143,7 @@ pub(crate) struct Server {
     routes: Arc<Routes>,
     socket: UnixListener,
     operator: OperatorToken,
+    measuring: Option<std::net::TcpListener>,
 }
 
 struct Signals {
@@ -202,6 +216,7 @@ impl Server {
         let signals = runtime.block_on(async { Signals::new() })?;
         let listeners = config.binds.iter().map(|address| listen(*address)).collect::<Result<Vec<_>, _>>()?;
         let listening = listeners.iter().map(std::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+        let measuring = config.metrics_bind.map(listen).transpose()?;
         let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, THREADS);
         let tls = config.tls.as_ref().map(|(cert, key)| Tls::open(cert, key)).transpose()?;
         let metrics = Arc::<Metrics>::default();
@@ -233,11 +248,14 @@ impl Server {
             health: Health::default(),
             tls,
             places: Places::new(config.per_address),
+            strikes: Strikes::new(config.failed_logins),
+            space: Space::new(data.root(), config.min_free),
             clients: Arc::clone(&clients),
             hold: Arc::clone(hold),
             metrics,
-            metrics_allow: config.metrics_allow.clone(),
-            trusted: config.trusted.clone(),
+            metrics_allow: Live::new(config.metrics_allow.clone()),
+            metrics_apart: measuring.is_some(),
+            trusted: Live::new(config.trusted.clone()),
             base_urls: config.base_urls.clone(),
             log: log.clone(),
             connections: Arc::new(Semaphore::new(config.connections.min(Semaphore::MAX_PERMITS))),
@@ -271,6 +289,7 @@ impl Server {
             routes,
             socket,
             operator,
+            measuring,
         };
         hold.holder().publish(format!("unix:{}", scope.socket().display()), started.listen())?;
         Ok(started)
@@ -339,6 +358,7 @@ impl Server {
             routes,
             socket,
             operator,
+            measuring,
             ..
         } = self;
         let watched = {
@@ -354,6 +374,8 @@ impl Server {
         let end = local.block_on(&runtime, async {
             let attending = operator::serve(socket, Arc::clone(&shared), Arc::clone(&routes), operator);
             let answering = tokio::task::spawn_local(attending);
+            let measuring =
+                measuring.map(|listener| tokio::task::spawn_local(measure::serve(listener, Arc::clone(&shared))));
             notifier.ready("serving");
             {
                 let mut watched = std::pin::pin!(watched);
@@ -401,6 +423,7 @@ impl Server {
                 _ = signals.terminate.recv() => End::Terminated,
             };
             answering.abort();
+            measuring.inspect(JoinHandle::abort);
             end
         });
         // With it go handles to the index.
@@ -465,6 +488,11 @@ fn apply(shared: &Shared, log: &Log, reload: Result<Reload, String>) {
     };
     log.set_threshold(config.log_level);
     shared.service.settings.auth.allow.replace(&config.settings.auth.allow);
+    shared.trusted.replace(config.trusted);
+    shared.metrics_allow.replace(config.metrics_allow);
+    shared.space.reserve.replace(config.min_free);
+    shared.places.limit.replace(config.per_address);
+    shared.strikes.limit.replace(config.failed_logins);
     shared.service.forget_tokens();
     if later.is_empty() {
         log.info("the configuration was read again");
