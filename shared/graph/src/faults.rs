@@ -13,10 +13,16 @@ use crate::error::Error;
 pub enum Point {
     /// A batch is applied in memory, nothing of it is stored.
     CommitBeforeStorage,
-    /// Inside the storage transaction, after the rows and before the log.
+    /// Inside the storage transaction, after the row of the journal, or the nodes, and before the log.
     CommitInsideStorage,
     /// A batch is stored, and neither its sender nor other sockets have been told.
     CommitAfterStorage,
+    /// The journal holds transactions whose nodes are about to be written.
+    CheckpointBeforeStorage,
+    /// Inside the transaction that writes them, after the nodes and before the mark of the checkpoint.
+    CheckpointInsideStorage,
+    /// The nodes are written.
+    CheckpointAfterStorage,
     /// The answer of a batch is made, the broadcast is not.
     BatchBeforeBroadcast,
     /// The first rows of an upload that replaces the graph are stored.
@@ -29,10 +35,13 @@ pub enum Point {
 
 impl Point {
     /// Every point.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::CommitBeforeStorage,
         Self::CommitInsideStorage,
         Self::CommitAfterStorage,
+        Self::CheckpointBeforeStorage,
+        Self::CheckpointInsideStorage,
+        Self::CheckpointAfterStorage,
         Self::BatchBeforeBroadcast,
         Self::UploadAfterFirstRows,
         Self::UploadBetweenRows,
@@ -45,6 +54,9 @@ impl Point {
             Self::CommitBeforeStorage => "commit: before storage",
             Self::CommitInsideStorage => "commit: inside storage",
             Self::CommitAfterStorage => "commit: after storage",
+            Self::CheckpointBeforeStorage => "checkpoint: before storage",
+            Self::CheckpointInsideStorage => "checkpoint: inside storage",
+            Self::CheckpointAfterStorage => "checkpoint: after storage",
             Self::BatchBeforeBroadcast => "batch: before broadcast",
             Self::UploadAfterFirstRows => "upload: after the first rows",
             Self::UploadBetweenRows => "upload: between rows",

@@ -12,6 +12,7 @@ pub mod snapshot;
 pub mod sockets;
 
 mod changes;
+mod checkpoint;
 mod diagnostics;
 mod error;
 mod gate;
@@ -21,6 +22,7 @@ mod repair;
 mod store;
 
 pub use changes::{EntityAnswer, EntityPull, GraphName};
+pub use checkpoint::WritePolicy;
 pub use diagnostics::Diagnostics;
 pub use error::{Error, Result};
 pub use gate::{REVOCATION_MS, REVOCATIONS, Revocation};

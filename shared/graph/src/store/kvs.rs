@@ -113,9 +113,15 @@ fn delete_all(sql: &impl Sql, statements: &Statements, addrs: &[Addr]) -> Result
 
 /// Deletes everything a graph stores; the tables stay (reset import, sync.md 10.4).
 pub(crate) fn wipe(sql: &impl Sql) -> Result<(), SqlError> {
-    ["DELETE FROM kvs", "DELETE FROM tx_log", "DELETE FROM sync_meta", "DELETE FROM saved_rows"]
-        .iter()
-        .try_for_each(|statement| sql.execute(statement, &[]))
+    [
+        "DELETE FROM kvs",
+        "DELETE FROM tx_log",
+        "DELETE FROM sync_meta",
+        "DELETE FROM journal",
+        "DELETE FROM saved_rows",
+    ]
+    .iter()
+    .try_for_each(|statement| sql.execute(statement, &[]))
 }
 
 /// Number of rows.

@@ -8,6 +8,7 @@
 )]
 
 mod batches;
+mod checkpoints;
 mod client;
 mod crashes;
 mod diagnostics;

@@ -71,6 +71,8 @@ impl<S: Sql + 'static> Graph<S> {
         };
         let mut epoch = None;
         if aim == Aim::Merge && has_body {
+            // Its rows are looked at together with those of the graph.
+            self.checkpoint()?;
             // Only one request at a time waits to change an open graph.
             kvs::drop_staged(&*self.sql)?;
             epoch = Some(self.take_over(owner));
@@ -95,6 +97,9 @@ impl<S: Sql + 'static> Graph<S> {
     /// Closes the graph for an upload that replaces it, after the index's flag was set (D-29). Other uploads that are
     /// under way fail from now on.
     pub fn close_for_upload(&mut self, upload: &mut Upload) -> Result<(), UploadError> {
+        // Should the upload come to nothing, the graph is open as it was, and idle. What cannot be written stays in the journal:
+        // a graph that is damaged has to be replaceable.
+        drop(self.checkpoint());
         self.require_undeleted()?;
         let plan = &mut upload.plan;
         let mark = UploadMark::new(&plan.owner, plan.begun_ms);
