@@ -129,7 +129,7 @@ impl DurableObject for SyncDO {
 
     async fn alarm(&self) -> Result<worker::Response> {
         if let Some(host) = &self.host {
-            graph_routes::on_rest(&**host, &host.memory);
+            graph_routes::on_rest(&**host, &host.memory).await;
         }
         worker::Response::empty()
     }

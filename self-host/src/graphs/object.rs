@@ -259,7 +259,7 @@ impl GraphHost for GraphObject {
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             }
             if let Some(me) = me.upgrade() {
-                graph_routes::on_rest(&*me, &me.memory);
+                graph_routes::on_rest(&*me, &me.memory).await;
             }
         });
     }

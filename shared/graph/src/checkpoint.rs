@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::error::{Error, Result};
 use crate::faults::{self, Point};
 use crate::graph::Graph;
-use crate::store::{journal, kvs};
+use crate::store::{discard, journal, kvs};
 use database::local::{Sql, SqlError};
 
 /// How the transactions of a batch are made durable.
@@ -25,6 +25,28 @@ impl<S: Sql + 'static> Graph<S> {
     pub fn waits_for_checkpoint(&self) -> Option<i64> {
         let meta = self.meta.as_ref()?;
         (!meta.uploading && !meta.journaled.is_checkpointed()).then_some(meta.journaled.last)
+    }
+
+    /// Whether rows of a graph that was replaced, or of an upload that was given up, wait to be deleted by [`Graph::sweep`].
+    pub fn waits_for_sweep(&mut self) -> Result<bool> {
+        if let Some(known) = self.discarded {
+            return Ok(known);
+        }
+        self.ensure_tables()?;
+        let any = discard::any(&*self.sql)?;
+        self.discarded = Some(any);
+        Ok(any)
+    }
+
+    /// Deletes about a megabyte of the rows that nothing refers to any more (sync.md D-40). False: none are left.
+    pub fn sweep(&mut self) -> Result<bool> {
+        if !self.waits_for_sweep()? {
+            return Ok(false);
+        }
+        let more = discard::sweep(&*self.sql)?;
+        self.discarded = Some(more);
+        faults::reach(Point::SweepBetweenSteps)?;
+        Ok(more)
     }
 
     /// Writes the nodes of all that only the journal holds, so that the rows alone are the graph. Does nothing where the rows

@@ -31,11 +31,17 @@ pub enum Point {
     UploadBetweenRows,
     /// All rows of an upload are stored, the graph is not open yet.
     UploadBeforeOpening,
+    /// Inside the transaction by which they take the place of the graph's, after they have.
+    UploadInsideOpening,
+    /// They have taken it, and nobody has been told.
+    UploadAfterOpening,
+    /// Some rows of what was replaced are deleted.
+    SweepBetweenSteps,
 }
 
 impl Point {
     /// Every point.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::CommitBeforeStorage,
         Self::CommitInsideStorage,
         Self::CommitAfterStorage,
@@ -46,6 +52,9 @@ impl Point {
         Self::UploadAfterFirstRows,
         Self::UploadBetweenRows,
         Self::UploadBeforeOpening,
+        Self::UploadInsideOpening,
+        Self::UploadAfterOpening,
+        Self::SweepBetweenSteps,
     ];
 
     /// The name tests print.
@@ -61,6 +70,9 @@ impl Point {
             Self::UploadAfterFirstRows => "upload: after the first rows",
             Self::UploadBetweenRows => "upload: between rows",
             Self::UploadBeforeOpening => "upload: before opening",
+            Self::UploadInsideOpening => "upload: inside opening",
+            Self::UploadAfterOpening => "upload: after opening",
+            Self::SweepBetweenSteps => "sweep: between steps",
         }
     }
 }

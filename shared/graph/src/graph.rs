@@ -85,6 +85,8 @@ pub struct Graph<S> {
     pub(crate) generation: u64,
     /// What is to be logged.
     pub(crate) notice: Option<Notice>,
+    /// Whether rows of tables that were replaced wait to be deleted, where that is known.
+    pub(crate) discarded: Option<bool>,
 }
 
 /// A graph whose database was opened.
@@ -148,6 +150,7 @@ impl<S: Sql + 'static> Graph<S> {
             running: None,
             generation: 0,
             notice: None,
+            discarded: None,
         }
     }
 
@@ -437,6 +440,7 @@ impl<S: Sql + 'static> Graph<S> {
     pub(crate) fn forget_tables(&mut self) {
         self.forget();
         self.gate = None;
+        self.discarded = None;
         self.tables = false;
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides anything; every write is meant to run inside a transaction that the caller opens.
 
+pub(crate) mod discard;
 pub(crate) mod gate;
 pub(crate) mod journal;
 pub(crate) mod kvs;

@@ -106,7 +106,7 @@ pub(crate) fn facts(db: &Db) -> Vec<String> {
 /// Everything that is stored, for "nothing changed".
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Everything {
-    rows: Vec<super::support::TestRow>,
+    pub(crate) rows: Vec<super::support::TestRow>,
     logged: i64,
     position: (Option<String>, Option<String>),
     /// The last row of the journal and the last checkpoint.

@@ -21,6 +21,7 @@ mod limits;
 mod names;
 mod nesting;
 mod repairs;
+mod replacing;
 mod sockets;
 mod storage;
 mod support;

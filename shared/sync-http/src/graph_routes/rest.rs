@@ -1,4 +1,5 @@
-//! What a graph does when nobody writes to it: it writes the nodes that wait in its journal (datascript.md 13.5).
+//! What a graph does when nobody writes to it: it writes the nodes that wait in its journal (datascript.md 13.5), and deletes
+//! the rows of what an upload has replaced (sync.md D-40).
 
 use std::cell::Cell;
 
@@ -23,11 +24,15 @@ pub(crate) struct Rest {
 
 /// Sees to it that what waits in the journal is written once the graph is idle.
 pub(super) fn later<H: GraphHost>(host: &H, state: &GraphState) {
-    let Some(last) = host.graph().borrow().waits_for_checkpoint() else { return };
-    if state.rest.last.get().0 != last {
+    let waits = host.graph().borrow().waits_for_checkpoint();
+    if let Some(last) = waits
+        && state.rest.last.get().0 != last
+    {
         state.rest.last.set((last, host.now_ms()));
     }
-    if !state.rest.asked.get() {
+    // What cannot be read now is looked at again with the next request.
+    let is_due = waits.is_some() || matches!(host.graph().borrow_mut().waits_for_sweep(), Ok(true));
+    if is_due && !state.rest.asked.get() {
         ask(host, state, IDLE_MS);
     }
 }
@@ -38,15 +43,26 @@ fn ask<H: GraphHost>(host: &H, state: &GraphState, ms: i64) {
 }
 
 /// The time that [`GraphHost::rest_after`] was asked for is over: the graph rests, unless there were batches meanwhile.
-pub fn on_rest<H: GraphHost>(host: &H, state: &GraphState) {
+pub async fn on_rest<H: GraphHost>(host: &H, state: &GraphState) {
     state.rest.asked.set(false);
     let idle_ms = host.now_ms().saturating_sub(state.rest.last.get().1);
     // A clock that was set back must not keep it awake.
     if (0..IDLE_MS).contains(&idle_ms) {
         return ask(host, state, IDLE_MS - idle_ms);
     }
-    if let Err(error) = host.graph().borrow_mut().checkpoint() {
+    if let Err(error) = rest(host).await {
         report(host, state, "db-sync/graph-checkpoint-failed", &error.to_string());
-        ask(host, state, RETRY_MS);
+        if !state.rest.asked.get() {
+            ask(host, state, RETRY_MS);
+        }
     }
+}
+
+async fn rest<H: GraphHost>(host: &H) -> graph::Result<()> {
+    host.graph().borrow_mut().checkpoint()?;
+    // Each step deletes something. What an uploaded graph has replaced is as large as that was.
+    while host.graph().borrow_mut().sweep()? {
+        host.turn().await;
+    }
+    Ok(())
 }

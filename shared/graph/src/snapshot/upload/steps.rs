@@ -74,7 +74,7 @@ impl<S: Sql + 'static> Graph<S> {
             // Its rows are looked at together with those of the graph.
             self.checkpoint()?;
             // Only one request at a time waits to change an open graph.
-            kvs::drop_staged(&*self.sql)?;
+            self.drop_staged()?;
             epoch = Some(self.take_over(owner));
         }
         let plan = Plan {
@@ -110,9 +110,17 @@ impl<S: Sql + 'static> Graph<S> {
             meta::set_uploading(sql, true)
         })?;
         self.forget();
+        self.discarded = None;
+        let plan = &mut upload.plan;
         plan.epoch = Some(self.take_over(&plan.owner));
         plan.base = Some(NO_ADDR);
         Ok(())
+    }
+
+    /// Forgets the rows of an upload that waits.
+    pub(super) fn drop_staged(&mut self) -> GraphResult<()> {
+        self.discarded = None;
+        Ok(self.sql.transaction(&mut || kvs::drop_staged(&*self.sql))?)
     }
 
     /// Takes in the next of what was pushed, for some milliseconds: about a megabyte is unpacked, some hundred rows are
@@ -209,6 +217,7 @@ impl<S: Sql + 'static> Graph<S> {
             if closing.is_some() { meta::drop_upload(sql) } else { Ok(()) }
         })?;
         self.running = None;
+        self.discarded = None;
         self.upload_epoch += 1;
         Ok(true)
     }
@@ -263,7 +272,7 @@ impl<S: Sql + 'static> Graph<S> {
     }
 
     /// The rows as they will be.
-    fn uploaded_rows(&self, plan: &Plan) -> kvs::Uploaded<S> {
+    pub(super) fn uploaded_rows(&self, plan: &Plan) -> kvs::Uploaded<S> {
         kvs::Uploaded { sql: Rc::clone(&self.sql), over_live: plan.aim == Aim::Merge }
     }
 

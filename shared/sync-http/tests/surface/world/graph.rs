@@ -115,7 +115,7 @@ pub(crate) struct TestGraph {
     pub(crate) memory: GraphState,
     pub(crate) sockets: RefCell<Vec<Rc<TestSocket>>>,
     pub(crate) db: Option<Rc<GraphIndex>>,
-    time: Time,
+    pub(crate) time: Time,
     pub(crate) events: Rc<RefCell<Vec<Value>>>,
     /// Answers nothing but an error.
     pub(crate) broken: Cell<bool>,
@@ -200,12 +200,11 @@ impl TestGraph {
 }
 
 impl TestGraph {
-    /// The call of an idle graph that was asked for, if one was, after its time. The result is that time in milliseconds.
+    /// The call of an idle graph that was asked for, if one was. The result is after how many milliseconds it was to come.
     pub(crate) fn rest(&self) -> Option<u32> {
         let asked = self.to_rest.take();
-        if let Some(ms) = asked {
-            self.time.advance(ms.into());
-            graph_routes::on_rest(self, &self.memory);
+        if asked.is_some() {
+            block_on(graph_routes::on_rest(self, &self.memory));
         }
         asked
     }
