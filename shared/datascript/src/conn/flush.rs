@@ -51,8 +51,7 @@ impl Conn {
             return Ok(());
         }
         if pending == Pending::Tail && self.policy == Policy::Tail {
-            let content = encode_tail(&self.tail, self.nodes.attrs());
-            if content.len() <= MAX_TAIL_TEXT {
+            if let Some(content) = encode_tail(&self.tail, self.nodes.attrs(), MAX_TAIL_TEXT) {
                 let row = Row { addr: TAIL_ADDR, content, addresses: None };
                 return sink(Writes { rows: vec![row], deleted: Vec::new() });
             }

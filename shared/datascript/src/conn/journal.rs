@@ -31,10 +31,6 @@ impl Size {
     fn with(self, datoms: usize, text: &str) -> Self {
         Self { rows: self.rows + 1, datoms: self.datoms + datoms, bytes: self.bytes + text.len() }
     }
-
-    fn is_full(self) -> bool {
-        self.rows > MAX_JOURNAL_ROWS || self.bytes > MAX_JOURNAL_TEXT
-    }
 }
 
 /// What is to be stored of the transactions that were installed last.
@@ -84,15 +80,13 @@ impl Conn {
         }
         // They are counted when they are installed.
         let datoms = self.tail.iter().map(Vec::len).sum();
-        if self.nodes.waiting_bytes() <= MAX_WAITING_NODES {
-            let text = encode_tail(&self.tail, self.nodes.attrs());
-            let size = self.journal.with(datoms, &text);
-            if !size.is_full() {
-                self.journal = size;
-                self.tail.clear();
-                self.pending = Pending::Nothing;
-                return Unstored::Journal(text);
-            }
+        let has_room = self.journal.rows < MAX_JOURNAL_ROWS && self.nodes.waiting_bytes() <= MAX_WAITING_NODES;
+        let room = MAX_JOURNAL_TEXT.saturating_sub(self.journal.bytes);
+        if has_room && let Some(text) = encode_tail(&self.tail, self.nodes.attrs(), room) {
+            self.journal = self.journal.with(datoms, &text);
+            self.tail.clear();
+            self.pending = Pending::Nothing;
+            return Unstored::Journal(text);
         }
         self.pending = Pending::All;
         Unstored::Rows
