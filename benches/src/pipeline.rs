@@ -8,8 +8,8 @@ use graph::sockets::{Effect, Frame, Message};
 use graph::{Graph, Options};
 use uuid::Uuid;
 
-use crate::workload::{BLOCKS_PER_PAGE, block_tx, message, page_tx, upload_initial};
 use crate::counted::Counted;
+use crate::workload::{BLOCKS_PER_PAGE, block_tx, message, page_tx, upload_initial};
 use crate::{bare, rate, writes};
 
 const BATCH: usize = 50;

@@ -64,8 +64,9 @@ fn workloads(file: &Path, options: Options, t: i64, blocks: usize) -> anyhow::Re
     let typed = ids.first().copied().unwrap_or_default();
     let typing: Vec<String> = (0..SINGLES).map(|i| title_tx(typed, &format!("typed so far: {i} letters"), i)).collect();
     // To another place, each on another page.
-    let moving: Vec<String> =
-        (0..SINGLES).map(|i| move_tx(ids.get(i).copied().unwrap_or_default(), page_of(i * 7 % IN_BATCHES), i)).collect();
+    let moving: Vec<String> = (0..SINGLES)
+        .map(|i| move_tx(ids.get(i).copied().unwrap_or_default(), page_of(i * 7 % IN_BATCHES), i))
+        .collect();
     let mut figures = Vec::new();
     for (name, op, txs, size) in [
         ("single", "insert-blocks", singly, 1),
@@ -79,13 +80,7 @@ fn workloads(file: &Path, options: Options, t: i64, blocks: usize) -> anyhow::Re
     Ok(figures)
 }
 
-fn measure(
-    subject: &mut Subject,
-    name: &'static str,
-    op: &str,
-    txs: &[String],
-    size: usize,
-) -> anyhow::Result<Figure> {
+fn measure(subject: &mut Subject, name: &'static str, op: &str, txs: &[String], size: usize) -> anyhow::Result<Figure> {
     let mut t = subject.t;
     let mut messages = Vec::new();
     for part in txs.chunks(size) {

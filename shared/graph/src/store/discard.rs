@@ -105,7 +105,8 @@ pub(crate) fn sweep(sql: &impl Sql) -> Result<bool, SqlError> {
     let Some(Discarded { id, key, content }) = last(sql)? else { return Ok(false) };
     let name = name(id);
     let (mut until, mut bytes) = (None, 0_i64);
-    let some = format!("SELECT {key}, coalesce(octet_length({content}), 0) FROM {name} ORDER BY {key} LIMIT {STEP_ROWS}");
+    let some =
+        format!("SELECT {key}, coalesce(octet_length({content}), 0) FROM {name} ORDER BY {key} LIMIT {STEP_ROWS}");
     sql.query(&some, &[], &mut |row| {
         until = row.int(0)?;
         bytes = bytes.saturating_add(row.int(1)?.unwrap_or_default());

@@ -2,8 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use super::upload_mark::NO_ADDR;
 use super::discard::{self, Table};
+use super::upload_mark::NO_ADDR;
 use super::{kvs, meta};
 use database::Param;
 use database::local::{Sql, SqlError};

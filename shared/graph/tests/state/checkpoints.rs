@@ -261,7 +261,9 @@ fn a_crash_around_a_checkpoint_loses_nothing() {
 fn a_checkpoint_that_cannot_be_written_leaves_the_journal() {
     let (mut graph, sql) = edited();
     let now = facts(graph.db().unwrap());
-    sql.connection().execute_batch("CREATE TRIGGER refuse BEFORE INSERT ON kvs BEGIN SELECT RAISE(ABORT, 'no'); END").unwrap();
+    sql.connection()
+        .execute_batch("CREATE TRIGGER refuse BEFORE INSERT ON kvs BEGIN SELECT RAISE(ABORT, 'no'); END")
+        .unwrap();
     assert!(graph.checkpoint().is_err());
     assert_eq!(facts(graph.db().unwrap()), now);
     // Batches need no node rows.

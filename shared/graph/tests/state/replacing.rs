@@ -8,7 +8,9 @@ use graph::snapshot::UploadError;
 use protocol::query::UploadQuery;
 
 use super::client::{apply, assert_consistent, block, entry, facts, lookup, page};
-use super::support::{OWNER, TestGraph, TestRow, changes, count, empty_tree, frame, int, new_graph, open, rows_of, upload};
+use super::support::{
+    OWNER, TestGraph, TestRow, changes, count, empty_tree, frame, int, new_graph, open, rows_of, upload,
+};
 
 /// Rows of a graph with a page and `blocks` blocks.
 fn written(blocks: usize) -> (TestGraph, Rc<Rusqlite>, Vec<TestRow>) {

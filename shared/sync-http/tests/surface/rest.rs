@@ -7,7 +7,8 @@ use crate::world::{TestBody, TestGraph, World, request};
 
 fn edit(world: &World, graph: &str, t_before: i64) {
     let uuid = format!("00000000-0000-4000-8000-{t_before:012x}");
-    let items = json!([["~:db/add", uuid, "~:block/uuid", format!("~u{uuid}")], ["~:db/add", uuid, "~:block/title", "x"]]);
+    let items =
+        json!([["~:db/add", uuid, "~:block/uuid", format!("~u{uuid}")], ["~:db/add", uuid, "~:block/title", "x"]]);
     let body = json!({ "t-before": t_before, "txs": [{ "tx": items.to_string(), "outliner-op": "save-block" }] });
     let done = world.ok("owner", "POST", &format!("/sync/{graph}/tx/batch"), &body.to_string());
     assert_eq!(done["type"], "tx/batch/ok", "{done}");
@@ -50,11 +51,13 @@ fn an_object_that_was_woken_for_it_writes_what_another_left() {
     let woken = world.graph(&graph).restart();
     assert!(!waits(&woken), "it has read nothing yet");
     pollster::block_on(sync_http::graph_routes::on_rest(&woken, &woken.memory));
-    let stored = woken.graph.borrow().sql().connection().query_row(
-        "SELECT value FROM sync_meta WHERE key = 't'",
-        [],
-        |row| row.get::<_, String>(0),
-    );
+    let stored =
+        woken
+            .graph
+            .borrow()
+            .sql()
+            .connection()
+            .query_row("SELECT value FROM sync_meta WHERE key = 't'", [], |row| row.get::<_, String>(0));
     assert_eq!(stored.unwrap(), "1");
     assert_eq!(woken.rest(), None);
 }
@@ -94,11 +97,13 @@ fn what_an_upload_replaced_goes_when_the_graph_is_idle() {
         let mut left = 0;
         let graph = object.graph.borrow();
         let tables = "SELECT count(*) FROM sqlite_master WHERE name LIKE 'discarded_%'";
-        graph.sql().query(tables, &[], &mut |row| {
-            left = row.int(0)?.unwrap();
-            Ok(std::ops::ControlFlow::Break(()))
-        })
-        .unwrap();
+        graph
+            .sql()
+            .query(tables, &[], &mut |row| {
+                left = row.int(0)?.unwrap();
+                Ok(std::ops::ControlFlow::Break(()))
+            })
+            .unwrap();
         left
     };
     assert!(left() > 0);

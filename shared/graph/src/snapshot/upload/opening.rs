@@ -10,8 +10,8 @@ use crate::error::Error;
 use crate::faults::{self, Point};
 use crate::graph::Graph;
 use crate::repair::{self, Notice, Repair};
-use crate::store::upload_mark::{NO_ADDR, UploadMark};
 use crate::rules;
+use crate::store::upload_mark::{NO_ADDR, UploadMark};
 use crate::store::{discard, kvs, meta};
 use database::local::{Sql, SqlError};
 
