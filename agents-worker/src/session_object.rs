@@ -5,16 +5,20 @@
 use std::future::Future;
 use std::rc::Rc;
 
-use cloudflare::{D1, DurableSql, Heard, HeldSocket, JsRequest, JsResponse, Outside, R2, Rs256};
+use cloudflare::{Counters, D1, DurableSql, Heard, HeldSocket, JsRequest, JsResponse, Outside, R2, Rs256};
 use http::Request;
 use sessions::github::{Sign, TokenCache};
 use sessions::object::{Inbox, MAX_FRAME_BYTES, Platform, Session, Socket};
 use sessions::runtime::{AnyProvider, ProviderKind};
+use sessions::session::Transition;
 use web::{Failure, Hosted};
 use worker::{DurableObject, Env, Error, Response, Result, ScheduledTime, State};
 use worker_macros::durable_object;
 
 use crate::config::{Isolate, isolate};
+
+/// Where transitions are counted, if the operator has bound a dataset.
+const COUNTERS: &str = "AGENT_METRICS";
 
 /// On the status of a session: the size of the isolate's wasm memory, which is also its peak.
 const MEMORY_HEADER: &str = "x-wasm-memory-bytes";
@@ -192,6 +196,13 @@ impl Platform for SessionObject {
                 web::Host::report(&host, &web::Event::new(web::Level::Error, "agents/alarm-not-set").with_error(&text));
             }
         });
+    }
+
+    fn count(&self, transition: &Transition) {
+        if let Some(counters) = Counters::bound(&self.env, COUNTERS) {
+            let Transition { to, from, provider, cause, duration_ms, .. } = transition;
+            counters.count([to, from, provider.unwrap_or_default(), cause], *duration_ms);
+        }
     }
 
     fn spawn(&self, work: impl Future<Output = ()> + 'static) {

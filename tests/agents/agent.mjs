@@ -10,6 +10,9 @@
 //   ask             asks for permission, and says `allowed`, `rejected` or `cancelled`
 //   tool            runs a process (`node -e`), and tells of it as a tool call
 //   write NAME TEXT writes a file into the session's folder, and says its name
+//   run NAME        runs a shell script below its home, and says what it printed
+//   raw NAME        sends the lines of a file below its home as they are, with its session in the place of SESSION and the number of the
+//                   prompt in that of PROMPT
 //   fail            answers the prompt with an error
 //   deaf            from now on this turn does not notice that it is cancelled
 //   exit CODE       the process ends
@@ -109,6 +112,15 @@ function write(sessionId, name, text) {
   say(sessionId, `wrote ${name}`);
 }
 
+/** Runs a script and says what it prints. */
+async function runScript(sessionId, name) {
+  const child = spawn('sh', [path.join(process.env.HOME, name)], {
+    cwd: folders.get(sessionId).replace(/^\/home\/user(?=\/|$)/, process.env.HOME), stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const [printed, failed] = await Promise.all([child.stdout, child.stderr].map(async (it) => (await it.setEncoding('utf8').toArray()).join('')));
+  say(sessionId, printed + failed);
+}
+
 async function prompt(id, { sessionId, prompt: blocks }) {
   const text = blocks.filter((block) => block.type === 'text').map((block) => block.text).join('');
   log({ session: sessionId, text });
@@ -126,6 +138,8 @@ async function prompt(id, { sessionId, prompt: blocks }) {
       case 'ask': await askPermission(sessionId, turn); break;
       case 'tool': await runTool(sessionId); break;
       case 'write': write(sessionId, ...rest.split(/ (.*)/s)); break;
+      case 'run': await runScript(sessionId, rest); break;
+      case 'raw': process.stdout.write(fs.readFileSync(path.join(process.env.HOME, rest), 'utf8').replaceAll('SESSION', sessionId).replaceAll('PROMPT', id)); break;
       case 'fail': send({ id, error: { code: -32000, message: 'the agent failed as it was told to' } }); return;
       case 'deaf': turn.deaf = true; break;
       case 'recall': say(sessionId, kept(sessionId).filter((entry) => entry.type === 'user').map((entry) => entry.text).join(' | ')); break;

@@ -5,6 +5,7 @@ import { after, before, test } from 'node:test';
 import { CommandExitError, NotFoundError, Sandbox, Template, TimeoutError, waitForTimeout } from 'e2b';
 import { eventually } from './client.mjs';
 import { API_KEY, E2bServer } from './e2b-server.mjs';
+import { allows } from './e2b/network.mjs';
 import { members } from './e2b/tree.mjs';
 
 let server; let options;
@@ -36,6 +37,23 @@ test('commands run in a sandbox with its variables, and tell how they ended', as
   // Text comes as it was written, wherever it was cut.
   const long = await sandbox.commands.run('for i in $(seq 20000); do printf "äß"; done');
   assert.equal(long.stdout, 'äß'.repeat(20_000));
+  await sandbox.kill();
+});
+
+test('what a sandbox may talk to is set when it is made, and replaced later', async () => {
+  const network = { allowOut: ['api.example.com', '*.example.org', '10.0.0.0/8'], denyOut: ({ allTraffic }) => [allTraffic] };
+  const sandbox = await create({ network });
+  const rules = () => server.api.sandboxes.get(sandbox.sandboxId).network;
+  assert.deepEqual(rules(), { allowOut: network.allowOut, denyOut: ['0.0.0.0/0'] });
+  for (const [host, expected] of [['api.example.com', true], ['example.com', false], ['a.example.org', true], ['example.org', false], ['10.1.2.3', true], ['11.1.2.3', false]]) {
+    assert.equal(allows(rules(), host), expected, host);
+  }
+  await sandbox.updateNetwork({ allowOut: ['other.example'], denyOut: ['0.0.0.0/0'] });
+  assert.deepEqual(rules(), { allowOut: ['other.example'], denyOut: ['0.0.0.0/0'] });
+  await sandbox.updateNetwork({});
+  assert.equal(allows(rules(), 'example.com'), true);
+  await assert.rejects(sandbox.updateNetwork({ denyOut: ['example.com'] }));
+  await assert.rejects(create({ network: { allowOut: ['https://example.com'], denyOut: ['0.0.0.0/0'] } }));
   await sandbox.kill();
 });
 

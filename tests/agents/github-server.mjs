@@ -13,6 +13,7 @@ import http from 'node:http';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { serveGit } from './github/git.mjs';
+import { serveTls } from './github/tls.mjs';
 import { temporaryFolder } from './processes.mjs';
 
 const run = promisify(execFile);
@@ -42,8 +43,8 @@ const ROUTES = [
 ].map(([method, pattern, who, answer]) => [method, new RegExp(`^${pattern.replace(/:(\w+)/g, '(?<$1>[^/]+)')}$`), who, answer]);
 
 export class GitHubServer {
-  /** `installed: false`: the App is installed for no repository. */
-  static async start({ installed = true } = {}) {
+  /** `installed: false`: the App is installed for no repository. `tls`: git reaches it as `https://github.com` (github/tls.mjs). */
+  static async start({ installed = true, tls = false } = {}) {
     const server = new GitHubServer();
     const { privateKey, publicKey } = crypto.generateKeyPairSync('rsa', { modulusLength: 2048 });
     Object.assign(server, {
@@ -54,6 +55,7 @@ export class GitHubServer {
     server.http = http.createServer((request, response) => server.answer(request, response).catch(() => response.destroy()));
     await new Promise((resolve) => { server.http.listen(0, '127.0.0.1', resolve); });
     server.url = `http://127.0.0.1:${server.http.address().port}`;
+    if (tls) server.tls = await serveTls(temporaryFolder(), (request, response) => server.answer(request, response).catch(() => response.destroy()));
     return server;
   }
 
@@ -226,6 +228,7 @@ export class GitHubServer {
   }
 
   async stop() {
+    await this.tls?.stop();
     this.http.closeAllConnections();
     await new Promise((resolve) => { this.http.close(resolve); });
   }

@@ -168,6 +168,19 @@ test('a conversation that was begun anew is not gone on with', async () => {
   assert.equal(await turn('recall'), 'recall | recall');
 });
 
+test('a turn that says much is kept while it goes on', async () => {
+  await session.say('stream 2500; wait 60000');
+  // Long before the minute after which every unfinished turn is kept.
+  const partial = await eventually('it is kept', async () => {
+    const answer = await session.ask('GET', '/transcript?run=run-1');
+    return answer.status === 200 && answer.text;
+  });
+  assert.match(partial, /"text":"stream 2500; wait 60000"/);
+  assert.equal((await session.ask('GET', '/transcript')).status, 204, 'nobody goes on from it');
+  await session.ok('POST', '/interrupt');
+  await stream.type('turn.completed');
+});
+
 test('a conversation outlives the worker', async () => {
   await turn('say one');
   await kept('run-1');

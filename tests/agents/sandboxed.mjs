@@ -29,7 +29,7 @@ export class Sandboxed {
   /** `github`: a stand-in of GitHub that the worker and git in sandboxes use. */
   static async start({ env = {}, github, ...options } = {}) {
     const it = new Sandboxed();
-    it.e2b = await E2bServer.start({ image: sessionImage(temporaryFolder(), { github: github?.url }), ports: [AGENT_PORT], prepare: renumber, ...options });
+    it.e2b = await E2bServer.start({ image: sessionImage(temporaryFolder(), { github }), ports: [AGENT_PORT], prepare: renumber, ...options });
     it.worker = await Worker.start(null, {
       wrapper: path.join(here, 'outside.mjs'),
       env: {

@@ -1,6 +1,7 @@
 // The pages for people (agents.md 20.9) in a real browser: a headless Chromium reads a session of the built worker, whose agent
 // says hostile things. CHROMIUM names the program; SCREENSHOTS a folder for pictures of the pages.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
@@ -14,7 +15,7 @@ let agent; let worker; let client; let browser;
 
 before(async () => {
   agent = await SandboxAgent.start({});
-  worker = await Worker.start(agent.url);
+  worker = await Worker.start(agent.url, { env: { LOCAL_RUNNER_ALLOW_PRIVATE: '1' } });
   client = new Client(worker.base);
   browser = await puppeteer.launch({
     executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
@@ -119,6 +120,44 @@ test('what an agent says is never code, and nothing is fetched for it', async ()
   assert.deepEqual(seen.addresses.filter((address) => !address.startsWith(worker.base) && !address.startsWith('data:,')), []);
   assert.deepEqual(seen.errors, []);
   await isAccessible(page, 'hostile');
+  await close();
+});
+
+test('what a session changed is shown as lines of text', async () => {
+  // A runner is this machine: the session works in a folder below its own.
+  const folder = path.join(agent.folder, 'lent');
+  const runner = await client.ask('POST', '/runners', { 'runner-id': 'here', 'base-url': agent.url, 'workspace-dir': folder });
+  assert.equal(runner.status, 200, runner.text);
+  const session = await client.create({ 'runtime-provider': 'local-runner' });
+  const tree = path.join(folder, fs.readdirSync(folder)[0]);
+  const git = (...words) => execFileSync('git', ['-c', 'user.name=Ann', '-c', 'user.email=ann@example.test', ...words], { cwd: tree });
+  git('init', '--quiet');
+  fs.writeFileSync(path.join(tree, 'kept.txt'), 'one\ntwo\n');
+  git('add', '-A');
+  git('commit', '--quiet', '-m', 'first');
+  fs.writeFileSync(path.join(tree, 'kept.txt'), 'one\nthree\n');
+  fs.writeFileSync(path.join(tree, '<img src=x onerror=hit=1>.html'), '<script>window.hit = 1</script>\n');
+  const { page, seen, close } = await tab();
+  await page.goto(`${worker.base}/sessions/${session.id}/view?token=${TOKEN}`);
+  await hasText(page, '#facts', 'created');
+  await page.focus('#changes summary');
+  await page.keyboard.press('Enter');
+  await hasText(page, '#changes', '+three');
+  assert.deepEqual(await page.$$eval('#changes .diff-removed', (lines) => lines.map((line) => line.textContent)), ['-two\n']);
+  assert.deepEqual(await page.$$eval('#changes li', (files) => files.map((file) => file.textContent)), ['<img src=x onerror=hit=1>.html added, +1 −0', 'kept.txt modified, +1 −1']);
+  await hasText(page, '#changes', '+<script>window.hit = 1</script>');
+  assert.equal(await page.$('#changes img, #changes script'), null);
+  assert.equal(await page.evaluate(() => window.hit), undefined);
+  await picture(page, 'changes');
+  await isAccessible(page, 'changes');
+  // The next turn's end shows what is new.
+  fs.writeFileSync(path.join(tree, 'kept.txt'), 'one\nfour\n');
+  await session.say('say done');
+  await hasText(page, '#changes', '+four');
+  const listed = await session.ok('GET', '/files');
+  assert.deepEqual(listed.entries.map(({ name }) => name), ['<img src=x onerror=hit=1>.html', 'kept.txt']);
+  assert.equal((await session.ask('GET', '/files?path=kept.txt')).text, 'one\nfour\n');
+  assert.deepEqual(seen.errors, []);
   await close();
 });
 

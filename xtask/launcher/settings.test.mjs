@@ -50,10 +50,10 @@ test('an address of the agents worker that is none is named', () => {
 });
 
 test('each worker has its own settings of the environment', () => {
-  const env = { E2B_API_KEY: 'e', GITHUB_APP_ID: '1', GITHUB_TOKEN: 'personal', OPENAI_API_KEY: 'o', ASSET_LINK_SECRET: 's', COGNITO_ISSUER: 'i' };
+  const env = { E2B_API_KEY: 'e', GITHUB_APP_ID: '1', GITHUB_WEBHOOK_SECRET: 'w', GITHUB_TOKEN: 'personal', OPENAI_API_KEY: 'o', ASSET_LINK_SECRET: 's', COGNITO_ISSUER: 'i' };
   const names = (worker) => Object.keys(settingsFrom(env, {}, '127.0.0.1', worker)).filter((name) => name in env).sort();
   assert.deepEqual(names('sync'), ['ASSET_LINK_SECRET', 'COGNITO_ISSUER']);
-  assert.deepEqual(names('agents'), ['COGNITO_ISSUER', 'E2B_API_KEY', 'GITHUB_APP_ID', 'OPENAI_API_KEY']);
+  assert.deepEqual(names('agents'), ['COGNITO_ISSUER', 'E2B_API_KEY', 'GITHUB_APP_ID', 'GITHUB_WEBHOOK_SECRET', 'OPENAI_API_KEY']);
 });
 
 test('what sandboxes get to know is told by name', () => {

@@ -218,6 +218,15 @@ impl Users {
         Ok(revoked)
     }
 
+    /// Forgets a user, by id, and all tokens. Gives how many tokens that were.
+    pub(crate) fn delete(&mut self, user_id: &str) -> Result<usize, UsersError> {
+        let transaction = self.0.transaction()?;
+        let tokens = transaction.execute("DELETE FROM tokens WHERE user_id = ?", [user_id])?;
+        transaction.execute("DELETE FROM users WHERE user_id = ?", [user_id])?;
+        transaction.commit()?;
+        Ok(tokens)
+    }
+
     /// All users and their tokens.
     pub(crate) fn list(&self) -> Result<Vec<Listed>, UsersError> {
         let mut statement = self.0.prepare(

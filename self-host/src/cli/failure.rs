@@ -24,6 +24,8 @@ pub(crate) mod exit {
     pub(crate) const CANNOT_CREATE: u8 = 73;
     /// Input or output failed, or the index is damaged.
     pub(crate) const IO: u8 = 74;
+    /// Locked by somebody else.
+    pub(crate) const LOCKED: u8 = 75;
     /// The lock was lost while the server ran.
     pub(crate) const LOST: u8 = 76;
     /// Permissions.

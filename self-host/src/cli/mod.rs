@@ -5,6 +5,7 @@ mod duration;
 mod failure;
 mod flags;
 mod health;
+mod operator;
 mod output;
 mod quickstart;
 mod serve;
@@ -43,7 +44,8 @@ pub fn main() -> ExitCode {
         "quickstart" => quickstart::run(matches, output),
         "user" => user::run(matches, output),
         "server" => server::run(matches),
-        _ => health::run(matches, output),
+        "health" => health::run(matches, output),
+        verb => operator::run(verb, matches, output).unwrap_or_else(|| Err(Failure::usage("there is no such verb"))),
     };
     outcome.unwrap_or_else(|failure| output.failure(&failure))
 }
@@ -71,6 +73,7 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .args([json, quiet])
         .subcommands([serve::command(), quickstart::command(), server::command(), user::command(), health::command()])
+        .subcommands(operator::commands())
 }
 
 /// A flag's text.

@@ -11,7 +11,7 @@ use time::format_description::well_known::Rfc3339;
 use super::duration::{millis, parse};
 use super::failure::Failure;
 use super::output::Output;
-use super::{Outcome, flags, text};
+use super::{Outcome, flags, operator, text};
 use crate::auth::{Listed, NewToken, NewUser, Users};
 use crate::config::Config;
 use crate::host::now_ms;
@@ -33,12 +33,16 @@ pub(super) fn command() -> Command {
         verb("list", "List users and tokens, never the tokens themselves"),
         verb("rotate", "Put a new token in the place of one, or of all").args([name(), token("this one alone"), grace]),
         verb("revoke", "End a token, or all of them and the user").args([name(), token("this one alone")]),
+        operator::user_delete(),
     ])
 }
 
 /// Runs it.
 pub(super) fn run(matches: &ArgMatches, output: Output) -> Outcome {
     let Some((verb, matches)) = matches.subcommand() else { return Err(Failure::usage("a verb is missing")) };
+    if verb == "delete" {
+        return operator::delete_user(matches, output);
+    }
     let resolved = flags::resolve(matches)?;
     let data = DataDir::open(&Config::data_dir(&resolved))?;
     let mut users = Users::open(&data.users())?;

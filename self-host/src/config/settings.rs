@@ -13,7 +13,7 @@ use super::oidc;
 use super::started::absolute;
 use super::value::Value;
 use crate::log::{Format, Threshold};
-use crate::serve::Trusted;
+use crate::serve::{OperatorToken, Trusted};
 
 /// A static token under so many bytes is easily guessed.
 const SHORT_TOKEN: usize = 16;
@@ -47,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) has_way_in: bool,
     /// The surface's settings.
     pub(crate) settings: Settings,
+    /// The operator's token, for whoever comes through the socket in the data directory.
+    pub(crate) operator: Option<OperatorToken>,
     /// Where requests about sessions go.
     pub(crate) agents: Option<Uri>,
     /// What uploads and downloads get at the end.
@@ -221,6 +223,7 @@ impl Config {
                 has_way_in: is_open || has_static || has_issuer,
                 drivers,
                 settings,
+                operator: read.text("auth.admin_token").and_then(|token| OperatorToken::new(&token)),
                 agents,
                 shutdown: read.seconds("shutdown_timeout_s"),
                 graph_idle: read.seconds("graph_idle_s"),

@@ -9,7 +9,7 @@ use daemon_lifecycle::{Build, Program};
 
 pub(crate) use clients::Clients;
 pub(crate) use hold::Hold;
-pub(crate) use routes::Routes;
+pub(crate) use routes::{Routes, respond};
 
 use crate::cli::{REVISION, VERSION};
 

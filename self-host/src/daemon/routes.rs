@@ -1,39 +1,23 @@
 //! The daemon's own routes, on the socket in its data directory (docs/spec/daemon.md 4.7). What they answer is decided in
 //! [`admin`].
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use bytes::Bytes;
 use daemon_lifecycle::Build;
 use daemon_lifecycle::admin::{self, Act, Standing};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{HeaderValue, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Notify, Semaphore};
-use tokio::time::timeout;
+use subtle::ConstantTimeEq as _;
+use tokio::sync::Notify;
 
 use super::{Clients, Hold, build};
 
-/// Connections at once. Only the directory's owner gets one at all.
-const CONNECTIONS: usize = 64;
-
 /// Bytes of a request's body.
 const BODY_BYTES: usize = 4096;
-
-/// How long a request may take, its answer included.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long to wait after the system gave no connection.
-const BREATHER: Duration = Duration::from_millis(100);
 
 /// What answers the daemon's own routes.
 pub(crate) struct Routes {
@@ -59,42 +43,18 @@ impl Routes {
         self.shutdown.notified().await;
     }
 
-    /// Answers whoever comes, for as long as the runtime lasts.
-    pub(crate) async fn serve(self: Arc<Self>, listener: UnixListener) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
-        loop {
-            let Ok((stream, _)) = listener.accept().await else {
-                tokio::time::sleep(BREATHER).await;
-                continue;
-            };
-            // One too many is closed at once.
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-            let routes = Arc::clone(&self);
-            tokio::spawn(async move {
-                routes.attend(stream).await;
-                drop(place);
-            });
-        }
+    /// Whether a request carries the token that lies beside the socket.
+    pub(crate) fn lets_in<B>(&self, request: &Request<B>) -> bool {
+        let token = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = token.and_then(|value| value.strip_prefix("Bearer "));
+        token.is_some_and(|token| token.as_bytes().ct_eq(self.hold.holder().token().as_bytes()).into())
     }
 
-    /// Answers one request.
-    async fn attend(&self, stream: UnixStream) {
-        let ends = AtomicBool::new(false);
-        let service = service_fn(|request| async { Ok::<_, Infallible>(self.answer(request, &ends).await) });
-        let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false);
-        // Whoever breaks off is not our affair.
-        let _ = timeout(PATIENCE, builder.serve_connection(TokioIo::new(stream), service)).await;
-        // Only now: whoever asked has its answer.
-        if ends.load(Ordering::Relaxed) {
-            self.shut_down();
-        }
-    }
-
-    async fn answer(&self, request: Request<Incoming>, ends: &AtomicBool) -> Response<Full<Bytes>> {
+    /// Answers a request to one of the daemon's own routes. True in `ends`: the server is to end once the answer is out.
+    pub(crate) async fn answer(&self, request: Request<Incoming>, ends: &AtomicBool) -> Response<Vec<u8>> {
         let (head, body) = request.into_parts();
         let Ok(body) = Limited::new(body, BODY_BYTES).collect().await else {
-            return respond(StatusCode::PAYLOAD_TOO_LARGE, &json!({ "error": "payload-too-large" }));
+            return respond(StatusCode::PAYLOAD_TOO_LARGE, "payload-too-large");
         };
         let body = body.to_bytes();
         let text = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
@@ -119,18 +79,23 @@ impl Routes {
         match reply.act {
             Some(Act::SetOwner(owner)) => {
                 if let Err(error) = holder.set_owner(owner) {
-                    return respond(StatusCode::CONFLICT, &json!({ "error": error.code() }));
+                    return respond(StatusCode::CONFLICT, error.code());
                 }
             }
             Some(Act::Shutdown) => ends.store(true, Ordering::Relaxed),
             None => {}
         }
-        respond(StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &reply.body)
+        answer_of(StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &reply.body)
     }
 }
 
-fn respond(status: StatusCode, body: &serde_json::Value) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.to_string().into()));
+/// A refusal by its code.
+pub(crate) fn respond(status: StatusCode, code: &str) -> Response<Vec<u8>> {
+    answer_of(status, &json!({ "error": code }))
+}
+
+fn answer_of(status: StatusCode, body: &serde_json::Value) -> Response<Vec<u8>> {
+    let mut response = Response::new(body.to_string().into_bytes());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

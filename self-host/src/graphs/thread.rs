@@ -188,7 +188,7 @@ impl Thread {
         for object in self.graphs.borrow().values() {
             self.options.metrics.checkpoints.fetch_add(1, Ordering::Relaxed);
             let done =
-                object.shared().borrow().sql().connection().pragma_query(None, "wal_checkpoint(TRUNCATE)", |_| Ok(()));
+                object.shared().borrow().sql().connection().pragma(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()));
             if let Err(error) = done {
                 let event = Event::new(Level::Warning, "db-sync/checkpoint-failed");
                 self.options.log.event(&event.with_error(&error.to_string()));

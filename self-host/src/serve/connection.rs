@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    AUTHORIZATION, CONNECTION, CONTENT_TYPE, EXPECT, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::uri::Scheme;
@@ -25,13 +25,11 @@ use tokio_util::task::TaskTracker;
 use super::forwarded::{self, Asked};
 use super::fronts::{Peer, Phase, Shared};
 use super::health::unwell;
+use super::operator::ADMIN_TOKEN;
 use super::socket;
 use crate::bodies::{NativeRequest, NativeResponse, SentBody};
 use crate::graphs::SocketEnds;
 use crate::metrics::Metrics;
-
-/// The header of the operator's token.
-const ADMIN_TOKEN: HeaderName = HeaderName::from_static("x-db-sync-admin-token");
 
 /// What a server proves with that it has understood the handshake (RFC 6455, 1.3).
 const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -74,11 +72,21 @@ async fn answer(
     shared: &Arc<Shared>,
     peer: Peer,
     sockets: &TaskTracker,
+    request: Request<Incoming>,
+) -> Response<SentBody> {
+    exchange(shared, sockets, request, async |request| respond(shared, peer, request).await).await
+}
+
+/// Sends what `respond` answers, and makes of the connection the socket that it may have become.
+pub(super) async fn exchange(
+    shared: &Arc<Shared>,
+    sockets: &TaskTracker,
     mut request: Request<Incoming>,
+    respond: impl AsyncFnOnce(Request<Incoming>) -> Response<NativeResponse>,
 ) -> Response<SentBody> {
     let upgrade = hyper::upgrade::on(&mut request);
     let key = request.headers().get(SEC_WEBSOCKET_KEY).cloned();
-    let mut response = respond(shared, peer, request).await;
+    let mut response = respond(request).await;
     if shared.hold.is_lost() {
         // Nobody knows any more whether what was done is what others find.
         response = Early::Stopping.answer();
@@ -128,14 +136,17 @@ async fn respond(shared: &Arc<Shared>, peer: Peer, request: Request<Incoming>) -
     }
     let Some(uri) = address(&request, peer, &asked) else { return Early::InvalidHost.answer() };
     let Some(uri) = admitted(uri, &shared.base_urls) else { return Early::InvalidHost.answer() };
+    let expects = expects_continue(&request);
     let (mut parts, body) = request.into_parts();
     parts.uri = uri;
-    let expects = parts
-        .headers
-        .get(EXPECT)
-        .is_some_and(|expected| expected.to_str().is_ok_and(|expected| expected.eq_ignore_ascii_case("100-continue")));
     let body = NativeRequest::incoming(body, shared.body_idle, expects);
     sync_http::handle(&shared.front, &shared.service, Request::from_parts(parts, body)).await
+}
+
+/// Whether the sender writes its body only once it is told to go on.
+pub(super) fn expects_continue<B>(request: &Request<B>) -> bool {
+    let expected = request.headers().get(EXPECT).and_then(|expected| expected.to_str().ok());
+    expected.is_some_and(|expected| expected.eq_ignore_ascii_case("100-continue"))
 }
 
 /// Whether somebody may read the metrics; for all others there are none.

@@ -7,6 +7,7 @@ mod forwarded;
 mod fronts;
 mod health;
 mod notify;
+mod operator;
 mod places;
 mod platform;
 mod server;
@@ -14,5 +15,6 @@ mod socket;
 mod tls;
 
 pub(crate) use forwarded::Trusted;
+pub(crate) use operator::OperatorToken;
 pub(crate) use server::{End, RELOADED, Reload, Server, StartError};
 pub(crate) use tls::TlsError;

@@ -14,6 +14,7 @@ use tokio::net::UnixListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
+use tokio::task::LocalSet;
 use tokio::time::interval;
 use web::{Event, Level};
 
@@ -21,6 +22,7 @@ use super::agents::Agents;
 use super::fronts::{Fronts, Shared};
 use super::health::Health;
 use super::notify::Notifier;
+use super::operator::{self, OperatorToken};
 use super::places::Places;
 use super::platform::Front;
 use super::tls::{Tls, TlsError};
@@ -127,6 +129,7 @@ pub(crate) struct Server {
     hold: Arc<Hold>,
     routes: Arc<Routes>,
     socket: UnixListener,
+    operator: OperatorToken,
 }
 
 struct Signals {
@@ -185,6 +188,15 @@ impl Server {
         if settings.auth.asset_link_secret.is_none() {
             settings.auth.asset_link_secret = Secret::new(link_secret(&data)?);
         }
+        let operator = if let Some(token) = &config.operator {
+            token.clone()
+        } else {
+            // Nobody knows it: it lets in whoever comes through the socket in the data directory, and has its token.
+            let no_random = || std::io::Error::other("no random bytes");
+            let token = web::random_uuid().map_err(|_| no_random())?.to_string();
+            settings.auth.admin_token = Secret::new(token.as_str());
+            OperatorToken::new(&token).ok_or_else(no_random)?
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build()?;
         // Before anything can be sent one.
         let signals = runtime.block_on(async { Signals::new() })?;
@@ -258,9 +270,15 @@ impl Server {
             hold: Arc::clone(hold),
             routes,
             socket,
+            operator,
         };
         hold.holder().publish(format!("unix:{}", scope.socket().display()), started.listen())?;
         Ok(started)
+    }
+
+    /// What ends it from another thread.
+    pub(crate) fn routes(&self) -> Arc<Routes> {
+        Arc::clone(&self.routes)
     }
 
     /// The data directory, absolute.
@@ -308,7 +326,20 @@ impl Server {
     /// Runs until it is told to end, and ends in the order of self-host.md 3.3.
     pub(crate) fn run(self, reload: &mut dyn FnMut() -> Result<Reload, String>) -> End {
         let Self {
-            config, log, graphs, shared, stored, fronts, index, runtime, mut signals, hold, routes, socket, ..
+            config,
+            log,
+            graphs,
+            shared,
+            stored,
+            fronts,
+            index,
+            runtime,
+            mut signals,
+            hold,
+            routes,
+            socket,
+            operator,
+            ..
         } = self;
         let watched = {
             let (graphs, shared) = (graphs.clone(), Arc::clone(&shared));
@@ -318,8 +349,11 @@ impl Server {
             })
         };
         let notifier = Notifier::of_environment();
-        let end = runtime.block_on(async {
-            let answering = tokio::spawn(Arc::clone(&routes).serve(socket));
+        // What the surface does is done on the thread that asked for it.
+        let local = LocalSet::new();
+        let end = local.block_on(&runtime, async {
+            let attending = operator::serve(socket, Arc::clone(&shared), Arc::clone(&routes), operator);
+            let answering = tokio::task::spawn_local(attending);
             notifier.ready("serving");
             {
                 let mut watched = std::pin::pin!(watched);
@@ -369,6 +403,8 @@ impl Server {
             answering.abort();
             end
         });
+        // With it go handles to the index.
+        drop(local);
         // Also when it was lost on the way to the end.
         let end = if hold.is_lost() { End::LockLost } else { end };
         match end {

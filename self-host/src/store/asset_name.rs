@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
 
+use super::DataDir;
 use super::graph_name::hex;
 
 /// Bytes of a name at most: file systems take 255, and what is known of a file lies beside it under a longer name.
 const NAME_BYTES: usize = 200;
 
 /// What follows a file's name in the name of the file that says what is known of it.
-pub(super) const META: &str = ".meta.json";
+pub(crate) const META: &str = ".meta.json";
 
 /// The path of an object below the folder of assets; none when the key has no slash.
 ///
@@ -29,6 +30,17 @@ pub(super) fn path_of(key: &str) -> Option<PathBuf> {
 /// The folder of the objects whose keys begin with a graph's id and a slash.
 pub(super) fn folder_of(prefix: &str) -> PathBuf {
     PathBuf::from(short(prefix.trim_end_matches('/')))
+}
+
+/// The file of an asset of a graph, by its plain name.
+pub(crate) fn asset_file(data: &DataDir, graph_id: &str, name: &str) -> Option<PathBuf> {
+    let key = format!("{}/{}", web::url::encode(graph_id), web::url::encode(name));
+    Some(data.assets().join(path_of(&key)?))
+}
+
+/// The folder of the assets of a graph.
+pub(crate) fn asset_folder(data: &DataDir, graph_id: &str) -> PathBuf {
+    data.assets().join(folder_of(&web::url::encode(graph_id)))
 }
 
 fn short(name: &str) -> String {

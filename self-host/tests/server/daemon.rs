@@ -5,7 +5,9 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
+use daemon_lifecycle::process::{Handle, Waited};
 use serde_json::Value;
 
 use super::support::{Server, TOKEN, binary, page};
@@ -82,14 +84,12 @@ fn pid(data: &Value) -> String {
     data["pid"].as_u64().unwrap().to_string()
 }
 
-/// Kills a process and waits for its end, by the file that the system shows it in.
+/// Kills a process and waits until all its threads are gone: the first may have ended while another still has the lock's file
+/// open.
 fn kill(pid: &str) {
+    let handle = Handle::open(pid.parse().unwrap()).unwrap().unwrap();
     assert!(Command::new("kill").args(["-9", pid]).status().unwrap().success());
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while is_there(pid) {
-        assert!(std::time::Instant::now() < until, "{pid} does not end");
-        std::thread::yield_now();
-    }
+    assert_eq!(handle.wait(Duration::from_secs(20)).unwrap(), Waited::Ended, "{pid} does not end");
 }
 
 /// Whether a process runs; one that nobody has reaped does not.

@@ -2,10 +2,12 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod addresses;
+mod care;
 mod configuration;
 mod daemon;
 mod durability;
 mod life;
+mod operator;
 mod support;
 mod transport;
 mod users;

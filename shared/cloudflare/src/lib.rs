@@ -5,6 +5,7 @@
 //! unwrap it are bound anew in `bindings`.
 
 mod bindings;
+mod counters;
 mod d1;
 mod entry;
 mod failure;
@@ -22,6 +23,7 @@ mod socket;
 mod sql;
 
 pub use bindings::text;
+pub use counters::Counters;
 pub use d1::D1;
 pub use entry::enter;
 pub use failure::{failure, thrown_text, worker_failure};

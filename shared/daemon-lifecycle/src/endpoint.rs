@@ -145,7 +145,11 @@ pub fn request(
 
 /// Connects without waiting: where a frozen daemon's queue of connections is full, a connect would wait for as long as it
 /// is frozen.
-fn connect(path: &Path) -> io::Result<UnixStream> {
+///
+/// # Errors
+///
+/// When nobody listens, or the queue is full.
+pub fn connect(path: &Path) -> io::Result<UnixStream> {
     let short = Short::of(path)?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket: OwnedFd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;

@@ -11,6 +11,7 @@ pub mod rules;
 pub mod snapshot;
 pub mod sockets;
 
+mod care;
 mod changes;
 mod checkpoint;
 mod diagnostics;
@@ -21,6 +22,7 @@ mod pipeline;
 mod repair;
 mod store;
 
+pub use care::{Finding, Freed, Inspection};
 pub use changes::{EntityAnswer, EntityPull, GraphName};
 pub use checkpoint::WritePolicy;
 pub use diagnostics::Diagnostics;

@@ -86,7 +86,7 @@ impl Drop for Note {
 }
 
 /// The day in UTC as `YYYY-MM-DD`.
-fn day_utc(now_ms: i64) -> String {
+pub(crate) fn day_utc(now_ms: i64) -> String {
     // No clock leaves the years -9999 to 9999, which are all that this type knows.
     let now = UtcDateTime::from_unix_timestamp(now_ms.div_euclid(1000)).unwrap_or(UtcDateTime::UNIX_EPOCH);
     format!("{:04}-{:02}-{:02}", now.year(), u8::from(now.month()), now.day())

@@ -10,6 +10,7 @@ pub mod graphs;
 pub mod keys;
 pub mod members;
 pub mod migrations;
+pub mod operator;
 pub mod users;
 
 use database::DbError;

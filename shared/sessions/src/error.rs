@@ -10,6 +10,7 @@ use web::{Cors, Refusal};
 use crate::publish::{ForceRefused, Refused};
 use crate::session::NoTransition;
 use crate::session::decide::{Busy, SetBudgetError};
+use crate::workspace::PathError;
 
 /// What pages of other origins may ask, and see of the answers (agents.md 2.1).
 pub const CORS: Cors = Cors {
@@ -82,6 +83,15 @@ pub enum Error {
     /// There is no runtime to do it with.
     #[error("session runtime unavailable")]
     RuntimeUnavailable,
+    /// The sandbox is paused and is not resumed for this.
+    #[error("session runtime paused")]
+    RuntimePaused,
+    /// The path of a file is none, or leads elsewhere.
+    #[error("invalid path")]
+    InvalidPath,
+    /// The file is larger than what is given out.
+    #[error("file too large")]
+    FileTooLarge,
     /// The provider does not do this; its own words.
     #[error("{0}")]
     Unsupported(&'static str),
@@ -187,6 +197,7 @@ fn transcript_status(refused: &transcripts::Refused) -> StatusCode {
         Refused::CompletedExists | Refused::StaleAttempt | Refused::Divergent => StatusCode::CONFLICT,
         Refused::EpochGone => StatusCode::GONE,
         Refused::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Refused::Quota => StatusCode::INSUFFICIENT_STORAGE,
         Refused::DigestMismatch => StatusCode::UNPROCESSABLE_ENTITY,
         Refused::Range => StatusCode::RANGE_NOT_SATISFIABLE,
         Refused::Busy => StatusCode::TOO_MANY_REQUESTS,
@@ -224,6 +235,15 @@ impl From<Refused> for Error {
     }
 }
 
+impl From<PathError> for Error {
+    fn from(error: PathError) -> Self {
+        match error {
+            PathError::Invalid => Self::InvalidPath,
+            PathError::Hidden => Self::NotFound,
+        }
+    }
+}
+
 impl From<DbError> for Error {
     fn from(error: DbError) -> Self {
         Self::Internal(error.to_string())
@@ -244,6 +264,7 @@ impl Refusal for Error {
             Self::MissingBody
             | Self::InvalidBody
             | Self::InvalidUrl
+            | Self::InvalidPath
             | Self::InvalidMessage
             | Self::InvalidSessionId
             | Self::MissingRepository
@@ -255,6 +276,7 @@ impl Refusal for Error {
             | Self::BudgetReached(_)
             | Self::Busy(_)
             | Self::RuntimeUnavailable
+            | Self::RuntimePaused
             | Self::Unsupported(_)
             | Self::RunnerUnavailable
             | Self::ApprovalDecided
@@ -263,7 +285,7 @@ impl Refusal for Error {
             Self::Transcript { refused, .. } => transcript_status(refused),
             Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotInstalled { .. } => StatusCode::PRECONDITION_FAILED,
-            Self::RequestTooLarge | Self::MessageTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::RequestTooLarge | Self::MessageTooLarge | Self::FileTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::QueueFull
             | Self::TooManySessions
             | Self::TooManyStreams

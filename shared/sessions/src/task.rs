@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::acp::Launch;
+use crate::egress::{self, Rule};
 use crate::repository::BranchName;
 
 /// A normalised task. Unknown members are kept; none of it is trusted beyond what [`crate::request`] has checked.
@@ -111,6 +112,13 @@ impl Task {
         self.filled(&["project", "graph-id"])
     }
 
+    /// What the project wants to talk to, at most; none where it says nothing (agents.md 20.7). It was checked when the session was
+    /// created.
+    pub fn egress(&self) -> Option<Vec<Rule>> {
+        let entries = self.at(&["project", "egress"])?.as_array()?;
+        egress::list(entries.iter().map(|entry| entry.as_str().unwrap_or_default())).ok()
+    }
+
     /// The project's Dockerfile.
     pub fn docker_file(&self) -> Option<&str> {
         self.filled(&["project", "docker-file"])
@@ -167,6 +175,11 @@ impl Task {
     /// Whether the session may open pull requests.
     pub fn pr_enabled(&self) -> bool {
         self.capability("pr-enabled")
+    }
+
+    /// Whether what is said about its pull requests comes back as orders (agents.md 20.4).
+    pub fn follow_up(&self) -> bool {
+        self.at(&["capabilities", "follow-up"]).and_then(Value::as_bool).unwrap_or(false)
     }
 
     /// The policy of approvals (agents.md 18.1).

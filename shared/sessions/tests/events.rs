@@ -280,10 +280,27 @@ fn secrets_are_taken_out_of_texts() {
         ("key e2b_0123456789!", "key [redacted]!"),
         ("aghs_0123456789012345678901", "a[redacted]"),
         ("é ghs_1 é", "é [redacted] é"),
+        ("run eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl-_!", "run [redacted]!"),
+        // In hexadecimal, in base64 behind other text, and in a URL.
+        ("6532625f30313233343536373839", "[redacted]"),
+        ("6532625F30313233343536373839", "[redacted]"),
+        ("eDplMmJfMDEyMzQ1Njc4OQ==", "eDp[redacted]Q=="),
+        ("x%65 e2b_0123456789%2Dlonger", "x%65 [redacted]%2Dlonger"),
     ] {
         assert_eq!(redactor.clean(text).as_deref(), Some(clean), "{text}");
     }
-    for text in ["it weighs_more", "a short word", "ghs_", "ghs_…", "Bearer ", "x-access-token:", "plain"] {
+    for text in [
+        "it weighs_more",
+        "a short word",
+        "ghs_",
+        "ghs_…",
+        "Bearer ",
+        "x-access-token:",
+        "plain",
+        "eyJ",
+        "eyJhbGciOiJ.eyJ.c2ln",
+        "monkeyJhbGciOiJIUzI1.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl",
+    ] {
         assert_eq!(redactor.clean(text), None, "{text}");
     }
 }
@@ -375,5 +392,25 @@ proptest! {
         if let Some(clean) = redactor.clean(&text) {
             prop_assert!(redactor.clean(&clean).is_none_or(|again| again == clean), "{}", clean);
         }
+    }
+}
+
+#[test]
+fn the_last_few_secrets_that_were_made_on_the_way_are_looked_for() {
+    let mut redactor = Redactor::new(["given-0123456789".to_owned()]);
+    for number in 0..20 {
+        redactor.learn(&format!("learned-{number:04}"));
+        redactor.learn(&format!("learned-{number:04}"));
+    }
+    let redactor = Redactor::new(["other-0123456789".to_owned()]).with_learned(&redactor);
+    for (text, is_found) in [
+        ("learned-0019", true),
+        ("learned-0004", true),
+        ("learned-0003", false),
+        ("other-0123456789", true),
+        ("given-0123456789", false),
+        ("6c6561726e65642d30303139", true),
+    ] {
+        assert_eq!(redactor.clean(text).is_some(), is_found, "{text}");
     }
 }

@@ -46,6 +46,8 @@ pub const SETTLE_MS: u32 = 200;
 pub const SETTLE_READS: u32 = 25;
 /// Between two uploads of an unfinished turn, in milliseconds.
 pub const PARTIAL_MS: i64 = 60_000;
+/// What an agent says in a turn before the unfinished turn is kept without waiting for its time, in bytes.
+pub const GROWTH_BYTES: usize = 256 << 10;
 /// The pauses before hydrating is tried again, in milliseconds.
 pub const HYDRATE_PAUSES_MS: [u32; 3] = [1_000, 3_000, 9_000];
 /// Patterns of `TRANSCRIPT_GLOBS`.

@@ -36,6 +36,9 @@ pub enum Refused {
     /// The body is larger than allowed.
     #[error("transcript too large")]
     TooLarge,
+    /// With it the user would have more stored than the operator allows.
+    #[error("quota exceeded")]
+    Quota,
     /// The body is not what its digest says.
     #[error("digest does not match")]
     DigestMismatch,
@@ -71,6 +74,7 @@ impl Refused {
             Self::Divergent => "divergent",
             Self::EpochGone => "epoch_gone",
             Self::TooLarge => "too_large",
+            Self::Quota => "quota",
             Self::DigestMismatch => "digest_mismatch",
             Self::Range => "range",
             Self::Busy => "busy",

@@ -18,6 +18,9 @@ pub const WRITE: &str = "transcript:write";
 /// Telling events.
 pub const EVENTS: &str = "events:write";
 
+/// Asking for git's credentials (agents.md 20.6).
+pub const GIT: &str = "git:token";
+
 /// What the header of such a token calls itself, so that no token of an identity provider is taken for one.
 const KIND: &str = "run";
 const ALGORITHM: &str = "HS256";

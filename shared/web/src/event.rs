@@ -39,6 +39,16 @@ pub struct Subject<'a> {
     pub id: &'a str,
 }
 
+/// A further fact of an event.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[serde(untagged)]
+pub enum Fact<'a> {
+    /// A name or an id.
+    Text(&'a str),
+    /// A count, or milliseconds.
+    Number(i64),
+}
+
 /// One event.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
@@ -48,18 +58,22 @@ pub struct Event<'a> {
     pub event: &'static str,
     /// The text of a failure.
     pub error: Option<&'a str>,
+    /// What else there is to know of something that is no failure.
+    pub detail: Option<&'a str>,
     /// The route, as its pattern, never as a path with values in it.
     pub route: Option<&'a str>,
     /// What it is about.
     pub subject: Option<Subject<'a>>,
     /// The id under which the client saw the failure.
     pub correlation_id: Option<&'a str>,
+    /// What there is to know besides, by the names of its fields.
+    pub facts: &'a [(&'static str, Fact<'a>)],
 }
 
 impl<'a> Event<'a> {
     /// An event with nothing but a name.
     pub const fn new(level: Level, event: &'static str) -> Self {
-        Self { level, event, error: None, route: None, subject: None, correlation_id: None }
+        Self { level, event, error: None, detail: None, route: None, subject: None, correlation_id: None, facts: &[] }
     }
 
     /// The same event with the text of a failure.
@@ -68,10 +82,22 @@ impl<'a> Event<'a> {
         Self { error: Some(error), ..self }
     }
 
+    /// The same event with what else there is to know.
+    #[must_use]
+    pub const fn with_detail(self, detail: &'a str) -> Self {
+        Self { detail: Some(detail), ..self }
+    }
+
     /// The same event about something.
     #[must_use]
     pub const fn about(self, subject: Subject<'a>) -> Self {
         Self { subject: Some(subject), ..self }
+    }
+
+    /// The same event with further facts.
+    #[must_use]
+    pub const fn with_facts(self, facts: &'a [(&'static str, Fact<'a>)]) -> Self {
+        Self { facts, ..self }
     }
 
     /// Where it happened, to what, and under which id the client saw it: names and values of those that are known.
@@ -92,8 +118,13 @@ impl Serialize for Event<'_> {
         let mut fields = serializer.serialize_map(None)?;
         fields.serialize_entry("level", &self.level)?;
         fields.serialize_entry("event", self.event)?;
-        for (name, value) in self.error.map(|error| ("error", error)).into_iter().chain(self.tags()) {
+        let texts = [("error", self.error), ("detail", self.detail)];
+        let texts = texts.into_iter().filter_map(|(name, text)| Some((name, text?)));
+        for (name, value) in texts.chain(self.tags()) {
             fields.serialize_entry(name, value)?;
+        }
+        for (name, fact) in self.facts {
+            fields.serialize_entry(name, fact)?;
         }
         fields.end()
     }
@@ -112,5 +143,9 @@ mod tests {
             Event { route: Some("/pull"), correlation_id: Some("c"), ..event }.about(subject).with_error("broken");
         let rest = r#""error":"broken","route":"/pull","graph-id":"g","correlation-id":"c"}"#;
         assert_eq!(event.to_json(), format!(r#"{{"level":"error","event":"db-sync/http-error",{rest}"#));
+        let facts = [("to", Fact::Text("paused")), ("duration-ms", Fact::Number(5))];
+        let event = Event::new(Level::Info, "agents/transition").with_facts(&facts);
+        let expected = r#"{"level":"info","event":"agents/transition","to":"paused","duration-ms":5}"#;
+        assert_eq!(event.to_json(), expected);
     }
 }

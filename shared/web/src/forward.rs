@@ -36,6 +36,12 @@ impl<B> Forward<B> {
         Self { method, uri, headers: HeaderMap::new(), changed: Vec::new(), payload: Payload::None }
     }
 
+    /// The same request with a body.
+    #[must_use]
+    pub fn with_body(self, bytes: Vec<u8>) -> Self {
+        Self { payload: Payload::Bytes(bytes), ..self }
+    }
+
     /// A copy of a request whose body was read: with those bytes in its place.
     pub fn copy(request: &Request<B>, bytes: &[u8]) -> Self {
         let mut headers = request.headers().clone();

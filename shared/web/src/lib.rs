@@ -25,7 +25,7 @@ pub use body::{
     HEARD_OUT_BYTES, HEARD_OUT_REQUESTS, ReadError, RequestBody, ResponseBody, Source, declared_length, hear_out, read,
 };
 pub use cors::Cors;
-pub use event::{Event, Level, Subject, Trace};
+pub use event::{Event, Fact, Level, Subject, Trace};
 pub use failure::{CORRELATION_ID, Failure, Refusal, Undone, refuse};
 pub use fetch::{Call, CallError, Fetch, Incoming, Reply, ReplyError};
 pub use forward::{Forward, Objects, Payload, Upstream};

@@ -1,4 +1,5 @@
 // E2B's REST API.
+import { wrong } from './network.mjs';
 import { ENVD_VERSION, Sandbox } from './sandbox.mjs';
 
 /** The longest life of a sandbox, in seconds: a day. */
@@ -23,6 +24,7 @@ const ROUTES = [
   ['POST', '/v2/sandboxes/:id/connect', (api, { id, body }) => api.connect(id, { timeout: 300, ...body })],
   ['POST', '/sandboxes/:id/connect', (api, { id, body }) => api.connect(id, body)],
   ['POST', '/sandboxes/:id/resume', (api, { id, body }) => api.resume(id, { timeout: 15, ...body })],
+  ['PUT', '/sandboxes/:id/network', (api, { id, body }) => api.setNetwork(id, body)],
   ['POST', '/sandboxes/:id/pause', (api, { id }) => api.pause(id)],
   ['POST', '/sandboxes/:id/timeout', (api, { id, body }) => api.setTimeout(id, body)],
   ['POST', '/sandboxes/:id/refreshes', (api, { id, body }) => api.refresh(id, body)],
@@ -69,6 +71,7 @@ export class Api {
     if (typeof wish.templateID !== 'string') throw new ApiError(400, 'Error when parsing request: templateID');
     const template = this.templates.find(wish.templateID);
     if (!template) throw new ApiError(404, `template '${wish.templateID}' not found`);
+    this.checkNetwork(wish.network);
     const { folder: image, templateID, env, startCmd, names, running } = template;
     const sandbox = new Sandbox({ image, root: this.root, templateID, alias: names[0], wish, timeout: this.checked(wish.timeout), secure, env });
     await sandbox.reserve(this.ports);
@@ -139,6 +142,17 @@ export class Api {
     const sandbox = this.sandbox(id);
     if (sandbox.state !== 'running') throw new ApiError(404, `Sandbox "${id}" is not running`);
     return sandbox;
+  }
+
+  checkNetwork(rules) {
+    const fault = wrong(rules);
+    if (fault) throw new ApiError(400, fault);
+  }
+
+  setNetwork(id, rules) {
+    this.checkNetwork(rules);
+    this.running(id).network = rules;
+    return [204];
   }
 
   setTimeout(id, { timeout }) {

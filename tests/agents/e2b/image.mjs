@@ -45,7 +45,8 @@ export function renumber(sandbox) {
 
 /**
  * Makes the image in a folder. The coding agents are tests/agents/agent.mjs; the agent server is not there yet. With `github`
- * (the address of the stand-in), git finds `https://github.com` there, and shows it what the credentials file has for GitHub.
+ * (the stand-in), git finds `https://github.com` there: by its real address where the stand-in has one, else under another one, to which it
+ * shows what the credentials file has for GitHub.
  */
 export function sessionImage(folder, { github } = {}) {
   const home = path.join(folder, 'home/user');
@@ -59,9 +60,11 @@ export function sessionImage(folder, { github } = {}) {
   for (const name of ['claude-agent-acp', 'codex-acp']) {
     executable(path.join(bin, name), `#!/bin/sh\nexec '${process.execPath}' '${path.join(here, 'agent.mjs')}' "$@"\n`);
   }
-  if (github) {
+  if (github?.tls) {
+    fs.writeFileSync(path.join(home, '.gitconfig'), `[http]\n\tproxy = ${github.tls.proxy}\n\tsslCAInfo = ${github.tls.certificate}\n`);
+  } else if (github) {
     const helper = '!f() { if [ \\"$1\\" = get ]; then printf \'protocol=https\\\\nhost=github.com\\\\n\\\\n\' | git credential-store get | grep -E \'^(username|password)=\'; fi; }; f';
-    fs.writeFileSync(path.join(home, '.gitconfig'), `[url "${github}/"]\n\tinsteadOf = https://github.com/\n[credential "${github}"]\n\thelper = "${helper}"\n`);
+    fs.writeFileSync(path.join(home, '.gitconfig'), `[url "${github.url}/"]\n\tinsteadOf = https://github.com/\n[credential "${github.url}"]\n\thelper = "${helper}"\n`);
   }
   return folder;
 }

@@ -67,6 +67,7 @@ export async function start(sandbox, { process: config, pty, tag, stdin = true }
     throw new ConnectError('invalid_argument', `error starting process '${config.cmd}': ${error.message}`);
   }
   const running = new Running(child, config, tag, Boolean(pty));
+  sandbox.commands.push(config);
   sandbox.processes.set(child.pid, running);
   const outgoing = listen(running, request, response);
   outgoing.send({ event: { start: { pid: child.pid } } });

@@ -23,7 +23,7 @@ export class Sandbox {
     this.id = crypto.randomBytes(10).toString('hex');
     Object.assign(this, {
       root: path.join(root, this.id), templateID, alias, wish, state: 'running', startedAt: new Date(),
-      metadata: wish.metadata ?? {}, envdToken: secure ? crypto.randomBytes(16).toString('hex') : null,
+      metadata: wish.metadata ?? {}, network: wish.network ?? {}, commands: [], envdToken: secure ? crypto.randomBytes(16).toString('hex') : null,
       autoPause: wish.autoPause ?? false, autoResume: wish.autoResume?.enabled ?? false,
       variables: { ...env, ...wish.envVars }, ports: {}, processes: new Map(), connections: new Set(), revived: new Map(), turn: Promise.resolve(),
     });

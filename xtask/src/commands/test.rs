@@ -21,10 +21,10 @@ against the native server, the simulations, and mutations of the fuzz corpora. S
 Usage: cargo xtask test [OPTIONS]
 
 Options:
-  --long             full numbers: 20000 seeds, 100000 graphs, 500000 mutations, every place where something can fail
-                     and the black-box suite against `wrangler dev` too
+  --long             full numbers: 20000 seeds, 100000 graphs, 500000 mutations, every place where something can fail,
+                     ten minutes of schemathesis, and the black-box suite against `wrangler dev` too
   --random           other seeds each time; they are printed
-  --seeds N          seeds of the simulation (default 1000)
+  --seeds N          seeds of the simulations of graphs and of sessions (default 1000)
   --graphs N         odd graphs (default 2000), and a fifth as many whose log is replayed entry by entry
   --mutations N      mutations of each fuzz target (default 20000)
   --fuzz-seconds N   seconds of mutations instead, shared by the targets
@@ -40,6 +40,8 @@ struct Amounts {
     fuzz_seconds: Option<u64>,
     /// Every place where something can fail, or a tenth of them.
     all_faults: bool,
+    /// Seconds for which schemathesis asks the agents worker.
+    api_seconds: u64,
     random: bool,
 }
 
@@ -47,9 +49,23 @@ struct Amounts {
 const TOLD_ENTRIES: u64 = 25;
 
 impl Amounts {
-    const DEFAULT: Self =
-        Self { seeds: 1000, graphs: 2000, mutations: 20_000, fuzz_seconds: None, all_faults: false, random: false };
-    const LONG: Self = Self { seeds: 20_000, graphs: 100_000, mutations: 500_000, all_faults: true, ..Self::DEFAULT };
+    const DEFAULT: Self = Self {
+        seeds: 1000,
+        graphs: 2000,
+        mutations: 20_000,
+        fuzz_seconds: None,
+        all_faults: false,
+        api_seconds: 60,
+        random: false,
+    };
+    const LONG: Self = Self {
+        seeds: 20_000,
+        graphs: 100_000,
+        mutations: 500_000,
+        all_faults: true,
+        api_seconds: 600,
+        ..Self::DEFAULT
+    };
 
     /// Of the arguments; `None` after the help was shown.
     fn parse(mut args: lexopt::Parser) -> Result<Option<Self>> {
@@ -77,6 +93,7 @@ impl Amounts {
             mutations: mutations.unwrap_or(base.mutations),
             fuzz_seconds,
             all_faults: base.all_faults,
+            api_seconds: base.api_seconds,
             random,
         }))
     }
@@ -111,6 +128,13 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
     let later = WORKERS.into_iter().flat_map(packages).flat_map(|package| ["--exclude", package]);
     let mut everything = cargo();
     everything.args(["test", "--quiet", "--workspace"]).args(later);
+    // Histories of sessions of the agents worker are among them.
+    everything.env("SESSION_SEEDS", amounts.seeds.to_string());
+    if amounts.random {
+        let first = u64::from(std::process::id()) << 16;
+        note(format!("SESSION_FIRST_SEED={first}"));
+        everything.env("SESSION_FIRST_SEED", first.to_string());
+    }
     if amounts.all_faults {
         everything.env("LIFE_LONG", "1");
     }
@@ -183,6 +207,7 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
     native::check(&root, &cargo)?;
 
     agents(&root)?;
+    api(&root, amounts.api_seconds)?;
 
     step(format!("All tests passed in {} s", start.elapsed().as_secs()));
     Ok(())
@@ -200,8 +225,8 @@ fn agents(root: &Path) -> Result<()> {
 
     step("Sessions from end to end");
     let server = tools::sandbox_agent::ensure()?;
-    let cases =
-        ["sessions", "together", "legacy", "resume", "transcripts"].map(|name| format!("tests/agents/{name}.test.mjs"));
+    let cases = ["sessions", "together", "legacy", "resume", "transcripts", "webhooks"]
+        .map(|name| format!("tests/agents/{name}.test.mjs"));
     // One after the other: each file has a worker of its own, and its cases have deadlines.
     process::run(node().args(["--test", "--test-concurrency=1"]).args(cases).env("SANDBOX_AGENT_BIN", &server))?;
 
@@ -209,8 +234,21 @@ fn agents(root: &Path) -> Result<()> {
     let cases = ["e2b-sdk", "github-octokit"].map(|name| format!("tests/agents/{name}.test.mjs"));
     process::run(node().args(["--test", "--test-concurrency=2"]).args(cases))?;
 
-    step("Sessions in sandboxes, their terminals, and publishing with real git");
-    let cases = ["e2b", "e2b-faults", "publish", "terminal"].map(|name| format!("tests/agents/{name}.test.mjs"));
+    step("Sessions in sandboxes, their terminals, their trees, publishing with real git, and what comes back of it");
+    let cases = [
+        "e2b",
+        "e2b-faults",
+        "publish",
+        "github-webhook",
+        "terminal",
+        "tree",
+        "broker",
+        "hostile",
+        "canaries",
+        "egress",
+        "guide",
+    ]
+    .map(|name| format!("tests/agents/{name}.test.mjs"));
     process::run(node().args(["--test", "--test-concurrency=2"]).args(cases).env("SANDBOX_AGENT_BIN", &server))?;
 
     step("Pages for people, in a browser");
@@ -220,6 +258,22 @@ fn agents(root: &Path) -> Result<()> {
 
     step("Kills while turns run");
     process::run(node().arg("tests/agents/kills.mjs").env("SANDBOX_AGENT_BIN", &server))
+}
+
+/// The agents worker against the description of its API.
+fn api(root: &Path, seconds: u64) -> Result<()> {
+    step("Recorded answers against the description of the API");
+    process::run(Command::new("node").current_dir(root).arg("tests/openapi/recordings.mjs"))?;
+
+    step(format!("schemathesis asks the agents worker for {seconds} s"));
+    let python = tools::schemathesis::ensure()?;
+    let mut asking = Command::new("node");
+    asking.current_dir(root).envs(tools::npm::QUIET).args([
+        "tests/openapi/fuzz.mjs",
+        "--seconds",
+        &seconds.to_string(),
+    ]);
+    process::run(asking.env("SCHEMATHESIS", python))
 }
 
 /// The token of the `static` driver, as the reports send it.

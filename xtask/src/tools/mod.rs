@@ -9,6 +9,7 @@ pub(crate) mod debian_rust;
 pub(crate) mod fingerprint;
 pub(crate) mod npm;
 pub(crate) mod sandbox_agent;
+pub(crate) mod schemathesis;
 pub(crate) mod toolchain;
 pub(crate) mod versions;
 pub(crate) mod wasm_toolchain;

@@ -10,6 +10,8 @@ pub(crate) const CARGO_MACHETE: &str = "0.9.2";
 pub(crate) const TYPOS: &str = "1.48.0";
 /// The server that runs coding agents, as tests/agents/sandbox-agent has it.
 pub(crate) const SANDBOX_AGENT: &str = "0.4.2";
+/// Asks an API whatever its description allows, from `PyPI`.
+pub(crate) const SCHEMATHESIS: &str = "4.32.5";
 /// Oldest compiler that the workspace supports (`rust-version` in Cargo.toml).
 pub(crate) const OLDEST_RUST: (u32, u32) = (1, 91);
 /// Oldest Node that wrangler supports.

@@ -129,6 +129,11 @@ impl Verify {
         })
     }
 
+    /// The addresses of all nodes that were reached so far.
+    pub fn reached(&self) -> impl Iterator<Item = Addr> + '_ {
+        self.seen.iter().copied()
+    }
+
     /// Looks at so many leaves. False: there are no more.
     ///
     /// # Errors

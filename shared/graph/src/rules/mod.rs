@@ -5,6 +5,7 @@
 //! splits large entries. [`Facts`] remembers, from one transaction to the next, what the graph says about its own tags
 //! and properties.
 
+mod assets;
 pub mod attrs;
 pub mod checksum;
 pub mod chunk;
@@ -26,6 +27,7 @@ mod static_schema;
 pub mod validate;
 pub(crate) mod value_set;
 
+pub use assets::named_assets;
 pub use error::{Error, Invalid, Result};
 pub use facts::{Facts, Scope, schema_version};
 pub use initial_data::initial_data;

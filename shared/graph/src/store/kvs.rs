@@ -112,6 +112,14 @@ fn delete_all(sql: &impl Sql, statements: &Statements, addrs: &[Addr]) -> Result
     Ok(())
 }
 
+/// Shows the address of each row, in order.
+pub(crate) fn addresses(sql: &impl Sql, show: &mut dyn FnMut(i64)) -> Result<(), SqlError> {
+    sql.query("SELECT addr FROM kvs ORDER BY addr", &[], &mut |row| {
+        show(row.int(0)?.unwrap_or_default());
+        Ok(ControlFlow::Continue(()))
+    })
+}
+
 /// Number of rows.
 pub(crate) fn count(sql: &impl Sql) -> Result<i64, SqlError> {
     one_int(sql, "SELECT count(*) FROM kvs").map(Option::unwrap_or_default)

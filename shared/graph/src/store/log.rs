@@ -77,3 +77,11 @@ pub(crate) fn range(sql: &impl Sql, since: i64) -> Result<LogRange, SqlError> {
     )?;
     Ok(range)
 }
+
+/// Shows the counter of each row, in order.
+pub(crate) fn counters(sql: &impl Sql, show: &mut dyn FnMut(i64)) -> Result<(), SqlError> {
+    sql.query("SELECT t FROM tx_log ORDER BY t", &[], &mut |row| {
+        show(row.int(0)?.unwrap_or_default());
+        Ok(ControlFlow::Continue(()))
+    })
+}

@@ -4,6 +4,7 @@
 
 mod graphs;
 mod members;
+mod operator;
 mod storage;
 mod support;
 mod users;

@@ -14,7 +14,7 @@ use crate::repository::{BranchName, Repository};
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// A number generator with a fixed beginning, so that every run sees the same names.
-struct Numbers(u64);
+pub(super) struct Numbers(pub(super) u64);
 
 impl Numbers {
     fn below(&mut self, end: usize) -> usize {
@@ -100,7 +100,7 @@ const PIECES: &[&str] = &[
     "\0",
 ];
 
-fn hostile_name(numbers: &mut Numbers) -> String {
+pub(super) fn hostile_name(numbers: &mut Numbers) -> String {
     match numbers.below(40) {
         0 => String::new(),
         1 => numbers.one_of(PIECES).repeat(1 + numbers.below(2_000)),
@@ -203,7 +203,7 @@ impl Drop for Bench {
     }
 }
 
-fn make_executable(path: &Path) {
+pub(super) fn make_executable(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
@@ -307,7 +307,7 @@ fn commands(bench: &Bench, names: [&str; 3]) -> Vec<(Command, Vec<u8>)> {
 }
 
 #[test]
-fn hostile_names_arrive_as_they_are_and_nothing_runs() {
+pub(super) fn hostile_names_arrive_as_they_are_and_nothing_runs() {
     let count = std::env::var("HOSTILE_NAMES").map_or(1_000, |count| count.parse().unwrap());
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
     let (mut names, mut with_nul) = (Vec::new(), 0);

@@ -6,6 +6,7 @@
 mod quote;
 mod scripts;
 mod template;
+mod workspace;
 
 #[cfg(test)]
 mod hostile;
@@ -13,16 +14,19 @@ mod hostile;
 mod push_test;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod workspace_test;
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 pub use quote::{QuoteError, quote};
 pub use scripts::{
-    AgentServer, Clone, Lease, Push, VersionChannel, agent_server, clear_credentials, clone, end_restored, health,
-    install, is_healthy, run_init, secure_credentials, stop_agent, update,
+    AgentServer, BROKER_FILE, Clone, Lease, Push, VersionChannel, agent_server, clear_credentials, clone, end_restored,
+    health, install, is_healthy, run_init, secure_credentials, stop_agent, update, use_broker,
 };
 pub use template::configured_clone;
+pub use workspace::{PIECE_BYTES, bundle, diff, drop_bundle, list, look, restore};
 
 /// Longest value that a command takes, in bytes. Linux takes no single argument or variable of 128 KiB or more.
 pub const MAX_VALUE_BYTES: usize = 120 * 1_024;

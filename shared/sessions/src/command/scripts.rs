@@ -92,9 +92,36 @@ done"#;
     Command::script(TEXT, &[])
 }
 
+/// Where git's way to ask this service for tokens lies, below the home: the file that [`use_broker`] puts into its place.
+pub const BROKER_FILE: &str = ".logseq-agents/git-broker.new";
+
+/// Makes git ask this service for a token whenever it needs one for GitHub (agents.md 20.6). What curl needs for that was uploaded as
+/// [`BROKER_FILE`]; it takes its place in one step, and settings that are there stay, because git may be asking just now. A helper that an image
+/// or an earlier deployment has set is not asked: it would be told the token, to keep it.
+pub fn use_broker() -> Result<Command, CommandError> {
+    const TEXT: &str = r#"set -e
+cd -- ~/.logseq-agents
+chmod 700 .
+chmod 600 git-broker.new
+mv -f git-broker.new git-broker
+rm -f -- ~/.git-credentials
+if [ -f ~/.codex/auth.json ]; then chmod 600 -- ~/.codex/auth.json; fi
+git config --global --unset-all credential.helper '^store$' || true
+helper='!f() { if [ "$1" = get ]; then curl -fsS --max-time 30 -H "content-type: text/plain" --data-binary @- -K ~/.logseq-agents/git-broker 2>/dev/null; fi; }; f'
+if [ "$(git config --global --get-all credential.https://github.com.helper | tail -n 1)" != "$helper" ]; then
+  git config --global --replace-all credential.https://github.com.helper ''
+  git config --global --add credential.https://github.com.helper "$helper"
+fi
+git config --global credential.https://github.com.useHttpPath true"#;
+    Command::script(TEXT, &[])
+}
+
 /// Removes the credential files before a snapshot is taken (agents.md 11.2, B28).
 pub fn clear_credentials() -> Result<Command, CommandError> {
-    Command::script("rm -f -- ~/.git-credentials ~/.codex/auth.json", &[])
+    Command::script(
+        "rm -f -- ~/.git-credentials ~/.codex/auth.json ~/.logseq-agents/git-broker ~/.logseq-agents/git-broker.new",
+        &[],
+    )
 }
 
 /// What is cloned, and where to.

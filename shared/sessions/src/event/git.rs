@@ -88,6 +88,23 @@ impl Draft {
         )
     }
 
+    /// A pull request was closed.
+    pub fn pr_closed(user: &str, number: u64, merged: bool) -> Self {
+        Self::new(Kind::GitPrClosed, json!({"by": user, "pr-id": number, "merged": merged}))
+    }
+
+    /// Nothing more is taken from a pull request: `rounds`, `budget` or `queue`.
+    pub fn pr_follow_up_stopped(reason: &str, number: u64) -> Self {
+        Self::new(Kind::GitPrFollowUpStopped, json!({"reason": reason, "pr-id": number}))
+    }
+
+    /// Something was said about a pull request, and is an order now.
+    pub fn pull_request_said(user: &str, number: u64, message: &str) -> Self {
+        let data =
+            json!({"event": "pull-request", "kind": "pull-request", "by": user, "pr-id": number, "message": message});
+        Self::new(Kind::AuditLog, data)
+    }
+
     /// A person must make the pull request at this address.
     pub fn pr_manual(user: &str, head: &str, base: &str, url: &str) -> Self {
         Self::new(

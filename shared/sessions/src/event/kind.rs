@@ -28,6 +28,9 @@ macro_rules! kinds {
         }
 
         impl Kind {
+            /// The names of all kinds but those of runtimes, and whether a runtime may use them too.
+            pub const NAMES: &[(&str, bool)] = &[$(($name, matches!(Author::$author, Author::Runtime)),)*];
+
             /// The name on the wire.
             pub fn as_str(&self) -> &str {
                 match self {
@@ -105,6 +108,10 @@ kinds! {
     GitPrFailed = "git.pr.failed" by Service,
     /// A person must make the pull request.
     GitPrManual = "git.pr.manual" by Service,
+    /// A pull request was closed.
+    GitPrClosed = "git.pr.closed" by Service,
+    /// Nothing more is taken from a pull request.
+    GitPrFollowUpStopped = "git.pr.follow_up_stopped" by Service,
     /// A snapshot is being taken.
     SnapshotStarted = "sandbox.snapshot.started" by Service,
     /// A snapshot was taken.
@@ -128,7 +135,8 @@ kinds! {
 }
 
 /// Beginnings of further names that are the control plane's own.
-const SERVICE_PREFIXES: [&str; 5] = ["git.", "sandbox.", "agent.approval_", "session.terminal.", "session.budget_"];
+const SERVICE_PREFIXES: [&str; 7] =
+    ["audit.", "git.", "sandbox.", "transcript.", "agent.approval_", "session.terminal.", "session.budget_"];
 
 impl Kind {
     /// The kind that a stored name stands for.

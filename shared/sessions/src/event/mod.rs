@@ -6,11 +6,13 @@
 mod budget;
 mod drafts;
 mod fit;
+mod forms;
 mod git;
 mod kind;
 mod query;
 mod redact;
 mod sanitize;
+mod split;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -22,6 +24,7 @@ pub use kind::{Kind, MAX_NAME_BYTES};
 pub use query::{DEFAULT_LIMIT, Dropped, MAX_LIMIT, Page, Query};
 pub use redact::{MIN_SECRET_BYTES, REDACTED, Redactor};
 pub use sanitize::{sanitize, strip_agent};
+pub use split::Pieces;
 
 /// What is to be said, before it has a place in the log.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,7 +9,7 @@ use super::ok;
 use super::platform::Platform;
 use super::service::Service;
 use crate::error::Error;
-use crate::registry::migrations;
+use crate::registry::{migrations, operator};
 
 /// 200, unless the operator has yet to apply a migration. What was found once is not asked again.
 pub(super) async fn answer<P: Platform>(
@@ -22,15 +22,11 @@ pub(super) async fn answer<P: Platform>(
         // A database that does not answer is told by the routes that need it.
         if let Ok(missing) = migrations::missing(db).await {
             // A host may apply migrations without noting them; the newest table tells.
-            if !missing.is_empty() && !has_tables(db).await {
+            if !missing.is_empty() && !operator::has_tables(db).await {
                 return Err(Error::NotMigrated);
             }
             service.has_schema.store(true, Ordering::Relaxed);
         }
     }
     Ok(ok(&json!({"ok": true})))
-}
-
-async fn has_tables<D: database::Database>(db: &D) -> bool {
-    crate::registry::webhooks::session_of(db, "", "").await.is_ok()
 }

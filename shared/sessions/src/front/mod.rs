@@ -6,8 +6,12 @@
 mod auth_routes;
 mod bodies;
 mod forward;
+mod git_credentials;
+mod github_routes;
 mod health;
 mod identity;
+mod openapi;
+mod overview;
 mod paging;
 mod platform;
 mod rates;
@@ -81,8 +85,12 @@ async fn dispatch<P: Platform>(
         Place::Inside(found) => found.as_ref().map(|found| &found.target),
     };
     match target {
-        // Whoever runs the agent of a session has a token of another kind.
+        Some(Target::OpenApi) => return Ok(openapi::answer()),
+        Some(Target::Overview) => return overview::answer(platform, service, request).await,
+        // GitHub signs, and whoever runs the agent of a session has a token of another kind.
+        Some(Target::GitHubWebhook) => return github_routes::take(platform, service, request).await,
         Some(Target::TranscriptAlias) => return transcripts::alias(platform, service, request).await,
+        Some(Target::GitCredentials(id)) => return git_credentials::answer(platform, service, id, request).await,
         Some(Target::Transcript(id, verb)) => return transcripts::answer(platform, service, id, verb, request).await,
         _ => {}
     }
@@ -104,7 +112,12 @@ async fn dispatch<P: Platform>(
         Target::Sessions => session_list::list(platform, &caller, request).await,
         Target::Create => session_routes::create(platform, service, &caller, request).await,
         Target::ObserverToken(id) => session_routes::observer_token(platform, service, &caller, id, request).await,
-        Target::TranscriptAlias | Target::Transcript(..) => Err(Error::NotFound),
+        Target::OpenApi
+        | Target::Overview
+        | Target::GitHubWebhook
+        | Target::GitCredentials(_)
+        | Target::TranscriptAlias
+        | Target::Transcript(..) => Err(Error::NotFound),
         Target::Session(id, verb) => session_routes::forward(platform, service, &caller, id, verb, request).await,
     }
 }

@@ -17,6 +17,8 @@ pub(super) enum Kind {
     Control,
     /// Lists of branches.
     Branches,
+    /// Git's credentials of one session, by its id.
+    GitCredentials,
 }
 
 impl Kind {
@@ -24,7 +26,7 @@ impl Kind {
     fn a_minute(self) -> i64 {
         match self {
             Self::Create => 10,
-            Self::Branches => 30,
+            Self::Branches | Self::GitCredentials => 30,
             Self::Message | Self::Control => 60,
         }
     }
@@ -74,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_bucket_empties_and_fills() {
-        for kind in [Kind::Create, Kind::Message, Kind::Control, Kind::Branches] {
+        for kind in [Kind::Create, Kind::Message, Kind::Control, Kind::Branches, Kind::GitCredentials] {
             let rates = Rates::default();
             for _ in 0..kind.a_minute() {
                 assert_eq!(rates.take("ann", kind, 0), Ok(()));

@@ -7,6 +7,7 @@ use web::{Event, Forward, Level, Objects as _, url};
 use super::platform::Platform;
 use super::service::Service;
 use crate::registry::intents::{self, Intent, IntentState};
+use crate::registry::operator;
 
 /// Sandboxes that one run looks at at most.
 pub const MAX_SANDBOXES: usize = 1_000;
@@ -186,6 +187,7 @@ impl<P: Platform, S: Sandboxes> Run<'_, P, S> {
             self.platform.report(&Event::new(Level::Warning, "agents/orphan-not-ended").with_error(&failure));
             return Ok(());
         }
+        operator::count_orphan(self.db).await.map_err(text)?;
         match self.intent_of(sandbox).await? {
             Some(intent) => intents::end(self.db, &intent.intent_id, self.now).await.map_err(text),
             None => Ok(()),

@@ -47,6 +47,10 @@ pub enum Target {
     DeleteRunner(String),
     /// `POST /runners/:id/heartbeat`.
     Heartbeat(String),
+    /// `GET /agents/openapi.json`.
+    OpenApi,
+    /// `GET /agents/admin/overview`.
+    Overview,
     /// `GET /agents/webhooks`.
     Webhooks,
     /// `POST /agents/webhooks`.
@@ -57,6 +61,8 @@ pub enum Target {
     Deliveries(String),
     /// `POST /agents/webhooks/:id/deliveries/:delivery-id/replay`.
     Replay(String, String),
+    /// `POST /agents/github/webhook`.
+    GitHubWebhook,
     /// `GET /sessions`.
     Sessions,
     /// `POST /sessions`.
@@ -65,6 +71,8 @@ pub enum Target {
     ObserverToken(String),
     /// What is kept of the conversation of a session (transcripts.md 4.4).
     Transcript(String, TranscriptVerb),
+    /// `POST /sessions/:id/git-credentials`: what git in a sandbox asks (agents.md 20.6).
+    GitCredentials(String),
     /// `GET`, `POST` and `DELETE /worker/transcript/snapshot`: the same, for clients of 7.2.
     TranscriptAlias,
     /// Everything else of a session, which its object answers.
@@ -100,6 +108,10 @@ pub enum Verb {
     Unarchive,
     /// `DELETE /sessions/:id`.
     Delete,
+    /// `GET …/files`.
+    Files,
+    /// `GET …/diff`.
+    Diff,
     /// `GET …/budget`.
     Budget,
     /// `POST …/budget`.
@@ -131,6 +143,8 @@ impl Verb {
             Self::Archive => "archive",
             Self::Unarchive => "unarchive",
             Self::Delete => "delete",
+            Self::Files => "files",
+            Self::Diff => "diff",
             Self::Budget | Self::SetBudget => "budget",
             Self::Terminal => "terminal",
             Self::Stream => "stream",
@@ -142,12 +156,15 @@ impl Verb {
 
     /// Whether the query goes to the object.
     pub fn takes_query(&self) -> bool {
-        matches!(self, Self::Events | Self::Branches | Self::Terminal | Self::Stream)
+        matches!(self, Self::Events | Self::Branches | Self::Files | Self::Diff | Self::Terminal | Self::Stream)
     }
 
     /// Whether an observer token is enough.
     pub fn is_for_observers(&self) -> bool {
-        matches!(self, Self::Status | Self::Events | Self::Stream | Self::Approvals | Self::Budget)
+        matches!(
+            self,
+            Self::Status | Self::Events | Self::Stream | Self::Approvals | Self::Budget | Self::Files | Self::Diff
+        )
     }
 }
 
@@ -184,8 +201,9 @@ const fn put(pattern: &'static str, target: fn(Ids) -> Target) -> Route {
     Route { method: Method::PUT, pattern, target }
 }
 
-/// Every route below the prefixes. `tests/front/table.rs` has a case for each, `tests/front/transcripts.rs` for those of transcripts.
-pub static ROUTES: [Route; 42] = [
+/// Every route below the prefixes. `tests/front/table.rs` has a case for each, `tests/front/transcripts.rs`, `git_credentials.rs`,
+/// `github.rs` and `operator.rs` for those that take other tokens, or none.
+pub static ROUTES: [Route; 48] = [
     post("/auth/chatgpt/import", |_| Target::Import),
     get("/auth/chatgpt/status", |_| Target::LoginStatus),
     delete("/auth/chatgpt", |_| Target::Logout),
@@ -194,11 +212,14 @@ pub static ROUTES: [Route; 42] = [
     get("/runners/:id", |ids| Target::Runner(ids.first)),
     delete("/runners/:id", |ids| Target::DeleteRunner(ids.first)),
     post("/runners/:id/heartbeat", |ids| Target::Heartbeat(ids.first)),
+    get("/agents/openapi.json", |_| Target::OpenApi),
+    get("/agents/admin/overview", |_| Target::Overview),
     get("/agents/webhooks", |_| Target::Webhooks),
     post("/agents/webhooks", |_| Target::AddWebhook),
     delete("/agents/webhooks/:id", |ids| Target::DeleteWebhook(ids.first)),
     get("/agents/webhooks/:id/deliveries", |ids| Target::Deliveries(ids.first)),
     post("/agents/webhooks/:id/deliveries/:delivery-id/replay", |ids| Target::Replay(ids.first, ids.second)),
+    post("/agents/github/webhook", |_| Target::GitHubWebhook),
     get("/sessions", |_| Target::Sessions),
     post("/sessions", |_| Target::Create),
     get("/sessions/:id", |ids| Target::Session(ids.first, Verb::Status)),
@@ -215,6 +236,8 @@ pub static ROUTES: [Route; 42] = [
     get("/sessions/:id/branches", |ids| Target::Session(ids.first, Verb::Branches)),
     post("/sessions/:id/archive", |ids| Target::Session(ids.first, Verb::Archive)),
     post("/sessions/:id/unarchive", |ids| Target::Session(ids.first, Verb::Unarchive)),
+    get("/sessions/:id/files", |ids| Target::Session(ids.first, Verb::Files)),
+    get("/sessions/:id/diff", |ids| Target::Session(ids.first, Verb::Diff)),
     get("/sessions/:id/budget", |ids| Target::Session(ids.first, Verb::Budget)),
     post("/sessions/:id/budget", |ids| Target::Session(ids.first, Verb::SetBudget)),
     get("/sessions/:id/terminal", |ids| Target::Session(ids.first, Verb::Terminal)),
@@ -222,6 +245,7 @@ pub static ROUTES: [Route; 42] = [
     delete("/sessions/:id/transcript", |ids| Target::Transcript(ids.first, TranscriptVerb::Reset)),
     put("/sessions/:id/runs/:run/transcript", |ids| Target::Transcript(ids.first, TranscriptVerb::Store(ids.second))),
     post("/sessions/:id/runs/:run/token", |ids| Target::Transcript(ids.first, TranscriptVerb::Token(ids.second))),
+    post("/sessions/:id/git-credentials", |ids| Target::GitCredentials(ids.first)),
     get("/worker/transcript/snapshot", |_| Target::TranscriptAlias),
     post("/worker/transcript/snapshot", |_| Target::TranscriptAlias),
     delete("/worker/transcript/snapshot", |_| Target::TranscriptAlias),
@@ -255,7 +279,8 @@ impl Route {
 /// Prefixes of the service. They match without a slash, as the reference's do.
 const PREFIXES: [&str; 4] = ["/auth", "/sessions", "/runners", "/worker/"];
 /// Prefixes of the additions, which end with a segment (agents.md 2.1).
-const ADDED: [&str; 1] = ["/agents/webhooks"];
+const ADDED: [&str; 4] =
+    ["/agents/webhooks", "/agents/github/webhook", "/agents/openapi.json", "/agents/admin/overview"];
 /// More segments than any route has are not looked at.
 const MAX_SEGMENTS: usize = 6;
 
@@ -335,6 +360,8 @@ mod tests {
             (Method::POST, "/sessions/s1/archive", session(Verb::Archive)),
             (Method::POST, "/sessions/s1/unarchive", session(Verb::Unarchive)),
             (Method::DELETE, "/sessions/s1", session(Verb::Delete)),
+            (Method::GET, "/sessions/s1/files", session(Verb::Files)),
+            (Method::GET, "/sessions/s1/diff", session(Verb::Diff)),
             (Method::GET, "/sessions/s1/budget", session(Verb::Budget)),
             (Method::POST, "/sessions/s1/budget", session(Verb::SetBudget)),
             (Method::POST, "/sessions/view", None),
@@ -348,6 +375,9 @@ mod tests {
             (Method::GET, "/runners/r", Some(Target::Runner("r".to_owned()))),
             (Method::DELETE, "/runners/r", Some(Target::DeleteRunner("r".to_owned()))),
             (Method::POST, "/runners/r/heartbeat", Some(Target::Heartbeat("r".to_owned()))),
+            (Method::GET, "/agents/openapi.json", Some(Target::OpenApi)),
+            (Method::GET, "/agents/admin/overview", Some(Target::Overview)),
+            (Method::POST, "/agents/admin/overview", None),
             (Method::GET, "/agents/webhooks", Some(Target::Webhooks)),
             (Method::POST, "/agents/webhooks", Some(Target::AddWebhook)),
             (Method::DELETE, "/agents/webhooks/w", Some(Target::DeleteWebhook("w".to_owned()))),
@@ -357,6 +387,9 @@ mod tests {
                 "/agents/webhooks/w/deliveries/d%2Fe/replay",
                 Some(Target::Replay("w".to_owned(), "d/e".to_owned())),
             ),
+            (Method::POST, "/agents/github/webhook", Some(Target::GitHubWebhook)),
+            (Method::GET, "/agents/github/webhook", None),
+            (Method::POST, "/agents/github/webhook/", None),
             (Method::GET, "/agents/webhooks/w", None),
             (Method::DELETE, "/agents/webhooks/", None),
             (Method::POST, "/agents/webhooks/w/deliveries//replay", None),
@@ -408,6 +441,8 @@ mod tests {
             "/agents",
             "/agents/",
             "/agents/webhooksx",
+            "/agents/admin",
+            "/agents/openapi",
             "/agentsx",
         ] {
             assert_eq!(place(&Method::GET, path), Place::Outside, "{path}");

@@ -2,7 +2,7 @@
 
 use super::platform::Platform;
 use super::service::Service;
-use crate::registry::{checkpoints, runners, sessions, usage, webhooks};
+use crate::registry::{bundles, checkpoints, operator, pulls, runners, sessions, usage, webhooks};
 use crate::session::budget::day_of;
 
 /// Cleans up. What fails is reported and done with the next turn of the clock.
@@ -12,10 +12,13 @@ pub async fn scheduled<P: Platform>(platform: &P, service: &Service<P::Keys>) {
     let ttl = service.settings.runtime.runner_ttl_ms;
     let failures = [
         checkpoints::delete_expired(db, now).await.err(),
+        bundles::delete_expired(db, now).await.err(),
         runners::mark_offline(db, now, ttl).await.err(),
         usage::forget_old(db, day_of(now)).await.err(),
         sessions::forget_deleted(db, now).await.err(),
         webhooks::forget_old(db, now).await.err(),
+        pulls::forget_old(db, now).await.err(),
+        operator::forget_deleted(db, now).await.err(),
     ];
     for failure in failures.into_iter().flatten() {
         let text = failure.to_string();

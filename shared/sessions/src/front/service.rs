@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use auth::Authenticator;
 use web::{Gate, HEARD_OUT_REQUESTS};
 
+use super::overview::Shown;
 use super::rates::Rates;
 use crate::observer::Observers;
 use crate::settings::Settings;
@@ -22,6 +23,8 @@ pub struct Service<K> {
     pub(super) heard_out: Gate,
     /// Whether the database was found to have its tables.
     pub(super) has_schema: AtomicBool,
+    /// What operators were shown last.
+    pub(super) overview: Shown,
 }
 
 impl<K> Service<K> {
@@ -33,6 +36,7 @@ impl<K> Service<K> {
             observers: Observers::new(&settings.seal()).ok(),
             heard_out: Gate::new(HEARD_OUT_REQUESTS),
             has_schema: AtomicBool::default(),
+            overview: Shown::default(),
             settings,
         }
     }

@@ -58,7 +58,8 @@ pub(super) async fn forward<P: Platform>(
     request: &mut Request<P::Request>,
 ) -> Result<Response<P::Response>, Error> {
     crate::request::check_session_id(session_id).map_err(|_| Error::NotFound)?;
-    if let Some(kind) = kind_of(verb) {
+    // Observers have no bucket; the object bounds what they may ask at the same time.
+    if let Some(kind) = kind_of(verb).filter(|_| !caller.is_observer) {
         take_rate(platform, service, caller.user()?, kind)?;
     }
     let body = checked_body(verb, request).await?;
@@ -68,7 +69,7 @@ pub(super) async fn forward<P: Platform>(
     forward::send(platform, &errand, request).await
 }
 
-/// How requests of that kind are counted; reading is not.
+/// How requests of that kind are counted; reading what is stored is not.
 fn kind_of(verb: &Verb) -> Option<Kind> {
     match verb {
         Verb::Messages => Some(Kind::Message),
@@ -84,6 +85,8 @@ fn kind_of(verb: &Verb) -> Option<Kind> {
         | Verb::Unarchive
         | Verb::Delete
         | Verb::SetBudget
+        | Verb::Files
+        | Verb::Diff
         | Verb::Terminal => Some(Kind::Control),
         Verb::Status | Verb::Events | Verb::Stream | Verb::Approvals | Verb::Budget => None,
     }

@@ -96,7 +96,7 @@ pub(super) async fn alias<P: Platform>(
 }
 
 /// What a run token says; none when the request has another one, or none.
-fn claims<K: auth::KeySetSource + auth::Clock, B>(
+pub(super) fn claims<K: auth::KeySetSource + auth::Clock, B>(
     service: &Service<K>,
     request: &Request<B>,
     now: i64,
@@ -111,7 +111,8 @@ fn claims<K: auth::KeySetSource + auth::Clock, B>(
     tokens.verify(token, now).map(Some).map_err(|_| refuse(Refused::Unauthorized))
 }
 
-async fn send<P: Platform>(
+/// Sends a request on with what its token says; its body goes along unread.
+pub(super) async fn send<P: Platform>(
     platform: &P,
     session_id: &str,
     caller: &Caller,
@@ -147,7 +148,7 @@ async fn send<P: Platform>(
 pub async fn sweep_transcripts<P: Platform>(platform: &P, service: &Service<P::Keys>, blobs: &impl Blobs) {
     let Some(db) = platform.db() else { return };
     let settings = &service.settings.transcripts;
-    let store = transcripts::Store { db, blobs, vault: &settings.vault, limit: settings.max_bytes };
+    let store = transcripts::Store { db, blobs, vault: &settings.vault, limit: settings.max_bytes, quota: None };
     if let Err(error) = store.sweep(platform.now_ms()).await {
         let text = error.to_string();
         platform.report(&web::Event::new(web::Level::Error, "agents/transcripts-not-swept").with_error(&text));

@@ -11,7 +11,7 @@ mod tests;
 
 pub use error::{Answered, GitHubError};
 pub use pull_requests::{NewPullRequest, PullRequest};
-pub use tokens::TokenCache;
+pub use tokens::{Token, TokenCache};
 
 use std::rc::Rc;
 

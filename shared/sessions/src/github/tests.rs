@@ -24,6 +24,7 @@ fn settings() -> GitHubSettings {
         slug: Some("app".to_owned()),
         api_base: "https://api.github.test".to_owned(),
         user_agent: "agent/1".to_owned(),
+        is_brokered: false,
     }
 }
 
@@ -132,4 +133,21 @@ fn hostile_answers_end() {
     assert!(run(&endless, async |github| github.token(&repository()).await.is_err()));
     let silent = World::new(|_| Script::stream("application/json", vec![Piece::Silence]));
     assert!(run(&silent, async |github| github.token(&repository()).await.is_err()));
+}
+
+#[test]
+fn a_token_for_git_is_made_by_the_installation_that_has_the_repository_and_allows_no_more() {
+    let world = World::new(good);
+    let settings = GitHubSettings { installation_id: Some(5), is_brokered: true, ..settings() };
+    let github = GitHub::new(Rc::new(world.clone()), Rc::new(Signer), &world.clock, &settings, Rc::default());
+    world.clock.run(async {
+        assert_eq!(github.git_token(&repository(), false).await.unwrap().text, "ghs_1");
+        assert_eq!(github.git_token(&repository(), true).await.unwrap().text, "ghs_1");
+        assert_eq!(github.push_token(&repository()).await.unwrap(), "ghs_1");
+        assert!(!format!("{:?}", github.git_token(&repository(), true).await.unwrap()).contains("ghs_1"));
+    });
+    let bodies = world.calls().into_iter().filter(|call| call.url.ends_with("/installations/77/access_tokens"));
+    let asked: Vec<serde_json::Value> = bodies.map(|call| serde_json::from_slice(&call.body).unwrap()).collect();
+    let expected = |level: &str| json!({"repositories": ["app"], "permissions": {"contents": level}});
+    assert_eq!(asked, [expected("read"), expected("write")]);
 }

@@ -6,9 +6,9 @@ use super::core::{Commit, Core, Shown};
 use super::secrets::Secrets;
 use super::{Known, Platform, Session};
 use crate::error::Error;
-use crate::session::decide::{Decide, next_alarm, on_wake, settle};
+use crate::session::decide::{Decide, first_wait, next_alarm, on_wake, settle};
 use crate::session::store::{Limits, Rows};
-use crate::session::{Effect, State};
+use crate::session::{Effect, State, Transition};
 
 /// An alarm that is set already is left where it is when it is at most so much too early, in milliseconds: it looks, and is set
 /// anew. Else each frame of a stream would set it.
@@ -57,15 +57,31 @@ impl<P: Platform> Session<P> {
         change: impl FnOnce(&mut Core, &mut Decide<'_>) -> R,
         also: Also<'_, P::Sql>,
     ) -> Result<R, Error> {
+        let mut change = Some(change);
+        let mut result = None;
+        let mut once =
+            |core: &mut Core, decide: &mut Decide<'_>| result = change.take().map(|change| change(core, decide));
+        self.apply(&mut once, also)?;
+        result.ok_or(Error::NotFound)
+    }
+
+    /// [`Self::change_with`] for every change there is: not generic, since each copy of it would make the module 2 KB larger.
+    fn apply(&self, change: &mut dyn FnMut(&mut Core, &mut Decide<'_>), also: Also<'_, P::Sql>) -> Result<(), Error> {
         let now = self.platform.now_ms();
         let mut known = self.core.borrow_mut();
         let Known::Present(core) = &mut *known else { return Err(Error::NotFound) };
         let before = core.state.clone();
         let user_day = Some(&self.settings.session.budget_user_day).filter(|budget| !budget.is_empty());
         let mut decide = Decide::new(now, &self.times).within(user_day);
-        let result = change(core, &mut decide);
+        change(core, &mut decide);
         settle(&before, &mut core.state, &mut decide);
+        // A session that is being removed is not listed any more.
+        let is_told = core.state.removal.is_none() && Summary::of(&before) != Summary::of(&core.state);
+        if is_told && self.platform.db().is_some() {
+            core.state.list_at = Some(now.saturating_add(self.times.notifying()));
+        }
         let effects = decide.effects;
+        let transition = Transition::of(&before, &core.state, &effects, now);
         let is_lost = effects.contains(&Effect::PublishingLost);
         let sql = self.platform.sql();
         let session = &self.settings.session;
@@ -73,7 +89,8 @@ impl<P: Platform> Session<P> {
         let sealed = has_new_secrets.then(|| self.seal_secrets(core)).transpose()?;
         if has_new_secrets {
             let runtime = core.state.runtime.as_ref().map(|runtime| runtime.secrets.clone()).unwrap_or_default();
-            core.redactor = self.redactor(&Secrets { task: core.secrets.clone(), runtime }, &core.task);
+            let redactor = self.redactor(&Secrets { task: core.secrets.clone(), runtime }, &core.task);
+            core.redactor = redactor.with_learned(&core.redactor);
         }
         let commit = Commit {
             sql,
@@ -91,22 +108,22 @@ impl<P: Platform> Session<P> {
         match core.commit(&before, effects, &commit) {
             Ok((shown, jobs)) => {
                 let next = next_alarm(&core.state, &Decide::new(now, &self.times).within(user_day));
-                let removed = core.state.removal;
-                let is_told = Summary::of(&before) != Summary::of(&core.state);
+                let wait = first_wait(&core.state);
                 drop(known);
                 self.show(&shown);
                 self.wake_at(next);
                 for job in jobs {
                     self.start(job);
                 }
-                // A session that is being removed is not listed any more.
-                if is_told && removed.is_none() {
-                    self.tell_index();
+                if let Some(transition) = transition {
+                    transition.tell(|event| self.platform.report(event));
+                    self.platform.count(&transition);
                 }
+                self.tell_index(is_told, wait);
                 if is_lost {
                     self.publishing_lost();
                 }
-                Ok(result)
+                Ok(())
             }
             Err(error) => {
                 // What is stored is what counts: it is read anew.

@@ -6,7 +6,7 @@ use database::local::{Sql, SqlError};
 
 use super::viewers::stored_frame;
 use crate::acp::Turns;
-use crate::event::{Draft, Event, Place, Redactor, next_ts};
+use crate::event::{Draft, Event, Pieces, Place, Redactor, next_ts};
 use crate::legacy::Progress;
 use crate::session::store::{EventLog, Limits, Loaded, Outbox, Rows};
 use crate::session::{Effect, Job, State, Status};
@@ -39,6 +39,8 @@ pub(crate) struct Core {
     pub(crate) log: EventLog,
     /// Takes secrets out of what is shown.
     pub(crate) redactor: Redactor,
+    /// Texts that are being shown in pieces.
+    pub(crate) pieces: Pieces,
     /// Rows that differ from what is stored.
     pub(crate) dirty: Dirty,
     saved_at: i64,
@@ -96,6 +98,7 @@ impl Core {
             checkpoint: loaded.checkpoint,
             log: loaded.log,
             redactor,
+            pieces: Pieces::default(),
             dirty: Dirty::default(),
             saved_at: 0,
         }

@@ -5,12 +5,14 @@ use std::rc::Rc;
 use serde_json::Value;
 use web::{Event, Level};
 
+use super::workspace::Leaving;
 use super::{Platform, Session};
 use crate::acp::request;
 use crate::event::{Checkpoint, Draft};
 use crate::legacy::{Dialect, request as legacy_request};
+use crate::runtime::exchange::within;
 use crate::runtime::{Provider, Runtime, RuntimeError, Stopped};
-use crate::session::decide::{on_answered, on_build, on_ended, on_killed};
+use crate::session::decide::{begin_saving, on_answered, on_build, on_ended, on_killed, on_saving_before_kill};
 use crate::session::{Checkpointing, Job, Phase, StopCause};
 
 impl<P: Platform> Session<P> {
@@ -23,6 +25,7 @@ impl<P: Platform> Session<P> {
                 self.platform.spawn(async move { me.follow_again().await });
             }
             Job::Detach => me.detach(),
+            Job::TellList => self.tell_row_again(),
             job => self.platform.spawn(async move { me.run(job).await }),
         }
     }
@@ -42,12 +45,16 @@ impl<P: Platform> Session<P> {
             Job::Checkpoint(checkpointing) => self.note_checkpoint(&checkpointing).await,
             Job::End { generation, checkpoint } => self.end(generation, checkpoint).await,
             Job::Extend => self.extend().await,
+            Job::RenewBroker => self.renew_broker().await,
             Job::Keep { generation } => self.keep_run(generation).await,
             Job::KeepPartial => self.keep_partial().await,
             Job::Remove => self.remove().await,
             Job::TellUsage => self.tell_usage().await,
             Job::Notify => self.notify().await,
-            Job::Attach | Job::Detach => Ok(()),
+            Job::FollowUp => self.follow_up(),
+            Job::PushFollowUp => self.push_follow_up().await,
+            Job::TellPulls => self.tell_pulls().await,
+            Job::Attach | Job::Detach | Job::TellList => Ok(()),
         };
         if let Err(error) = done {
             self.warn("agents/work-failed", &error);
@@ -117,11 +124,24 @@ impl<P: Platform> Session<P> {
         // Pausing freezes every process of a sandbox.
         let how = if cause == StopCause::Cancel && runtime.sandbox_id.is_some() {
             self.close_terminals().await;
+            self.save_before_kill(&runtime, turn).await?;
             provider.end(&runtime).await.map_or(Stopped::Unproven, |()| Stopped::Paused)
         } else {
             provider.kill_agent(&mut runtime).await
         };
         self.change(|core, decide| on_killed(&mut core.state, decide, turn, how))?;
+        Ok(())
+    }
+
+    /// The agent goes on until it is paused: what it was told to make is kept as quickly as that can be done.
+    async fn save_before_kill(&self, runtime: &Runtime, turn: u64) -> Result<(), JobError> {
+        let limit = self.times.saving() / 6;
+        self.change(|core, decide| on_saving_before_kill(&mut core.state, decide, turn, limit.saturating_mul(2)))?;
+        let partial = within(&self.platform, u32::try_from(limit).unwrap_or(u32::MAX), self.keep_partial()).await;
+        if let Some(Err(error)) = partial {
+            self.warn("agents/work-failed", &error);
+        }
+        self.save_tree(runtime, Leaving::Paused, limit).await;
         Ok(())
     }
 
@@ -134,9 +154,14 @@ impl<P: Platform> Session<P> {
         }
         self.detach();
         self.close_terminals().await;
+        if !self.change(|core, decide| begin_saving(&mut core.state, decide, generation))? {
+            return Ok(());
+        }
         let Some(runtime) = self.bound()? else { return Ok(()) };
         let provider = self.platform.runtimes(runtime.provider);
         let for_good = self.look(|core| core.state.ending.is_some_and(|ending| ending.for_good))?;
+        let leaving = if for_good { Leaving::Removed } else { Leaving::Paused };
+        self.save_tree(&runtime, leaving, self.times.saving()).await;
         let ended = if for_good { self.give_up(&runtime).await } else { provider.end(&runtime).await };
         let free = ended.is_ok() && runtime.runner_id.is_some();
         self.change(|core, decide| on_ended(&mut core.state, decide, generation, &ended))?;

@@ -5,6 +5,8 @@
 
 mod change;
 mod core;
+mod follow_up;
+mod git_broker;
 mod github;
 mod jobs;
 mod notify;
@@ -17,14 +19,16 @@ mod registry;
 mod removal;
 mod routes;
 mod secrets;
+mod telling;
 mod terminal;
 mod transcripts;
 mod usage;
 mod viewers;
+mod workspace;
 
 pub use platform::{Platform, Socket};
-pub(crate) use routes::CLAIMS;
 pub use routes::handle;
+pub(crate) use routes::{CLAIMS, Told};
 pub use terminal::{Inbox, MAX_FRAME_BYTES, MAX_TERMINALS, MAX_WAITING_BYTES};
 pub use viewers::{MAX_QUEUE_BYTES, MAX_VIEWERS, MAX_VIEWERS_OF_USER};
 
@@ -61,8 +65,10 @@ pub struct Session<P: Platform> {
     waiting: RefCell<HashMap<u64, Vec<oneshot::Sender<Provisioned>>>>,
     /// Whether a request is creating the session.
     is_creating: Cell<bool>,
-    /// Whether the list of sessions is being told, and whether it is to be told again.
-    telling: Cell<registry::Telling>,
+    /// What the list of sessions is being told, and is to be told.
+    telling: Cell<telling::Telling>,
+    /// What operators were told of what the session waits for.
+    told_wait: Cell<telling::ToldWait>,
     /// Whether the database of all sessions is being told what was used.
     is_telling_usage: Cell<bool>,
     /// Whether notifications are being sent.
@@ -73,6 +79,13 @@ pub struct Session<P: Platform> {
     access: registry::AccessMemory,
     /// One snapshot is stored at a time.
     writing: futures_util::lock::Mutex<()>,
+    /// One bundle of the working tree is stored at a time.
+    saving: futures_util::lock::Mutex<()>,
+    /// Questions about the working tree that are asked at the same time.
+    looks: web::Gate,
+    /// Bytes that the agent said since the unfinished turn was kept, and whether it is being kept right now.
+    heard: Cell<usize>,
+    is_keeping_partial: Cell<bool>,
     /// Uploads that are read at the same time.
     uploads: web::Gate,
     me: Weak<Self>,
@@ -115,12 +128,17 @@ impl<P: Platform> Session<P> {
             waiting: RefCell::default(),
             is_creating: Cell::default(),
             telling: Cell::default(),
+            told_wait: Cell::default(),
             is_telling_usage: Cell::default(),
             is_notifying: Cell::default(),
             is_removing: Cell::default(),
             alarm: Cell::default(),
             access: registry::AccessMemory::default(),
             writing: futures_util::lock::Mutex::default(),
+            saving: futures_util::lock::Mutex::default(),
+            heard: Cell::default(),
+            is_keeping_partial: Cell::default(),
+            looks: web::Gate::new(routes::LOOKS),
             uploads: web::Gate::new(routes::UPLOADS),
             me: Weak::clone(me),
         })

@@ -12,6 +12,7 @@ use super::terminal::Inbox;
 
 use crate::github::{Sign, TokenCache};
 use crate::runtime::{Provider, ProviderKind};
+use crate::session::Transition;
 
 /// The object's end of a socket. Nothing that is said to it waits or fails: one whose client has gone loses it.
 pub trait Socket {
@@ -80,6 +81,9 @@ pub trait Platform: Host + 'static {
 
     /// Sets the alarm of the object to a time in milliseconds since 1970, in place of any that was set.
     fn set_alarm(&self, at: i64);
+
+    /// Counts a transition where the operator keeps counters. Never waits, never fails.
+    fn count(&self, _transition: &Transition) {}
 
     /// Lets work go on, as long as the object lives.
     fn spawn(&self, work: impl Future<Output = ()> + 'static);

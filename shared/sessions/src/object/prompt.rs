@@ -56,6 +56,7 @@ impl<P: Platform> Session<P> {
         let mut wanted = self.wanted(runtime.sandbox_id.is_some() && is_old).await.map_err(failed)?;
         // A server that was started anew refuses the prompt, and gets a new session then.
         provider.wake(runtime, &wanted.wish()).await?;
+        self.compare_tree(runtime).await.map_err(failed)?;
         if runtime.server_ended {
             if runtime.server_ended && runtime.runner_id.is_some() {
                 self.take_runner_place(runtime).await?;

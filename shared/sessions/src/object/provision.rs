@@ -4,13 +4,15 @@ use std::rc::Rc;
 
 use futures_channel::oneshot;
 
+use super::core::Core;
 use super::jobs::JobError;
 use super::transcripts::note_opened;
+use super::workspace::RESTORE_MS;
 use super::{Platform, Session};
 use crate::error::Error;
 use crate::event::Draft;
 use crate::registry::Runner;
-use crate::runtime::{Made, Progress, Provider, ProviderKind, Resume, Runtime, RuntimeError, Wish};
+use crate::runtime::{GitBroker, Made, Progress, Provider, ProviderKind, Resume, Runtime, RuntimeError, Wish};
 use crate::session::decide::{self, Provisioned};
 use crate::session::store::Rows;
 use crate::task::{Task, TaskSecrets};
@@ -23,6 +25,8 @@ pub(super) struct Wanted {
     secrets: TaskSecrets,
     branch: Option<String>,
     github_token: Option<String>,
+    broker: Option<GitBroker>,
+    service_url: Option<String>,
     pub(super) resume: Option<Resume>,
     is_rebuilt: bool,
     snapshot_id: Option<String>,
@@ -41,6 +45,8 @@ impl Wanted {
             secrets: &self.secrets,
             branch: self.branch.as_deref(),
             github_token: self.github_token.as_deref(),
+            broker: self.broker.as_ref(),
+            service_url: self.service_url.as_deref(),
             resume: self.resume.as_ref(),
             is_rebuilt: self.is_rebuilt,
             snapshot_id: self.snapshot_id.as_deref(),
@@ -49,6 +55,10 @@ impl Wanted {
             now: self.now,
         }
     }
+}
+
+fn is_in_sandbox(core: &Core) -> bool {
+    core.state.runtime.as_ref().is_some_and(|runtime| runtime.sandbox_id.is_some())
 }
 
 /// Requests to the agent that one call of a provider may make.
@@ -65,6 +75,8 @@ impl<P: Platform> Session<P> {
             secrets: core.secrets.clone(),
             branch: core.task.base_branch().filter(|_| core.state.branch_asked).map(str::to_owned),
             github_token: None,
+            broker: self.broker(core).filter(|_| with_token || is_in_sandbox(core)),
+            service_url: self.service_url(core).map(str::to_owned),
             resume: None,
             is_rebuilt: core.state.template_rebuilt,
             snapshot_id: None,
@@ -72,9 +84,20 @@ impl<P: Platform> Session<P> {
             first_rpc_id: core.state.take_rpc_ids(RPC_IDS),
             now,
         })?;
-        if with_token && let Some(url) = wanted.task.repo_url().map(str::to_owned) {
+        let asks = with_token && self.look(|core| self.is_brokered(&core.task))?;
+        if asks && wanted.broker.is_none() {
+            let error = "git's credentials cannot be asked for: the service's address or RUN_TOKEN_KEYS is missing";
+            self.warn("agents/token-unavailable", &error);
+        }
+        if with_token
+            && !self.settings.github.is_brokered
+            && let Some(url) = wanted.task.repo_url().map(str::to_owned)
+        {
             match self.repository_token(&url).await {
-                Ok(token) => wanted.github_token = token,
+                Ok(token) => {
+                    wanted.github_token = token;
+                    self.change(|core, _| wanted.github_token.iter().for_each(|token| core.redactor.learn(token)))?;
+                }
                 // The session works without it; pushing by itself it cannot.
                 Err(error) => self.warn("agents/token-unavailable", &error),
             }
@@ -230,6 +253,13 @@ impl<P: Platform> Progress for Steps<P> {
 
     async fn event(&mut self, draft: Draft) {
         if let Err(error) = self.session.change(|core, decide| decide.append(&mut core.state, draft)) {
+            self.session.warn("agents/event-not-stored", &error);
+        }
+    }
+
+    async fn has_tree(&mut self, runtime: &Runtime) {
+        self.step("restore", RESTORE_MS).await;
+        if let Err(error) = self.session.restore_tree(runtime).await {
             self.session.warn("agents/event-not-stored", &error);
         }
     }

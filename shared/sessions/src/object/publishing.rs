@@ -16,7 +16,7 @@ use crate::publish::{CommitId, Intent, PushReport};
 use crate::publisher::{self, PublishRequest, Pusher, Sink};
 use crate::runtime::{Provider, PushError, Runtime, RuntimeError};
 use crate::session::Checkpointing;
-use crate::session::decide::end_quietly;
+use crate::session::decide::{self, end_quietly};
 use crate::session::store::Rows;
 
 /// The longest step of publishing: the push.
@@ -26,7 +26,7 @@ const SNAPSHOT_MS: i64 = 120_000;
 
 impl<P: Platform> Session<P> {
     /// Publishes what stands in the runtime. The work goes on when whoever asked goes away.
-    pub(super) async fn publish(self: &Rc<Self>, user: &str, wanted: PublishRequest) -> Result<Value, Error> {
+    pub(super) async fn publish(self: &Rc<Self>, user: &str, wanted: &PublishRequest) -> Result<Value, Error> {
         let generation = self.change(|core, decide| {
             if core.state.publishing.is_some() {
                 return None;
@@ -36,7 +36,7 @@ impl<P: Platform> Session<P> {
             Some(lease.generation)
         })?;
         let generation = generation.ok_or(Error::RequestInProgress)?;
-        let (me, user) = (Rc::clone(self), user.to_owned());
+        let (me, user, wanted) = (Rc::clone(self), user.to_owned(), wanted.clone());
         self.outlasting(async move { me.run_publish(&user, &wanted, generation).await }).await
     }
 
@@ -266,6 +266,9 @@ impl<P: Platform> Pusher for Publishing<P> {
         let failed = |error: Error| PushError { class: crate::publish::FailureClass::Unknown, text: error.to_string() };
         let wanted: Wanted = self.session.wanted(false).await.map_err(failed)?;
         let mut runtime = self.runtime.clone();
+        let compared = self.session.compare_resumed_tree(&mut runtime).await;
+        compared
+            .map_err(|error| PushError { class: crate::publish::FailureClass::Unknown, text: error.to_string() })?;
         self.session.platform.runtimes(runtime.provider).push(&mut runtime, &wanted.wish(), push).await
     }
 }
@@ -273,6 +276,10 @@ impl<P: Platform> Pusher for Publishing<P> {
 impl<P: Platform> Sink for Publishing<P> {
     fn event(&self, draft: Draft) -> Result<(), Error> {
         self.session.change(|core, decide| decide.append(&mut core.state, draft))
+    }
+
+    fn pull_request(&self, head: &str, number: u64) -> Result<(), Error> {
+        self.session.on_pull_request(head, number)
     }
 
     fn step(&self, head: &str, base: Option<&str>, limit_ms: i64) -> Result<(), Error> {
@@ -296,7 +303,10 @@ impl<P: Platform> Sink for Publishing<P> {
 
     fn pushed(&self, branch: &str, commit: &CommitId) -> Result<(), Error> {
         let now = self.session.platform.now_ms();
-        Ok(Rows(self.session.platform.sql()).put_branch(branch, commit, now)?)
+        self.session
+            .change_with(|core, decide| decide::on_pushed(&mut core.state, decide, branch, commit.as_str()), &|rows| {
+                rows.put_branch(branch, commit, now)
+            })
     }
 }
 

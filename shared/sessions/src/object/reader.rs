@@ -120,6 +120,7 @@ impl<P: Platform> Session<P> {
                 });
                 taken.map_err(|error| RuntimeError::Failed(error.to_string()))?;
             }
+            self.grows(chunk.len());
             bytes = bytes.saturating_add(chunk.len());
             if bytes >= TURN_BYTES {
                 bytes = 0;
@@ -285,8 +286,9 @@ fn take_step(core: &mut Core, decide: &mut Decide<'_>, step: Step, new_id: &dyn 
     let state = &mut core.state;
     match step {
         Step::Store(draft) => decide.append(state, draft),
-        Step::Stream(draft) => decide.effects.push(Effect::Show(draft)),
+        Step::Stream(draft) => decide.effects.extend(core.pieces.pass(draft, &core.redactor).map(Effect::Show)),
         Step::TurnEnded { rpc_id, runtime_session_id, stop_reason, turn } => {
+            core.pieces.clear();
             let rpc_id = rpc_id.as_ref().and_then(Value::as_u64);
             decide::on_turn_ended(state, decide, rpc_id, &stop_reason, turn, runtime_session_id.as_deref());
         }

@@ -21,18 +21,6 @@ const ACCESS_USERS: usize = 100;
 #[derive(Default)]
 pub(super) struct AccessMemory(RefCell<HashMap<String, i64>>);
 
-/// Whether the list of sessions is being told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Telling {
-    /// It knows everything.
-    #[default]
-    Idle,
-    /// It is being told.
-    Busy,
-    /// It is being told, and there is news since.
-    Again,
-}
-
 /// A snapshot that is known.
 pub(super) struct KnownSnapshot {
     pub(super) provider: String,
@@ -74,47 +62,6 @@ impl<P: Platform> Session<P> {
         let (true, Some(db)) = (self.settings.rate_limits, self.platform.db()) else { return Ok(()) };
         let active = sessions::count_active(&*db, user).await?;
         if active >= self.settings.session.max_active_sessions { Err(Error::TooManySessions) } else { Ok(()) }
-    }
-
-    /// Tells the list of sessions what is new. One telling at a time; what fails is told with the next news.
-    pub(super) fn tell_index(&self) {
-        if self.telling.get() != Telling::Idle {
-            self.telling.set(Telling::Again);
-            return;
-        }
-        let (Some(me), Some(_)) = (self.me.upgrade(), self.platform.db()) else { return };
-        self.telling.set(Telling::Busy);
-        self.platform.spawn(async move {
-            // Each round tells what was news at its beginning; there is one more only when there was more news.
-            loop {
-                me.tell_once().await;
-                if me.telling.replace(Telling::Busy) != Telling::Again {
-                    break;
-                }
-            }
-            me.telling.set(Telling::Idle);
-        });
-    }
-
-    async fn tell_once(&self) {
-        let Some(db) = self.platform.db() else { return };
-        let row = self.look(|core| sessions::SessionRow {
-            session_id: core.state.id.clone(),
-            user_id: core.state.requested_by.clone(),
-            graph_id: core.task.graph_id().map(str::to_owned),
-            status: core.state.status.as_str().to_owned(),
-            title: core.task.node_title().or(core.task.project_title()).unwrap_or_default().to_owned(),
-            repo_key: core.task.repo_url().and_then(crate::repository::checkpoint_key),
-            runtime_provider: core.state.runtime.as_ref().map(|runtime| runtime.provider.as_str().to_owned()),
-            active: core.state.is_active(),
-            archived: core.state.archived,
-            created_at: core.state.created_at,
-            updated_at: self.platform.now_ms(),
-        });
-        let Ok(row) = row else { return };
-        if let Err(error) = sessions::upsert(&*db, &row).await {
-            self.warn("agents/index-not-told", &error);
-        }
     }
 
     /// A runner of the user with a free place, which it takes (agents.md 7.4).

@@ -4,9 +4,10 @@
 use std::rc::Rc;
 
 use super::jobs::JobError;
+use super::telling::ToldWait;
 use super::{Platform, Session};
 use crate::error::Error;
-use crate::registry::{sessions, webhooks};
+use crate::registry::{operator, pulls, sessions, webhooks};
 use crate::runtime::RuntimeError;
 use crate::session::decide;
 use crate::session::store::Rows;
@@ -46,9 +47,13 @@ impl<P: Platform> Session<P> {
         }
         self.destroy_unbound().await?;
         self.remove_conversation().await?;
+        self.remove_bundles().await?;
         let id = self.look(|core| core.state.id.clone())?;
         if let Some(db) = self.platform.db() {
             webhooks::forget_session(&*db, &id).await.map_err(Error::from)?;
+            pulls::forget_session(&*db, &id).await.map_err(Error::from)?;
+            operator::forget_wait(&*db, &id).await.map_err(Error::from)?;
+            self.told_wait.set(ToldWait::Known(None));
             sessions::mark_deleted(&*db, &id, self.platform.now_ms()).await.map_err(Error::from)?;
         }
         Rows(self.platform.sql()).drop_all().map_err(Error::from)?;

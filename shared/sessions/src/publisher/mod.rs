@@ -81,6 +81,9 @@ pub trait Sink {
     /// Something that is logged and shown.
     fn event(&self, draft: Draft) -> Result<(), Error>;
 
+    /// There is a pull request from `head`.
+    fn pull_request(&self, head: &str, number: u64) -> Result<(), Error>;
+
     /// A step begins that takes at most so many milliseconds: the push to `head`, or the pull request to `base`. It is written down
     /// before it is taken.
     fn step(&self, head: &str, base: Option<&str>, limit_ms: i64) -> Result<(), Error>;
@@ -178,7 +181,7 @@ fn choose_head(facts: &Facts<'_>, wanted: &PublishRequest, base: Option<&BranchN
 impl<F: Fetch, S: Sign, H: Host, W: Pusher + Sink> Work<'_, F, S, H, W> {
     async fn push_token(&self) -> Result<String, Error> {
         self.place.step(self.head.as_str(), None, MINT_MS)?;
-        match self.github.token(&self.repository).await {
+        match self.github.push_token(&self.repository).await {
             Ok(token) => Ok(token),
             Err(error) => {
                 let text = error.to_string();
@@ -283,6 +286,7 @@ impl<F: Fetch, S: Sign, H: Host, W: Pusher + Sink> Work<'_, F, S, H, W> {
     }
 
     fn there(&self, base: &BranchName, made: &crate::github::PullRequest, how: Outcome) -> Result<Published, Error> {
+        self.place.pull_request(self.head.as_str(), made.number)?;
         let told = Told { url: &made.url, number: made.number, existing: how == Outcome::Existing };
         self.place.event(Draft::pr_succeeded(self.facts.user, self.head.as_str(), base.as_str(), told))?;
         let url = Map::from_iter([("pr-url".to_owned(), made.url.as_str().into())]);

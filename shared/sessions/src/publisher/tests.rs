@@ -47,6 +47,12 @@ impl Sink for Place {
         Ok(())
     }
 
+    fn pull_request(&self, head: &str, number: u64) -> Result<(), Error> {
+        let at = self.branches.borrow().iter().any(|(branch, _)| branch == head);
+        self.events.borrow_mut().push(("pull request".to_owned(), json!({"number": number, "is-pushed": at})));
+        Ok(())
+    }
+
     fn last_pushed(&self, branch: &str) -> Result<Option<CommitId>, Error> {
         Ok(self.branches.borrow().iter().find(|(name, _)| name == branch).map(|(_, commit)| commit.clone()))
     }
@@ -117,7 +123,10 @@ fn a_branch_is_pushed_and_a_pull_request_is_made() {
             "pr-url": "https://github.com/acme/app/pull/5"})
     );
     assert!(published.ends_runtime);
-    assert_eq!(place.kinds(), ["git.push.started", "git.push.succeeded", "git.pr.started", "git.pr.succeeded"]);
+    assert_eq!(
+        place.kinds(),
+        ["git.push.started", "git.push.succeeded", "git.pr.started", "pull request", "git.pr.succeeded"]
+    );
     assert_eq!(place.branches.borrow().len(), 1, "a new branch is noted as our own");
 }
 

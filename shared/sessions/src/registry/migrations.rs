@@ -23,6 +23,9 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0013_add_usage_daily.sql"),
     migration!("0014_add_session_archive.sql"),
     migration!("0015_add_webhooks.sql"),
+    migration!("0016_add_session_pulls.sql"),
+    migration!("0017_add_workspace_bundles.sql"),
+    migration!("0018_add_operator_view.sql"),
 ];
 
 /// The names of the migrations that the operator has yet to apply. Empty: the schema is up to date.

@@ -4,10 +4,13 @@
 //! It lies in the database of the sync server, whose graphs decide who may use a session. Each module owns one noun and the
 //! texts of its statements. Time comes in as an argument, in milliseconds since 1970.
 
+pub mod bundles;
 pub mod checkpoints;
 mod cursor;
 pub mod intents;
 pub mod migrations;
+pub mod operator;
+pub mod pulls;
 mod runner;
 pub mod runners;
 pub mod sessions;

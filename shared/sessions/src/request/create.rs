@@ -8,6 +8,7 @@ use super::limits::{
     MAX_VARIABLE_BYTES, MAX_VARIABLES, MAX_VARIABLES_BYTES,
 };
 use super::session_id;
+use crate::egress::{self, MAX_RULE_BYTES, MAX_RULES};
 use crate::error::Error;
 use crate::session::budget::Budget;
 use crate::task::{Task, TaskSecrets};
@@ -85,6 +86,9 @@ fn check_project(project: Fields<'_>) -> Result<(), Error> {
     for name in ["docker-file", "sandbox-init-setup"] {
         project.text_within(name, MAX_SETUP_BYTES)?;
     }
+    if let Some(entries) = project.texts("egress", MAX_RULES, MAX_RULE_BYTES)? {
+        egress::list(entries.iter().copied()).map_err(|_| Error::InvalidBody)?;
+    }
     Ok(())
 }
 
@@ -122,7 +126,8 @@ fn check_variables(variables: &Map<String, Value>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The two flags, on by themselves, and the policy of approvals (agents.md 18.1) if there is one.
+/// The two flags, on by themselves; whether what is said about its pull requests comes back (agents.md 20.4); and the policy of approvals
+/// (18.1) if there is one.
 fn capabilities(fields: Fields<'_>) -> Result<Value, Error> {
     let Some(sent) = fields.object("capabilities")? else {
         return Ok(json!({"push-enabled": true, "pr-enabled": true}));
@@ -131,6 +136,9 @@ fn capabilities(fields: Fields<'_>) -> Result<Value, Error> {
         "push-enabled": sent.flag("push-enabled")?.unwrap_or(true),
         "pr-enabled": sent.flag("pr-enabled")?.unwrap_or(true),
     });
+    if let (true, Some(members)) = (sent.flag("follow-up")?.unwrap_or(false), capabilities.as_object_mut()) {
+        members.insert("follow-up".to_owned(), true.into());
+    }
     let Some(tools) = sent.object("tools")? else { return Ok(capabilities) };
     let mut policy = Map::new();
     for name in ["allow", "deny"] {

@@ -87,6 +87,7 @@ fn members_of_a_task_have_their_types() {
         ("capabilities", json!([])),
         ("capabilities/push-enabled", json!("yes")),
         ("capabilities/pr-enabled", json!(null)),
+        ("capabilities/follow-up", json!("yes")),
         ("capabilities/tools", json!("x")),
         ("capabilities/tools/allow", json!("x")),
         ("capabilities/tools/deny", json!([1])),
@@ -125,6 +126,13 @@ fn a_task_is_normalised_and_stays_open() {
         "agent": {"provider": "claude"}, "capabilities": {"push-enabled": false, "pr-enabled": true},
         "runtime-provider": "local-runner", "runner-id": "a"});
     assert_eq!((read.task.0, read.snapshot_id.as_deref()), (expected, Some("snap-x")));
+    for (asked, kept) in [(json!(true), true), (json!(false), false)] {
+        body["capabilities"] = json!({"follow-up": asked});
+        let task = create(&body).unwrap().task;
+        // What is off by itself is not named: a task is as it was before there was such a thing.
+        let capabilities = task.0["capabilities"].as_object().unwrap();
+        assert_eq!((task.follow_up(), capabilities.contains_key("follow-up")), (kept, kept));
+    }
     let mut blank = with("runtime-provider", json!("  "));
     blank["runner-id"] = json!(" ");
     blank["agent"] = json!("claude-code");

@@ -8,9 +8,9 @@ use web::{Fetch, Host};
 use super::agent_server::AgentStream;
 use super::{
     BuildState, Building, E2bProvider, E2bTerminal, Made, OpenedTerminal, Progress, Prompt, Provider, ProviderKind,
-    PushError, RunnerProvider, Runtime, RuntimeError, Sent, Snapshot, Stopped, TerminalOrder, TerminalSize, Wish,
+    PushError, Ran, RunnerProvider, Runtime, RuntimeError, Sent, Snapshot, Stopped, TerminalOrder, TerminalSize, Wish,
 };
-use crate::command::Push;
+use crate::command::{Command, Push};
 use crate::legacy::request::Call;
 use crate::publish::PushReport;
 use crate::settings::RuntimeSettings;
@@ -56,6 +56,22 @@ impl<F: Fetch, H: Host> Provider for AnyProvider<F, H> {
         of!(self, provider => provider.build_state(building).await)
     }
 
+    async fn resume(&self, runtime: &mut Runtime) -> Result<(), RuntimeError> {
+        of!(self, provider => provider.resume(runtime).await)
+    }
+
+    async fn run(&self, runtime: &Runtime, command: &Command, output_bytes: usize) -> Result<Ran, RuntimeError> {
+        of!(self, provider => provider.run(runtime, command, output_bytes).await)
+    }
+
+    async fn read_file(&self, runtime: &Runtime, path: &str, limit: usize) -> Result<Option<Vec<u8>>, RuntimeError> {
+        of!(self, provider => provider.read_file(runtime, path, limit).await)
+    }
+
+    async fn write_file(&self, runtime: &Runtime, path: &str, bytes: &[u8]) -> Result<(), RuntimeError> {
+        of!(self, provider => provider.write_file(runtime, path, bytes).await)
+    }
+
     async fn wake(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<(), RuntimeError> {
         of!(self, provider => provider.wake(runtime, wish).await)
     }
@@ -94,6 +110,10 @@ impl<F: Fetch, H: Host> Provider for AnyProvider<F, H> {
 
     async fn extend(&self, runtime: &Runtime) -> Result<(), RuntimeError> {
         of!(self, provider => provider.extend(runtime).await)
+    }
+
+    async fn renew_broker(&self, runtime: &Runtime, wish: &Wish<'_>) -> Result<(), RuntimeError> {
+        of!(self, provider => provider.renew_broker(runtime, wish).await)
     }
 
     async fn snapshot(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<Snapshot, RuntimeError> {

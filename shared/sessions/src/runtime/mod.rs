@@ -2,6 +2,7 @@
 
 pub mod agent_server;
 mod any;
+mod broker;
 mod e2b;
 pub(crate) mod exchange;
 mod provider;
@@ -14,9 +15,12 @@ pub(crate) mod testing;
 
 pub use agent_server::{Files, Resume, load_rpc_id};
 pub use any::AnyProvider;
+pub use broker::{BOUND_TO, GitBroker, Holder};
 pub use e2b::{E2bProvider, E2bSandboxes, E2bTerminal};
 pub use provider::RuntimeError;
-pub use provider::{BuildState, Building, Made, Progress, Prompt, Provider, PushError, Sent, Snapshot, Stopped, Wish};
+pub use provider::{
+    BuildState, Building, Made, Progress, Prompt, Provider, PushError, Ran, Sent, Snapshot, Stopped, Wish,
+};
 pub use provider::{OpenedTerminal, TerminalOrder, TerminalOutput, TerminalSaid, TerminalSize};
 pub use record::{ProviderKind, Runtime, RuntimeSecrets};
 pub use runner::RunnerProvider;

@@ -82,6 +82,10 @@ pub struct Wish<'a> {
     pub branch: Option<&'a str>,
     /// A token for the repository, if one could be had.
     pub github_token: Option<&'a str>,
+    /// How git gets tokens by itself; then none is handed into the sandbox.
+    pub broker: Option<&'a super::GitBroker>,
+    /// The address of this service, as far as it is known.
+    pub service_url: Option<&'a str>,
     /// The conversation that the agent is to go on with.
     pub resume: Option<&'a super::Resume>,
     /// Whether the project's template was just built again because it was gone: then it is not built a second time.
@@ -110,6 +114,10 @@ pub trait Progress {
 
     /// Something that viewers are told.
     async fn event(&mut self, draft: Draft);
+
+    /// The repository is there as it was cloned, or as a template or a snapshot held it: what the session had not pushed is brought back.
+    /// It may take as long as its steps say. What fails is told and keeps nothing else from being done.
+    async fn has_tree(&mut self, runtime: &Runtime);
 
     /// The lease of what is going on is made longer: a step begins that may take so many milliseconds (agents.md 3.14).
     async fn step(&mut self, name: &'static str, limit_ms: i64);
@@ -249,6 +257,17 @@ pub trait TerminalOutput {
     async fn next(&mut self) -> Result<TerminalSaid, RuntimeError>;
 }
 
+/// What a command left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ran {
+    /// What it wrote; a beginning of it where that was too much.
+    pub stdout: String,
+    /// What it complained of, bounded in the same way.
+    pub stderr: String,
+    /// How it ended; 0 is well.
+    pub exit_code: i64,
+}
+
 /// A provider of runtimes (agents.md 5.1). None of the calls is repeated by the provider after something was sent that may
 /// have had an effect. What each may take at most is the lease of the caller.
 #[expect(async_fn_in_trait, reason = "one of the two platforms has futures that cannot cross threads")]
@@ -263,6 +282,25 @@ pub trait Provider {
 
     /// How far the build of a template is.
     async fn build_state(&self, building: &Building) -> Result<BuildState, RuntimeError>;
+
+    /// Resumes the sandbox of a runtime and leaves the agent's server alone; its tokens may be new. Where there is no sandbox, nothing
+    /// is done.
+    async fn resume(&self, runtime: &mut Runtime) -> Result<(), RuntimeError>;
+
+    /// Runs a command of ours where the agent's files are, to its end. Of each of its outputs at most so many bytes are kept. A runtime
+    /// that is paused is not resumed for it.
+    async fn run(
+        &self,
+        runtime: &Runtime,
+        command: &command::Command,
+        output_bytes: usize,
+    ) -> Result<Ran, RuntimeError>;
+
+    /// Reads a file of at most so many bytes. None when there is no such file; links are followed.
+    async fn read_file(&self, runtime: &Runtime, path: &str, limit: usize) -> Result<Option<Vec<u8>>, RuntimeError>;
+
+    /// Writes a file; the folders above it come to be.
+    async fn write_file(&self, runtime: &Runtime, path: &str, bytes: &[u8]) -> Result<(), RuntimeError>;
 
     /// Makes a bound runtime answer again: resumes its sandbox, starts the agent server where it does not answer. A
     /// server that was started anew knows no session any more: it refuses the next prompt, which then gets a new one.
@@ -295,6 +333,11 @@ pub trait Provider {
 
     /// Makes the sandbox live on for its whole time from now.
     async fn extend(&self, runtime: &Runtime) -> Result<(), RuntimeError>;
+
+    /// Writes git's way to ask for tokens anew, where the sandbox has one (agents.md 20.6). A paused one is not woken.
+    async fn renew_broker(&self, _: &Runtime, _: &Wish<'_>) -> Result<(), RuntimeError> {
+        Ok(())
+    }
 
     /// Takes a snapshot, without the credential files (B28).
     async fn snapshot(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<Snapshot, RuntimeError>;

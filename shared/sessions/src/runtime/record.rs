@@ -85,6 +85,12 @@ pub struct Runtime {
     /// When the repository token in the sandbox was made, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub github_token_at: Option<i64>,
+    /// When git's way to ask for tokens was written into the sandbox, in milliseconds since 1970 (agents.md 20.6).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broker_at: Option<i64>,
+    /// What the sandbox may talk to; empty where it may talk to anyone (agents.md 20.7).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub egress: Vec<String>,
     /// Whether the control plane has ended the agent's server itself: the next prompt needs a new session of the agent (B56).
     #[serde(default)]
     pub server_ended: bool,

@@ -14,7 +14,7 @@ use serde_json::Value;
 use uuid::Uuid;
 use web::{Call, CallError, Event, Failure, Fetch, Host, Incoming, Reply, Trace, Undone};
 
-use super::{Progress, RuntimeError, Wish};
+use super::{Progress, Runtime, RuntimeError, Wish};
 use crate::command::VersionChannel;
 use crate::event::Draft;
 use crate::legacy::ApiSetting;
@@ -308,6 +308,10 @@ impl Progress for Told {
         self.lines.push(format!("event {}", draft.kind.as_str()));
     }
 
+    async fn has_tree(&mut self, _: &Runtime) {
+        self.lines.push("tree".to_owned());
+    }
+
     async fn step(&mut self, _: &'static str, _: i64) {}
 }
 
@@ -332,6 +336,7 @@ pub(crate) fn settings() -> RuntimeSettings {
         agent_api: ApiSetting::Auto,
         runner_ttl_ms: 60_000,
         runner_fallback_e2b: false,
+        egress: None,
         runner_allow_private: false,
         model_variables: Vec::new(),
     }
@@ -355,6 +360,8 @@ pub(crate) fn wish<'a>(task: &'a Task, secrets: &'a TaskSecrets) -> Wish<'a> {
         secrets,
         branch: None,
         github_token: None,
+        broker: None,
+        service_url: None,
         resume: None,
         is_rebuilt: false,
         snapshot_id: None,

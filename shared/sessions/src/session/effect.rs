@@ -89,10 +89,20 @@ pub enum Job {
     Detach,
     /// Make the sandbox live on.
     Extend,
+    /// Bring a new token for git into the sandbox.
+    RenewBroker,
     /// Tell the database of all sessions what was used.
     TellUsage,
     /// Send notifications.
     Notify,
+    /// Make an order of what was said about a pull request.
+    FollowUp,
+    /// Push what the agent did about it.
+    PushFollowUp,
+    /// Tell the list of sessions what is new.
+    TellList,
+    /// Tell the database of all sessions which pull requests there are.
+    TellPulls,
     /// Remove the session with everything that belongs to it.
     Remove,
 }

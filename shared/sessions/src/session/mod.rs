@@ -3,11 +3,14 @@
 pub mod budget;
 pub mod decide;
 mod effect;
+pub mod follow_up;
+pub mod git_access;
 mod state;
 mod status;
 pub mod store;
 mod times;
 pub mod transcript;
+mod transition;
 
 pub use effect::{Checkpointing, Effect, Job};
 pub use state::{
@@ -16,6 +19,7 @@ pub use state::{
 };
 pub use status::{NoTransition, Status};
 pub use times::Times;
+pub use transition::Transition;
 
 /// Approvals of one session that may be open at the same time (agents.md 2.8).
 pub const MAX_OPEN_APPROVALS: usize = 20;

@@ -198,6 +198,9 @@ pub struct State {
     pub id: String,
     /// Where it stands.
     pub status: Status,
+    /// Since when, in milliseconds since 1970; none for a session that has stood there since earlier versions, or its creation.
+    #[serde(default)]
+    pub status_since: Option<i64>,
     /// Who created it.
     pub requested_by: String,
     /// When it was created, in milliseconds since 1970.
@@ -256,6 +259,9 @@ pub struct State {
     /// It is being removed: nobody sees it any more.
     #[serde(default)]
     pub removal: Option<Removal>,
+    /// The address at which it was created: where the service is reached if the settings do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_url: Option<String>,
     /// What it may use.
     #[serde(default)]
     pub budget: Budget,
@@ -268,6 +274,12 @@ pub struct State {
     /// How many there were lately.
     #[serde(default)]
     pub notices: Notices,
+    /// What is said about its pull requests.
+    #[serde(default)]
+    pub follow_up: super::follow_up::FollowUp,
+    /// When the list of sessions is told again what is new; none when it knows everything.
+    #[serde(default)]
+    pub list_at: Option<i64>,
     /// When something happened last.
     pub active_at: i64,
     /// When a running turn is looked at next.
@@ -275,6 +287,9 @@ pub struct State {
     /// Terminals that are open, or were when the object was last heard of. At most [`crate::object::MAX_TERMINALS`].
     #[serde(default)]
     pub terminals: Vec<OpenTerminal>,
+    /// What is known of its working tree.
+    #[serde(default)]
+    pub workspace: crate::workspace::Saved,
     /// Orders that wait, oldest first; kept in a table of their own.
     #[serde(skip)]
     pub orders: VecDeque<u64>,
@@ -290,6 +305,7 @@ impl State {
         Self {
             id: id.to_owned(),
             status: Status::Created,
+            status_since: None,
             requested_by: requested_by.to_owned(),
             created_at: now,
             runtime: None,
@@ -315,16 +331,25 @@ impl State {
             stopped_rpc_ids: Vec::new(),
             archived: false,
             removal: None,
+            service_url: None,
             budget: Budget::default(),
             usage: Usage::default(),
             notify_at: None,
             notices: Notices::default(),
+            follow_up: super::follow_up::FollowUp::default(),
+            list_at: None,
             active_at: now,
             tick_at: now,
             terminals: Vec::new(),
+            workspace: crate::workspace::Saved::default(),
             orders: VecDeque::new(),
             approvals: Vec::new(),
         }
+    }
+
+    /// Since when it stands where it stands, as far as is known; in milliseconds since 1970.
+    pub(crate) fn since(&self) -> i64 {
+        self.status_since.unwrap_or(self.created_at)
     }
 
     /// A lease for new work.

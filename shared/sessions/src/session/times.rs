@@ -90,14 +90,29 @@ impl Times {
         (attempt < 4).then(|| self.scaled(2_000 << attempt))
     }
 
+    /// Keeping the working tree before a sandbox is left.
+    pub fn saving(&self) -> i64 {
+        self.scaled(120_000)
+    }
+
     /// Keeping the conversation of a turn that is over.
     pub fn keeping(&self) -> i64 {
         self.scaled(45_000)
     }
 
+    /// How long remarks are gathered before they are acted upon.
+    pub fn window(&self, ms: i64) -> i64 {
+        self.scaled(ms)
+    }
+
     /// Between two looks at a running turn.
     pub fn tick(&self) -> i64 {
         self.scaled(60_000)
+    }
+
+    /// How long what git asks with is left in a sandbox.
+    pub fn broker(&self) -> i64 {
+        self.scaled(10 * 60_000)
     }
 
     /// An order that nothing keeps from being sent.

@@ -1,15 +1,18 @@
 //! The settings of the agents service (agents.md 15), read once. A blank value counts as unset.
 
+mod follow_up;
 mod lookup;
 mod read;
 #[cfg(test)]
 mod tests;
 mod transcripts;
 
+pub use self::follow_up::FollowUpSettings;
 pub use self::transcripts::TranscriptSettings;
 pub use lookup::SettingsError;
 
 use crate::command::VersionChannel;
+use crate::egress::Rule;
 use crate::legacy::ApiSetting;
 use crate::publish::ProtectedBranches;
 use crate::runtime::ProviderKind;
@@ -41,6 +44,8 @@ pub struct Settings {
     pub runtime: RuntimeSettings,
     /// Transcripts.
     pub transcripts: TranscriptSettings,
+    /// The pull-request loop.
+    pub follow_up: FollowUpSettings,
 }
 
 impl Settings {
@@ -74,6 +79,8 @@ pub struct SessionSettings {
     pub max_orders: usize,
     /// `AGENT_MAX_ACTIVE_SESSIONS`.
     pub max_active_sessions: usize,
+    /// `AGENT_BUNDLE_MAX_BYTES`: a bundle of what was not pushed, at most.
+    pub max_bundle_bytes: usize,
     /// `AGENT_PROMPT_POST_MS`.
     pub prompt_post_ms: i64,
     /// `AGENT_TURN_SILENCE_MS`.
@@ -105,6 +112,8 @@ pub struct GitHubSettings {
     pub api_base: String,
     /// `GITHUB_USER_AGENT`.
     pub user_agent: String,
+    /// `AGENT_GIT_CREDENTIALS=broker`: no token for GitHub lies in a sandbox; git asks for one (agents.md 20.6).
+    pub is_brokered: bool,
 }
 
 impl GitHubSettings {
@@ -164,6 +173,8 @@ pub struct RuntimeSettings {
     pub runner_ttl_ms: i64,
     /// `LOCAL_RUNNER_FALLBACK=e2b`.
     pub runner_fallback_e2b: bool,
+    /// `AGENT_EGRESS_ALLOW`: what sandboxes may talk to; none where they may talk to anyone (agents.md 20.7).
+    pub egress: Option<Vec<Rule>>,
     /// `LOCAL_RUNNER_ALLOW_PRIVATE=1`.
     pub runner_allow_private: bool,
     /// `OPENAI_API_KEY`, `ANTHROPIC_API_KEY`, `OPENAI_BASE_URL`, `ANTHROPIC_BASE_URL`, as far as they are set.

@@ -3,6 +3,7 @@
 use super::lookup::{Lookup, SettingsError};
 use super::{E2bApi, GitHubSettings, RuntimeSettings, SessionSettings, Settings};
 use crate::command::VersionChannel;
+use crate::egress::{self, Rule};
 use crate::legacy::ApiSetting;
 use crate::publish::ProtectedBranches;
 use crate::runtime::ProviderKind;
@@ -11,6 +12,8 @@ use crate::runtime::ProviderKind;
 const MOST_IN_MEMORY: i64 = i32::MAX as i64;
 /// The longest event, in bytes, that fits a row of an object beside its other columns.
 const MOST_IN_ROW: i64 = 1_900_000;
+/// The largest bundle of a working tree: its pieces are numbered with three digits.
+const MOST_OF_BUNDLE: i64 = 1 << 30;
 const MINUTE_MS: i64 = 60_000;
 /// What `SANDBOX_AGENT_VERSION` is by itself.
 const AGENT_VERSION: &str = "0.3.x";
@@ -42,6 +45,7 @@ impl Settings {
             github: github(&get)?,
             runtime: runtime(&get)?,
             transcripts: super::transcripts::read(&get, secrets_key, is_development)?,
+            follow_up: super::follow_up::read(&get)?,
         })
     }
 }
@@ -58,6 +62,7 @@ fn session<F: Fn(&str) -> Option<String>>(get: &Lookup<F>) -> Result<SessionSett
         max_event_bytes: get.sized("AGENT_EVENT_MAX_BYTES", 256 << 10, MOST_IN_ROW)?,
         max_orders: get.sized("AGENT_MAX_ORDERS", 50, MOST_IN_MEMORY)?,
         max_active_sessions: get.sized("AGENT_MAX_ACTIVE_SESSIONS", 20, MOST_IN_MEMORY)?,
+        max_bundle_bytes: get.sized("AGENT_BUNDLE_MAX_BYTES", 64 << 20, MOST_OF_BUNDLE)?,
         prompt_post_ms: get.number("AGENT_PROMPT_POST_MS", MINUTE_MS / 2)?,
         turn_silence_ms: get.number("AGENT_TURN_SILENCE_MS", 30 * MINUTE_MS)?,
         stop_grace_ms: get.number("AGENT_STOP_GRACE_MS", MINUTE_MS / 2)?,
@@ -88,6 +93,9 @@ fn github<F: Fn(&str) -> Option<String>>(get: &Lookup<F>) -> Result<GitHubSettin
         slug: get.text("GITHUB_APP_SLUG").or_else(|| get.text("GITHUB_APP_NAME")),
         api_base: get.address("GITHUB_API_BASE")?.unwrap_or_else(|| "https://api.github.com".to_owned()),
         user_agent: get.text("GITHUB_USER_AGENT").unwrap_or_else(|| "logseq-worker/1.0".to_owned()),
+        is_brokered: get
+            .word("AGENT_GIT_CREDENTIALS", "env or broker", &[("broker", true), ("env", false)])?
+            .unwrap_or(false),
     })
 }
 
@@ -112,9 +120,15 @@ fn runtime<F: Fn(&str) -> Option<String>>(get: &Lookup<F>) -> Result<RuntimeSett
         agent_api: ApiSetting::read(get.text("SANDBOX_AGENT_API").as_deref()),
         runner_ttl_ms: get.number("LOCAL_RUNNER_HEARTBEAT_TTL_MS", MINUTE_MS)?.max(LEAST_RUNNER_TTL_MS),
         runner_fallback_e2b: get.word("LOCAL_RUNNER_FALLBACK", "e2b", &[("e2b", true)])?.unwrap_or(false),
+        egress: egress(get)?,
         runner_allow_private: get.is_on("LOCAL_RUNNER_ALLOW_PRIVATE"),
         model_variables: MODEL_VARIABLES.into_iter().filter_map(|name| Some((name, get.raw(name)?))).collect(),
     })
+}
+
+fn egress<F: Fn(&str) -> Option<String>>(get: &Lookup<F>) -> Result<Option<Vec<Rule>>, SettingsError> {
+    let list = get.text("AGENT_EGRESS_ALLOW").map(|text| egress::list(text.split(','))).transpose();
+    list.map_err(|error| SettingsError::Form { name: "AGENT_EGRESS_ALLOW", why: error.to_string() })
 }
 
 fn agent_version<F: Fn(&str) -> Option<String>>(get: &Lookup<F>) -> Result<VersionChannel, SettingsError> {

@@ -70,6 +70,12 @@ fn blank_values_are_none() {
 
 #[test]
 fn values_are_read() {
+    assert!(one("AGENT_GIT_CREDENTIALS", "Broker").github.is_brokered);
+    assert!(
+        !one("AGENT_GIT_CREDENTIALS", "env").github.is_brokered && !one("AGENT_GIT_CREDENTIALS", "").github.is_brokered
+    );
+    assert_eq!(one("AGENT_EGRESS_ALLOW", "a.test, *.b.test").runtime.egress.map(|rules| rules.len()), Some(2));
+    assert_eq!(one("AGENT_EGRESS_ALLOW", " ").runtime.egress, None);
     assert!(one("AGENT_ACCESS_MODE", " Strict ").strict_access);
     assert!(!one("AGENT_RATE_LIMITS", "OFF").rate_limits);
     assert!(!one("MANAGED_AUTH_SHARE_REFRESH", "0").share_refresh_token);
@@ -124,6 +130,13 @@ fn a_value_that_means_nothing_is_refused_by_name() {
         ("SANDBOX_AGENT_URL", "http://"),
         ("PUBLIC_BASE_URL", "https://a.test/?x"),
         ("PUBLIC_BASE_URL", "https://user@a.test"),
+        ("GITHUB_WEBHOOK_SECRET", "too short"),
+        ("AGENT_PR_AUTHORS", "ann, bob smith"),
+        ("AGENT_PR_AUTHORS", &"a,".repeat(101)),
+        ("AGENT_PR_MAX_ROUNDS", "0"),
+        ("AGENT_PR_MAX_ROUNDS", "101"),
+        ("AGENT_GIT_CREDENTIALS", "brokr"),
+        ("AGENT_EGRESS_ALLOW", "https://a.test"),
         ("AGENT_ACCESS_MODE", "stric"),
         ("E2B_API_VERSION", "v3"),
         ("LOCAL_RUNNER_FALLBACK", "e3b"),
@@ -142,6 +155,20 @@ fn a_key_is_32_bytes_and_never_shown() {
         let error = read(&[("MANAGED_AUTH_KEY", value)]).err().unwrap();
         assert_eq!(error.to_string(), "MANAGED_AUTH_KEY must be 32 bytes in base64");
     }
+}
+
+#[test]
+fn the_pull_request_loop_is_off_without_a_secret() {
+    let off = read(&[]).unwrap().follow_up;
+    assert_eq!((off.secret, off.max_rounds), (None, 3));
+    let on = read(&[
+        ("GITHUB_WEBHOOK_SECRET", " 0123456789abcdef "),
+        ("AGENT_PR_AUTHORS", " Ann,, @bob-b , "),
+        ("AGENT_PR_MAX_ROUNDS", "1"),
+    ]);
+    let on = on.unwrap().follow_up;
+    assert_eq!((on.secret.as_deref(), on.max_rounds), (Some("0123456789abcdef"), 1));
+    assert!(on.listens_to("ann") && on.listens_to("BOB-B") && !on.listens_to("") && !on.listens_to("bob"));
 }
 
 #[test]

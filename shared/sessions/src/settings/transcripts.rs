@@ -15,6 +15,8 @@ pub struct TranscriptSettings {
     pub tokens: Option<RunTokens>,
     /// `TRANSCRIPT_MAX_BYTES`.
     pub max_bytes: usize,
+    /// `TRANSCRIPT_QUOTA_BYTES`: everything that is kept of one user; none without a limit.
+    pub quota: Option<u64>,
     /// `TRANSCRIPT_GLOBS`.
     pub places: Places,
     /// `TRANSCRIPT_ON_FAIL=continue`: a conversation that cannot be read does not keep the next turn from being begun.
@@ -36,6 +38,7 @@ pub(super) fn read<F: Fn(&str) -> Option<String>>(
     Ok(TranscriptSettings {
         tokens: keys.or_else(|| is_development.then(RunTokens::development)),
         max_bytes: get.sized("TRANSCRIPT_MAX_BYTES", DEFAULT_BYTES, i64::try_from(MOST_BYTES).unwrap_or(i64::MAX))?,
+        quota: get.id("TRANSCRIPT_QUOTA_BYTES")?.map(i64::unsigned_abs),
         places: places.map_err(|error| told("TRANSCRIPT_GLOBS", error.to_string()))?,
         continues: get.word("TRANSCRIPT_ON_FAIL", "continue or fail", &ways)?.unwrap_or(false),
         vault: Vault::new(secrets_key),

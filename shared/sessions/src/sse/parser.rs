@@ -104,7 +104,7 @@ impl Parser {
                 *input = rest;
                 continue;
             }
-            let end = input.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(input.len());
+            let end = memchr::memchr2(b'\r', b'\n', input).unwrap_or(input.len());
             let (part, rest) = input.split_at(end);
             let Some((&line_end, rest)) = rest.split_first() else {
                 self.hold(part);

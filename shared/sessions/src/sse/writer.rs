@@ -46,7 +46,7 @@ fn write_text(out: &mut String, field: &str, text: &str) {
     let mut rest = Some(text);
     // Every round takes a line off the text.
     while let Some(text) = rest {
-        let (line, after) = text.split_at(text.find(['\r', '\n']).unwrap_or(text.len()));
+        let (line, after) = text.split_at(memchr::memchr2(b'\r', b'\n', text.as_bytes()).unwrap_or(text.len()));
         write_line(out, field, format_args!("{line}"));
         rest = after.strip_prefix("\r\n").or_else(|| after.strip_prefix(['\r', '\n']));
     }

@@ -28,6 +28,8 @@ pub enum Topic {
     BudgetReached,
     /// There is a pull request.
     PrOpened,
+    /// Nothing more is taken from a pull request.
+    PrFollowUpStopped,
 }
 
 /// What a member of an event's data must be to be told.
@@ -46,13 +48,14 @@ const TOOLS: &[&str] =
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::TurnFinished,
         Self::SessionFinished,
         Self::SessionFailed,
         Self::ApprovalNeeded,
         Self::BudgetReached,
         Self::PrOpened,
+        Self::PrFollowUpStopped,
     ];
 
     /// The name on the wire.
@@ -64,6 +67,7 @@ impl Topic {
             Self::ApprovalNeeded => "approval.needed",
             Self::BudgetReached => "budget.reached",
             Self::PrOpened => "pr.opened",
+            Self::PrFollowUpStopped => "pr.follow_up_stopped",
         }
     }
 
@@ -81,6 +85,7 @@ impl Topic {
             Kind::ApprovalRequested => Some(Self::ApprovalNeeded),
             Kind::BudgetReached => Some(Self::BudgetReached),
             Kind::GitPrSucceeded => Some(Self::PrOpened),
+            Kind::GitPrFollowUpStopped => Some(Self::PrFollowUpStopped),
             _ => None,
         }
     }
@@ -99,6 +104,7 @@ impl Topic {
             Self::PrOpened => {
                 &[Own("by"), Own("head-branch"), Own("base-branch"), Own("pr-url"), Own("pr-id"), Own("existing")]
             }
+            Self::PrFollowUpStopped => &[Own("reason"), Own("pr-id")],
         }
     }
 

@@ -5,10 +5,13 @@
 #[path = "../life/agent.rs"]
 #[expect(dead_code, reason = "the agent of another suite, which does less here")]
 mod agent;
+mod git_credentials;
+mod github;
 #[path = "../life/world.rs"]
 #[expect(dead_code, reason = "the object of another suite, to which less happens here")]
 mod life;
 mod objects;
+mod operator;
 #[path = "../life/receiver.rs"]
 #[expect(dead_code, reason = "servers of others in another suite; nothing comes to them here")]
 mod receiver;
@@ -20,4 +23,7 @@ mod screen;
 mod table;
 mod transcripts;
 mod webhooks;
+#[path = "../life/working_tree.rs"]
+#[expect(dead_code, reason = "the tree of another suite, with which nothing is done here")]
+mod working_tree;
 mod world;

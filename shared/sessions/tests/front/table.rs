@@ -143,6 +143,8 @@ fn case_of(route: &'static Route) -> Case {
             "/sessions/:id"
             | "/sessions/:id/observer-token"
             | "/sessions/:id/events"
+            | "/sessions/:id/files"
+            | "/sessions/:id/diff"
             | "/sessions/:id/budget"
             | "/sessions/:id/terminal"
             | "/sessions/:id/stream"
@@ -154,13 +156,21 @@ fn case_of(route: &'static Route) -> Case {
     }
 }
 
-fn is_of_transcripts(route: &Route) -> bool {
-    route.pattern.contains("/transcript") || route.pattern.contains("/runs/")
+/// Whether other tokens are asked for than those of users, or none: `transcripts.rs`, `git_credentials.rs`, `github.rs` and `operator.rs` have a case for each.
+fn takes_other_tokens(route: &Route) -> bool {
+    let others = [
+        "/transcript",
+        "/runs/",
+        "/agents/admin/",
+        "/agents/openapi.json",
+        "/agents/github/webhook",
+        "/git-credentials",
+    ];
+    others.iter().any(|part| route.pattern.contains(part))
 }
 
 fn cases() -> impl Iterator<Item = Case> {
-    // Those of transcripts take tokens of another kind: `transcripts.rs` has a case for each.
-    ROUTES.iter().filter(|route| !is_of_transcripts(route)).map(case_of)
+    ROUTES.iter().filter(|route| !takes_other_tokens(route)).map(case_of)
 }
 
 impl Case {

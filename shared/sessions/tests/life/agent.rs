@@ -8,9 +8,9 @@ use std::task::{Poll, Waker};
 use serde_json::{Value, json};
 use sessions::command;
 use sessions::legacy::{Dialect, request::Call};
-use sessions::publish::PushReport;
+use sessions::publish::{CommitId, FailureClass, PushReport};
 use sessions::runtime::{
-    BuildState, Building, Made, OpenedTerminal, Progress, Prompt, Provider, ProviderKind, PushError, Runtime,
+    BuildState, Building, Made, OpenedTerminal, Progress, Prompt, Provider, ProviderKind, PushError, Ran, Runtime,
     RuntimeError, RuntimeSecrets, Sent, Snapshot, Stopped, TerminalOrder, TerminalOutput, TerminalSaid, TerminalSize,
     Wish,
 };
@@ -36,6 +36,11 @@ pub(crate) struct Agent {
     pub(crate) next_destroy: Vec<Fate>,
     /// Sandboxes that were removed.
     pub(crate) destroyed: Vec<String>,
+    /// Sandboxes that there are, and whether whoever had them made was told of them.
+    pub(crate) alive: BTreeMap<String, bool>,
+    made: usize,
+    /// What its present session has cost, in quarters of a dollar.
+    pub(crate) quarters: u32,
     pub(crate) heeds_cancel: bool,
     /// Whether it was asked to stop.
     pub(crate) is_asked_to_stop: bool,
@@ -44,9 +49,16 @@ pub(crate) struct Agent {
     pub(crate) permission_answers: Vec<Value>,
     /// What was done with it, in order: `provision` with the snapshot that it began with, `stream`, `snapshot`, `end`, `destroy`.
     pub(crate) done: Vec<String>,
+    /// What git in its sandbox was given to ask with, and at which time.
+    pub(crate) brokered: Vec<(i64, String)>,
     /// Its terminals, by their processes: what each was told, and with which code it has ended.
     pub(crate) terminals: BTreeMap<u32, Told>,
     pub(crate) next_terminal: Fate,
+    /// What was pushed: the branch, and whether by force. The commit is the number of the push.
+    pub(crate) pushed: Vec<(String, bool)>,
+    pub(crate) next_push: Fate,
+    /// Its working tree.
+    pub(crate) tree: crate::working_tree::WorkingTree,
     beats: u64,
 }
 
@@ -106,6 +118,12 @@ impl Agent {
         let session = self.session();
         self.say(&json!({"jsonrpc": "2.0", "method": "session/update", "params": {"sessionId": session, "update":
             {"sessionUpdate": "tool_call", "toolCallId": "t", "title": "Run"}}}));
+    }
+
+    /// It has used another quarter of a dollar.
+    pub(crate) fn spend(&mut self) {
+        self.quarters += 1;
+        self.report(u64::from(self.quarters) * 1_000, f64::from(self.quarters) * 0.25);
     }
 
     /// Reports its use: tokens in its context, and what its session has cost.
@@ -190,6 +208,11 @@ impl TerminalOutput for Shell {
     }
 }
 
+/// The commit of a push.
+pub(crate) fn commit(number: usize) -> String {
+    format!("{number:040x}")
+}
+
 /// A provider over the agent.
 pub(crate) struct Runtimes {
     pub(crate) agent: Rc<RefCell<Agent>>,
@@ -212,11 +235,37 @@ impl Runtimes {
         .await;
     }
 
+    /// Makes a sandbox, and writes down before and after that there is one.
+    async fn make_sandbox(&self, progress: &mut impl Progress) -> Result<String, RuntimeError> {
+        let intent = progress.creating().await?;
+        self.clock.point().await;
+        let sandbox = {
+            let mut agent = self.agent.borrow_mut();
+            agent.made += 1;
+            let sandbox = format!("box{}", agent.made);
+            agent.alive.insert(sandbox.clone(), false);
+            sandbox
+        };
+        self.clock.point().await;
+        self.agent.borrow_mut().alive.insert(sandbox.clone(), true);
+        progress.created(&intent, &sandbox).await?;
+        Ok(sandbox)
+    }
+
+    /// Git in the sandbox gets what it asks with.
+    fn broker(&self, wish: &Wish<'_>, sandbox: Option<&str>) -> Option<i64> {
+        let now = self.clock.now.get();
+        let file = wish.broker?.file(sandbox?, now, "name".to_owned()).unwrap();
+        self.agent.borrow_mut().brokered.push((now, file));
+        Some(wish.now)
+    }
+
     fn begin_anew(&self) -> String {
         let mut agent = self.agent.borrow_mut();
         agent.epoch += 1;
         agent.is_killed = false;
         agent.sessions += 1;
+        agent.quarters = 0;
         agent.frames.clear();
         agent.working.clear();
         agent.readers.drain(..).for_each(Waker::wake);
@@ -237,9 +286,12 @@ impl Provider for Runtimes {
             _ => return Err(RuntimeError::Failed("no".into())),
         }
         self.did(&format!("provision {}", wish.snapshot_id.unwrap_or("empty")));
+        let sandbox_id = if self.kind == ProviderKind::E2b { Some(self.make_sandbox(progress).await?) } else { None };
+        self.clock.point().await;
         let session_id = self.begin_anew();
-        let is_sandbox = self.kind == ProviderKind::E2b;
-        Ok(Made::Ready(Box::new(Runtime {
+        self.clock.point().await;
+        let broker_at = self.broker(wish, sandbox_id.as_deref());
+        let runtime = Runtime {
             provider: self.kind,
             base_url: "https://agent.test".into(),
             server_id: "s".into(),
@@ -247,30 +299,72 @@ impl Provider for Runtimes {
             dialect: Dialect::Acp,
             directory: "/home/user/workspace".into(),
             runner_id: None,
-            sandbox_id: is_sandbox.then(|| "box".to_owned()),
+            sandbox_id,
             sandbox_domain: None,
             sandbox_port: None,
             template: None,
             snapshot_id: None,
             agent_sid: None,
             github_token_at: None,
+            broker_at,
+            egress: Vec::new(),
             server_ended: false,
             agent_exited: false,
-            can_load: true,
+            // What is kept of the tree, and what of conversations, is looked at apart.
+            can_load: self.agent.borrow().tree.number.is_none(),
             secrets: RuntimeSecrets { agent_token: Some("agent-token-secret".into()), ..RuntimeSecrets::default() },
-        })))
+        };
+        if runtime.sandbox_id.is_some() {
+            progress.has_tree(&runtime).await;
+        }
+        Ok(Made::Ready(Box::new(runtime)))
     }
 
     async fn build_state(&self, _: &Building) -> Result<BuildState, RuntimeError> {
         Ok(BuildState::Ready)
     }
 
-    async fn wake(&self, _: &mut Runtime, _: &Wish<'_>) -> Result<(), RuntimeError> {
+    async fn resume(&self, _: &mut Runtime) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    /// Answers by the agent's tree; without one there is no repository.
+    async fn run(&self, _: &Runtime, command: &command::Command, _: usize) -> Result<Ran, RuntimeError> {
+        let text = command.arguments().last().unwrap_or_default().to_owned();
+        let fate = self.agent.borrow_mut().tree.fate(&text);
+        match fate {
+            Fate::Well => {}
+            Fate::Never => std::future::pending().await,
+            _ => return Err(RuntimeError::Unavailable("no".into())),
+        }
+        Ok(Ran { stdout: self.agent.borrow_mut().tree.said(&text), ..Ran::default() })
+    }
+
+    async fn read_file(&self, _: &Runtime, path: &str, limit: usize) -> Result<Option<Vec<u8>>, RuntimeError> {
+        let read = self.agent.borrow().tree.files.get(path).cloned();
+        assert!(read.as_ref().is_none_or(|bytes| bytes.len() <= limit));
+        Ok(read)
+    }
+
+    async fn write_file(&self, _: &Runtime, path: &str, bytes: &[u8]) -> Result<(), RuntimeError> {
+        self.agent.borrow_mut().tree.files.insert(path.to_owned(), bytes.to_vec());
+        Ok(())
+    }
+
+    async fn wake(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<(), RuntimeError> {
+        self.clock.point().await;
+        runtime.broker_at = self.broker(wish, runtime.sandbox_id.as_deref());
+        Ok(())
+    }
+
+    async fn renew_broker(&self, runtime: &Runtime, wish: &Wish<'_>) -> Result<(), RuntimeError> {
+        self.broker(wish, runtime.sandbox_id.as_deref());
         Ok(())
     }
 
     async fn refresh(&self, runtime: &mut Runtime, _: &Wish<'_>) -> Result<(), RuntimeError> {
         runtime.session_id = self.begin_anew();
+        self.clock.point().await;
         Ok(())
     }
 
@@ -281,12 +375,16 @@ impl Provider for Runtimes {
         Ok(Frames { agent: Rc::clone(&self.agent), at, epoch })
     }
 
-    async fn prompt(&self, _: &Runtime, prompt: &Prompt<'_>, _: u32) -> Sent<Frames> {
+    async fn prompt(&self, runtime: &Runtime, prompt: &Prompt<'_>, _: u32) -> Sent<Frames> {
+        self.clock.point().await;
         let fate = std::mem::take(&mut self.agent.borrow_mut().next_prompt);
         if fate == Fate::NotReached {
             return Sent::NotReached(RuntimeError::NotReached("404".into()));
         }
         if fate == Fate::Missing {
+            if let Some(sandbox) = &runtime.sandbox_id {
+                self.agent.borrow_mut().alive.remove(sandbox);
+            }
             return Sent::Failed(RuntimeError::SandboxMissing("gone".into()));
         }
         if fate == Fate::RefusedLate {
@@ -298,6 +396,7 @@ impl Provider for Runtimes {
             *agent.prompts.entry(prompt.text.to_owned()).or_default() += 1;
             agent.working.push((prompt.rpc_id, prompt.text.to_owned()));
         }
+        self.clock.point().await;
         match fate {
             Fate::Broken => Sent::Failed(RuntimeError::Failed("connection lost".into())),
             Fate::Never => std::future::pending().await,
@@ -310,6 +409,7 @@ impl Provider for Runtimes {
     }
 
     async fn tell(&self, _: &Runtime, envelope: &Value) -> Result<(), RuntimeError> {
+        self.clock.point().await;
         let mut agent = self.agent.borrow_mut();
         if envelope["method"] == "session/cancel" {
             agent.is_asked_to_stop = true;
@@ -339,12 +439,14 @@ impl Provider for Runtimes {
     }
 
     async fn end(&self, _: &Runtime) -> Result<(), RuntimeError> {
+        self.clock.point().await;
         self.did("end");
         self.agent.borrow_mut().working.clear();
         Ok(())
     }
 
     async fn destroy(&self, sandbox_id: &str) -> Result<(), RuntimeError> {
+        self.clock.point().await;
         self.did("destroy");
         let fate = {
             let mut agent = self.agent.borrow_mut();
@@ -355,7 +457,12 @@ impl Provider for Runtimes {
             Fate::Never => std::future::pending().await,
             _ => return Err(RuntimeError::Failed("no".into())),
         }
-        self.agent.borrow_mut().destroyed.push(sandbox_id.to_owned());
+        {
+            let mut agent = self.agent.borrow_mut();
+            agent.destroyed.push(sandbox_id.to_owned());
+            agent.alive.remove(sandbox_id);
+        }
+        self.clock.point().await;
         Ok(())
     }
 
@@ -409,8 +516,24 @@ impl Provider for Runtimes {
         &self,
         _: &mut Runtime,
         _: &Wish<'_>,
-        _: &command::Push<'_>,
+        push: &command::Push<'_>,
     ) -> Result<Option<PushReport>, PushError> {
-        Ok(None)
+        let fate = std::mem::take(&mut self.agent.borrow_mut().next_push);
+        let is_new = {
+            let mut agent = self.agent.borrow_mut();
+            let head = push.head.as_str().to_owned();
+            let is_new = agent.pushed.iter().all(|(branch, _)| *branch != head);
+            agent.pushed.push((head, push.force.is_some()));
+            is_new
+        };
+        self.clock.point().await;
+        match fate {
+            Fate::Well => {
+                let commit = commit(self.agent.borrow().pushed.len());
+                Ok(Some(PushReport { commit: CommitId::parse(&commit).unwrap(), is_new }))
+            }
+            Fate::Never => std::future::pending().await,
+            _ => Err(PushError { class: FailureClass::RemoteRejected, text: "no".into() }),
+        }
     }
 }

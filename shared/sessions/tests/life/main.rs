@@ -5,14 +5,19 @@
 mod agent;
 mod asserted;
 mod budgets;
-mod histories;
+mod follow_up;
+mod git_credentials;
+mod operator;
 mod receiver;
 mod removal;
 mod screen;
+mod simulation;
 mod snapshots;
 mod steps;
 mod terminals;
+mod tree;
 mod webhooks;
+mod working_tree;
 mod world;
 
 use std::rc::Rc;

@@ -36,7 +36,7 @@ fn an_archived_session_has_no_sandbox_and_comes_back_with_a_message() {
     world.pass(100);
     assert_eq!(world.ask("POST", "archive", None), (200, json!({"ok": true})));
     world.pass(100);
-    assert_eq!(world.agent.borrow().destroyed, ["box"]);
+    assert_eq!(world.agent.borrow().destroyed, ["box1"]);
     assert_eq!(last_events(&world, 1), ["session.archived"]);
     assert_eq!(row(&db), ("created".to_owned(), 0, 1));
     world.pass(24 * 60 * 60_000);
@@ -73,7 +73,7 @@ fn a_deleted_session_is_gone_at_once_and_for_good() {
         assert_eq!(world.ask(method, path, None).0, 404, "{path}");
     }
     world.pass(100);
-    assert_eq!(world.agent.borrow().destroyed, ["box"]);
+    assert_eq!(world.agent.borrow().destroyed, ["box1"]);
     assert_eq!(row(&db), ("deleted".to_owned(), 0, 0));
     assert_eq!(world.tables(), Vec::<String>::new(), "nothing is left in its database");
     // Whatever the agent still says, nobody hears it.
@@ -103,7 +103,7 @@ fn a_deletion_goes_on_after_crashes_and_failures() {
         assert_eq!(world.ask("GET", "status", None).0, 404);
         world.pass(5 * 60_000);
     }
-    assert_eq!(world.agent.borrow().destroyed, ["box"]);
+    assert_eq!(world.agent.borrow().destroyed, ["box1"]);
     assert_eq!(row(&db).0, "deleted");
     assert_eq!(world.tables(), Vec::<String>::new());
     assert_eq!(world.alarm(), None);

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use database::local_sqlite::Rusqlite;
 use database::sqlite::Sqlite;
+use database::{Database, DbError, Param, ReadFrom, Row, Statement};
 use serde_json::{Value, json};
 use sessions::github::Sign;
 use sessions::object::{Inbox, Platform, Session};
@@ -29,6 +30,9 @@ pub(crate) struct Clock {
     pub(crate) now: Cell<i64>,
     waiting: RefCell<BTreeMap<(i64, u64), Waker>>,
     next: Cell<u64>,
+    /// After so many more points at which the object waits for others it dies.
+    pub(crate) fuse: Cell<Option<u64>>,
+    dead: Rc<Cell<bool>>,
 }
 
 struct Sleep {
@@ -63,6 +67,18 @@ impl Drop for Sleep {
 }
 
 impl Clock {
+    /// The object waits for somebody else here, and may die.
+    pub(crate) fn point(&self) -> impl Future<Output = ()> {
+        std::future::poll_fn(|_| {
+            match self.fuse.get() {
+                Some(0) => self.dead.set(true),
+                Some(left) => self.fuse.set(Some(left - 1)),
+                None => {}
+            }
+            if self.dead.get() { Poll::Pending } else { Poll::Ready(()) }
+        })
+    }
+
     pub(crate) fn sleep(self: &Rc<Self>, ms: i64) -> impl Future<Output = ()> + 'static {
         let id = self.next.get();
         self.next.set(id + 1);
@@ -99,9 +115,15 @@ impl Wake for Flag {
 pub(crate) struct Tasks {
     new: RefCell<Vec<Task>>,
     running: RefCell<Vec<Task>>,
+    dead: Rc<Cell<bool>>,
 }
 
 impl Tasks {
+    /// Those of a new life.
+    fn of(clock: &Clock) -> Rc<Self> {
+        Rc::new(Self { dead: Rc::clone(&clock.dead), ..Self::default() })
+    }
+
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.new.borrow_mut().push(Box::pin(task));
     }
@@ -116,14 +138,19 @@ impl Tasks {
     pub(crate) fn run(&self) {
         let flag = Arc::new(Flag(AtomicBool::new(true)));
         let waker = Waker::from(Arc::clone(&flag));
-        while flag.0.swap(false, Ordering::Relaxed) || !self.new.borrow().is_empty() {
+        while !self.dead.get() && (flag.0.swap(false, Ordering::Relaxed) || !self.new.borrow().is_empty()) {
             let mut running = std::mem::take(&mut *self.running.borrow_mut());
             running.append(&mut self.new.borrow_mut());
-            running.retain_mut(|task| task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            running.retain_mut(|task| {
+                self.dead.get() || task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending()
+            });
             self.running.borrow_mut().append(&mut running);
         }
     }
 }
+
+/// Lines that were reported, in all lives.
+pub(crate) type Reports = Rc<RefCell<Vec<String>>>;
 
 /// The platform of one life of the object.
 pub(crate) struct Here {
@@ -136,6 +163,8 @@ pub(crate) struct Here {
     pub(crate) ids: Rc<Cell<u128>>,
     pub(crate) viewers: Viewers,
     pub(crate) net: Rc<RefCell<Net>>,
+    pub(crate) objects: Rc<RefCell<Option<Objects>>>,
+    pub(crate) reports: Reports,
 }
 
 impl Host for Here {
@@ -154,33 +183,68 @@ impl Host for Here {
         Uuid::from_u128(self.ids.get())
     }
 
-    fn report(&self, _: &Event<'_>) {}
+    fn report(&self, event: &Event<'_>) {
+        self.reports.borrow_mut().push(event.to_json());
+    }
 
     fn trace(&self, _: &Trace<'_>) {}
 }
 
-/// Nothing is signed for the App.
-pub(crate) struct NoKey;
+/// Signs nothing in earnest.
+pub(crate) struct Scribble;
 
-impl Sign for NoKey {
+impl Sign for Scribble {
     async fn rs256(&self, _: &[u8], _: &[u8]) -> Result<Vec<u8>, Failure> {
-        Err(Failure("no key".into()))
+        Ok(vec![1])
     }
 }
 
-/// No transcripts are kept.
-pub(crate) struct NoObjects;
+/// A database of all sessions that is far away.
+pub(crate) struct Remote {
+    clock: Rc<Clock>,
+    db: Rc<Sqlite>,
+}
 
-impl web::Blobs for NoObjects {
-    async fn get(&self, _: &str, _: usize) -> Result<Option<Vec<u8>>, Failure> {
-        Ok(None)
+impl Database for Remote {
+    async fn query(&self, from: ReadFrom, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+        self.clock.point().await;
+        self.db.query(from, sql, params).await
     }
 
-    async fn put(&self, _: &str, _: Vec<u8>) -> Result<(), Failure> {
-        Err(Failure("nowhere".into()))
+    async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, DbError> {
+        self.clock.point().await;
+        let done = self.db.execute(sql, params).await;
+        self.clock.point().await;
+        done
     }
 
-    async fn delete(&self, _: &str) -> Result<(), Failure> {
+    async fn batch(&self, statements: &[Statement<'_>]) -> Result<Vec<u64>, DbError> {
+        self.clock.point().await;
+        let done = self.db.batch(statements).await;
+        self.clock.point().await;
+        done
+    }
+}
+
+/// The store of objects. Without one no transcripts are kept.
+pub(crate) type Objects = Rc<RefCell<BTreeMap<String, Vec<u8>>>>;
+
+pub(crate) struct Bucket(Objects);
+
+impl web::Blobs for Bucket {
+    async fn get(&self, key: &str, limit: usize) -> Result<Option<Vec<u8>>, Failure> {
+        let found = self.0.borrow().get(key).cloned();
+        assert!(found.as_ref().is_none_or(|bytes| bytes.len() <= limit));
+        Ok(found)
+    }
+
+    async fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), Failure> {
+        self.0.borrow_mut().insert(key.to_owned(), bytes);
+        Ok(())
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), Failure> {
+        self.0.borrow_mut().remove(key);
         Ok(())
     }
 }
@@ -240,10 +304,10 @@ impl Platform for Here {
     type Request = Body;
     type Response = Answer;
     type Sql = Rusqlite;
-    type Db = Sqlite;
-    type Blobs = NoObjects;
+    type Db = Remote;
+    type Blobs = Bucket;
     type Fetch = Outside;
-    type Sign = NoKey;
+    type Sign = Scribble;
     type Runtimes = Runtimes;
     type Socket = Screen;
 
@@ -263,20 +327,21 @@ impl Platform for Here {
         &self.sql
     }
 
-    fn db(&self) -> Option<Rc<Sqlite>> {
-        self.db.clone()
+    fn db(&self) -> Option<Rc<Remote>> {
+        let db = self.db.clone()?;
+        Some(Rc::new(Remote { clock: Rc::clone(&self.clock), db }))
     }
 
-    fn blobs(&self) -> Option<Rc<NoObjects>> {
-        None
+    fn blobs(&self) -> Option<Rc<Bucket>> {
+        self.objects.borrow().clone().map(|objects| Rc::new(Bucket(objects)))
     }
 
     fn fetch(&self) -> Rc<Outside> {
         Rc::new(Outside { clock: Rc::clone(&self.clock), net: Rc::clone(&self.net) })
     }
 
-    fn sign(&self) -> Rc<NoKey> {
-        Rc::new(NoKey)
+    fn sign(&self) -> Rc<Scribble> {
+        Rc::new(Scribble)
     }
 
     fn tokens(&self) -> Rc<sessions::github::TokenCache> {
@@ -308,13 +373,16 @@ struct Lasting {
     settings: Rc<Settings>,
     viewers: Viewers,
     net: Rc<RefCell<Net>>,
+    objects: Rc<RefCell<Option<Objects>>>,
+    reports: Reports,
 }
 
 impl Lasting {
     /// An object that knows nothing yet.
     fn object(&self, tasks: &Rc<Tasks>) -> Rc<Session<Here>> {
-        let Self { clock, sql, db, agent, alarm, ids, settings, viewers, net } = self.clone();
-        Session::new(Here { clock, tasks: Rc::clone(tasks), sql, db, agent, alarm, ids, viewers, net }, settings)
+        let Self { clock, sql, db, agent, alarm, ids, settings, viewers, net, objects, reports } = self.clone();
+        let tasks = Rc::clone(tasks);
+        Session::new(Here { clock, tasks, sql, db, agent, alarm, ids, viewers, net, objects, reports }, settings)
     }
 }
 
@@ -351,8 +419,10 @@ impl World {
             settings: Rc::new(settings),
             viewers: Viewers::default(),
             net: Rc::default(),
+            objects: Rc::default(),
+            reports: Rc::default(),
         };
-        let (agent, alarm, tasks) = (Rc::clone(&lasting.agent), Rc::clone(&lasting.alarm), Rc::default());
+        let (agent, alarm, tasks) = (Rc::clone(&lasting.agent), Rc::clone(&lasting.alarm), Tasks::of(&clock));
         let (session, viewers) = (lasting.object(&tasks), Rc::clone(&lasting.viewers));
         let net = Rc::clone(&lasting.net);
         Self { clock, agent, net, alarm, lasting, viewers, tasks, session, provider }
@@ -361,15 +431,45 @@ impl World {
     /// The object dies, with everything that it was doing, and is started anew.
     pub(crate) fn crash(&mut self) {
         self.tasks.end();
-        self.tasks = Rc::default();
+        self.clock.fuse.set(None);
+        self.clock.dead.set(false);
+        self.tasks = Tasks::of(&self.clock);
         self.session = self.lasting.object(&self.tasks);
     }
 
-    /// Lets time go by; alarms go off.
+    /// Whether the object has died of its fuse.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.clock.dead.get()
+    }
+
+    /// Messages that are stored and have not gone to the agent.
+    pub(crate) fn waiting_orders(&self) -> Vec<String> {
+        let connection = self.lasting.sql.connection();
+        let mut statement = connection.prepare("SELECT message FROM orders ORDER BY seq").unwrap();
+        let orders = statement.query_map([], |row| row.get(0)).unwrap();
+        orders.map(Result::unwrap).collect()
+    }
+
+    /// From now on there is a store of objects.
+    pub(crate) fn has_objects(&self) {
+        *self.lasting.objects.borrow_mut() = Some(Objects::default());
+    }
+
+    /// What lies in the store of objects.
+    pub(crate) fn objects(&self) -> BTreeMap<String, Vec<u8>> {
+        self.lasting.objects.borrow().as_ref().unwrap().borrow().clone()
+    }
+
+    /// The service gives up a sandbox that was not used for long.
+    pub(crate) fn expire(&self, sandbox: &str) -> u16 {
+        self.send(&[("x-caller", "service")], "POST", &format!("expire/{sandbox}"), None).0
+    }
+
+    /// Lets time go by; alarms go off. It stands still when the object dies.
     pub(crate) fn pass(&self, ms: i64) {
         let end = self.clock.now.get() + ms;
         self.tasks.run();
-        loop {
+        while !self.is_dead() {
             let wake = self.clock.next_wake().filter(|at| *at <= end);
             let alarm = self.alarm.get().filter(|at| *at <= end);
             let Some(next) = [wake, alarm].into_iter().flatten().min() else { break };
@@ -380,8 +480,10 @@ impl World {
             }
             self.tasks.run();
         }
-        self.clock.advance(end);
-        self.tasks.run();
+        if !self.is_dead() {
+            self.clock.advance(end);
+            self.tasks.run();
+        }
     }
 
     /// Whether nothing is to come but by a person.
@@ -412,6 +514,16 @@ impl World {
     /// A delivery is sent again, as the service asks for it.
     pub(crate) fn replay(&self, delivery_id: &str) -> (u16, Value) {
         self.send(&[("x-caller", "service")], "POST", &format!("replay/{delivery_id}"), None)
+    }
+
+    /// Whether the session says that a sandbox is its own, as the service asks.
+    pub(crate) fn owns(&self, sandbox_id: &str) -> bool {
+        self.send(&[("x-caller", "service")], "POST", &format!("disown/{sandbox_id}"), None).0 == 200
+    }
+
+    /// GitHub tells something, as the service sends it on.
+    pub(crate) fn hear(&self, told: &Value) -> (u16, Value) {
+        self.send(&[("x-caller", "service")], "POST", "follow-up", Some(told))
     }
 
     /// The same with an idempotency key.
@@ -459,6 +571,9 @@ impl World {
             if let Some(answer) = answered.borrow_mut().take() {
                 return Some(answer);
             }
+            if self.is_dead() {
+                return None;
+            }
             self.pass(50);
         }
         None
@@ -487,7 +602,7 @@ impl World {
         self.create_by(|init| change(&mut init["task"]))
     }
 
-    fn create_by(&self, change: impl FnOnce(&mut Value)) -> (u16, Value) {
+    pub(crate) fn create_by(&self, change: impl FnOnce(&mut Value)) -> (u16, Value) {
         let mut init = json!({"task": {"id": "s", "source": {"node-id": "n", "node-title": "Title"}, "intent": {"content": "Do it."},
             "project": {"id": "p", "title": "P"}, "agent": {"provider": "claude"}, "runtime-provider": self.provider,
             "capabilities": {"push-enabled": true, "pr-enabled": true}}, "secrets": {}});
@@ -498,6 +613,13 @@ impl World {
     /// Deletes the session.
     pub(crate) fn delete(&self) {
         assert_eq!(self.ask("POST", "delete", None), (200, json!({"ok": true})));
+    }
+
+    /// The lines that were reported under this name, read.
+    pub(crate) fn reported(&self, name: &str) -> Vec<Value> {
+        let reports = self.lasting.reports.borrow();
+        let lines = reports.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|line| line["event"] == name).collect()
     }
 
     /// Drops tables, as if an earlier version had made the session.

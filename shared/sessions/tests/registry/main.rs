@@ -6,6 +6,7 @@ mod access;
 mod checkpoints;
 mod intents;
 mod logins;
+mod operator;
 mod runners;
 mod schema;
 mod sessions;

@@ -116,6 +116,17 @@ fn common_questions_use_an_index() {
         ),
         ("SELECT 1 FROM sandbox_checkpoints WHERE expires_at <= 1", "idx_sandbox_checkpoints_expires_at"),
         (
+            "SELECT session_id FROM session_deadlines WHERE deadline < 1 ORDER BY deadline LIMIT 1",
+            "idx_session_deadlines_deadline",
+        ),
+        ("SELECT 1 FROM agent_sessions WHERE status = 'running'", "idx_agent_sessions_status"),
+        (
+            "SELECT runtime_provider FROM agent_sessions WHERE active = 1 ORDER BY runtime_provider",
+            "idx_agent_sessions_active",
+        ),
+        ("SELECT 1 FROM webhook_deliveries WHERE state = 'dead'", "idx_webhook_deliveries_state"),
+        ("SELECT 1 FROM agent_runners WHERE status = 'online' AND last_heartbeat_at >= 1", "idx_agent_runners_status"),
+        (
             "SELECT 1 FROM agent_runners WHERE user_id = 'u' AND status = 'online'",
             "idx_agent_runners_user_status_heartbeat",
         ),

@@ -100,6 +100,8 @@ pub struct Store<'a, D, B> {
     pub vault: &'a Vault,
     /// Bytes of a bundle at most.
     pub limit: usize,
+    /// Bytes of everything that is kept of one user, at most; none without a limit.
+    pub quota: Option<u64>,
 }
 
 impl<D: Database, B: Blobs> Store<'_, D, B> {
@@ -119,6 +121,7 @@ impl<D: Database, B: Blobs> Store<'_, D, B> {
         if rules::decide(known.as_ref(), status, attempt, bundle)? == Outcome::Same {
             return Ok(Outcome::Same);
         }
+        self.check_quota(at, bundle).await?;
         let manifest = bundle.manifest().to_json().map_err(|_| Refused::Invalid("invalid manifest"))?;
         let coded = self.store(at, bundle, now).await?;
         let (epoch, seq, attempt) = (count(at.epoch), count(at.seq), count(attempt));
@@ -178,6 +181,7 @@ impl<D: Database, B: Blobs> Store<'_, D, B> {
             return Err(Refused::TooLarge.into());
         }
         rules::decide_partial(self.known(at).await?.as_ref())?;
+        self.check_quota(at, bundle).await?;
         let manifest = bundle.manifest().to_json().map_err(|_| Refused::Invalid("invalid manifest"))?;
         let coded = self.store(at, bundle, now).await?;
         let (epoch, garbage) = (count(at.epoch), drops(at, now));
@@ -264,6 +268,17 @@ impl<D: Database, B: Blobs> Store<'_, D, B> {
         ];
         let changed = self.db.batch(&batch).await?;
         Ok(changed.get(2).copied().unwrap_or_default())
+    }
+
+    /// Whether there is room for a bundle beside what else is kept of its user. Uploads of several sessions at the same time may go
+    /// beyond the quota by one bundle each.
+    async fn check_quota(&self, at: &Place<'_>, bundle: &Bundle) -> Result<(), StoreError> {
+        let Some(quota) = self.quota else { return Ok(()) };
+        let params = [Param::Text(at.user), Param::Text(at.session), count(at.epoch), Param::Text(at.run)];
+        let rows = self.db.query(ReadFrom::Primary, statements::OF_USER, &params).await?;
+        let others = rows.first().and_then(|row| number(row, 0)).unwrap_or_default();
+        let whole = others.saturating_add(bundle.body().len() as u64);
+        if whole > quota { Err(Refused::Quota.into()) } else { Ok(()) }
     }
 
     async fn known(&self, at: &Place<'_>) -> Result<Option<Known>, StoreError> {

@@ -4,6 +4,10 @@
 pub(super) const ROW: &str = "SELECT status, attempt, manifest FROM transcript_snapshots \
     WHERE session_id = ? AND epoch = ? AND run_id = ?";
 
+/// Bytes of everything else that is kept of a user.
+pub(super) const OF_USER: &str = "SELECT COALESCE(SUM(COALESCE(byte_size, 0) + COALESCE(partial_size, 0)), 0) \
+    FROM transcript_snapshots WHERE user_id = ? AND NOT (session_id = ? AND epoch = ? AND run_id = ?)";
+
 const COLUMNS: &str = "run_id, run_seq, status, byte_size, codec, inline, object_key, manifest, epoch";
 
 /// Completed snapshots of a session, the last run first. More than one, because a body may be missing.

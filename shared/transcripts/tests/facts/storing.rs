@@ -149,6 +149,24 @@ fn bytes_come_back_as_they_were() {
     assert!(stored.iter().all(|row| row.text(0).unwrap().len() > 20));
 }
 
+#[test]
+fn what_is_kept_of_a_user_has_a_quota() {
+    let mut world = World::new();
+    world.quota = Some(1_000);
+    complete(&world, &place("s", "ann", "run-1", 1), &noise(1, 600)).unwrap();
+    assert_eq!(complete(&world, &place("t", "ann", "run-1", 1), &noise(2, 401)), Err(Refused::Quota));
+    complete(&world, &place("t", "ann", "run-1", 1), &noise(2, 400)).unwrap();
+    // What takes the place of something counts alone; unfinished turns count too.
+    complete(&world, &place("t", "ann", "run-1", 1), &[noise(2, 400), Vec::new()].concat()).unwrap();
+    let at = place("s", "ann", "run-2", 2);
+    let partial = block_on(world.store().keep_partial(&at, 1, &plain(b"x"), NOW));
+    assert_eq!(partial, Err(StoreError::Refused(Refused::Quota)));
+    // Others have their own.
+    complete(&world, &place("u", "bob", "run-1", 1), &noise(3, 1_000)).unwrap();
+    assert_eq!(latest(&world, "t", "ann", 0).unwrap(), noise(2, 400));
+    world.check();
+}
+
 /// Fact 32, and unfinished turns: they are offered, never gone on from.
 #[test]
 fn unfinished_turns_are_set_apart() {

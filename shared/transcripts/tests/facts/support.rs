@@ -50,6 +50,7 @@ pub(crate) struct World {
     pub(crate) crash: Crash,
     pub(crate) vault: Vault,
     pub(crate) limit: usize,
+    pub(crate) quota: Option<u64>,
 }
 
 const SCHEMA: Migration =
@@ -63,11 +64,12 @@ impl World {
             crash: Crash::default(),
             vault: Vault::new(Some([5; 32])),
             limit: 4 << 20,
+            quota: None,
         }
     }
 
     pub(crate) fn store(&self) -> Store<'_, Self, Self> {
-        Store { db: self, blobs: self, vault: &self.vault, limit: self.limit }
+        Store { db: self, blobs: self, vault: &self.vault, limit: self.limit, quota: self.quota }
     }
 
     pub(crate) fn rows(&self, sql: &str) -> Vec<Row> {

@@ -7,7 +7,9 @@ use serde_json::json;
 
 use crate::harness::{A, Place, Ran, kill, ready, runs, state, until};
 
+/// A process that started later than every one before it, by more than the difference that is allowed for rounding.
 fn sleeper() -> std::process::Child {
+    std::thread::sleep(std::time::Duration::from_millis(60));
     Command::new("sleep").arg("300").spawn().unwrap()
 }
 
@@ -43,6 +45,8 @@ fn a_pid_that_is_used_again_is_another_process() {
         pid=$(sed -n 's/.*"pid":\([0-9]*\).*/\1/p' first)
         kill -9 "$pid"
         while [ -e "/proc/$pid" ]; do sleep 0.02; done
+        # Starts are compared in clock ticks, and two ticks count as rounding.
+        sleep 0.06
         echo $((pid - 1)) > /proc/sys/kernel/ns_last_pid
         sleep 300 &
         [ "$!" = "$pid" ] || exit 11

@@ -211,15 +211,28 @@ impl<S: Sql + 'static> Graph<S> {
         if self.clock.now_ms().saturating_sub(heard_ms) <= limits::UPLOAD_IDLE_MS {
             return Ok(false);
         }
+        self.end_upload(closing.is_some())?;
+        Ok(true)
+    }
+
+    /// Ends an upload that nobody goes on with, however short ago something was heard of it: the graph is open as it was.
+    pub fn give_up_upload(&mut self) -> GraphResult<()> {
+        let closes = self.meta()?.uploading;
+        self.end_upload(closes)?;
+        self.forget();
+        Ok(())
+    }
+
+    fn end_upload(&mut self, closes: bool) -> GraphResult<()> {
         let sql = &*self.sql;
         sql.transaction(&mut || {
             kvs::drop_staged(sql)?;
-            if closing.is_some() { meta::drop_upload(sql) } else { Ok(()) }
+            if closes { meta::drop_upload(sql) } else { Ok(()) }
         })?;
         self.running = None;
         self.discarded = None;
         self.upload_epoch += 1;
-        Ok(true)
+        Ok(())
     }
 
     fn take_in(&mut self, upload: &mut Upload) -> Result<bool, UploadError> {

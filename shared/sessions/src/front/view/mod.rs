@@ -18,8 +18,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// What the pages load, by name. `marked.js` is the library `marked`, as it is published.
-const ASSETS: [(&str, &str, &str); 10] = [
+const ASSETS: [(&str, &str, &str); 11] = [
     ("api.js", SCRIPT, include_str!("assets/api.js")),
+    ("changes.js", SCRIPT, include_str!("assets/changes.js")),
     ("dom.js", SCRIPT, include_str!("assets/dom.js")),
     ("entries.js", SCRIPT, include_str!("assets/entries.js")),
     ("list.js", SCRIPT, include_str!("assets/list.js")),
@@ -30,6 +31,8 @@ const ASSETS: [(&str, &str, &str); 10] = [
     ("style.css", STYLE, include_str!("assets/style.css")),
     ("token.js", SCRIPT, include_str!("assets/token.js")),
 ];
+/// How every page begins, and what every page has before its end.
+const HEAD: &str = include_str!("head.html");
 const TOKEN: &str = include_str!("token.html");
 
 /// A page or a file of the pages.
@@ -60,8 +63,15 @@ fn pages() -> &'static Pages {
         }
         let mut hash = base16ct::lower::encode_string(&hash.finalize());
         hash.truncate(16);
-        let page = |html: &str| html.replace("ASSETS", &hash).replace("TOKEN", TOKEN.trim_end());
-        Pages { session: page(include_str!("session.html")), list: page(include_str!("list.html")), hash }
+        let page = |title: &str, script: &str, body: &str| {
+            let head = HEAD.replace("ASSETS", &hash).replace("TITLE", title).replace("SCRIPT", script);
+            head + &body.replace("</body>", &format!("{TOKEN}</body>"))
+        };
+        Pages {
+            session: page("Session", "session.js", include_str!("session.html")),
+            list: page("Sessions", "list.js", include_str!("list.html")),
+            hash,
+        }
     })
 }
 

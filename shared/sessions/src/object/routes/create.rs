@@ -53,7 +53,7 @@ pub(super) async fn create<P: Platform>(
     let is_new = !session.load()?;
     if is_new {
         let _creating = session.creating();
-        make(session, &user, init).await?;
+        make(session, &user, init, &base).await?;
     } else {
         session.seen_by(caller).await?;
     }
@@ -82,12 +82,13 @@ async fn wait_for_others<P: Platform>(session: &Rc<Session<P>>) -> Result<(), Er
     Ok(())
 }
 
-async fn make<P: Platform>(session: &Rc<Session<P>>, user: &str, init: Init) -> Result<(), Error> {
+async fn make<P: Platform>(session: &Rc<Session<P>>, user: &str, init: Init, origin: &str) -> Result<(), Error> {
     let Init { mut task, secrets, budget, snapshot_id } = init;
     let budget = budget.unwrap_or_else(|| session.settings.session.budget_session.clone());
     session.admit_graph(user, &task).await?;
     session.check_active_sessions(user).await?;
     session.check_seal(&task)?;
+    session.check_broker(&task)?;
     session.check_installation(&task).await?;
     let wish = ["base-branch", "branch"].into_iter().find_map(|key| task.project().get(key)?.as_str());
     let asked = BranchName::wish(wish);
@@ -102,7 +103,9 @@ async fn make<P: Platform>(session: &Rc<Session<P>>, user: &str, init: Init) -> 
         task.set_base_branch(base);
     }
     let now = session.platform.now_ms();
-    let state = State { branch_asked, snapshot_hint: snapshot_id, budget, ..State::new(task.id(), user, now) };
+    let service_url = Some(origin.to_owned()).filter(|origin| !origin.is_empty());
+    let state =
+        State { branch_asked, snapshot_hint: snapshot_id, budget, service_url, ..State::new(task.id(), user, now) };
     store(session, user, &state, &task, &secrets)
 }
 
@@ -157,6 +160,13 @@ async fn provided<P: Platform>(session: &Rc<Session<P>>, base: &str) -> Result<V
     }
     session.look(|core| {
         let mut answer = runtime_members(core);
+        let is_wanted = session.settings.runtime.egress.is_some() || core.task.egress().is_some();
+        let provider = core.state.runtime.as_ref().map(|runtime| runtime.provider);
+        let is_in_sandbox = provider.unwrap_or_else(|| session.provider_kind(&core.task)) == ProviderKind::E2b;
+        let is_done = session.settings.runtime.egress.is_some() && is_in_sandbox;
+        if is_wanted && !is_done {
+            answer.insert("egress".to_owned(), "unrestricted".into());
+        }
         if core.state.build.is_some() {
             let kind = ProviderKind::E2b;
             answer.insert("runtime-provider".to_owned(), kind.as_str().into());

@@ -6,6 +6,8 @@ mod caller;
 mod control;
 mod create;
 mod events;
+mod follow_up;
+mod git_credentials;
 mod messages;
 mod publish;
 mod removal;
@@ -13,10 +15,13 @@ mod repeated;
 mod replay;
 mod status;
 mod transcripts;
+mod tree;
 
 pub(crate) use caller::Caller;
+pub(crate) use follow_up::Told;
 pub(crate) use transcripts::CLAIMS;
 pub(super) use transcripts::UPLOADS;
+pub(super) use tree::LOOKS;
 
 use std::rc::Rc;
 
@@ -62,6 +67,7 @@ async fn dispatch<P: Platform>(
         ("transcript" | "transcript-token" | "transcript-alias", rest, _) => {
             transcripts::handle(session, &caller, request, verb, rest).await
         }
+        ("git-credentials", None, false) => git_credentials::give(session, request).await,
         ("init", None, false) => create::create(session, &caller, request).await,
         ("status", None, true) => status::status(session, &caller).await,
         ("access", None, true) => status::access(session, &caller).await,
@@ -78,12 +84,15 @@ async fn dispatch<P: Platform>(
         ("approvals", None, true) => approvals::list(session, &caller).await,
         ("approvals", Some(id), false) => approvals::decide(session, &caller, id, request).await,
         ("disown", Some(id), false) => status::disown(session, &caller, id, request),
-        ("expire", Some(id), false) => status::expire(session, &caller, id),
+        ("expire", Some(id), false) => status::expire(session, &caller, id).await,
         ("archive", None, false) => removal::archive(session, &caller).await,
         ("unarchive", None, false) => removal::unarchive(session, &caller).await,
         ("delete", None, false) => removal::delete(session, &caller).await,
+        ("files", None, true) => tree::files(session, &caller, request).await,
+        ("diff", None, true) => tree::diff(session, &caller, request).await,
         ("budget", None, true) => budget::get(session, &caller).await,
         ("budget", None, false) => budget::set(session, &caller, request).await,
+        ("follow-up", None, false) => follow_up::take(session, &caller, request).await,
         ("replay", Some(id), false) => replay::replay(session, &caller, id, request),
         ("terminal", None, true) => super::terminal::open(session, &caller, request).await,
         _ => Err(Error::NotFound),

@@ -33,7 +33,7 @@ pub(super) async fn publish<P: Platform>(
 
 async fn begin<P: Platform>(session: &Rc<Session<P>>, user: &str, wanted: PublishRequest) -> Result<Value, Error> {
     admitted(session, &wanted)?;
-    session.publish(user, wanted).await
+    session.publish(user, &wanted).await
 }
 
 /// Whether the session may publish this (agents.md 10.1).
@@ -69,7 +69,7 @@ pub(super) async fn by_chat<P: Platform>(
         return Ok(None);
     }
     session.log_intent(user, kind, message, intent)?;
-    match session.publish(user, wanted).await {
+    match session.publish(user, &wanted).await {
         Ok(published) => Ok(Some(published)),
         Err(error) => Err(error),
     }

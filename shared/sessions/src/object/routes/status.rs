@@ -12,6 +12,7 @@ use crate::error::{CORS, Error};
 use crate::event::{Draft, Kind};
 use crate::front::UNUSED_SINCE;
 use crate::object::core::Core;
+use crate::object::workspace::Leaving;
 use crate::object::{Platform, Session};
 
 pub(super) async fn status<P: Platform>(
@@ -110,8 +111,9 @@ pub(super) fn disown<P: Platform>(
     Ok(web::json(&CORS, status, json!({"bound": is_bound, "last-used-at": used_at}).to_string()))
 }
 
-/// The sandbox of the session was removed, because nobody used it for long.
-pub(super) fn expire<P: Platform>(
+/// The sandbox of the session is removed, because nobody used it for long. What was not pushed is kept first; whoever begins to use
+/// the session meanwhile keeps the sandbox.
+pub(super) async fn expire<P: Platform>(
     session: &Rc<Session<P>>,
     caller: &Caller,
     sandbox_id: &str,
@@ -120,11 +122,26 @@ pub(super) fn expire<P: Platform>(
     if !session.load()? {
         return Err(Error::NotFound);
     }
+    let was_active = session.look(|core| core.state.runtime_active)?;
+    let is_free = |core: &Core| {
+        let state = &core.state;
+        let is_busy = state.turn.is_some()
+            || state.ending.is_some()
+            || state.publishing.is_some()
+            || !state.terminals.is_empty()
+            || state.runtime_active != was_active;
+        state.is_bound_to(&sandbox_id) && !is_busy
+    };
+    let runtime = session.look(|core| core.state.runtime.clone().filter(|_| is_free(core)))?;
+    if let Some(runtime) = runtime {
+        session.save_tree(&runtime, Leaving::Removed, session.times.saving()).await;
+    }
     session.change(|core, decide| {
-        let state = &mut core.state;
-        if state.is_bound_to(&sandbox_id) && state.turn.is_none() {
+        if is_free(core) {
+            let state = &mut core.state;
             state.runtime = None;
             state.runtime_active = false;
+            state.workspace.seen = None;
             decide.append(state, Draft::new(Kind::SandboxExpired, json!({"sandbox-id": sandbox_id})));
         }
     })?;

@@ -115,6 +115,7 @@ async fn open_in<P: Platform>(
     if !wanted.is_socket && runtime.provider.has_terminal() {
         return Err(RuntimeError::Unsupported("a terminal needs a WebSocket"));
     }
+    session.compare_resumed_tree(&mut runtime).await?;
     let opening = provider.open_terminal(&mut runtime, wanted.size());
     let OpenedTerminal { pid, output } =
         within(&session.platform, READY_MS, opening).await.unwrap_or(Err(RuntimeError::TimedOut))?;

@@ -1,18 +1,21 @@
 //! Keeping the conversation of a run, read from where its agent keeps it (transcripts.md 4.7).
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use transcripts::bundle::Described;
 use transcripts::capture::{CaptureError, capture, capture_now};
 use transcripts::integrity;
+use transcripts::limits::GROWTH_BYTES;
 use transcripts::store::Place;
-use transcripts::{Bundle, Status};
+use transcripts::{Bundle, Refused, Status, StoreError};
 
 use super::StoreFailure;
 use crate::object::jobs::JobError;
 use crate::object::{Platform, Session};
 use crate::runtime::agent_server::AgentServer;
 use crate::runtime::{Files, Runtime};
+use crate::session::Job;
 use crate::session::decide::{Keep, on_kept};
 use crate::session::transcript::{Kept, attempt, run_name};
 
@@ -64,7 +67,36 @@ impl<P: Platform> Session<P> {
     }
 
     /// Keeps what there is of the run that goes on, for its people only.
-    pub(in crate::object) async fn keep_partial(self: &Rc<Self>) -> Result<(), JobError> {
+    pub(in crate::object) async fn keep_partial(&self) -> Result<(), JobError> {
+        if self.is_keeping_partial.replace(true) {
+            // Whoever is at it keeps the same.
+            return Ok(());
+        }
+        let _done = Done(&self.is_keeping_partial);
+        self.heard.set(0);
+        self.keep_partial_now().await
+    }
+
+    /// The agent said something: a conversation that has grown much is kept before its time. What the agent writes down is not watched;
+    /// it grows with what is said.
+    pub(in crate::object) fn grows(&self, bytes: usize) {
+        let heard = self.heard.get().saturating_add(bytes);
+        self.heard.set(heard);
+        if heard >= GROWTH_BYTES && self.is_being_kept().unwrap_or(false) {
+            self.start(Job::KeepPartial);
+        }
+    }
+
+    /// Whether a run goes on of which something can be kept.
+    fn is_being_kept(&self) -> Result<bool, crate::error::Error> {
+        self.look(|core| {
+            let state = &core.state;
+            let is_running = state.turn.as_ref().is_some_and(crate::session::Turn::is_with_agent);
+            is_running && state.runtime.as_ref().is_some_and(|runtime| runtime.can_load)
+        })
+    }
+
+    async fn keep_partial_now(&self) -> Result<(), JobError> {
         let turn = self.look(|core| core.state.turn.as_ref().map(|turn| (turn.number, attempt(turn))))?;
         let (Some((run, attempt)), Some(shelf)) = (turn, self.shelf()) else { return Ok(()) };
         let partial = async {
@@ -127,6 +159,15 @@ impl<P: Platform> Session<P> {
     }
 }
 
+/// Something goes on as long as this lives, also when it is given up.
+struct Done<'a>(&'a Cell<bool>);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
 /// Why a conversation was not kept. The texts are for logs.
 #[derive(Debug, thiserror::Error)]
 enum Unkept {
@@ -144,6 +185,7 @@ impl Unkept {
     /// What viewers are told: what their agent has to do with.
     fn told(&self) -> String {
         match self {
+            Self::Store(StoreFailure::Store(StoreError::Refused(refused @ Refused::Quota))) => refused.to_string(),
             Self::Capture(error @ (CaptureError::Nothing | CaptureError::TooLarge | CaptureError::Unsettled)) => {
                 error.to_string()
             }

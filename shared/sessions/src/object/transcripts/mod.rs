@@ -17,8 +17,8 @@ use crate::error::Error;
 
 /// The store, as long as one piece of work needs it.
 pub(super) struct Shelf<P: Platform> {
-    db: Rc<P::Db>,
-    blobs: Rc<P::Blobs>,
+    pub(super) db: Rc<P::Db>,
+    pub(super) blobs: Rc<P::Blobs>,
 }
 
 impl<P: Platform> Session<P> {
@@ -30,7 +30,13 @@ impl<P: Platform> Session<P> {
     /// Snapshots over the two stores.
     pub(super) fn snapshots<'a>(&'a self, shelf: &'a Shelf<P>) -> Store<'a, impl Database, impl Blobs> {
         let settings = &self.settings.transcripts;
-        Store { db: &*shelf.db, blobs: &*shelf.blobs, vault: &settings.vault, limit: settings.max_bytes }
+        Store {
+            db: &*shelf.db,
+            blobs: &*shelf.blobs,
+            vault: &settings.vault,
+            limit: settings.max_bytes,
+            quota: settings.quota,
+        }
     }
 
     /// The epoch of the conversation. A session whose name an earlier one had begins beyond that one's.

@@ -18,8 +18,9 @@ use web::{Call, CallError, Fetch, Host};
 
 use super::exchange::{Answer, ExchangeError, exchange};
 use super::signature::{SIGNATURE_HEADER, signature};
-use super::{ProviderKind, Runtime, RuntimeSecrets};
+use super::{ProviderKind, Ran, Runtime, RuntimeSecrets};
 use crate::acp::{AcpError, HttpReply, base_url, component, server_url};
+use crate::command::Command;
 use crate::legacy;
 
 pub use files::Files;
@@ -140,6 +141,27 @@ impl<'a, F: Fetch, H: Host> AgentServer<'a, F, H> {
         let list = reply(&answer).envelope()?;
         let servers = list.get("servers").and_then(Value::as_array).ok_or(AcpError::Unreadable)?;
         Ok(servers.iter().any(|server| server.get("serverId").and_then(Value::as_str) == Some(self.server_id)))
+    }
+
+    /// Runs a command of ours to its end (agents.md 4.8). Its variables are arguments of `env`, which starts it; no shell reads them.
+    pub async fn run(&self, command: &Command, output_bytes: usize) -> Result<Ran, ServerError> {
+        let url = format!("{}/v1/processes/run", base_url(self.base_url));
+        let variables = command.environment().map(|(name, value)| format!("{name}={value}"));
+        let words = std::iter::once(command.program()).chain(command.arguments()).map(str::to_owned);
+        let arguments: Vec<String> = variables.chain(words).collect();
+        let limit = u32::try_from(command.limit().as_millis()).unwrap_or(u32::MAX);
+        let body = serde_json::json!({
+            "command": "/usr/bin/env",
+            "args": arguments,
+            "timeoutMs": limit,
+            "maxOutputBytes": output_bytes,
+        });
+        let answer = self.exchange(Method::POST, url, Some(&body), limit.saturating_add(CALL_MS)).await?;
+        let ran = reply(&answer).envelope()?;
+        let text = |name: &str| ran.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        // One that was ended for its time has no code.
+        let exit_code = ran.get("exitCode").and_then(Value::as_i64).unwrap_or(-1);
+        Ok(Ran { stdout: text("stdout"), stderr: text("stderr"), exit_code })
     }
 
     /// Makes a directory, with its parents.

@@ -111,6 +111,12 @@ impl<F: Fetch, H: Host> Api<'_, F, H> {
         self.call(Method::POST, &path, Some(&body)).await.map(drop).map_err(about(sandbox_id))
     }
 
+    /// Replaces the rules of what a sandbox may talk to.
+    pub(super) async fn set_network(&self, sandbox_id: &str, rules: &Value) -> Result<(), RuntimeError> {
+        let path = format!("/sandboxes/{}/network", component(sandbox_id));
+        self.call(Method::PUT, &path, Some(rules)).await.map(drop).map_err(about(sandbox_id))
+    }
+
     /// Pauses a sandbox. One that is paused already is no failure.
     pub(super) async fn pause(&self, sandbox_id: &str) -> Result<(), RuntimeError> {
         let path = format!("/sandboxes/{}/pause", component(sandbox_id));

@@ -4,22 +4,24 @@ use std::collections::HashMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::header::CONTENT_TYPE;
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde::{Deserialize, Serialize};
-use web::{Call, CallError, Fetch, Host, Incoming};
+use web::{Call, CallError, Fetch, Host, Incoming, ReplyError};
 
 use super::api::Sandbox;
 use crate::acp::component;
 use crate::command::Command;
 use crate::connect;
-use crate::runtime::RuntimeError;
 use crate::runtime::agent_server::secret_header;
 use crate::runtime::exchange::{exchange, within};
+use crate::runtime::{Ran, RuntimeError};
 
 /// The port of the daemon.
 const PORT: &str = "49983";
 /// Bytes that are kept of what a command writes, of each of its outputs (agents.md 2.8).
 const OUTPUT_BYTES: usize = 256 << 10;
+/// How long reading a file may take, in milliseconds.
+const FILE_MS: u32 = 60_000;
 /// What the transport may take beyond the command's own limit, in milliseconds.
 const SLACK_MS: u32 = 10_000;
 
@@ -28,14 +30,6 @@ pub(super) struct Envd<'a, F, H> {
     pub(super) fetch: &'a F,
     pub(super) host: &'a H,
     pub(super) sandbox: &'a Sandbox,
-}
-
-/// What a command left.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ran {
-    pub(super) stdout: String,
-    pub(super) stderr: String,
-    pub(super) exit_code: i64,
 }
 
 #[derive(Serialize)]
@@ -107,6 +101,11 @@ impl<F: Fetch, H: Host> Envd<'_, F, H> {
 
     /// Runs a command to its end. One that ends with another code than 0 is no failure here.
     pub(super) async fn run(&self, command: &Command) -> Result<Ran, RuntimeError> {
+        self.run_keeping(command, OUTPUT_BYTES).await
+    }
+
+    /// The same; so many bytes are kept of each of its outputs.
+    pub(super) async fn run_keeping(&self, command: &Command, output_bytes: usize) -> Result<Ran, RuntimeError> {
         let limit = u32::try_from(command.limit().as_millis()).unwrap_or(u32::MAX);
         let mut call = self.stream_call()?;
         call.headers.insert("connect-timeout-ms", HeaderValue::from(limit));
@@ -119,11 +118,11 @@ impl<F: Fetch, H: Host> Envd<'_, F, H> {
             stdin: false,
         };
         connect::write_message(&mut call.body, &start).map_err(|error| RuntimeError::Failed(error.to_string()))?;
-        let running = async { self.read(call).await };
+        let running = self.output(call, output_bytes);
         within(self.host, limit.saturating_add(SLACK_MS), running).await.unwrap_or(Err(RuntimeError::TimedOut))
     }
 
-    async fn read(&self, call: Call) -> Result<Ran, RuntimeError> {
+    async fn output(&self, call: Call, most: usize) -> Result<Ran, RuntimeError> {
         let mut reply = self.fetch.fetch(call).await.map_err(|error| RuntimeError::Unavailable(error.to_string()))?;
         if !reply.status.is_success() {
             let status = reply.status.as_u16();
@@ -139,8 +138,8 @@ impl<F: Fetch, H: Host> Envd<'_, F, H> {
                 match part.map_err(|error| RuntimeError::Failed(error.to_string()))? {
                     connect::Part::Message(message) => {
                         let data = message.event.data.unwrap_or_default();
-                        keep(&mut out, data.stdout.as_deref());
-                        keep(&mut err, data.stderr.as_deref());
+                        keep(&mut out, data.stdout.as_deref(), most);
+                        keep(&mut err, data.stderr.as_deref(), most);
                         code = message.event.end.map(|end| end.exit_code).or(code);
                     }
                     connect::Part::End(Err(failure)) => return Err(refused(&failure)),
@@ -153,19 +152,42 @@ impl<F: Fetch, H: Host> Envd<'_, F, H> {
         Ok(Ran { stdout: text(&out), stderr: text(&err), exit_code: code })
     }
 
+    /// Reads a file of at most so many bytes; none when there is none.
+    pub(super) async fn read(&self, path: &str, limit: usize) -> Result<Option<Vec<u8>>, RuntimeError> {
+        let mut call = self.call(&format!("/files?path={}&username=user", component(path)))?;
+        call.method = Method::GET;
+        call.limit_ms = None;
+        let reading = async {
+            let unavailable = |text: String| RuntimeError::Unavailable(text);
+            let reply = self.fetch.fetch(call).await.map_err(|error| unavailable(error.to_string()))?;
+            let status = reply.status;
+            if status == StatusCode::NOT_FOUND {
+                return Ok(None);
+            }
+            if !status.is_success() {
+                return Err(unavailable(format!("a file could not be read: {}", status.as_u16())));
+            }
+            reply.bytes(limit).await.map(Some).map_err(|error| match error {
+                ReplyError::TooLarge => RuntimeError::Failed("a file is too large".to_owned()),
+                ReplyError::Broken(text) => unavailable(text),
+            })
+        };
+        within(self.host, FILE_MS, reading).await.unwrap_or(Err(RuntimeError::TimedOut))
+    }
+
     /// Writes a file; the folders above it come to be.
-    pub(super) async fn write(&self, path: &str, content: &str) -> Result<(), RuntimeError> {
+    pub(super) async fn write(&self, path: &str, content: &[u8]) -> Result<(), RuntimeError> {
         let boundary = format!("part-{}", self.host.random_uuid());
         let mut call = self.call(&format!("/files?path={}&username=user", component(path)))?;
         let kind = format!("multipart/form-data; boundary={boundary}");
         let kind = HeaderValue::from_str(&kind).map_err(|error| RuntimeError::Failed(error.to_string()))?;
         call.headers.insert(CONTENT_TYPE, kind);
         let name = path.rsplit('/').next().unwrap_or_default();
-        call.body = format!(
+        let head = format!(
             "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
-             Content-Type: application/octet-stream\r\n\r\n{content}\r\n--{boundary}--\r\n"
-        )
-        .into_bytes();
+             Content-Type: application/octet-stream\r\n\r\n"
+        );
+        call.body = [head.as_bytes(), content, format!("\r\n--{boundary}--\r\n").as_bytes()].concat();
         let answer = exchange(self.fetch, self.host, call).await;
         let answer = answer.map_err(|error| RuntimeError::Unavailable(error.to_string()))?;
         if answer.status.is_success() {
@@ -180,8 +202,8 @@ pub(super) fn refused(failure: &connect::Failure) -> RuntimeError {
     RuntimeError::Unavailable(format!("the sandbox refused: {failure}"))
 }
 
-fn keep(kept: &mut Vec<u8>, base64: Option<&str>) {
+fn keep(kept: &mut Vec<u8>, base64: Option<&str>, most: usize) {
     let Some(bytes) = base64.and_then(|text| STANDARD.decode(text).ok()) else { return };
-    let room = OUTPUT_BYTES.saturating_sub(kept.len());
+    let room = most.saturating_sub(kept.len());
     kept.extend_from_slice(bytes.get(..room).unwrap_or(&bytes));
 }

@@ -24,11 +24,12 @@ use self::envd::Envd;
 use super::agent_server::{AgentServer, AgentStream, FIRST_USE_MS, ServerError};
 use super::runner::sent;
 use super::{
-    BuildState, Building, Made, OpenedTerminal, Progress, Prompt, Provider, ProviderKind, PushError, Runtime,
+    BuildState, Building, Made, OpenedTerminal, Progress, Prompt, Provider, ProviderKind, PushError, Ran, Runtime,
     RuntimeError, RuntimeSecrets, Sent, Snapshot, Stopped, TerminalOrder, TerminalSize, Wish,
 };
 use crate::acp::AcpError;
-use crate::command::{self, Push};
+use crate::command::{self, Command, Push};
+use crate::egress::{self, Needs};
 use crate::event::{Draft, Kind};
 use crate::legacy::{self, Dialect};
 use crate::publish::{PushReport, classify};
@@ -145,11 +146,47 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
             "allow_internet_access": true,
             "metadata": metadata,
         });
+        let allowed = self.egress(wish);
+        if let (false, Some(members)) = (allowed.is_empty(), body.as_object_mut()) {
+            members.insert("network".to_owned(), json!({"allowOut": allowed, "denyOut": egress::DENIED}));
+        }
         let variables = self.variables(wish);
         if let (false, Some(members)) = (variables.is_empty(), body.as_object_mut()) {
             members.insert("envVars".to_owned(), Value::Object(variables));
         }
         body
+    }
+
+    /// What the sandbox may talk to; empty where it may talk to anyone (agents.md 20.7).
+    fn egress(&self, wish: &Wish<'_>) -> Vec<String> {
+        let Some(operator) = &self.settings.egress else { return Vec::new() };
+        // Only the operator's own addresses: a project that names one does not widen the list.
+        let urls = self.settings.model_variables.iter().filter(|(name, _)| name.ends_with("_BASE_URL"));
+        let model_urls: Vec<&str> = urls.map(|(_, url)| url.trim()).collect();
+        let launch = wish.task.launch();
+        let needs = Needs { service_url: wish.service_url, agent: launch.agent.as_deref(), model_urls: &model_urls };
+        egress::allowed(operator, wish.task.egress().as_deref(), &needs)
+    }
+
+    /// Brings a list that was changed to a sandbox that was made under another one.
+    async fn renew_egress(
+        &self,
+        runtime: &mut Runtime,
+        sandbox: &Sandbox,
+        wish: &Wish<'_>,
+    ) -> Result<(), RuntimeError> {
+        let allowed = self.egress(wish);
+        if allowed == runtime.egress {
+            return Ok(());
+        }
+        let rules = if allowed.is_empty() {
+            json!({"allow_internet_access": true})
+        } else {
+            json!({"allowOut": allowed, "denyOut": egress::DENIED})
+        };
+        self.api().set_network(&sandbox.id, &rules).await?;
+        runtime.egress = allowed;
+        Ok(())
     }
 
     /// Variables of the sandbox; later ones win (agents.md 5.3.2).
@@ -216,6 +253,7 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
             progress.step("update", 620_000).await;
             self.update_repository(runtime, sandbox, wish).await;
         }
+        progress.has_tree(runtime).await;
         progress.step("init", 620_000).await;
         self.run_init(runtime, sandbox, wish, progress).await;
         progress.step("open", (FIRST_USE_MS + 60_000).into()).await;
@@ -303,8 +341,25 @@ impl<F: Fetch, H: Host> Provider for E2bProvider<F, H> {
         template::state(&self.api(), building).await
     }
 
+    async fn resume(&self, runtime: &mut Runtime) -> Result<(), RuntimeError> {
+        self.connect(runtime).await.map(drop)
+    }
+
+    async fn run(&self, runtime: &Runtime, command: &Command, output_bytes: usize) -> Result<Ran, RuntimeError> {
+        self.envd(&Self::bound(runtime)?).run_keeping(command, output_bytes).await
+    }
+
+    async fn read_file(&self, runtime: &Runtime, path: &str, limit: usize) -> Result<Option<Vec<u8>>, RuntimeError> {
+        self.envd(&Self::bound(runtime)?).read(path, limit).await
+    }
+
+    async fn write_file(&self, runtime: &Runtime, path: &str, bytes: &[u8]) -> Result<(), RuntimeError> {
+        self.envd(&Self::bound(runtime)?).write(path, bytes).await
+    }
+
     async fn wake(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<(), RuntimeError> {
         let sandbox = self.connect(runtime).await?;
+        self.renew_egress(runtime, &sandbox, wish).await?;
         self.ensure_server(runtime, &sandbox, wish, false).await
     }
 
@@ -361,6 +416,10 @@ impl<F: Fetch, H: Host> Provider for E2bProvider<F, H> {
 
     async fn extend(&self, runtime: &Runtime) -> Result<(), RuntimeError> {
         self.api().set_timeout(&Self::bound(runtime)?.id).await
+    }
+
+    async fn renew_broker(&self, runtime: &Runtime, wish: &Wish<'_>) -> Result<(), RuntimeError> {
+        self.write_credentials(&Self::bound(runtime)?, wish).await
     }
 
     /// The credential files are not part of the snapshot; the sandbox has them again afterwards (B28).
@@ -432,6 +491,8 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
             snapshot_id: wish.snapshot_id.filter(|_| is_restored).map(str::to_owned),
             agent_sid: None,
             github_token_at: wish.github_token.map(|_| wish.now),
+            broker_at: wish.broker.map(|_| wish.now),
+            egress: self.egress(wish),
             server_ended: false,
             agent_exited: false,
             can_load: false,

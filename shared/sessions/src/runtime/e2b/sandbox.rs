@@ -10,7 +10,7 @@ use crate::event::{Draft, Kind};
 use crate::repository::BranchName;
 
 /// The home of whoever works in a sandbox.
-const HOME: &str = "/home/user";
+pub(super) const HOME: &str = "/home/user";
 
 fn built(command: Result<Command, CommandError>) -> Result<Command, RuntimeError> {
     command.map_err(|error| RuntimeError::Failed(error.to_string()))
@@ -38,10 +38,11 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
         is_new: bool,
     ) -> Result<(), RuntimeError> {
         let is_well = self.is_healthy(runtime, sandbox).await?;
-        if is_new || wish.github_token.is_some() {
+        if is_new || wish.github_token.is_some() || wish.broker.is_some() {
             // Whatever the image brought, the credentials are this session's (B29).
             self.write_credentials(sandbox, wish).await?;
             runtime.github_token_at = wish.github_token.map(|_| wish.now).or(runtime.github_token_at);
+            runtime.broker_at = wish.broker.map(|_| wish.now);
         }
         if is_well {
             return Ok(());
@@ -103,15 +104,20 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
         let login = wish.secrets.auth_json();
         if let Some(token) = wish.github_token {
             let line = format!("https://x-access-token:{token}@github.com\n");
-            envd.write(&format!("{HOME}/.git-credentials"), &line).await?;
+            envd.write(&format!("{HOME}/.git-credentials"), line.as_bytes()).await?;
         }
         if let Some(login) = login {
-            envd.write(&format!("{HOME}/.codex/auth.json"), login).await?;
+            envd.write(&format!("{HOME}/.codex/auth.json"), login.as_bytes()).await?;
         }
-        if wish.github_token.is_none() && login.is_none() {
+        if let Some(broker) = wish.broker {
+            let file = broker.file(&sandbox.id, self.host.now_ms(), self.host.random_uuid().to_string());
+            let file = file.map_err(|error| RuntimeError::Failed(error.to_string()))?;
+            envd.write(&format!("{HOME}/{}", command::BROKER_FILE), file.as_bytes()).await?;
+        } else if wish.github_token.is_none() && login.is_none() {
             return Ok(());
         }
-        let ran = envd.run(&built(command::secure_credentials())?).await?;
+        let close = if wish.broker.is_some() { command::use_broker() } else { command::secure_credentials() };
+        let ran = envd.run(&built(close)?).await?;
         if ran.exit_code == 0 {
             Ok(())
         } else {

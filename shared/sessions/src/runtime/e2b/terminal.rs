@@ -222,6 +222,8 @@ mod tests {
             snapshot_id: None,
             agent_sid: None,
             github_token_at: None,
+            broker_at: None,
+            egress: Vec::new(),
             server_ended: false,
             agent_exited: false,
             can_load: false,

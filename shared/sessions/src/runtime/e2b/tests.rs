@@ -89,7 +89,7 @@ fn kills(world: &World) -> usize {
 fn a_sandbox_is_written_down_before_it_is_used() {
     let (world, mut told) = (World::new(good()), Told::default());
     let runtime = ready(provision(&world, &mut told, |_| {}));
-    assert_eq!(told.lines, ["creating", "created intent-1 sbx1"]);
+    assert_eq!(told.lines, ["creating", "created intent-1 sbx1", "tree"]);
     assert_eq!(runtime.base_url, "https://2468-sbx1.e2b.test");
     assert_eq!((runtime.session_id.as_str(), runtime.agent_sid), ("r1", Some(42)));
     assert_eq!(runtime.directory, "/home/user/workspace/app");
@@ -225,4 +225,79 @@ fn the_newer_api_is_left_where_nobody_knows_it() {
     ready(made);
     let created: Vec<String> = world.lines().into_iter().filter(|line| line.ends_with("/sandboxes")).collect();
     assert_eq!(created, ["POST https://api.e2b.test/v2/sandboxes", "POST https://api.e2b.test/sandboxes"]);
+}
+
+/// What a call about the network sends.
+fn rules(world: &World, end: &str) -> Vec<Value> {
+    let calls = world.calls().into_iter().filter(|call| call.url.ends_with(end));
+    calls.map(|call| serde_json::from_slice(&call.body).unwrap()).collect()
+}
+
+#[test]
+fn a_sandbox_talks_to_what_is_listed_and_a_changed_list_comes_with_the_next_wake() {
+    let restricted = |list: &str| RuntimeSettings {
+        egress: Some(crate::egress::list(list.split(',')).unwrap()),
+        model_variables: vec![("OPENAI_BASE_URL", "https://models.test/v1".to_owned())],
+        ..settings()
+    };
+    let mut inner = good();
+    let world = World::new(move |call| if call.url.ends_with("/network") { Script::empty(204) } else { inner(call) });
+    let (mut task, secrets) = (task(REPO), TaskSecrets::default());
+    task.0["project"]["egress"] = json!(["a.listed.test", "elsewhere.test"]);
+    let wish = Wish { service_url: Some("https://agents.test"), ..wish(&task, &secrets) };
+    let made = world.clock.run(provider(&world, restricted("*.listed.test")).provision(&wish, &mut Told::default()));
+    let mut runtime = ready(made);
+    let allowed = [
+        "a.listed.test",
+        "agents.test",
+        "models.test",
+        "github.com",
+        "*.github.com",
+        "*.githubusercontent.com",
+        "api.anthropic.com",
+    ];
+    assert_eq!(rules(&world, "/sandboxes")[0]["network"], json!({"allowOut": allowed, "denyOut": ["0.0.0.0/0"]}));
+    assert_eq!(runtime.egress, allowed);
+    let wake = |runtime: &mut Runtime, settings| world.clock.run(provider(&world, settings).wake(runtime, &wish));
+    wake(&mut runtime, restricted("*.listed.test")).unwrap();
+    assert_eq!(rules(&world, "/network"), [] as [Value; 0], "the same list is not sent again");
+    wake(&mut runtime, restricted("elsewhere.test")).unwrap();
+    assert_eq!(rules(&world, "/network")[0]["allowOut"][0], "elsewhere.test");
+    wake(&mut runtime, settings()).unwrap();
+    assert_eq!(rules(&world, "/network")[1], json!({"allow_internet_access": true}));
+    assert!(runtime.egress.is_empty());
+    // Where it cannot be brought, nothing is done in the sandbox.
+    world.serve(|call| if call.url.ends_with("/network") { Script::json(500, &json!({})) } else { good()(call) });
+    world.forget();
+    assert!(wake(&mut runtime, restricted("elsewhere.test")).is_err());
+    assert!(world.lines().iter().all(|line| !line.contains("/process.Process/")), "{:?}", world.lines());
+}
+
+#[test]
+fn without_a_list_nothing_is_said_about_the_network() {
+    let world = World::new(good());
+    ready(provision(&world, &mut Told::default(), |_| {}));
+    assert_eq!(rules(&world, "/sandboxes")[0].get("network"), None);
+}
+
+#[test]
+fn with_a_broker_no_token_for_github_comes_into_a_sandbox() {
+    let run = transcripts::run_token::RunTokens::development();
+    let holder = crate::runtime::Holder { user: "u1", session: "s 1", run: None, attempt: 1, epoch: 0 };
+    let broker = crate::runtime::GitBroker::new("https://agents.test", &run, holder).unwrap();
+    let (task, secrets) = (task(REPO), TaskSecrets::default());
+    let wish = Wish { broker: Some(&broker), ..wish(&task, &secrets) };
+    let world = World::new(good());
+    let runtime = ready(world.clock.run(provider(&world, settings()).provision(&wish, &mut Told::default())));
+    assert_eq!((runtime.broker_at, runtime.github_token_at), (Some(wish.now), None));
+    let uploads: Vec<Call> = world.calls().into_iter().filter(|call| call.url.contains("/files?path=")).collect();
+    assert_eq!(uploads.len(), 1);
+    assert!(uploads[0].url.contains("git-broker.new"));
+    let sent: Vec<String> = world.calls().iter().map(|call| String::from_utf8_lossy(&call.body).into_owned()).collect();
+    assert!(sent.iter().all(|body| !body.contains("ghs_") && !body.contains("GITHUB_TOKEN")));
+    let with_token = |body: &&String| body.contains("Bearer eyJ");
+    assert_eq!(sent.iter().filter(with_token).count(), 1, "the upload alone has the token of the run");
+    let scripts: Vec<String> = world.calls().iter().map(script_of).collect();
+    let at = |words: &str| scripts.iter().position(|script| script.contains(words)).unwrap();
+    assert!(at("credential.https://github.com.helper") < at("git clone"), "{scripts:?}");
 }

@@ -7,16 +7,17 @@ mod tests;
 use std::rc::Rc;
 
 use serde_json::Value;
+use transcripts::target::{Target as _, TargetError};
 use web::{CallError, Fetch, Host};
 
 use crate::acp::{self, AcpError};
-use crate::command::Push;
+use crate::command::{Command, Push};
 use crate::legacy::{self, Dialect};
 use crate::publish::{FailureClass, PushReport};
 use crate::repository::sanitize_name;
-use crate::runtime::agent_server::{AgentServer, AgentStream, CALL_MS, FIRST_USE_MS, Posted, ServerError};
+use crate::runtime::agent_server::{AgentServer, AgentStream, CALL_MS, FIRST_USE_MS, Files, Posted, ServerError};
 use crate::runtime::{
-    BuildState, Building, E2bTerminal, Made, OpenedTerminal, Progress, Prompt, Provider, ProviderKind, PushError,
+    BuildState, Building, E2bTerminal, Made, OpenedTerminal, Progress, Prompt, Provider, ProviderKind, PushError, Ran,
     Runtime, RuntimeError, RuntimeSecrets, Sent, Snapshot, Stopped, TerminalOrder, TerminalSize, Wish,
 };
 use crate::settings::RuntimeSettings;
@@ -136,6 +137,8 @@ impl<F: Fetch, H: Host> Provider for RunnerProvider<F, H> {
             snapshot_id: None,
             agent_sid: None,
             github_token_at: None,
+            broker_at: None,
+            egress: Vec::new(),
             server_ended: false,
             agent_exited: false,
             can_load: false,
@@ -152,6 +155,22 @@ impl<F: Fetch, H: Host> Provider for RunnerProvider<F, H> {
 
     async fn build_state(&self, _: &Building) -> Result<BuildState, RuntimeError> {
         Err(RuntimeError::Unsupported(NO_SANDBOX))
+    }
+
+    async fn resume(&self, _: &mut Runtime) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    async fn run(&self, runtime: &Runtime, command: &Command, output_bytes: usize) -> Result<Ran, RuntimeError> {
+        self.server(runtime).run(command, output_bytes).await.map_err(failure)
+    }
+
+    async fn read_file(&self, runtime: &Runtime, path: &str, limit: usize) -> Result<Option<Vec<u8>>, RuntimeError> {
+        Files(self.server(runtime)).read(path, limit).await.map_err(unread)
+    }
+
+    async fn write_file(&self, runtime: &Runtime, path: &str, bytes: &[u8]) -> Result<(), RuntimeError> {
+        Files(self.server(runtime)).write(path, bytes).await.map_err(unread)
     }
 
     async fn wake(&self, _: &mut Runtime, _: &Wish<'_>) -> Result<(), RuntimeError> {
@@ -255,6 +274,13 @@ pub(in crate::runtime) fn sent<B>(
         Posted::Ended(reason) => Sent::Ended(reason),
         Posted::NotReached(error) => Sent::NotReached(failure(error)),
         Posted::Failed(error) => Sent::Failed(failure(error)),
+    }
+}
+
+fn unread(error: TargetError) -> RuntimeError {
+    match error {
+        TargetError::Unreachable(text) => RuntimeError::Unavailable(text),
+        TargetError::Refused(text) => RuntimeError::Failed(text),
     }
 }
 

@@ -34,6 +34,8 @@ pub fn on_alarm(state: &mut State, decide: &mut Decide<'_>) {
     super::transcripts::on_alarm(state, decide);
     super::budget::on_alarm(state, decide);
     super::notify::on_alarm(state, decide);
+    super::follow_up::on_alarm(state, decide);
+    list(state, decide);
     pump(state, decide);
     idle(state, decide);
 }
@@ -101,6 +103,10 @@ fn turn(state: &mut State, decide: &mut Decide<'_>) {
         state.tick_at = decide.now.saturating_add(decide.times.tick());
         decide.push(Effect::Start(Job::Attach));
         decide.push(Effect::Start(Job::Extend));
+        let written = state.runtime.as_ref().and_then(|runtime| runtime.broker_at);
+        if written.is_some_and(|at| at.saturating_add(decide.times.broker()) <= decide.now) {
+            decide.push(Effect::Start(Job::RenewBroker));
+        }
         if state.runtime.as_ref().is_some_and(|runtime| runtime.can_load) {
             decide.push(Effect::Start(Job::KeepPartial));
         }
@@ -132,11 +138,20 @@ fn leases(state: &mut State, decide: &mut Decide<'_>) {
     }
 }
 
+/// Whoever was telling the list of sessions is gone, or the list did not answer.
+fn list(state: &mut State, decide: &mut Decide<'_>) {
+    if state.list_at.is_some_and(|at| at <= decide.now) {
+        state.list_at = Some(decide.now.saturating_add(decide.times.notifying()));
+        decide.push(Effect::Start(Job::TellList));
+    }
+}
+
 fn idle(state: &mut State, decide: &mut Decide<'_>) {
     let is_busy = state.turn.is_some()
         || state.publishing.is_some()
         || state.snapshotting.is_some()
-        || state.transcript.keeping.is_some();
+        || state.transcript.keeping.is_some()
+        || state.follow_up.push.is_some();
     let is_quiet = state.active_at.saturating_add(decide.times.idle) <= decide.now;
     if state.runtime_active && !is_busy && is_quiet && state.provisioning.is_none() {
         state.active_at = decide.now;
@@ -161,6 +176,7 @@ pub fn next_alarm(state: &State, decide: &Decide<'_>) -> Option<i64> {
         && state.build.is_none()
         && state.ending.is_none()
         && state.transcript.keeping.is_none()
+        && state.follow_up.push.is_none()
         && !state.orders.is_empty()
         && !state.stalled
         && !state.archived
@@ -186,6 +202,8 @@ pub fn next_alarm(state: &State, decide: &Decide<'_>) -> Option<i64> {
         idle,
         super::budget::next_alarm(state, decide),
         state.notify_at,
+        super::follow_up::next_alarm(state),
+        state.list_at,
     ]
     .into_iter()
     .flatten()

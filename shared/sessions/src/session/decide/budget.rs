@@ -141,6 +141,11 @@ fn reach(state: &mut State, decide: &mut Decide<'_>, scope: Scope, kind: Kind) {
     stop(state, decide, StopCause::Interrupt);
 }
 
+/// Whether a limit is used up.
+pub(super) fn is_exhausted(state: &State, decide: &Decide<'_>) -> bool {
+    !exhausted(state, decide).is_empty()
+}
+
 /// Keeps a turn from being begun when a limit is used up. Whether it does.
 pub(super) fn holds_turn(state: &mut State, decide: &mut Decide<'_>) -> bool {
     let exhausted = exhausted(state, decide);

@@ -6,6 +6,7 @@
 mod alarm;
 mod approvals;
 mod budget;
+mod follow_up;
 mod notify;
 mod orders;
 mod removal;
@@ -14,12 +15,18 @@ mod terminals;
 mod transcripts;
 mod turns;
 mod verbs;
+mod waits;
+mod workspace;
 
 pub use alarm::{next_alarm, on_alarm, on_wake};
 pub use approvals::{
     Decision, DecisionError, Policy, on_agent_gone, on_answered, on_decision, on_permission, on_withdrawn,
 };
 pub use budget::{SetBudgetError, count_time, on_usage, on_usage_told, reached_limits, set_budget, settle};
+pub use follow_up::{
+    Allowed, Waiting, hears, on_closed, on_due, on_pull, on_pulls_told, on_push_over, on_push_postponed, on_pushed,
+    on_said,
+};
 pub use notify::{on_notified, start as start_notifying};
 pub use orders::{on_message, pump};
 pub use removal::{Busy, archive, insists_on_ending, on_removal_failed, remove, unarchive};
@@ -33,6 +40,11 @@ pub use turns::{
     NotReached, on_heard, on_killed, on_not_reached, on_prepared, on_prompt_failed, on_sent, on_turn_ended,
 };
 pub use verbs::{cancel, interrupt, pause, resume};
+pub use waits::{Wait, first_wait};
+pub use workspace::{
+    begin_saving, on_bundled, on_compared, on_looked, on_restored, on_resumed, on_saving_before_kill, on_unsaved,
+    take_seen,
+};
 
 use super::budget::Budget;
 use super::{Effect, State, Times};
@@ -68,8 +80,9 @@ impl<'a> Decide<'a> {
 
     /// Appends an event; the status follows it, and whoever wants to hear of it is told.
     pub fn append(&mut self, state: &mut State, draft: crate::event::Draft) {
-        if let Some(status) = super::Status::after(&draft.kind) {
+        if let Some(status) = super::Status::after(&draft.kind).filter(|status| *status != state.status) {
             state.status = status;
+            state.status_since = Some(self.now);
         }
         state.active_at = self.now;
         let effect = notify::appended(state, self, draft);

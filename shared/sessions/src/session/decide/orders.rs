@@ -6,6 +6,7 @@ use crate::session::{Effect, Job, Phase, State, Status, Turn};
 
 /// A message was accepted and stored as the order `seq`. `logged` is its entry of the log.
 pub fn on_message(state: &mut State, decide: &mut Decide<'_>, by: &str, seq: u64, logged: Draft) {
+    super::follow_up::on_person(state);
     decide.append(state, logged);
     super::removal::unarchive(state, decide, by);
     if let Some(reason) = state.status.revival() {
@@ -26,6 +27,7 @@ pub fn pump(state: &mut State, decide: &mut Decide<'_>) {
         || state.ending.is_some()
         || state.snapshotting.is_some()
         || state.transcript.keeping.is_some()
+        || state.follow_up.push.is_some()
         || state.is_held(decide.now).is_some();
     if is_busy
         || state.archived

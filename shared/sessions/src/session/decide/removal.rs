@@ -22,6 +22,7 @@ pub fn archive(state: &mut State, decide: &mut Decide<'_>, by: &str) -> Result<(
         || state.provisioning.is_some()
         || state.build.is_some()
         || state.publishing.is_some()
+        || state.follow_up.push.is_some()
         || state.snapshotting.is_some();
     if is_busy {
         return Err(Busy);
@@ -55,6 +56,7 @@ pub fn remove(state: &mut State, decide: &mut Decide<'_>) {
     state.publishing = None;
     state.snapshotting = None;
     state.ending = None;
+    state.follow_up = crate::session::follow_up::FollowUp::default();
     state.removal = Some(Removal { attempt: 0, retry_at: decide.after(decide.times.ending()) });
     decide.push(Effect::ClearTexts);
     decide.push(Effect::Start(Job::Detach));

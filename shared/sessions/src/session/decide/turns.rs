@@ -186,6 +186,8 @@ fn complete(
         state.transcript.lease = None;
     }
     super::transcripts::on_turn_over(state, decide, &turn, Some(stop_reason));
+    let is_done = stopped.is_none() && stop_reason != "cancelled";
+    super::follow_up::on_turn_over(state, decide, &turn, is_done);
 }
 
 fn after_stop(state: &mut State, decide: &mut Decide<'_>, cause: Option<StopCause>) {
@@ -230,9 +232,9 @@ pub fn on_killed(state: &mut State, decide: &mut Decide<'_>, number: u64, how: S
         let excess = state.stopped_rpc_ids.len().saturating_sub(STOPPED_PROMPTS);
         state.stopped_rpc_ids.drain(..excess);
     }
-    if how != Stopped::Paused
-        && let Some(runtime) = &mut state.runtime
-    {
+    if how == Stopped::Paused {
+        state.runtime_active = false;
+    } else if let Some(runtime) = &mut state.runtime {
         // Its server, or the agent in it, is gone: the next prompt needs a new session of the agent.
         runtime.server_ended = true;
     }
@@ -288,6 +290,7 @@ pub(super) fn take_order(state: &mut State, decide: &mut Decide<'_>, order: u64)
 pub(super) fn forget_runtime(state: &mut State, decide: &mut Decide<'_>) {
     state.runtime = None;
     state.runtime_active = false;
+    state.workspace.seen = None;
     // What is gone runs nothing.
     state.transcript.lease = None;
     decide.push(Effect::Start(Job::Detach));

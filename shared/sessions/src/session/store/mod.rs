@@ -1,11 +1,13 @@
 //! What a session keeps, in its own database (agents.md 3.1). Every change that belongs together is one transaction.
 
+mod feedback;
 mod idempotency;
 mod log;
 mod outbox;
 mod recent;
 mod rows;
 
+pub use feedback::{Feedback, Said};
 pub use idempotency::{Begun, Idempotency, LEASE_MS};
 pub use log::{EventLog, Limits, Stored};
 pub use outbox::{Delivery, DeliveryState, NewDelivery, Outbox, Outcome};
@@ -18,7 +20,7 @@ use database::Param;
 use database::local::{Sql, SqlError};
 
 /// The tables. The body of an event is its whole JSON text, so that replaying the log copies texts; `bytes` is its length.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "CREATE TABLE IF NOT EXISTS session (k TEXT PRIMARY KEY, v TEXT) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS events (cursor INTEGER PRIMARY KEY, type TEXT, ts INTEGER, bytes INTEGER, body TEXT)",
     "CREATE TABLE IF NOT EXISTS orders (seq INTEGER PRIMARY KEY, message TEXT, kind TEXT, by_user TEXT, ts INTEGER)",
@@ -30,11 +32,13 @@ const TABLES: [&str; 10] = [
     "CREATE TABLE IF NOT EXISTS outbox (event_id TEXT PRIMARY KEY, ts INTEGER, body TEXT) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS deliveries (delivery_id TEXT PRIMARY KEY, webhook_id TEXT, type TEXT, body TEXT, state TEXT, \
      attempts INTEGER, last_status INTEGER, at INTEGER, created_at INTEGER, told INTEGER) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS deliveries_at ON deliveries (at)",
     NEWEST,
 ];
 
 /// What was added last: where it is missing, the session was made by an earlier version.
-const NEWEST: &str = "CREATE INDEX IF NOT EXISTS deliveries_at ON deliveries (at)";
+const NEWEST: &str = "CREATE TABLE IF NOT EXISTS feedback (seq INTEGER PRIMARY KEY, delivery_id TEXT UNIQUE, number INTEGER, \
+     by_user TEXT, text TEXT, at INTEGER, waits INTEGER)";
 
 /// Whether the database holds a session. Looking does not write: whoever guesses ids leaves nothing behind.
 fn exists(sql: &impl Sql) -> Result<bool, SqlError> {
@@ -47,7 +51,7 @@ fn has(sql: &impl Sql, name: &str) -> Result<bool, SqlError> {
 
 /// Makes what a session of an earlier version does not have.
 fn complete(sql: &impl Sql) -> Result<(), SqlError> {
-    if has(sql, "deliveries_at")? { Ok(()) } else { create(sql) }
+    if has(sql, "feedback")? { Ok(()) } else { create(sql) }
 }
 
 fn create(sql: &impl Sql) -> Result<(), SqlError> {

@@ -196,6 +196,16 @@ impl<S: Sql> Rows<S> {
         Ok(sha.as_deref().and_then(CommitId::parse))
     }
 
+    /// Where this session's pushes left the branches that it made; the last few.
+    pub fn pushed(&self) -> Result<Vec<CommitId>, SqlError> {
+        let mut pushed = Vec::new();
+        self.0.query("SELECT sha FROM branches ORDER BY created_at DESC LIMIT 20", &[], &mut |row| {
+            pushed.extend(row.text(0)?.as_deref().and_then(CommitId::parse));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(pushed)
+    }
+
     /// Notes where a push left a branch that this session made.
     pub fn put_branch(&self, name: &str, commit: &CommitId, now: i64) -> Result<(), SqlError> {
         let row = [Param::Text(name), Param::Text(commit.as_str()), Param::Int(now)];

@@ -1,6 +1,7 @@
 // The page of one session.
 
 import { call, follow, isPerson } from "./api.js";
+import { changes } from "./changes.js";
 import { el } from "./dom.js";
 import { Log } from "./log.js";
 
@@ -73,7 +74,22 @@ function approval(asked) {
     canSteer ? el("div", { class: "verbs", role: "group", "aria-label": `Decide about ${title}` }, ...buttons) : null);
 }
 
-const refresh = { status: showStatus, budget: showBudget, approvals: showApprovals };
+/** Shows the diff, where somebody looks at it. A sandbox that is paused is woken only when that is asked for. */
+async function showChanges(wake = false) {
+  if (!byId("changes").open) return;
+  byId("wake").hidden = true;
+  byId("changes-problem").textContent = "Looking…";
+  try {
+    const diff = await call("GET", `${path}/diff${wake ? "?wake=1" : ""}`);
+    byId("changes-shown").replaceChildren(...changes(diff).filter((part) => part !== null));
+    byId("changes-problem").textContent = "";
+  } catch (error) {
+    byId("changes-problem").textContent = error.message;
+    byId("wake").hidden = error.message !== "session runtime paused" || !canSteer;
+  }
+}
+
+const refresh = { changes: showChanges, status: showStatus, budget: showBudget, approvals: showApprovals };
 const due = new Set();
 
 /** Looks at parts of the page again, soon and once for many events. */
@@ -92,7 +108,8 @@ function onEvent(event) {
   log.take(event);
   if (event.cursor === undefined) return;
   if (event.type.startsWith("agent.approval_")) again("approvals", "status");
-  else if (event.type.startsWith("session.budget_") || event.type === "turn.completed") again("budget", "status");
+  else if (event.type === "turn.completed") again("budget", "status", "changes");
+  else if (event.type.startsWith("session.budget_")) again("budget", "status");
   else if (event.type.startsWith("session.")) again("status", "approvals");
 }
 
@@ -144,6 +161,9 @@ byId("message").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) byId("composer").requestSubmit();
 });
 for (const button of document.querySelectorAll("[data-verb]")) button.addEventListener("click", () => onVerb(button));
+
+byId("changes").addEventListener("toggle", () => showChanges());
+byId("wake").addEventListener("click", () => showChanges(true));
 
 // Whoever has no token, or a wrong one, is asked for it here; then it is known what it is good for.
 await showStatus().catch(problem);
