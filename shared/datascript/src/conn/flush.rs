@@ -50,11 +50,12 @@ impl Conn {
         if !has_writes {
             return Ok(());
         }
-        if pending == Pending::Tail && self.policy == Policy::Tail {
-            if let Some(content) = encode_tail(&self.tail, self.nodes.attrs(), MAX_TAIL_TEXT) {
-                let row = Row { addr: TAIL_ADDR, content, addresses: None };
-                return sink(Writes { rows: vec![row], deleted: Vec::new() });
-            }
+        if pending == Pending::Tail
+            && self.policy == Policy::Tail
+            && let Some(content) = encode_tail(&self.tail, self.nodes.attrs(), MAX_TAIL_TEXT)
+        {
+            let row = Row { addr: TAIL_ADDR, content, addresses: None };
+            return sink(Writes { rows: vec![row], deleted: Vec::new() });
         }
         self.flush(sink)
     }

@@ -112,12 +112,12 @@ pub(crate) fn sweep(sql: &impl Sql) -> Result<bool, SqlError> {
         bytes = bytes.saturating_add(row.int(1)?.unwrap_or_default());
         Ok(if bytes < STEP_BYTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
-    sql.transaction(&mut || match until {
-        Some(until) => sql.execute(&format!("DELETE FROM {name} WHERE {key} <= ?"), &[Param::Int(until)]),
-        None => {
-            sql.execute(&format!("DROP TABLE {name}"), &[])?;
-            sql.execute("DELETE FROM discarded WHERE id = ?", &[Param::Int(id)])
+    sql.transaction(&mut || {
+        if let Some(until) = until {
+            return sql.execute(&format!("DELETE FROM {name} WHERE {key} <= ?"), &[Param::Int(until)]);
         }
+        sql.execute(&format!("DROP TABLE {name}"), &[])?;
+        sql.execute("DELETE FROM discarded WHERE id = ?", &[Param::Int(id)])
     })?;
     Ok(true)
 }
