@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use database::Trouble;
 use uuid::Uuid;
 use web::{Event, Host, Level, Trace, Undone};
 
@@ -57,7 +58,11 @@ impl Host for NativeHost {
     }
 
     fn report(&self, event: &Event<'_>) {
-        self.log.event(event);
+        // What every request would say while the disk is full is said once a minute.
+        let trouble = event.error.and_then(Trouble::of);
+        if trouble.is_none_or(|trouble| self.metrics.troubled(trouble, now_ms())) {
+            self.log.event(event);
+        }
     }
 
     fn trace(&self, trace: &Trace<'_>) {

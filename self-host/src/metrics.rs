@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use database::Trouble;
 use web::Trace;
 
 use crate::cli::{REVISION, VERSION};
@@ -33,7 +34,21 @@ pub(crate) struct Metrics {
     pub(crate) graphs: AtomicI64,
     /// Checkpoints that were asked for.
     pub(crate) checkpoints: AtomicU64,
+    /// Failures of storage by kind, and when one of the kind was logged last, in milliseconds.
+    troubles: Mutex<BTreeMap<&'static str, (u64, i64)>>,
 }
+
+/// What the metrics say of the data directory, asked when they are read.
+pub(crate) trait Disk {
+    /// Bytes that are free.
+    fn free(&self) -> u64;
+
+    /// When the last backup was made, in seconds since the epoch; 0: never.
+    fn last_backup(&self) -> u64;
+}
+
+/// How often a failure of storage is logged: with a full disk there would be one for each request.
+const TROUBLE_LOGGED_MS: i64 = 60_000;
 
 /// A histogram.
 #[derive(Debug, Default)]
@@ -88,13 +103,30 @@ impl Metrics {
         *locked(&self.closes).entry(code).or_default() += 1;
     }
 
+    /// Storage has failed in a way that is counted. True: it is to be logged.
+    pub(crate) fn troubled(&self, trouble: Trouble, now_ms: i64) -> bool {
+        let kind = match trouble {
+            Trouble::Full => "full",
+            Trouble::Unavailable => "io",
+            Trouble::Damaged => "corrupt",
+        };
+        let mut troubles = locked(&self.troubles);
+        let (count, logged) = troubles.entry(kind).or_insert((0, i64::MIN));
+        *count += 1;
+        let due = now_ms.saturating_sub(*logged) >= TROUBLE_LOGGED_MS;
+        if due {
+            *logged = now_ms;
+        }
+        due
+    }
+
     /// A log of a graph was synced, in so many seconds.
     pub(crate) fn synced(&self, seconds: f64) {
         locked(&self.syncs).add(seconds);
     }
 
     /// All of it as text.
-    pub(crate) fn text(&self) -> String {
+    pub(crate) fn text(&self, disk: &impl Disk) -> String {
         let mut out = String::new();
         let head = |out: &mut String, name: &str, kind: &str, help: &str| {
             let _ = writeln!(out, "# HELP logseq_sync_{name} {help}\n# TYPE logseq_sync_{name} {kind}");
@@ -131,6 +163,14 @@ impl Metrics {
         for (code, count) in &*locked(&self.closes) {
             let _ = writeln!(out, "logseq_sync_websocket_closes_total{{code=\"{code}\"}} {count}");
         }
+        head(&mut out, "storage_errors_total", "counter", "Failures of storage.");
+        for (kind, (count, _)) in &*locked(&self.troubles) {
+            let _ = writeln!(out, "logseq_sync_storage_errors_total{{kind=\"{kind}\"}} {count}");
+        }
+        head(&mut out, "storage_bytes", "gauge", "Bytes of the disk of the data directory.");
+        let _ = writeln!(out, "logseq_sync_storage_bytes{{kind=\"free\"}} {}", disk.free());
+        head(&mut out, "last_backup_timestamp_seconds", "gauge", "When the last backup was made; 0: never.");
+        let _ = writeln!(out, "logseq_sync_last_backup_timestamp_seconds {}", disk.last_backup());
         process(&mut out);
         out
     }
@@ -160,6 +200,18 @@ fn process(out: &mut String) {
 mod tests {
     use super::*;
 
+    struct NoDisk;
+
+    impl Disk for NoDisk {
+        fn free(&self) -> u64 {
+            7
+        }
+
+        fn last_backup(&self) -> u64 {
+            0
+        }
+    }
+
     #[test]
     fn each_metric_has_a_type_and_durations_add_up() {
         let metrics = Metrics::default();
@@ -169,7 +221,9 @@ mod tests {
         metrics.closed(1008);
         metrics.closed(4999);
         metrics.synced(0.004);
-        let text = metrics.text();
+        assert!(metrics.troubled(Trouble::Full, 0) && !metrics.troubled(Trouble::Full, 59_999));
+        assert!(metrics.troubled(Trouble::Damaged, 0) && metrics.troubled(Trouble::Full, 60_000));
+        let text = metrics.text(&NoDisk);
         for line in [
             "logseq_sync_http_requests_total{route=\"/graphs\",method=\"GET\",code=\"200\"} 2",
             "logseq_sync_http_requests_total{route=\"/graphs\",method=\"other\",code=\"404\"} 1",
@@ -180,6 +234,9 @@ mod tests {
             "logseq_sync_websocket_closes_total{code=\"1008\"} 1",
             "logseq_sync_websocket_closes_total{code=\"4000\"} 1",
             "logseq_sync_fsyncs_total 1",
+            "logseq_sync_storage_errors_total{kind=\"full\"} 3",
+            "logseq_sync_storage_bytes{kind=\"free\"} 7",
+            "logseq_sync_last_backup_timestamp_seconds 0",
             "logseq_sync_commit_duration_seconds_count 1",
         ] {
             assert!(text.lines().any(|other| other == line), "{line}\n{text}");

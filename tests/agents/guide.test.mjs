@@ -17,7 +17,7 @@ let it; let hub; let repository;
 before(async () => {
   hub = await GitHubServer.start();
   repository = await hub.create('acme/project');
-  it = await Sandboxed.start({ github: hub, env: { DB_SYNC_ADMIN_TOKEN: ADMIN } });
+  it = await Sandboxed.start({ github: hub, env: { DB_SYNC_ADMIN_TOKEN: ADMIN, AGENT_TEST_COUNTERS: '1' } });
 });
 
 after(async () => {
@@ -59,6 +59,8 @@ test('every command of the guide does what it says', async () => {
   assert.match(of(`GET ${at}/observer-token`).token, /^obs1_/);
   assert.ok(of(`GET ${at}/events?limit=100`).events.length > 1);
   assert.deepEqual(of(`GET ${at}/approvals`), { approvals: [] });
+  assert.deepEqual(of(`GET ${at}/diff`).files.map((file) => [file.path, file.status]), [['notes.txt', 'added']]);
+  assert.equal(of(`GET ${at}/files?path=notes.txt`), 'what was missing\n');
   assert.equal(of(`POST ${at}/pr`).status, 'pr-created');
   assert.equal(repository.pulls.length, 1);
   assert.equal(await hub.git(repository, 'show', `refs/heads/${repository.pulls[0].head.ref}:notes.txt`), 'what was missing');
@@ -80,4 +82,7 @@ test('the operator sees it come and go', async () => {
   assert.deepEqual(told.map(({ from, to }) => `${from} ${to}`).slice(0, 2), ['none created', 'created running']);
   assert.equal(told.at(-1).to, 'deleted');
   assert.ok(told.every((line) => line['user-id'] === 'only-user' && typeof line['duration-ms'] === 'number' && line.cause));
+  // Each of them was counted too, without anybody's name.
+  const points = it.worker.output.split('\n').filter((line) => line.includes('counted {')).map((line) => JSON.parse(line.slice(line.indexOf('{'))));
+  assert.deepEqual(points, lines.map(({ to, from, provider, cause, 'duration-ms': lasted }) => ({ indexes: [to], doubles: [1, lasted], blobs: [to, from, provider === 'none' ? '' : provider, cause] })));
 });

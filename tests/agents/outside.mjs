@@ -2,6 +2,7 @@
 // stand-in of E2B, and the clock's event is sent by a request. The worker is the built bundle as it is.
 //
 //   E2B_TEST_SERVER       the address of the stand-in
+//   AGENT_TEST_COUNTERS   there is a dataset of Analytics Engine, which writes its points to the log
 //   POST /test/scheduled  what the runtime does at the times of `crons`; answers when it is done
 //   POST /test/sql        a statement for the agents' database; answers its rows
 import { env } from 'cloudflare:workers';
@@ -20,6 +21,14 @@ globalThis.fetch = (input, init) => {
   there.headers.set('x-e2b-host', url.hostname);
   return fetchOutside(there);
 };
+
+const counted = { writeDataPoint: (point) => console.log(`counted ${JSON.stringify(point)}`) };
+
+export class AgentSessionDO extends bundle.AgentSessionDO {
+  constructor(state, bindings) {
+    super(state, bindings.AGENT_TEST_COUNTERS ? { ...bindings, AGENT_METRICS: counted } : bindings);
+  }
+}
 
 export default class extends bundle.default {
   async fetch(request) {

@@ -15,7 +15,7 @@ export const root = path.join(here, '..', '..');
 export const TOKEN = 'token-of-the-only-user';
 
 /** How long a process may take to answer. */
-const START_PATIENCE_MS = 60_000;
+const START_PATIENCE_MS = 180_000;
 
 export const freePort = () => new Promise((resolve, reject) => {
   const server = net.createServer().once('error', reject);

@@ -329,7 +329,7 @@ mod tests {
         let (folder, mut users) = users();
         let (_, new) = users.add(&ann()).unwrap();
         assert_eq!(token::id(&new.token), Some(&*new.token_id));
-        let secret = new.token.rsplit('_').next().unwrap();
+        let secret = new.token.splitn(3, '_').last().unwrap();
         assert!(new.token.len() == 4 + 8 + 1 + 43 && !new.token.contains('.'));
         let [entry] = &*users.entries().unwrap() else { panic!("one token") };
         assert_eq!(entry.hash, hash(&new.token));

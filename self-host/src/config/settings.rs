@@ -59,6 +59,10 @@ pub(crate) struct Config {
     pub(crate) connections: usize,
     /// Connections of one address at once.
     pub(crate) per_address: usize,
+    /// Tokens that count for nothing, which one address may show in a minute.
+    pub(crate) failed_logins: u32,
+    /// Bytes of the disk that uploads and assets leave alone.
+    pub(crate) min_free: u64,
     /// Graphs open at once.
     pub(crate) open_graphs: usize,
     /// Bytes of a request's head.
@@ -229,6 +233,8 @@ impl Config {
                 graph_idle: read.seconds("graph_idle_s"),
                 connections: read.size("limits.connections"),
                 per_address: read.size("limits.per_address"),
+                failed_logins: u32::try_from(read.number("limits.failed_logins")).unwrap_or(u32::MAX),
+                min_free: read.number("min_free_mib").saturating_mul(1 << 20),
                 open_graphs: read.size("limits.open_graphs"),
                 head_bytes: read.size("limits.header_kib").saturating_mul(1 << 10),
                 head: read.seconds("limits.header_s"),

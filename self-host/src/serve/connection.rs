@@ -7,11 +7,11 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_TYPE, EXPECT, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::uri::Scheme;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -29,6 +29,7 @@ use super::operator::ADMIN_TOKEN;
 use super::socket;
 use crate::bodies::{NativeRequest, NativeResponse, SentBody};
 use crate::graphs::SocketEnds;
+use crate::host::now_ms;
 use crate::metrics::Metrics;
 
 /// What a server proves with that it has understood the handshake (RFC 6455, 1.3).
@@ -128,11 +129,20 @@ async fn respond(shared: &Arc<Shared>, peer: Peer, request: Request<Incoming>) -
     if asks_for_socket(&request) && !is_handshake(request.headers()) {
         return Early::InvalidUpgrade.answer();
     }
-    let Ok(asked) = forwarded::read(&shared.trusted, peer.address.ip(), request.headers()) else {
+    let asked = shared.trusted.with(|trusted| forwarded::read(trusted, peer.address.ip(), request.headers()));
+    let Ok(asked) = asked else {
         return Early::InvalidForwarding.answer();
     };
     if request.uri().path() == "/metrics" && may_measure(shared, &asked, request.headers()) {
         return measured(shared);
+    }
+    let shows_token =
+        request.headers().contains_key(AUTHORIZATION) || web::url::query(request.uri(), "token").is_some();
+    if shows_token && let Some(seconds) = shared.strikes.out_for(asked.client, now_ms()) {
+        return Early::TooManyLogins(seconds).answer();
+    }
+    if brings_much(&request) && !shared.space.takes(length_of(&request)) {
+        return Early::StorageFull.answer();
     }
     let Some(uri) = address(&request, peer, &asked) else { return Early::InvalidHost.answer() };
     let Some(uri) = admitted(uri, &shared.base_urls) else { return Early::InvalidHost.answer() };
@@ -140,7 +150,26 @@ async fn respond(shared: &Arc<Shared>, peer: Peer, request: Request<Incoming>) -
     let (mut parts, body) = request.into_parts();
     parts.uri = uri;
     let body = NativeRequest::incoming(body, shared.body_idle, expects);
-    sync_http::handle(&shared.front, &shared.service, Request::from_parts(parts, body)).await
+    let response = sync_http::handle(&shared.front, &shared.service, Request::from_parts(parts, body)).await;
+    if shows_token && response.status() == StatusCode::UNAUTHORIZED {
+        shared.strikes.add(asked.client, now_ms());
+    }
+    response
+}
+
+/// Whether a request brings what may be large: an asset, or a part of an upload.
+pub(super) fn brings_much<B>(request: &Request<B>) -> bool {
+    let path = request.uri().path();
+    match *request.method() {
+        Method::PUT => path.contains("/assets/"),
+        Method::POST => path.contains("/sync/") && path.ends_with("/snapshot/upload"),
+        _ => false,
+    }
+}
+
+/// The length that a request says its body has.
+pub(super) fn length_of<B>(request: &Request<B>) -> Option<u64> {
+    request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Whether the sender writes its body only once it is told to go on.
@@ -154,11 +183,13 @@ fn may_measure(shared: &Shared, asked: &Asked, headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let bearer = text(AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
     let is_admin = |token| shared.service.settings.auth.is_admin(token);
-    is_admin(text(ADMIN_TOKEN)) || is_admin(bearer) || shared.metrics_allow.includes(asked.client)
+    is_admin(text(ADMIN_TOKEN))
+        || is_admin(bearer)
+        || shared.metrics_allow.with(|allowed| allowed.includes(asked.client))
 }
 
 fn measured(shared: &Shared) -> Response<NativeResponse> {
-    let mut response = Response::new(NativeResponse::Full(shared.metrics.text().into_bytes()));
+    let mut response = Response::new(NativeResponse::Full(shared.metrics.text(&shared.space).into_bytes()));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response

@@ -17,8 +17,11 @@ use web::{Event, Level};
 use super::connection;
 use super::forwarded::Trusted;
 use super::health::Health;
+use super::live::Live;
 use super::places::Places;
 use super::platform::Front;
+use super::space::Space;
+use super::strikes::Strikes;
 use super::tls::Tls;
 use crate::auth::HttpKeys;
 use crate::daemon::{Clients, Hold};
@@ -49,9 +52,9 @@ pub(crate) struct Shared {
     pub(crate) tls: Option<Tls>,
     pub(crate) metrics: Arc<Metrics>,
     /// Clients that may read the metrics without the operator's token.
-    pub(crate) metrics_allow: Trusted,
+    pub(crate) metrics_allow: Live<Trusted>,
     /// Which peers may say who asks.
-    pub(crate) trusted: Trusted,
+    pub(crate) trusted: Live<Trusted>,
     /// Addresses of which a request may name its own; empty: any.
     pub(crate) base_urls: Vec<String>,
     /// Whoever is connected.
@@ -60,6 +63,10 @@ pub(crate) struct Shared {
     pub(crate) hold: Arc<Hold>,
     /// Places of each address.
     pub(crate) places: Places,
+    /// Tokens that counted for nothing.
+    pub(crate) strikes: Strikes,
+    /// Room on the disk.
+    pub(crate) space: Space,
     /// Places for connections.
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) phase: watch::Receiver<Phase>,
@@ -200,7 +207,7 @@ async fn greet(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
     let _client = shared.clients.enter();
     // Proxies bring the connections of many.
     let place = shared.places.enter(address.ip());
-    if place.is_none() && !shared.trusted.includes(address.ip()) {
+    if place.is_none() && !shared.trusted.with(|trusted| trusted.includes(address.ip())) {
         return refuse(stream).await;
     }
     let Some(tls) = &shared.tls else {

@@ -6,12 +6,15 @@ mod connection;
 mod forwarded;
 mod fronts;
 mod health;
+mod live;
 mod notify;
 mod operator;
 mod places;
 mod platform;
 mod server;
 mod socket;
+mod space;
+mod strikes;
 mod tls;
 
 pub(crate) use forwarded::Trusted;

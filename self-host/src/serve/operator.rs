@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{exchange, expects_continue};
+use super::connection::{brings_much, exchange, expects_continue, length_of};
 use super::fronts::{Phase, Shared};
 use crate::bodies::{NativeRequest, NativeResponse, SentBody};
 use crate::daemon::{Routes, respond};
@@ -113,6 +113,9 @@ async fn operate(
     }
     if *shared.phase.borrow() != Phase::Open || shared.hold.check().is_err() {
         return Early::Stopping.answer();
+    }
+    if brings_much(&request) && !shared.space.takes(length_of(&request)) {
+        return Early::StorageFull.answer();
     }
     let expects = expects_continue(&request);
     let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);

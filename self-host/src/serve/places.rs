@@ -3,9 +3,12 @@
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::live::Live;
+
 /// Connections by the address of their other end. This machine's own are not counted.
 pub(crate) struct Places {
-    limit: usize,
+    /// Connections of an address.
+    pub(crate) limit: Live<usize>,
     taken: Mutex<keyed::Map<IpAddr, usize>>,
 }
 
@@ -18,7 +21,7 @@ pub(super) struct Place<'a> {
 impl Places {
     /// So many for each address.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, taken: Mutex::default() }
+        Self { limit: Live::new(limit), taken: Mutex::default() }
     }
 
     fn taken(&self) -> MutexGuard<'_, keyed::Map<IpAddr, usize>> {
@@ -31,7 +34,7 @@ impl Places {
         if !address.is_loopback() {
             let mut taken = self.taken();
             let count = taken.entry(address).or_default();
-            if *count >= self.limit {
+            if *count >= self.limit.get() {
                 return None;
             }
             *count += 1;

@@ -21,10 +21,13 @@ use web::{Event, Level};
 use super::agents::Agents;
 use super::fronts::{Fronts, Shared};
 use super::health::Health;
+use super::live::Live;
 use super::notify::Notifier;
 use super::operator::{self, OperatorToken};
 use super::places::Places;
 use super::platform::Front;
+use super::space::Space;
+use super::strikes::Strikes;
 use super::tls::{Tls, TlsError};
 use crate::auth::{HttpKeys, Stored, UsersError};
 use crate::config::Config;
@@ -90,7 +93,16 @@ pub(crate) enum StartError {
 }
 
 /// The keys that take effect with SIGHUP; all others need another start.
-pub(crate) const RELOADED: [&str; 3] = ["log.level", "auth.allow_subs", "auth.allow_emails"];
+pub(crate) const RELOADED: [&str; 8] = [
+    "log.level",
+    "auth.allow_subs",
+    "auth.allow_emails",
+    "proxy.trusted",
+    "metrics.allow",
+    "min_free_mib",
+    "limits.per_address",
+    "limits.failed_logins",
+];
 
 /// A configuration that was read again.
 pub(crate) struct Reload {
@@ -233,11 +245,13 @@ impl Server {
             health: Health::default(),
             tls,
             places: Places::new(config.per_address),
+            strikes: Strikes::new(config.failed_logins),
+            space: Space::new(data.root(), config.min_free),
             clients: Arc::clone(&clients),
             hold: Arc::clone(hold),
             metrics,
-            metrics_allow: config.metrics_allow.clone(),
-            trusted: config.trusted.clone(),
+            metrics_allow: Live::new(config.metrics_allow.clone()),
+            trusted: Live::new(config.trusted.clone()),
             base_urls: config.base_urls.clone(),
             log: log.clone(),
             connections: Arc::new(Semaphore::new(config.connections.min(Semaphore::MAX_PERMITS))),
@@ -465,6 +479,11 @@ fn apply(shared: &Shared, log: &Log, reload: Result<Reload, String>) {
     };
     log.set_threshold(config.log_level);
     shared.service.settings.auth.allow.replace(&config.settings.auth.allow);
+    shared.trusted.replace(config.trusted);
+    shared.metrics_allow.replace(config.metrics_allow);
+    shared.space.reserve.replace(config.min_free);
+    shared.places.limit.replace(config.per_address);
+    shared.strikes.limit.replace(config.failed_logins);
     shared.service.forget_tokens();
     if later.is_empty() {
         log.info("the configuration was read again");

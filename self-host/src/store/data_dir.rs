@@ -43,6 +43,9 @@ pub(crate) enum DataDirError {
     },
 }
 
+/// The file that says when the last backup was made.
+pub(crate) const LAST_BACKUP: &str = ".last-backup";
+
 /// Where everything lies.
 #[derive(Clone, Debug)]
 pub(crate) struct DataDir {

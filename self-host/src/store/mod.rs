@@ -11,7 +11,7 @@ mod link_secret;
 
 pub(crate) use asset_name::{META, asset_file, asset_folder};
 pub(crate) use assets::Assets;
-pub(crate) use data_dir::{DataDir, DataDirError};
+pub(crate) use data_dir::{DataDir, DataDirError, LAST_BACKUP};
 pub(crate) use format::{FormatError, check_format};
 pub(crate) use graph_file::{open_graph, remove_graph};
 pub(crate) use graph_name::{graph_folder, hex};

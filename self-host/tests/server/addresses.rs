@@ -66,3 +66,25 @@ fn metrics_are_for_the_operator() {
     let server = Server::start(data.path(), &[("DB_SYNC_METRICS_ALLOW", "loopback")]);
     assert_eq!(server.ask_with("GET", "/metrics", &["x-none: 1"], "").0, 200);
 }
+
+#[test]
+fn proxies_and_limits_are_read_again() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("server.toml");
+    std::fs::write(&file, "[proxy]\ntrusted = []\n").unwrap();
+    let server = Server::start(data.path(), &[("DB_SYNC_CONFIG", file.to_str().unwrap())]);
+    let graph = server.create_graph(TOKEN, "notes");
+    assert_eq!(told(&server, &graph, &PROXY), server.base());
+    let allowed =
+        "[proxy]\ntrusted = [\"loopback\"]\n[metrics]\nallow = [\"203.0.113.9\"]\n[limits]\nfailed_logins = 1\n";
+    std::fs::write(&file, allowed).unwrap();
+    server.signal("HUP");
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while told(&server, &graph, &PROXY) != "https://notes.example" {
+        assert!(std::time::Instant::now() < until, "the proxies are those of the start");
+    }
+    assert_eq!(server.ask_with("GET", "/metrics", &PROXY, "").0, 200);
+    let wrong = ["authorization: Bearer wrong", "x-forwarded-for: 198.51.100.7"];
+    assert_eq!(server.ask_with("GET", "/graphs", &wrong, "").0, 401);
+    assert_eq!(server.ask_with("GET", "/graphs", &wrong, "").0, 429);
+}

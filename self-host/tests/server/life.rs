@@ -107,3 +107,21 @@ fn quickstart_makes_a_user_and_tells_the_token_once() {
     assert_eq!(server.ask("GET", "/graphs", &token, "").0, 200);
     server.kill();
 }
+
+#[test]
+fn a_signal_shortens_the_logs_of_open_graphs() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let graph_id = crate::operator::graph_with_pages(&server, "notes", 3);
+    let log = folder.path().join("graphs").join(&graph_id).join("db.sqlite-wal");
+    assert!(log.metadata().unwrap().len() > 0);
+    server.signal("USR1");
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while log.metadata().unwrap().len() > 0 {
+        // Each answer gives the server a turn.
+        assert_eq!(server.ask("GET", "/health", "", "").0, 200);
+        assert!(std::time::Instant::now() < until, "the log is as long as before");
+    }
+    let (_, pulled) = server.ask("GET", &format!("/sync/{graph_id}/pull"), TOKEN, "");
+    assert_eq!(pulled["t"], 3);
+}

@@ -8,6 +8,7 @@ mod daemon;
 mod durability;
 mod life;
 mod operator;
+mod storage;
 mod support;
 mod transport;
 mod users;

@@ -72,7 +72,7 @@ fn no_secret_lies_in_a_file_of_the_server() {
     server.ask("GET", "/graphs?token=unknown-token", "", "");
     server.signal("TERM");
     server.wait();
-    let secrets = [token.rsplit('_').next().unwrap(), TOKEN, ADMIN, "unknown-token"];
+    let secrets = [token.splitn(3, '_').last().unwrap(), TOKEN, ADMIN, "unknown-token"];
     let mut folders = vec![data.path().to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in folder.read_dir().unwrap() {

@@ -12,8 +12,10 @@ pub mod migrations;
 mod port;
 #[cfg(feature = "rusqlite")]
 pub mod sqlite;
+mod trouble;
 mod value;
 
 pub use migrations::Migration;
 pub use port::{Database, DbError, ReadFrom, Statement};
+pub use trouble::Trouble;
 pub use value::{Cell, Param, Row, exact_double};

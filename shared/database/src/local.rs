@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
-use crate::Param;
+use crate::{Param, Trouble};
 
 /// Most parameters one statement binds. Durable Object SQL refuses more than 100 (sync.md 9.7).
 pub const MAX_PARAMS: usize = 99;
@@ -88,13 +88,12 @@ impl SqlError {
     /// `SQLITE_FULL` by the platform, and in words by SQLite itself.
     pub fn from_message(message: impl Into<String>) -> Self {
         const TOO_BIG: [&str; 3] = ["sqlite_toobig", "string or blob too big", "statement too long"];
-        const FULL: [&str; 2] = ["sqlite_full", "database or disk is full"];
         let message = message.into();
         let lower = message.to_ascii_lowercase();
         let says = |markers: &[&str]| markers.iter().any(|marker| lower.contains(marker));
         if says(&TOO_BIG) {
             Self::TooBig(message)
-        } else if says(&FULL) {
+        } else if Trouble::of(&message) == Some(Trouble::Full) {
             Self::Full(message)
         } else {
             Self::Other(message)

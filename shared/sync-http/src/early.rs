@@ -17,6 +17,10 @@ pub enum Early {
     InvalidForwarding,
     /// The server is about to end.
     Stopping,
+    /// There is no room for what the request brings.
+    StorageFull,
+    /// The client has shown too many tokens that count for nothing; it may come again after so many seconds.
+    TooManyLogins(u64),
 }
 
 impl Early {
@@ -27,6 +31,8 @@ impl Early {
             Self::InvalidHost => Error::BadRequest("invalid host"),
             Self::InvalidForwarding => Error::BadRequest("invalid forwarded header"),
             Self::Stopping => Error::Stopping,
+            Self::StorageFull => Error::StorageFull(String::new()),
+            Self::TooManyLogins(seconds) => Error::TooManyLogins { seconds },
         };
         let (status, text) = error.answer();
         let mut response = web::json(&CORS, status, protocol::ErrorBody::new(text).to_json());

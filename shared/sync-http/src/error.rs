@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use database::Trouble;
 use http::header::{CONNECTION, CONTENT_RANGE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use protocol::errors::{
@@ -9,6 +10,9 @@ use protocol::errors::{
 };
 
 use web::{Failure, PutError, ReadError, Refusal};
+
+/// What a client reads when there is no room.
+pub(crate) const STORAGE_FULL: &str = "storage full";
 
 /// What the operator has to do, as `/health` says it.
 const NOT_MIGRATED: &str = "the index database lacks migrations: run `npx wrangler d1 migrations apply DB`, \
@@ -98,6 +102,21 @@ pub(crate) enum Error {
     /// The index database lacks migrations.
     #[error("the index database lacks migrations")]
     NotMigrated,
+    /// The client has shown too many tokens that count for nothing.
+    #[error("too many failed logins")]
+    TooManyLogins {
+        /// When it may come again.
+        seconds: u64,
+    },
+    /// There is no room to store it. The text goes to the log only.
+    #[error("{0}")]
+    StorageFull(String),
+    /// Nothing can be stored at the moment, or not even read. The text goes to the log only.
+    #[error("{0}")]
+    StorageUnavailable(String),
+    /// The file of this graph is no database any more. The text goes to the log only.
+    #[error("{0}")]
+    GraphDamaged(String),
     /// Something failed that the client can do nothing about. The text goes to the log only.
     #[error("{0}")]
     Internal(String),
@@ -131,6 +150,10 @@ impl Refusal for Error {
             Self::AgentsUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "agents service unavailable"),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "server stopping"),
             Self::NotMigrated => (StatusCode::SERVICE_UNAVAILABLE, NOT_MIGRATED),
+            Self::TooManyLogins { .. } => (StatusCode::TOO_MANY_REQUESTS, "too many failed logins"),
+            Self::StorageFull(_) => (StatusCode::INSUFFICIENT_STORAGE, STORAGE_FULL),
+            Self::StorageUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "storage unavailable"),
+            Self::GraphDamaged(_) => (StatusCode::SERVICE_UNAVAILABLE, "graph damaged"),
             Self::MissingAssets => (StatusCode::INTERNAL_SERVER_ERROR, "missing assets bucket"),
             Self::IndexMissing | Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, SERVER_ERROR),
         };
@@ -140,6 +163,8 @@ impl Refusal for Error {
     fn event(&self) -> Option<&'static str> {
         match self {
             Self::IndexMissing => Some("db-sync/index-db-missing"),
+            Self::StorageFull(_) | Self::StorageUnavailable(_) => Some("db-sync/storage-failed"),
+            Self::GraphDamaged(_) => Some("db-sync/graph-damaged"),
             Self::MissingAssets | Self::Internal(_) => Some("db-sync/http-error"),
             _ => None,
         }
@@ -149,6 +174,9 @@ impl Refusal for Error {
         match self {
             Self::TooManyDownloads => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("10"));
+            }
+            Self::TooManyLogins { seconds } => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
             }
             Self::Stopping => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
@@ -165,6 +193,16 @@ impl Refusal for Error {
 }
 
 impl Error {
+    /// What a message of storage means for the client.
+    fn of_storage(text: String) -> Self {
+        match Trouble::of(&text) {
+            Some(Trouble::Full) => Self::StorageFull(text),
+            Some(Trouble::Unavailable) => Self::StorageUnavailable(text),
+            Some(Trouble::Damaged) => Self::GraphDamaged(text),
+            None => Self::Internal(text),
+        }
+    }
+
     /// True for refusals at the front that only senders meet whose rights were found good.
     pub(crate) fn is_of_known_sender(&self) -> bool {
         matches!(self, Self::AssetTooLarge | Self::RequestTooLarge)
@@ -173,13 +211,17 @@ impl Error {
 
 impl From<index::Error> for Error {
     fn from(error: index::Error) -> Self {
-        Self::Internal(error.to_string())
+        match Self::of_storage(error.to_string()) {
+            // It is the index that is damaged, not a graph.
+            Self::GraphDamaged(text) => Self::StorageUnavailable(text),
+            other => other,
+        }
     }
 }
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        Self::Internal(failure.0)
+        Self::of_storage(failure.0)
     }
 }
 
@@ -208,6 +250,7 @@ impl From<graph::Error> for Error {
             graph::Error::NotReady => Self::NotReady,
             graph::Error::Deleted => Self::NotFound,
             graph::Error::TooManyExports => Self::TooManyDownloads,
+            graph::Error::Sql(error) => Self::of_storage(error.to_string()),
             other => Self::Internal(other.to_string()),
         }
     }

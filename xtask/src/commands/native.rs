@@ -117,5 +117,10 @@ pub(super) fn check(root: &Path, cargo: &dyn Fn() -> Command) -> Result<()> {
     let server = Native::start(&binary, &[("DB_SYNC_SNAPSHOT_STREAM_GZIP", "false")])?;
     let mut node = server.told(Command::new("node"));
     process::run(node.current_dir(root).envs(QUIET).arg("tests/replay/check.mjs"))?;
-    server.stop()
+    server.stop()?;
+
+    step("A deployment moves from the native server to the worker and D1, and back");
+    let mut moving = Command::new("node");
+    moving.current_dir(root).envs(QUIET).env("LOGSEQ_SYNC", &binary);
+    process::run(moving.args(["--test", "tests/moving/moving.test.mjs"]))
 }

@@ -26,7 +26,7 @@ use crate::cli::failure::{Failure, exit};
 use crate::cli::output::Output;
 use crate::cli::{Outcome, VERSION, text};
 use crate::host::now_ms;
-use crate::store::{DataDir, asset_folder, graph_folder};
+use crate::store::{DataDir, LAST_BACKUP, asset_folder, graph_folder};
 
 /// The verb.
 pub(super) fn command() -> Command {
@@ -287,7 +287,7 @@ fn pack(folder: &Path, out: impl Write) -> std::io::Result<()> {
 
 /// Notes for doctor and metrics when the last backup was made.
 fn note_backup(data: &DataDir, created_at: &str) -> Result<(), Failure> {
-    let path = data.root().join(".last-backup");
+    let path = data.root().join(LAST_BACKUP);
     std::fs::write(&path, format!("{}\n", json!({ "created_at": created_at }))).map_err(at(&path))
 }
 

@@ -91,7 +91,8 @@ async fn graphs(own: Own, matches: &ArgMatches) -> Result<(Own, Vec<String>), Fa
     let Own { data, held } = own;
     drop(held);
     let ledger = Ledger::of(&data)?;
-    let only = text(matches, "graph-id");
+    // Not every verb has the flag.
+    let only = matches.try_get_one::<String>("graph-id").ok().flatten().cloned();
     let listed = operator::graphs(&ledger, only.as_deref()).await?;
     drop(ledger);
     if let (Some(only), true) = (&only, listed.is_empty()) {

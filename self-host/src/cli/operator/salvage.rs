@@ -77,9 +77,11 @@ mod tests {
         connection
             .execute_batch("create table t (id integer primary key, text text); create index i on t (text)")
             .unwrap();
+        connection.execute_batch("begin").unwrap();
         for number in 0..2_000 {
             connection.execute("insert into t values (?, ?)", (number, "x".repeat(100))).unwrap();
         }
+        connection.execute_batch("commit").unwrap();
         drop(connection);
         let mut bytes = std::fs::read(&from).unwrap();
         let middle = bytes.len() / 3 / 4096 * 4096;

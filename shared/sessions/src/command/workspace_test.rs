@@ -411,7 +411,7 @@ fn hostile_names_are_only_names() {
     super::hostile::make_executable(&bin.join("pwned"));
     fs::write(home.0.join(".bash_profile"), format!("PATH={}:$PATH\n", bin.display())).unwrap();
     let bundle = Bundle { sha256: "0".repeat(64), ..Bundle::default() };
-    let mut numbers = super::hostile::Numbers(0x51_7cc1_b727_220a_95);
+    let mut numbers = super::hostile::Numbers(0x517c_c1b7_2722_0a95);
     let (mut texts, mut paths, mut tried) = (Vec::new(), 0, 0);
     while tried < count {
         let name = super::hostile::hostile_name(&mut numbers);
@@ -439,8 +439,8 @@ fn hostile_names_are_only_names() {
         });
     }
     assert!(paths > count / 5);
-    let script: String =
-        texts.iter().map(|command| format!("{} </dev/null >/dev/null 2>&1\n", command.to_bash().unwrap())).collect();
+    let lines = texts.iter().map(|command| command.to_bash().unwrap() + " </dev/null >/dev/null 2>&1");
+    let script = lines.collect::<Vec<_>>().join("\n");
     home.write("script", &script);
     let status = home.start("/bin/bash", ".").arg("--norc").arg("script").status().unwrap();
     assert!(status.code().is_some());

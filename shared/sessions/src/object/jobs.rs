@@ -124,7 +124,10 @@ impl<P: Platform> Session<P> {
         // Pausing freezes every process of a sandbox.
         let how = if cause == StopCause::Cancel && runtime.sandbox_id.is_some() {
             self.close_terminals().await;
-            self.save_before_kill(&runtime, turn).await?;
+            // A push that goes on does not keep an agent from being stopped.
+            if let Some(_alone) = self.saving.try_lock() {
+                self.save_before_kill(&runtime, turn).await?;
+            }
             provider.end(&runtime).await.map_or(Stopped::Unproven, |()| Stopped::Paused)
         } else {
             provider.kill_agent(&mut runtime).await
@@ -154,6 +157,8 @@ impl<P: Platform> Session<P> {
         }
         self.detach();
         self.close_terminals().await;
+        // A push that goes on is not frozen in the middle, and one that comes now wakes the sandbox again.
+        let _alone = self.saving.lock().await;
         if !self.change(|core, decide| begin_saving(&mut core.state, decide, generation))? {
             return Ok(());
         }
@@ -162,7 +167,9 @@ impl<P: Platform> Session<P> {
         let for_good = self.look(|core| core.state.ending.is_some_and(|ending| ending.for_good))?;
         let leaving = if for_good { Leaving::Removed } else { Leaving::Paused };
         self.save_tree(&runtime, leaving, self.times.saving()).await;
-        let ended = if for_good { self.give_up(&runtime).await } else { provider.end(&runtime).await };
+        let ending = async { if for_good { self.give_up(&runtime).await } else { provider.end(&runtime).await } };
+        let limit = u32::try_from(self.times.ending()).unwrap_or(u32::MAX);
+        let ended = within(&self.platform, limit, ending).await.unwrap_or(Err(RuntimeError::TimedOut));
         let free = ended.is_ok() && runtime.runner_id.is_some();
         self.change(|core, decide| on_ended(&mut core.state, decide, generation, &ended))?;
         if free {

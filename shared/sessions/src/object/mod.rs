@@ -79,7 +79,7 @@ pub struct Session<P: Platform> {
     access: registry::AccessMemory,
     /// One snapshot is stored at a time.
     writing: futures_util::lock::Mutex<()>,
-    /// One bundle of the working tree is stored at a time.
+    /// Whoever keeps the working tree and pauses its sandbox, and whoever pushes from it, does so alone.
     saving: futures_util::lock::Mutex<()>,
     /// Questions about the working tree that are asked at the same time.
     looks: web::Gate,

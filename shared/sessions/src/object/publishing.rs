@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::event::{Checkpoint, Draft, GitFailure};
 use crate::publish::{CommitId, Intent, PushReport};
 use crate::publisher::{self, PublishRequest, Pusher, Sink};
+use crate::runtime::exchange::within;
 use crate::runtime::{Provider, PushError, Runtime, RuntimeError};
 use crate::session::Checkpointing;
 use crate::session::decide::{self, end_quietly};
@@ -266,10 +267,20 @@ impl<P: Platform> Pusher for Publishing<P> {
         let failed = |error: Error| PushError { class: crate::publish::FailureClass::Unknown, text: error.to_string() };
         let wanted: Wanted = self.session.wanted(false).await.map_err(failed)?;
         let mut runtime = self.runtime.clone();
+        let alone = self.session.saving.lock().await;
         let compared = self.session.compare_resumed_tree(&mut runtime).await;
         compared
             .map_err(|error| PushError { class: crate::publish::FailureClass::Unknown, text: error.to_string() })?;
-        self.session.platform.runtimes(runtime.provider).push(&mut runtime, &wanted.wish(), push).await
+        let (platform, wish) = (&self.session.platform, wanted.wish());
+        let provider = platform.runtimes(runtime.provider);
+        let mut pushing = std::pin::pin!(provider.push(&mut runtime, &wish, push));
+        let limit = u32::try_from(PUSH_MS).unwrap_or(u32::MAX);
+        if let Some(pushed) = within(platform, limit, pushing.as_mut()).await {
+            return pushed;
+        }
+        // One that takes longer keeps nobody from ending or removing its sandbox.
+        drop(alone);
+        pushing.await
     }
 }
 

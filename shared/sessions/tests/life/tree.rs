@@ -365,3 +365,34 @@ fn on_a_runner_the_tree_is_compared_and_not_taken_away() {
     assert_eq!(told(&world).len(), 1);
     assert_eq!(told(&world)[0][0], "sandbox.workspace.changed");
 }
+
+#[test]
+fn files_and_diff_need_a_runtime_that_is_awake() {
+    let (world, _) = world();
+    let get = |path: &str| world.ask("GET", path, None);
+    let error = |status: u16, text: &str| (status, json!({"error": text}));
+    assert_eq!(get("files"), (200, json!({"path": "", "entries": [], "truncated": false})));
+    let nothing = json!({"base": HEAD, "head": HEAD, "files": [], "patch": "", "truncated": false});
+    assert_eq!(get("diff"), (200, nothing.clone()));
+    assert_eq!(get("files?path=../x"), error(400, "invalid path"));
+    assert_eq!(get("files?path=.git/config"), error(404, "not found"));
+    idle(&world);
+    for path in ["files", "diff", "diff?wake=0"] {
+        assert_eq!(get(path), error(409, "session runtime paused"), "{path}");
+    }
+    assert_eq!(get("diff?wake=1"), (200, nothing));
+    assert_eq!(get("files").0, 200, "it is awake now");
+    // And is paused again when nothing happens.
+    idle(&world);
+    assert_eq!(get("files").0, 409);
+    assert_eq!(world.agent.borrow().done.iter().filter(|what| *what == "end").count(), 2);
+    // A tree that changed while it was paused is told to whoever looks, too.
+    change(&world, 5);
+    assert_eq!(get("files?wake=1").0, 200);
+    assert_eq!(told(&world)[0][0], "sandbox.workspace.changed");
+    world.agent.borrow_mut().tree.number = None;
+    assert_eq!(get("diff"), error(404, "not found"));
+    world.ask("POST", "archive", None);
+    world.pass(1_000);
+    assert_eq!(get("files"), error(409, "session runtime unavailable"));
+}

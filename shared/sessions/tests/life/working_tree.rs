@@ -56,6 +56,8 @@ impl WorkingTree {
                 self.restored.push(self.pieces());
                 "agent-restored\n".to_owned()
             }
+            "list" => "agent-file dir\n".to_owned(),
+            "diff" => format!("agent-diff {HEAD} {HEAD}\n\0\0"),
             _ => String::new(),
         }
     }

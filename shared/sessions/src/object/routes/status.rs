@@ -133,6 +133,7 @@ pub(super) async fn expire<P: Platform>(
         state.is_bound_to(&sandbox_id) && !is_busy
     };
     let runtime = session.look(|core| core.state.runtime.clone().filter(|_| is_free(core)))?;
+    let _alone = session.saving.lock().await;
     if let Some(runtime) = runtime {
         session.save_tree(&runtime, Leaving::Removed, session.times.saving()).await;
     }

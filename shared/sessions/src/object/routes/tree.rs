@@ -121,14 +121,8 @@ async fn awake<P: Platform>(
     caller: &Caller,
     request: &Request<P::Request>,
 ) -> Result<Runtime, Error> {
-    let found = session.look(|core| {
-        let is_paused = !core.state.runtime_active || core.state.ending.is_some();
-        (core.state.runtime.clone(), is_paused, core.state.ending.is_some())
-    })?;
-    let (runtime, is_paused, is_ending) = found;
-    let mut runtime = runtime.ok_or(Error::RuntimeUnavailable)?;
-    // The files of a runner are there as long as it is.
-    if !is_paused || runtime.sandbox_id.is_none() {
+    let (runtime, is_paused) = bound(session)?;
+    if !is_paused {
         return Ok(runtime);
     }
     if url::query(request.uri(), "wake").as_deref() != Some("1") {
@@ -138,11 +132,28 @@ async fn awake<P: Platform>(
         return Err(Error::Forbidden);
     }
     session.steered_by(caller).await?;
-    if is_ending {
+    // Whoever is pausing it comes to an end first.
+    let _alone = session.saving.lock().await;
+    let (mut runtime, is_paused) = bound(session)?;
+    if !is_paused {
+        return Ok(runtime);
+    }
+    if session.look(|core| core.state.ending.is_some())? {
         return Err(Error::RequestInProgress);
     }
     session.platform.runtimes(runtime.provider).resume(&mut runtime).await.map_err(unread)?;
     session.compare_tree(&runtime).await?;
     session.change(|core, decide| decide::on_resumed(&mut core.state, decide, &runtime))?;
     Ok(runtime)
+}
+
+/// The runtime, and whether it is paused or about to be. The files of a runner are there as long as it is.
+fn bound<P: Platform>(session: &Session<P>) -> Result<(Runtime, bool), Error> {
+    let found = session.look(|core| {
+        let is_left = !core.state.runtime_active || core.state.ending.is_some();
+        core.state.runtime.clone().map(|runtime| (runtime, is_left))
+    })?;
+    let (runtime, is_left) = found.ok_or(Error::RuntimeUnavailable)?;
+    let is_paused = is_left && runtime.sandbox_id.is_some();
+    Ok((runtime, is_paused))
 }

@@ -44,8 +44,9 @@ impl From<RuntimeError> for Unsaved {
 impl<P: Platform> Session<P> {
     /// Keeps what stands in the tree of a runtime that is about to be left, within so many milliseconds. What fails is told, and keeps
     /// nothing else from being done.
+    ///
+    /// Whoever calls holds `saving`, until the runtime is left.
     pub(in crate::object) async fn save_tree(&self, runtime: &Runtime, leaving: Leaving, limit_ms: i64) {
-        let _saving = self.saving.lock().await;
         let limit = u32::try_from(limit_ms).unwrap_or(u32::MAX);
         let saved = within(&self.platform, limit, self.save(runtime, leaving)).await;
         let (reason, bytes) = match saved {
