@@ -141,7 +141,6 @@ pub(crate) const KEYS: &[Key] = &[
     idle("sentry.traces_sample_rate", &["SENTRY_TRACES_SAMPLE_RATE"], Kind::Share),
     idle("pat_groups", &["DB_SYNC_PAT_GROUPS"], Kind::Text),
     idle("status_page", &["DB_SYNC_STATUS_PAGE"], Kind::Flag),
-    idle("metrics.bind", &["DB_SYNC_METRICS_BIND"], Kind::Text),
     idle("metrics.graphs", &["DB_SYNC_METRICS_GRAPHS"], Kind::Flag),
     key(
         "min_free_mib",
@@ -162,6 +161,13 @@ pub(crate) const KEYS: &[Key] = &[
     idle("limits.exports", &["DB_SYNC_LIMIT_EXPORTS"], SOME),
     key("tls.cert", &["DB_SYNC_TLS_CERT"], Kind::Text, None, "certificate and its chain (PEM)"),
     key("tls.key", &["DB_SYNC_TLS_KEY"], Kind::Text, None, "its key (PEM)"),
+    key(
+        "metrics.bind",
+        &["DB_SYNC_METRICS_BIND"],
+        Kind::Text,
+        None,
+        "address of /metrics alone, such as 127.0.0.1:9090",
+    ),
     key("metrics.allow", &["DB_SYNC_METRICS_ALLOW"], Kind::List, None, "addresses that may read /metrics"),
     key(
         "shutdown_timeout_s",

@@ -33,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) trusted: Trusted,
     /// Clients that may read the metrics without the operator's token.
     pub(crate) metrics_allow: Trusted,
+    /// The address of the metrics, where they have one of their own.
+    pub(crate) metrics_bind: Option<SocketAddr>,
     /// Where everything is kept; absolute.
     pub(crate) data_dir: PathBuf,
     /// What is logged.
@@ -143,6 +145,13 @@ impl Config {
             })
         };
         let (trusted, metrics_allow) = (peers("proxy.trusted"), peers("metrics.allow"));
+        let metrics_bind = read.text("metrics.bind").and_then(|text| {
+            let address = text.parse().ok();
+            if address.is_none() {
+                problems.push(resolved.problem("metrics.bind", "must be an address such as 127.0.0.1:9090"));
+            }
+            address
+        });
         let base_urls: Vec<String> = read
             .list("base_urls")
             .iter()
@@ -216,6 +225,7 @@ impl Config {
                 trusted,
                 tls,
                 metrics_allow,
+                metrics_bind,
                 data_dir: Self::data_dir(resolved),
                 log_level: read.text("log.level").and_then(|name| Threshold::named(&name)).unwrap_or_default(),
                 log_format: if read.text("log.format").as_deref() == Some("json") {

@@ -133,7 +133,7 @@ async fn respond(shared: &Arc<Shared>, peer: Peer, request: Request<Incoming>) -
     let Ok(asked) = asked else {
         return Early::InvalidForwarding.answer();
     };
-    if request.uri().path() == "/metrics" && may_measure(shared, &asked, request.headers()) {
+    if request.uri().path() == "/metrics" && !shared.metrics_apart && may_measure(shared, &asked, request.headers()) {
         return measured(shared);
     }
     let shows_token =
@@ -188,7 +188,7 @@ fn may_measure(shared: &Shared, asked: &Asked, headers: &HeaderMap) -> bool {
         || shared.metrics_allow.with(|allowed| allowed.includes(asked.client))
 }
 
-fn measured(shared: &Shared) -> Response<NativeResponse> {
+pub(super) fn measured(shared: &Shared) -> Response<NativeResponse> {
     let mut response = Response::new(NativeResponse::Full(shared.metrics.text(&shared.space).into_bytes()));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, kind);

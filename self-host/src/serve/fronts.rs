@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     /// Clients that may read the metrics without the operator's token.
     pub(crate) metrics_allow: Live<Trusted>,
+    /// The metrics are on an address of their own, and only there.
+    pub(crate) metrics_apart: bool,
     /// Which peers may say who asks.
     pub(crate) trusted: Live<Trusted>,
     /// Addresses of which a request may name its own; empty: any.

@@ -7,6 +7,7 @@ mod forwarded;
 mod fronts;
 mod health;
 mod live;
+mod measure;
 mod notify;
 mod operator;
 mod places;

@@ -14,7 +14,7 @@ use tokio::net::UnixListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
-use tokio::task::LocalSet;
+use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::interval;
 use web::{Event, Level};
 
@@ -22,6 +22,7 @@ use super::agents::Agents;
 use super::fronts::{Fronts, Shared};
 use super::health::Health;
 use super::live::Live;
+use super::measure;
 use super::notify::Notifier;
 use super::operator::{self, OperatorToken};
 use super::places::Places;
@@ -142,6 +143,7 @@ pub(crate) struct Server {
     routes: Arc<Routes>,
     socket: UnixListener,
     operator: OperatorToken,
+    measuring: Option<std::net::TcpListener>,
 }
 
 struct Signals {
@@ -214,6 +216,7 @@ impl Server {
         let signals = runtime.block_on(async { Signals::new() })?;
         let listeners = config.binds.iter().map(|address| listen(*address)).collect::<Result<Vec<_>, _>>()?;
         let listening = listeners.iter().map(std::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+        let measuring = config.metrics_bind.map(listen).transpose()?;
         let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, THREADS);
         let tls = config.tls.as_ref().map(|(cert, key)| Tls::open(cert, key)).transpose()?;
         let metrics = Arc::<Metrics>::default();
@@ -251,6 +254,7 @@ impl Server {
             hold: Arc::clone(hold),
             metrics,
             metrics_allow: Live::new(config.metrics_allow.clone()),
+            metrics_apart: measuring.is_some(),
             trusted: Live::new(config.trusted.clone()),
             base_urls: config.base_urls.clone(),
             log: log.clone(),
@@ -285,6 +289,7 @@ impl Server {
             routes,
             socket,
             operator,
+            measuring,
         };
         hold.holder().publish(format!("unix:{}", scope.socket().display()), started.listen())?;
         Ok(started)
@@ -353,6 +358,7 @@ impl Server {
             routes,
             socket,
             operator,
+            measuring,
             ..
         } = self;
         let watched = {
@@ -368,6 +374,8 @@ impl Server {
         let end = local.block_on(&runtime, async {
             let attending = operator::serve(socket, Arc::clone(&shared), Arc::clone(&routes), operator);
             let answering = tokio::task::spawn_local(attending);
+            let measuring =
+                measuring.map(|listener| tokio::task::spawn_local(measure::serve(listener, Arc::clone(&shared))));
             notifier.ready("serving");
             {
                 let mut watched = std::pin::pin!(watched);
@@ -415,6 +423,7 @@ impl Server {
                 _ = signals.terminate.recv() => End::Terminated,
             };
             answering.abort();
+            measuring.inspect(JoinHandle::abort);
             end
         });
         // With it go handles to the index.

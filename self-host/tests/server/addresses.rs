@@ -88,3 +88,21 @@ fn proxies_and_limits_are_read_again() {
     assert_eq!(server.ask_with("GET", "/graphs", &wrong, "").0, 401);
     assert_eq!(server.ask_with("GET", "/graphs", &wrong, "").0, 429);
 }
+
+#[test]
+fn metrics_have_an_address_of_their_own() {
+    let data = tempfile::tempdir().unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut server = Server::start(data.path(), &[("DB_SYNC_METRICS_BIND", &free.to_string())]);
+    let ask = |path: &str| {
+        let mut stream = std::net::TcpStream::connect(free).unwrap();
+        std::io::Write::write_all(&mut stream, format!("GET {path} HTTP/1.1\r\nhost: m\r\n\r\n").as_bytes()).unwrap();
+        std::io::read_to_string(stream).unwrap()
+    };
+    assert!(ask("/metrics").contains("logseq_sync_build_info{"), "open, without a token");
+    assert!(ask("/graphs").starts_with("HTTP/1.1 404"));
+    let admin = format!("x-db-sync-admin-token: {ADMIN}");
+    assert_eq!(server.ask_with("GET", "/metrics", &[&admin], "").0, 404, "only there");
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0));
+}

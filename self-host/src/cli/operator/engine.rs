@@ -26,6 +26,7 @@ impl Engine {
         let mut config = Config::new(resolved)?;
         directory.clone_into(&mut config.data_dir);
         config.binds.clear();
+        config.metrics_bind = None;
         config.tls = None;
         config.log_file = None;
         config.log_level = Threshold::named("error").unwrap_or_default();
