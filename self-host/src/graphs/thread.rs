@@ -187,6 +187,10 @@ impl Thread {
     fn checkpoint(&self) {
         for object in self.graphs.borrow().values() {
             self.options.metrics.checkpoints.fetch_add(1, Ordering::Relaxed);
+            if let Err(error) = object.shared().borrow_mut().checkpoint() {
+                let event = Event::new(Level::Warning, "db-sync/graph-checkpoint-failed");
+                self.options.log.event(&event.with_error(&error.to_string()));
+            }
             let done =
                 object.shared().borrow().sql().connection().pragma(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()));
             if let Err(error) = done {
