@@ -68,9 +68,10 @@ function secrets({ own = [], tokens = [], webhook, observer }) {
 async function provoke(session) {
   for (const [method, path, body] of [
     ['POST', '/messages', { message: 5, token: USER_TOKEN }], ['POST', '/messages', { text: task.api }], ['POST', '/pr', { 'create-pr': 'yes' }], ['POST', '/pr', { 'head-branch': 'a b' }],
-    ['POST', '/approvals/none', { decision: 'granted' }], ['GET', `/events?since=x&token=${USER_TOKEN}`], ['GET', `/stream?since=x&token=${USER_TOKEN}x`], ['GET', '/terminal'],
+    ['POST', '/approvals/none', { decision: 'granted' }], ['GET', `/events?since=x&token=${USER_TOKEN}`], ['GET', '/terminal'],
     ['POST', '/budget', { budget: {} }], ['GET', '/branches'], ['GET', '/branches?repo-url=https%3A%2F%2Fx%3Ay%40github.com%2Facme%2Fnone'], ['GET', `/none?token=${USER_TOKEN}`], ['GET', '/transcript?run=run-99'],
   ]) await session.ask(method, path, body);
+  await client.ask('GET', `${session.path}/stream?token=${USER_TOKEN}x`, undefined, { authorization: '' });
   await client.ask('GET', '/sessions/none');
   await client.ask('GET', '/sessions', undefined, { authorization: `Bearer ${USER_TOKEN}x` });
   await client.ask('GET', '/runners');

@@ -22,8 +22,8 @@ use std::time::Duration;
 
 pub use quote::{QuoteError, quote};
 pub use scripts::{
-    AgentServer, BROKER_FILE, Clone, Lease, Push, VersionChannel, agent_server, clear_credentials, clone, end_restored,
-    health, install, is_healthy, run_init, secure_credentials, stop_agent, update, use_broker,
+    AgentServer, BROKER_FILE, CREDENTIALS, Clone, Lease, Push, VersionChannel, agent_server, clear_credentials, clone,
+    end_restored, health, install, is_healthy, run_init, secure_credentials, stop_agent, update, use_broker,
 };
 pub use template::configured_clone;
 pub use workspace::{PIECE_BYTES, bundle, diff, drop_bundle, list, look, restore};

@@ -48,6 +48,10 @@ pub struct AgentServer<'a> {
     pub directory: &'a str,
 }
 
+/// Variables by which sandboxes are given credentials (agents.md 5.3.2). One that is empty is none: [`agent_server`] does not hand it on.
+pub const CREDENTIALS: [&str; 5] =
+    ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GITHUB_TOKEN", "GH_TOKEN", "GITHUB_APP_INSTALLATION_TOKEN"];
+
 /// Starts the agent server in the background, in a session of its own. The output is `agent-sid N`, by which
 /// [`stop_agent`] finds every process that the server started; the number is noted in the sandbox too, for [`end_restored`].
 pub fn agent_server(server: &AgentServer<'_>) -> Result<Command, CommandError> {
@@ -55,6 +59,9 @@ pub fn agent_server(server: &AgentServer<'_>) -> Result<Command, CommandError> {
 if [ -n "$AGENT_TOKEN" ]; then set -- --token "$AGENT_TOKEN"; else set -- --no-token; fi
 port=$AGENT_PORT
 unset AGENT_TOKEN AGENT_PORT AGENT_DIR
+for name in OPENAI_API_KEY ANTHROPIC_API_KEY GITHUB_TOKEN GH_TOKEN GITHUB_APP_INSTALLATION_TOKEN; do
+  if [ -z "${!name}" ]; then unset "$name"; fi
+done
 SANDBOX_AGENT_ACP_REQUEST_TIMEOUT_MS=86400000 setsid nohup sandbox-agent server "$@" --host 0.0.0.0 --port "$port" --no-telemetry </dev/null >"${TMPDIR:-/tmp}/sandbox-agent.log" 2>&1 &
 printf '%s\n' "$!" >"${TMPDIR:-/tmp}/sandbox-agent.sid"
 printf 'agent-sid %s\n' "$!""#;

@@ -89,7 +89,13 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
             port: self.port(runtime),
             directory: &runtime.directory,
         };
-        let variables = self.variables(wish);
+        let mut variables = self.variables(wish);
+        if runtime.snapshot_id.is_some() {
+            // The sandbox remembers those of the session that its snapshot was taken of, which may be another user's.
+            for name in command::CREDENTIALS {
+                variables.entry(name).or_insert_with(|| "".into());
+            }
+        }
         let variables = variables.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
         let command = built(command::agent_server(&server))?.with_environment(variables);
         let ran = self.envd(sandbox).run(&command).await?;

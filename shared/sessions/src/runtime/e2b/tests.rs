@@ -294,10 +294,30 @@ fn with_a_broker_no_token_for_github_comes_into_a_sandbox() {
     assert_eq!(uploads.len(), 1);
     assert!(uploads[0].url.contains("git-broker.new"));
     let sent: Vec<String> = world.calls().iter().map(|call| String::from_utf8_lossy(&call.body).into_owned()).collect();
-    assert!(sent.iter().all(|body| !body.contains("ghs_") && !body.contains("GITHUB_TOKEN")));
+    assert!(sent.iter().all(|body| !body.contains("ghs_") && !body.contains("\"GITHUB_TOKEN\"")));
     let with_token = |body: &&String| body.contains("Bearer eyJ");
     assert_eq!(sent.iter().filter(with_token).count(), 1, "the upload alone has the token of the run");
     let scripts: Vec<String> = world.calls().iter().map(script_of).collect();
     let at = |words: &str| scripts.iter().position(|script| script.contains(words)).unwrap();
     assert!(at("credential.https://github.com.helper") < at("git clone"), "{scripts:?}");
+}
+
+#[test]
+fn credentials_that_a_snapshot_remembers_are_not_those_of_the_next_session() {
+    let world = World::new(good());
+    ready(provision(&world, &mut Told::default(), |wish| {
+        wish.snapshot_id = Some("snap-9");
+        wish.github_token = Some("ghs_secret_token");
+    }));
+    let started = |world: &World| -> Value {
+        let call = world.calls().into_iter().find(|call| script_of(call).contains("sandbox-agent server")).unwrap();
+        serde_json::from_slice(call.body.get(5..).unwrap()).unwrap()
+    };
+    let variables = &started(&world)["process"]["envs"];
+    assert_eq!((&variables["ANTHROPIC_API_KEY"], &variables["OPENAI_API_KEY"]), (&json!(""), &json!("")));
+    assert_eq!(variables["GITHUB_TOKEN"], "ghs_secret_token");
+    // What a template brings along stays.
+    let world = World::new(good());
+    ready(provision(&world, &mut Told::default(), |_| {}));
+    assert_eq!(started(&world)["process"]["envs"].get("ANTHROPIC_API_KEY"), None);
 }
