@@ -54,7 +54,8 @@ pub(super) fn gc_command() -> Command {
 /// `checkpoint`.
 pub(super) fn checkpoint_command() -> Command {
     let upstream = Arg::new("for-upstream").long("for-upstream").action(ArgAction::SetTrue);
-    let command = Command::new("checkpoint").about("Write what waits in the journals, and leave one file of each graph and of the index, without a log");
+    let command = Command::new("checkpoint")
+        .about("Write what waits in the journals, and leave one file of each graph and of the index, without a log");
     with_target(command, Takes::default())
         .arg(upstream.help("also turn the write-ahead log off, as upstream's Node adapter has it"))
 }
