@@ -177,6 +177,19 @@ impl History {
         }
     }
 
+    /// The session has opened a pull request before anything goes wrong.
+    fn open_pull_request(&mut self) {
+        self.messages += 1;
+        let text = format!("message {}", self.messages);
+        assert_eq!(self.world.message(&text).0, 200);
+        self.accepted.push(text);
+        self.world.pass(100);
+        self.world.agent.borrow_mut().finish("end_turn");
+        self.world.pass(SECOND);
+        self.world.ask("POST", "pr", Some(&json!({})));
+        self.world.pass(SECOND);
+    }
+
     /// The object dies, and counts must be the same after it.
     fn die(&mut self) {
         let before = (!self.world.is_dead()).then(|| self.counts());
@@ -577,6 +590,9 @@ impl History {
 
 fn play(seed: u64) {
     let mut history = History::begin(seed);
+    if history.dice.roll(2) == 0 {
+        history.open_pull_request();
+    }
     for _ in 0..STEPS {
         history.step();
     }
