@@ -1,12 +1,14 @@
 //! The native figures of docs/benchmarks.md: one JSON object a figure.
 //!
-//! `cargo run --release -p benches -- PART…`, where a part is `engine` (a), `pipeline` (b) or `growth` (e).
+//! `cargo run --release -p benches -- PART…`, where a part is `engine` (a), `pipeline` (b), `growth` (e) or `writes` (i).
 //! `cargo xtask bench` runs them beside their yardsticks and prints the ratios.
 
 mod bare;
+mod counted;
 mod engine;
 mod pipeline;
 mod workload;
+mod writes;
 
 use std::time::Duration;
 
@@ -21,7 +23,8 @@ fn main() -> anyhow::Result<()> {
             "engine" => engine::run()?,
             "pipeline" => pipeline::run()?,
             "growth" => pipeline::growth()?,
-            other => anyhow::bail!("unknown part {other}; parts: engine pipeline growth"),
+            "writes" => writes::run()?,
+            other => anyhow::bail!("unknown part {other}; parts: engine pipeline growth writes"),
         }
     }
     Ok(())

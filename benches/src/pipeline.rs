@@ -8,35 +8,46 @@ use graph::sockets::{Effect, Frame, Message};
 use graph::{Graph, Options};
 use uuid::Uuid;
 
+use crate::counted::Counted;
 use crate::workload::{BLOCKS_PER_PAGE, block_tx, message, page_tx, upload_initial};
-use crate::{bare, rate};
+use crate::{bare, rate, writes};
 
 const BATCH: usize = 50;
 const BATCHES: usize = 200;
 const ROUNDS: usize = 5;
 
 /// How long work took.
-struct Took {
+pub(crate) struct Took {
     wall: Duration,
     processor: Duration,
 }
 
 /// A graph on disk, and where its counter stands.
-struct Subject {
-    graph: Graph<Rusqlite>,
-    t: i64,
-    blocks: usize,
+pub(crate) struct Subject {
+    pub(crate) graph: Graph<Counted>,
+    pub(crate) t: i64,
+    pub(crate) blocks: usize,
 }
 
 impl Subject {
     fn new(file: &Path) -> anyhow::Result<Self> {
-        let sql = Rusqlite::open(file, Synchronous::Normal)?;
-        let mut graph = Graph::new(sql, || 1_755_000_000_000, Options::default());
-        upload_initial(&mut graph)?;
-        Ok(Self { graph, t: 0, blocks: 0 })
+        Self::with(file, Options::default())
     }
 
-    fn say(&mut self, text: &str, entries: usize) -> anyhow::Result<()> {
+    /// A new graph.
+    pub(crate) fn with(file: &Path, options: Options) -> anyhow::Result<Self> {
+        let mut subject = Self::reopened(file, options, 0, 0)?;
+        upload_initial(&mut subject.graph)?;
+        Ok(subject)
+    }
+
+    /// A graph that is there, with nothing in memory.
+    pub(crate) fn reopened(file: &Path, options: Options, t: i64, blocks: usize) -> anyhow::Result<Self> {
+        let sql = Counted::new(Rusqlite::open(file, Synchronous::Normal)?);
+        Ok(Self { graph: Graph::new(sql, || 1_755_000_000_000, options), t, blocks })
+    }
+
+    pub(crate) fn say(&mut self, text: &str, entries: usize) -> anyhow::Result<()> {
         let reaction = self.graph.react(None, Message::parse(Frame::Text(text)));
         match reaction.effect {
             Effect::ReplyAndTell { reply, .. } if reply.contains("tx/batch/ok") => {
@@ -48,7 +59,7 @@ impl Subject {
     }
 
     /// Pages for `count` more blocks, and their ids.
-    fn pages(&mut self, count: usize) -> anyhow::Result<Vec<Uuid>> {
+    pub(crate) fn pages(&mut self, count: usize) -> anyhow::Result<Vec<Uuid>> {
         let pages: Vec<Uuid> = (0..count.div_ceil(BLOCKS_PER_PAGE)).map(|_| Uuid::new_v4()).collect();
         for part in pages.chunks(BATCH) {
             let txs: Vec<String> = part.iter().map(|id| page_tx(*id, &format!("page {id}"))).collect();
@@ -58,7 +69,7 @@ impl Subject {
     }
 
     /// Sends `count` blocks, `size` a message; the messages are made before the clocks start.
-    fn write(&mut self, count: usize, size: usize) -> anyhow::Result<Took> {
+    pub(crate) fn write(&mut self, count: usize, size: usize) -> anyhow::Result<Took> {
         let pages = self.pages(count)?;
         let texts: Vec<String> = (0..count)
             .map(|i| {
@@ -102,7 +113,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
 
 /// The log rows that the measured batches wrote.
 fn logged(subject: &Subject, after: i64) -> anyhow::Result<Vec<String>> {
-    let connection = subject.graph.sql().connection();
+    let connection = subject.graph.sql().sql.connection();
     let mut statement = connection.prepare("select tx from tx_log where t > ? order by t desc limit ?")?;
     let limit = i64::try_from(BATCHES * BATCH)?;
     let rows = statement.query_map((after, limit), |row| row.get(0))?;
@@ -110,7 +121,7 @@ fn logged(subject: &Subject, after: i64) -> anyhow::Result<Vec<String>> {
 }
 
 /// Processor time of this thread so far, read from Linux's /proc; zero on other systems.
-fn processor_time() -> Duration {
+pub(crate) fn processor_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     Duration::from_nanos(stat.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0))
 }
@@ -119,7 +130,8 @@ fn processor_time() -> Duration {
 pub(crate) fn growth() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let small_datoms = Subject::new(&folder.path().join("small.sqlite"))?.graph.db()?.count();
-    let mut big = Subject::new(&folder.path().join("big.sqlite"))?;
+    let big_file = folder.path().join("big.sqlite");
+    let mut big = Subject::new(&big_file)?;
     while big.graph.db()?.count() < 1_000_000 {
         big.write(20_000, 500)?;
     }
@@ -148,5 +160,5 @@ pub(crate) fn growth() -> anyhow::Result<()> {
             })
         );
     }
-    Ok(())
+    writes::opening(&big_file, big)
 }

@@ -1,6 +1,6 @@
 //! The work: blocks of 7 datoms, 100 to a page, as clients send them. The same as in `js/`.
 
-use database::local_sqlite::Rusqlite;
+use database::local::Sql;
 use graph::Graph;
 use protocol::query::UploadQuery;
 use uuid::Uuid;
@@ -29,6 +29,22 @@ pub(crate) fn block_tx(id: Uuid, page: Uuid, i: usize) -> String {
     )
 }
 
+/// Transaction text of the `i`-th save of a block that is being typed.
+pub(crate) fn title_tx(id: Uuid, title: &str, i: usize) -> String {
+    let at = 1_755_000_100_000_usize + i;
+    format!(
+        r#"[["~:db/add",["~:block/uuid","~u{id}"],"~:block/title","{title}"],["^0",["^1","~u{id}"],"~:block/updated-at",{at}]]"#
+    )
+}
+
+/// Transaction text of a block that moves to another page.
+pub(crate) fn move_tx(id: Uuid, page: Uuid, i: usize) -> String {
+    let (order, at) = (order(i * 31 % BLOCKS_PER_PAGE), 1_755_000_200_000_usize + i);
+    format!(
+        r#"[["~:db/add",["~:block/uuid","~u{id}"],"~:block/parent",["^1","~u{page}"]],["^0",["^1","~u{id}"],"~:block/page",["^1","~u{page}"]],["^0",["^1","~u{id}"],"~:block/order","{order}x"],["^0",["^1","~u{id}"],"~:block/updated-at",{at}]]"#
+    )
+}
+
 /// A message text of a batch.
 pub(crate) fn message(t_before: i64, txs: &[String], op: &str) -> String {
     let entries: Vec<_> = txs
@@ -39,7 +55,7 @@ pub(crate) fn message(t_before: i64, txs: &[String], op: &str) -> String {
 }
 
 /// Uploads the standard initial graph.
-pub(crate) fn upload_initial(graph: &mut Graph<Rusqlite>) -> anyhow::Result<()> {
+pub(crate) fn upload_initial<S: Sql + 'static>(graph: &mut Graph<S>) -> anyhow::Result<()> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/reference/golden/server/bodies/base.frames.gz");
     let body = std::fs::read(root)?;
     let query = UploadQuery::new(Some("true"), Some("true"), None);

@@ -128,7 +128,9 @@ impl DurableObject for SyncDO {
     }
 
     async fn alarm(&self) -> Result<worker::Response> {
-        // None is ever set; one that an older server has left behind finds nothing to do.
+        if let Some(host) = &self.host {
+            graph_routes::on_rest(&**host, &host.memory).await;
+        }
         worker::Response::empty()
     }
 }
@@ -283,6 +285,18 @@ impl GraphHost for GraphObject {
             Sleep::new(Duration::from_millis(ms.into())).await;
             if let Some(host) = me.upgrade() {
                 sockets::on_wake(&*host, &host.memory);
+            }
+        });
+    }
+
+    fn rest_after(&self, ms: u32) {
+        let (storage, me) = (self.host.keeper().storage(), Weak::clone(&self.me));
+        self.host.outlast(async move {
+            // The runtime stores it together with what was committed before.
+            let set = storage.set_alarm(Duration::from_millis(ms.into())).await;
+            if let (Err(error), Some(host)) = (set, me.upgrade()) {
+                let event = web::Event::new(web::Level::Error, "db-sync/alarm-not-set");
+                web::Host::report(&*host, &event.with_error(&error.to_string()));
             }
         });
     }

@@ -13,7 +13,7 @@ use database::{Database, DbError, Param, ReadFrom, Row, Statement};
 use graph::{Graph, Options as GraphOptions};
 use http::{Request, Response, StatusCode};
 use protocol::Holder;
-use sync_http::graph_routes::{GraphHost, GraphState, SharedGraph, Sockets, sockets};
+use sync_http::graph_routes::{self, GraphHost, GraphState, SharedGraph, Sockets, sockets};
 use tokio_util::task::AbortOnDropHandle;
 use web::{Failure, Hosted};
 
@@ -246,6 +246,21 @@ impl GraphHost for GraphObject {
         thread.later(async move {
             tokio::time::sleep(Duration::from_millis(ms.into())).await;
             sockets::on_wake(&*me, &me.memory);
+        });
+    }
+
+    fn rest_after(&self, ms: u32) {
+        let Some(thread) = self.thread.upgrade() else { return };
+        // It does not hold the graph: one that is closed before rests then.
+        let (me, mut stopping) = (Weak::clone(&self.me), thread.stopping());
+        thread.later(async move {
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(ms.into())) => {}
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+            }
+            if let Some(me) = me.upgrade() {
+                graph_routes::on_rest(&*me, &me.memory).await;
+            }
         });
     }
 }

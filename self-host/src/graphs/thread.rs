@@ -91,6 +91,11 @@ impl Thread {
         self.tasks.spawn_local(work);
     }
 
+    /// Tells when the thread stops.
+    pub(super) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
+    }
+
     /// The graph of a folder.
     fn open(self: &Rc<Self>, folder: &str) -> Result<Rc<GraphObject>, Failure> {
         if self.options.hold.is_lost() {
@@ -141,6 +146,11 @@ impl Thread {
         let Some(object) = self.graphs.borrow_mut().remove(name) else { return };
         let folder = object.folder().to_owned();
         let remove = object.leaves_nothing();
+        if !remove && let Err(error) = object.shared().borrow_mut().checkpoint() {
+            // What it could not write stays in its journal.
+            let event = Event::new(Level::Warning, "db-sync/graph-checkpoint-failed");
+            self.options.log.event(&event.with_error(&error.to_string()));
+        }
         drop(object);
         if remove && let Err(error) = crate::store::remove_graph(&folder) {
             self.options.log.event(&Event::new(Level::Warning, "db-sync/remove-failed").with_error(&error.to_string()));
@@ -177,6 +187,10 @@ impl Thread {
     fn checkpoint(&self) {
         for object in self.graphs.borrow().values() {
             self.options.metrics.checkpoints.fetch_add(1, Ordering::Relaxed);
+            if let Err(error) = object.shared().borrow_mut().checkpoint() {
+                let event = Event::new(Level::Warning, "db-sync/graph-checkpoint-failed");
+                self.options.log.event(&event.with_error(&error.to_string()));
+            }
             let done =
                 object.shared().borrow().sql().connection().pragma(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()));
             if let Err(error) = done {
@@ -208,7 +222,7 @@ impl Thread {
 
     /// Hands what comes from a socket to its graph, until it ends.
     pub(super) fn attend(&self, object: Rc<GraphObject>, socket: Rc<Socket>, arrivals: Arrivals) {
-        self.later(attend(object, socket, arrivals, self.stopping.subscribe()));
+        self.later(attend(object, socket, arrivals, self.stopping()));
     }
 }
 

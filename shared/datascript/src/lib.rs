@@ -25,7 +25,7 @@ mod work;
 pub mod attrs;
 
 pub use attrs::{Attr, Attrs, Ranks};
-pub use conn::{Conn, datom_too_large};
+pub use conn::{Conn, MAX_JOURNAL_DATOMS, MAX_JOURNAL_ROWS, Unstored, datom_too_large};
 pub use datom::{Datom, E_MAX, Eid, TX_MAX, TX0, TxId};
 pub use db::{Db, as_eid, eid_value};
 pub use error::{Error, ErrorKind, Result, TransactError};

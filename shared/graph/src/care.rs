@@ -157,6 +157,8 @@ impl<S: Sql + 'static> Graph<S> {
             return Ok(None);
         }
         if apply {
+            // The last row of the journal would have the old one.
+            self.checkpoint()?;
             let sql = Rc::clone(&self.sql);
             sql.transaction(&mut || meta::advance(&*sql, position.t, Some(&sum)))?;
             self.forget();
@@ -171,6 +173,9 @@ impl<S: Sql + 'static> Graph<S> {
     /// [`crate::Error::NotReady`] while an upload runs; [`crate::Error::Corrupt`] where rows cannot be used: then nothing is
     /// known to be unreachable.
     pub fn free_rows(&mut self, apply: bool) -> Result<Freed> {
+        if apply {
+            self.checkpoint()?;
+        }
         let before = self.checksum_of_rows()?;
         let mut reached = std::collections::BTreeSet::from([0, 1]);
         self.verify(&mut |addr| {

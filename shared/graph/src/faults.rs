@@ -13,10 +13,16 @@ use crate::error::Error;
 pub enum Point {
     /// A batch is applied in memory, nothing of it is stored.
     CommitBeforeStorage,
-    /// Inside the storage transaction, after the rows and before the log.
+    /// Inside the storage transaction, after the row of the journal, or the nodes, and before the log.
     CommitInsideStorage,
     /// A batch is stored, and neither its sender nor other sockets have been told.
     CommitAfterStorage,
+    /// The journal holds transactions whose nodes are about to be written.
+    CheckpointBeforeStorage,
+    /// Inside the transaction that writes them, after the nodes and before the mark of the checkpoint.
+    CheckpointInsideStorage,
+    /// The nodes are written.
+    CheckpointAfterStorage,
     /// The answer of a batch is made, the broadcast is not.
     BatchBeforeBroadcast,
     /// The first rows of an upload that replaces the graph are stored.
@@ -25,18 +31,30 @@ pub enum Point {
     UploadBetweenRows,
     /// All rows of an upload are stored, the graph is not open yet.
     UploadBeforeOpening,
+    /// Inside the transaction by which they take the place of the graph's, after they have.
+    UploadInsideOpening,
+    /// They have taken it, and nobody has been told.
+    UploadAfterOpening,
+    /// Some rows of what was replaced are deleted.
+    SweepBetweenSteps,
 }
 
 impl Point {
     /// Every point.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 13] = [
         Self::CommitBeforeStorage,
         Self::CommitInsideStorage,
         Self::CommitAfterStorage,
+        Self::CheckpointBeforeStorage,
+        Self::CheckpointInsideStorage,
+        Self::CheckpointAfterStorage,
         Self::BatchBeforeBroadcast,
         Self::UploadAfterFirstRows,
         Self::UploadBetweenRows,
         Self::UploadBeforeOpening,
+        Self::UploadInsideOpening,
+        Self::UploadAfterOpening,
+        Self::SweepBetweenSteps,
     ];
 
     /// The name tests print.
@@ -45,10 +63,16 @@ impl Point {
             Self::CommitBeforeStorage => "commit: before storage",
             Self::CommitInsideStorage => "commit: inside storage",
             Self::CommitAfterStorage => "commit: after storage",
+            Self::CheckpointBeforeStorage => "checkpoint: before storage",
+            Self::CheckpointInsideStorage => "checkpoint: inside storage",
+            Self::CheckpointAfterStorage => "checkpoint: after storage",
             Self::BatchBeforeBroadcast => "batch: before broadcast",
             Self::UploadAfterFirstRows => "upload: after the first rows",
             Self::UploadBetweenRows => "upload: between rows",
             Self::UploadBeforeOpening => "upload: before opening",
+            Self::UploadInsideOpening => "upload: inside opening",
+            Self::UploadAfterOpening => "upload: after opening",
+            Self::SweepBetweenSteps => "sweep: between steps",
         }
     }
 }

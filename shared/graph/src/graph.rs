@@ -7,6 +7,7 @@ use datascript::{Attrs, Conn, Db, Nodes};
 use protocol::pull::{LoggedTx, PullWriter};
 
 use crate::Clock;
+use crate::checkpoint::WritePolicy;
 use crate::diagnostics::RunningDiagnostics;
 use crate::error::{Error, Result};
 use crate::gate::Gate;
@@ -16,7 +17,7 @@ use crate::rules::{self, Facts};
 use crate::snapshot::{Encoding, Export, RunningExports, RunningUpload};
 use crate::store::kvs::Kvs;
 use crate::store::meta::Meta;
-use crate::store::{self, kvs, log, meta};
+use crate::store::{self, journal, kvs, log, meta};
 use database::local::{Sql, SqlError};
 
 /// Transactions of one piece of a pull, in bytes of their texts.
@@ -33,6 +34,10 @@ pub struct Options {
     pub pull_message_bytes: usize,
     /// Whether a graph that nobody uploaded begins with the built-in data (sync.md 9.4, D-49).
     pub initial_data: bool,
+    /// How transactions are made durable (datascript.md 13.5).
+    pub writes: WritePolicy,
+    /// Datoms that wait in the journal at most.
+    pub journal_datoms: usize,
 }
 
 impl Options {
@@ -42,6 +47,8 @@ impl Options {
         frame_bytes: 1 << 20,
         pull_message_bytes: 256 << 20,
         initial_data: false,
+        writes: WritePolicy::Journal,
+        journal_datoms: datascript::MAX_JOURNAL_DATOMS,
     };
 }
 
@@ -54,12 +61,12 @@ impl Default for Options {
 /// The server state of one graph over its database.
 ///
 /// Synchronous throughout: one message is handled to its end before the next. Opens lazily and reads little: rows 0
-/// and 1 for the first transaction, none for `hello` and `pull`. Whatever fails to be stored is forgotten and read
+/// and 1 and the journal for the first transaction, none of them for `hello` and `pull`. Whatever fails to be stored is forgotten and read
 /// again, so that memory and storage agree after every outcome.
 pub struct Graph<S> {
     pub(crate) sql: Rc<S>,
     pub(crate) clock: Box<dyn Clock>,
-    options: Options,
+    pub(crate) options: Options,
     /// Whether the tables are known to exist.
     tables: bool,
     /// Whether row 0 is known to exist.
@@ -78,6 +85,8 @@ pub struct Graph<S> {
     pub(crate) generation: u64,
     /// What is to be logged.
     pub(crate) notice: Option<Notice>,
+    /// Whether rows of tables that were replaced wait to be deleted, where that is known.
+    pub(crate) discarded: Option<bool>,
 }
 
 /// A graph whose database was opened.
@@ -141,6 +150,7 @@ impl<S: Sql + 'static> Graph<S> {
             running: None,
             generation: 0,
             notice: None,
+            discarded: None,
         }
     }
 
@@ -162,6 +172,7 @@ impl<S: Sql + 'static> Graph<S> {
     /// The number of stored rows, which is that of an export that begins now.
     pub fn row_count(&mut self) -> Result<i64> {
         self.require_undeleted()?;
+        self.checkpoint()?;
         Ok(kvs::count(&*self.sql)?)
     }
 
@@ -242,7 +253,7 @@ impl<S: Sql + 'static> Graph<S> {
         Ok(true)
     }
 
-    /// Starts sending the rows (sync.md 10.3).
+    /// Starts sending the rows (sync.md 10.3), all of which are written first.
     ///
     /// # Errors
     /// [`Error::NotReady`] while an upload runs, [`Error::TooManyExports`] while as many run as may.
@@ -253,6 +264,7 @@ impl<S: Sql + 'static> Graph<S> {
         if self.options.initial_data {
             self.create_if_empty()?;
         }
+        self.checkpoint()?;
         self.exports.begin(&*self.sql, encoding, self.clock.now_ms())
     }
 
@@ -351,9 +363,10 @@ impl<S: Sql + 'static> Graph<S> {
     }
 
     /// The open database for a batch: opened again if too many attribute names came up since it was opened. All that was
-    /// done before is stored now; during a batch what is open stays open.
+    /// done before is stored now, and nothing has to be applied again; during a batch what is open stays open.
     pub(crate) fn open_for_batch(&mut self) -> Result<&mut Open> {
         if self.open.as_ref().is_some_and(|open| open.names.are_too_many(open.conn.db().attrs())) {
+            self.checkpoint()?;
             self.open = None;
         }
         self.open()
@@ -387,14 +400,25 @@ impl<S: Sql + 'static> Graph<S> {
         Ok(untouched && log::range(&*self.sql, -1)?.rows == 0)
     }
 
-    /// A connection to the rows as they are now.
+    /// A connection to the rows and the journal as they are now.
     pub(crate) fn connect(&self) -> Result<Conn> {
         let attrs = Attrs::new(rules::attrs::PRESET);
         let storage = Rc::new(Kvs(Rc::clone(&self.sql)));
         let nodes = Rc::new(Nodes::new(Some(storage), Rc::clone(&attrs), self.options.cache_bytes));
         let greatest = kvs::greatest_addr(&*self.sql)?.max(Some(self.exports.greatest_end()));
         let greatest = greatest.and_then(|addr| u32::try_from(addr).ok()).unwrap_or(0);
-        Ok(Conn::open(nodes, rules::static_schema(attrs), greatest)?)
+        let mut conn = Conn::open(nodes, rules::static_schema(attrs), greatest)?;
+        if self.options.writes == WritePolicy::Journal {
+            conn = conn.journaled(self.options.journal_datoms);
+        }
+        let journaled = meta::load(&*self.sql)?.journaled;
+        if !journaled.is_checkpointed() {
+            // As many rows, and as long, as a journal may have.
+            for txs in journal::read(&*self.sql, journaled.checkpoint)? {
+                conn.replay_journal(txs)?;
+            }
+        }
+        Ok(conn)
     }
 
     /// Opens, and thereby creates, a graph without row 0.
@@ -416,6 +440,7 @@ impl<S: Sql + 'static> Graph<S> {
     pub(crate) fn forget_tables(&mut self) {
         self.forget();
         self.gate = None;
+        self.discarded = None;
         self.tables = false;
     }
 

@@ -13,6 +13,7 @@ pub mod sockets;
 
 mod care;
 mod changes;
+mod checkpoint;
 mod diagnostics;
 mod error;
 mod gate;
@@ -23,6 +24,7 @@ mod store;
 
 pub use care::{Finding, Freed, Inspection};
 pub use changes::{EntityAnswer, EntityPull, GraphName};
+pub use checkpoint::WritePolicy;
 pub use diagnostics::Diagnostics;
 pub use error::{Error, Result};
 pub use gate::{REVOCATION_MS, REVOCATIONS, Revocation};

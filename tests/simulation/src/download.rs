@@ -1,6 +1,7 @@
 //! A device that joins: a snapshot that arrives while others write.
 
 use datascript::Row;
+use graph::faults;
 use graph::snapshot::{Encoding, Export, FrameReader};
 
 use crate::base::{self, Base};
@@ -19,11 +20,17 @@ pub(crate) struct Download {
 }
 
 impl Download {
-    pub(crate) fn begin(server: &mut Server) -> Result<Self> {
+    /// Begins one; none where the server died of it.
+    pub(crate) fn begin(server: &mut Server) -> Result<Option<Self>> {
         let t = server.graph.position().map_err(fail)?.t;
-        let export = server.graph.begin_export(Encoding::Identity).map_err(fail)?;
+        let export = server.graph.begin_export(Encoding::Identity);
+        if faults::fired() {
+            server.restart()?;
+            return Ok(None);
+        }
+        let export = export.map_err(fail)?;
         let expected = state::facts(&server.shadow)?;
-        Ok(Self { export, reader: FrameReader::new(), rows: Vec::new(), t, expected })
+        Ok(Some(Self { export, reader: FrameReader::new(), rows: Vec::new(), t, expected }))
     }
 
     /// Takes the next piece; at the end there is a client.

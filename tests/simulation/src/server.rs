@@ -21,15 +21,22 @@ use crate::{Result, ensure, fail, state};
 
 pub(crate) type SimGraph = Graph<Rc<Rusqlite>>;
 
-/// Points of a batch at which the server may die.
-pub(crate) const POINTS: [Point; 4] =
-    [Point::CommitBeforeStorage, Point::CommitInsideStorage, Point::CommitAfterStorage, Point::BatchBeforeBroadcast];
+/// Points of a batch or of a checkpoint at which the server may die.
+pub(crate) const POINTS: [Point; 7] = [
+    Point::CommitBeforeStorage,
+    Point::CommitInsideStorage,
+    Point::CommitAfterStorage,
+    Point::CheckpointBeforeStorage,
+    Point::CheckpointInsideStorage,
+    Point::CheckpointAfterStorage,
+    Point::BatchBeforeBroadcast,
+];
 
 pub(crate) struct Server {
     sql: Rc<Rusqlite>,
     pub(crate) graph: SimGraph,
     clock: Rc<Cell<i64>>,
-    cache_bytes: usize,
+    options: Options,
     /// The database that the log gives when it is applied to the base.
     pub(crate) shadow: Db,
     /// The log as it was at the last check; it may only grow.
@@ -50,11 +57,13 @@ pub(crate) enum Answer {
 }
 
 impl Server {
-    pub(crate) fn new(base: Base, cache_bytes: usize) -> Result<Self> {
+    /// A server whose cache and journal are so large: small ones load, evict and checkpoint all the time.
+    pub(crate) fn new(base: Base, cache_bytes: usize, journal_datoms: usize) -> Result<Self> {
         let sql = Rc::new(Rusqlite::in_memory().map_err(fail)?);
         let clock = Rc::new(Cell::new(1_755_000_000_000));
-        let graph = open(&sql, &clock, cache_bytes);
-        let mut server = Self { sql, graph, clock, cache_bytes, shadow: base::db(base)?, log: Vec::new(), deaths: 0 };
+        let options = Options { cache_bytes, journal_datoms, frame_bytes: 10_000, ..Options::DEFAULT };
+        let graph = open(&sql, &clock, options);
+        let mut server = Self { sql, graph, clock, options, shadow: base::db(base)?, log: Vec::new(), deaths: 0 };
         if base == Base::Logseq {
             server.upload(&base::rows()?)?;
         }
@@ -84,8 +93,36 @@ impl Server {
     pub(crate) fn restart(&mut self) -> Result<()> {
         faults::disarm();
         self.deaths += 1;
-        self.graph = open(&self.sql, &self.clock, self.cache_bytes);
+        self.graph = open(&self.sql, &self.clock, self.options);
         self.check()
+    }
+
+    /// Falls idle: then its rows alone, without journal and log, are the graph. False: it died.
+    pub(crate) fn rest(&mut self) -> Result<bool> {
+        let outcome = self.graph.checkpoint();
+        if faults::fired() {
+            self.restart()?;
+            return Ok(false);
+        }
+        outcome.map_err(fail)?;
+        ensure!(self.graph.waits_for_checkpoint().is_none(), "something waits after a checkpoint");
+        let mut rows = Vec::new();
+        self.sql
+            .query("SELECT addr, content, addresses FROM kvs", &[], &mut |row| {
+                let addr = row.int(0)?.and_then(|addr| u32::try_from(addr).ok()).unwrap_or_default();
+                let content = row.text(1)?.unwrap_or_default().into_owned();
+                rows.push(Row { addr, content, addresses: row.text(2)?.map(std::borrow::Cow::into_owned) });
+                Ok(ControlFlow::Continue(()))
+            })
+            .map_err(fail)?;
+        if rows.is_empty() {
+            return Ok(true);
+        }
+        let alone = state::facts(&base::open_rows(rows)?)?;
+        match state::difference(&alone, &state::facts(&self.shadow)?) {
+            Some(difference) => Err(format!("rows after a checkpoint, and log: {difference}")),
+            None => Ok(true),
+        }
     }
 
     /// Handles a message of a client and checks what it did.
@@ -166,7 +203,7 @@ impl Server {
         if let Some(difference) = state::difference(&live, &logged) {
             return Err(format!("server and log: {difference}"));
         }
-        let mut again = open(&self.sql, &self.clock, self.cache_bytes);
+        let mut again = open(&self.sql, &self.clock, self.options);
         let stored = state::facts(again.db().map_err(fail)?)?;
         if let Some(difference) = state::difference(&live, &stored) {
             return Err(format!("memory and rows: {difference}"));
@@ -177,6 +214,10 @@ impl Server {
     /// State that a refused entry must not change. The tail row is not part of it, as a transaction without effect may
     /// write it (datascript.md 10.2); its datoms are compared elsewhere.
     fn stored(&self) -> Result<Stored> {
+        // Of the last transaction in the journal, or else of the last checkpoint.
+        const LAST: &str = "SELECT checksum, seq FROM journal WHERE seq > coalesce((SELECT CAST(value AS INTEGER) \
+                            FROM sync_meta WHERE key = 'journal-seq'), 0) \
+                            UNION ALL SELECT value, 0 FROM sync_meta WHERE key = 'checksum' ORDER BY 2 DESC LIMIT 1";
         let int = |sql: &str| {
             let mut found = 0;
             let params: &[Param<'_>] = &[];
@@ -192,7 +233,7 @@ impl Server {
             return Ok(Stored::default());
         }
         self.sql
-            .query("SELECT value FROM sync_meta WHERE key = 'checksum'", &[], &mut |row| {
+            .query(LAST, &[], &mut |row| {
                 checksum = row.text(0)?.map(std::borrow::Cow::into_owned);
                 Ok(ControlFlow::Break(()))
             })
@@ -232,7 +273,7 @@ pub(crate) fn apply(db: &mut Db, tx: &str) -> Result<()> {
     Ok(())
 }
 
-fn open(sql: &Rc<Rusqlite>, clock: &Rc<Cell<i64>>, cache_bytes: usize) -> SimGraph {
+fn open(sql: &Rc<Rusqlite>, clock: &Rc<Cell<i64>>, options: Options) -> SimGraph {
     let clock = Rc::clone(clock);
-    Graph::new(Rc::clone(sql), move || clock.get(), Options { cache_bytes, frame_bytes: 10_000, ..Options::DEFAULT })
+    Graph::new(Rc::clone(sql), move || clock.get(), options)
 }

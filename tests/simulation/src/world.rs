@@ -68,7 +68,9 @@ pub fn run(seed: u64, trace: bool) -> Result<Stats> {
     let kind = if rng.percent(30) { Base::Logseq } else { Base::Empty };
     // Small caches load and evict all the time.
     let cache_bytes = [1 << 12, 1 << 16, 24 << 20].get(rng.below(3)).copied().unwrap_or(1 << 16);
-    let server = Server::new(kind, cache_bytes)?;
+    // From a checkpoint with nearly each batch to one that comes when the server is idle.
+    let journal_datoms = [8, 60, 300, 1024].get(rng.below(4)).copied().unwrap_or(60);
+    let server = Server::new(kind, cache_bytes, journal_datoms)?;
     let mut clients = Vec::new();
     for name in 0..2 + rng.below(3) {
         clients.push(Client::new(name, kind, base::db(kind)?, 0));
@@ -118,7 +120,8 @@ impl World {
     /// What happens to the server.
     fn happen(&mut self, action: usize) -> Result<()> {
         match action {
-            94..96 => self.server.restart()?,
+            94 => self.server.restart()?,
+            95 => drop(self.server.rest()?),
             96..98 => {
                 let point = self.rng.pick(&POINTS).copied();
                 let passes = u32::try_from(self.rng.below(2)).unwrap_or(0);
@@ -141,7 +144,7 @@ impl World {
                 }
                 Err(download) => self.download = Some(download),
             },
-            None => self.download = Some(Download::begin(&mut self.server)?),
+            None => self.download = Download::begin(&mut self.server)?,
         }
         Ok(())
     }
@@ -189,6 +192,7 @@ impl World {
             }
         }
         self.server.check()?;
+        self.server.rest()?;
         let facts = self.server.check_facts()?;
         for (name, client) in self.clients.iter_mut().enumerate() {
             client.connect(&mut self.server)?;

@@ -23,6 +23,8 @@ Parts (default: all but load and agents):
   memory     (d) memory with a graph of 1,000,000 datoms (made once, kept in the user's cache folder), and what a batch of
                  30 MB and a pull of 150 MB leave of it
   growth     (e) cost of a transaction with 2,000 and with 1,000,000 datoms
+  writes     (i) rows, bytes and processor time a transaction over 200,000 datoms, natively with the journal and with the tail,
+                 and in the running worker; the last lines are `writes native|worker WORKLOAD rows=… bytes=… cpu_us=…`
   size       (f) compressed size of the worker, and how fast it starts beside an empty worker
   load       (g) every measuring part of tests/reference/tools/load.mjs (some ten minutes)
   agents     (h) the agents worker: events to viewers, events a second, replay, messages, size; the last lines are
@@ -30,7 +32,7 @@ Parts (default: all but load and agents):
 
 Run it on a machine that does nothing else.";
 
-const ALL: [&str; 6] = ["engine", "pipeline", "workerd", "memory", "growth", "size"];
+const ALL: [&str; 7] = ["engine", "pipeline", "workerd", "memory", "growth", "writes", "size"];
 const LOAD: &str = "load";
 const AGENTS_PART: &str = "agents";
 
@@ -80,6 +82,13 @@ fn measure(part: &str) -> Result<()> {
         "growth" => {
             step("growth: filling a graph to 1,000,000 datoms first");
             process::run(&mut native(&root, "growth"))?;
+        }
+        "writes" => {
+            step("writes: four workloads over 200,000 datoms, natively");
+            process::run(&mut native(&root, "writes"))?;
+            let frames = big_frames(&root, 200_000)?;
+            step("writes: the same in the running worker");
+            process::run(node(&root, "writes.mjs").arg(frames))?;
         }
         "workerd" => {
             step("workerd: the worker and a bare Durable Object, in turn");

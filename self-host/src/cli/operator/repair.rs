@@ -54,7 +54,8 @@ pub(super) fn gc_command() -> Command {
 /// `checkpoint`.
 pub(super) fn checkpoint_command() -> Command {
     let upstream = Arg::new("for-upstream").long("for-upstream").action(ArgAction::SetTrue);
-    let command = Command::new("checkpoint").about("Leave one file of each graph and of the index, without a log");
+    let command = Command::new("checkpoint")
+        .about("Write what waits in the journals, and leave one file of each graph and of the index, without a log");
     with_target(command, Takes::default())
         .arg(upstream.help("also turn the write-ahead log off, as upstream's Node adapter has it"))
 }
@@ -383,12 +384,25 @@ fn compact(path: &Path, vacuum: bool) -> Result<(), Failure> {
     connection.pragma(None, "wal_checkpoint", "TRUNCATE", |_| Ok(())).map_err(failed)
 }
 
+/// Writes all nodes that wait in the journal, and deletes what uploads have replaced: the rows alone are the graph then.
+fn settle(path: &Path) -> Result<(), Failure> {
+    let failed = super::copy::unreadable(path);
+    let mut graph = open(path)?;
+    graph.checkpoint().map_err(&failed)?;
+    // Each step deletes something.
+    while graph.sweep().map_err(&failed)? {}
+    Ok(())
+}
+
 /// Runs `checkpoint`.
 pub(super) async fn checkpoint(matches: &ArgMatches, output: Output) -> Outcome {
     let begun = Instant::now();
     let upstream = matches.get_flag("for-upstream");
     let (own, ids) = graphs(own(matches, output)?, matches).await?;
     let mut done = 0;
+    for path in ids.iter().map(|id| file_of(&own.data, id)).filter(|path| path.is_file()) {
+        settle(&path)?;
+    }
     let files = ids.iter().map(|id| file_of(&own.data, id)).chain([own.data.index(), own.data.users()]);
     for path in files.filter(|path| path.is_file()) {
         compact(&path, false)?;

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use transit::Limits;
 
-use super::{Conn, Pending};
-use crate::datom::{Datom, TX_MAX};
+use super::{Conn, Pending, Policy, journal};
+use crate::datom::{Datom, TX_MAX, TxId};
 use crate::db::Db;
 use crate::error::Result;
 use crate::nodes::Nodes;
@@ -31,15 +31,26 @@ impl Conn {
             Some(row) => decode_tail(&row, nodes.attrs(), Limits::STORED)?,
             None => Vec::new(),
         };
-        replay_tail(&mut db, &tail)?;
+        let live_tx = db.max_tx;
+        let live_tx = replay_all(&mut db, live_tx, &tail)?;
         let max_addr = floor.max(root.max_addr);
-        Ok(Self { nodes, db, tail, pending: Pending::Nothing, max_addr, root: RootWriter::default() })
+        Ok(Self { tail, live_tx, pending: Pending::Nothing, max_addr, ..Self::create(db) })
     }
 
     /// A connection to a value that is not in the store, which holds nothing else: all of it is pending.
     pub fn create(db: Db) -> Self {
         let nodes = Rc::clone(db.nodes());
-        Self { nodes, db, tail: Vec::new(), pending: Pending::All, max_addr: ADDR_BASE, root: RootWriter::default() }
+        Self {
+            live_tx: db.max_tx,
+            nodes,
+            db,
+            policy: Policy::Tail,
+            tail: Vec::new(),
+            journal: journal::Size::default(),
+            pending: Pending::All,
+            max_addr: ADDR_BASE,
+            root: RootWriter::default(),
+        }
     }
 
     fn empty(nodes: Rc<Nodes>, schema: Schema, max_addr: Addr) -> Self {
@@ -47,20 +58,20 @@ impl Conn {
     }
 }
 
-/// Applies the tail's transactions to the value that the root row describes.
+/// Applies the transactions of the tail to the value that the root row describes, or those of the journal to what came before
+/// them. `live` is the id that the transaction before them had when it was made; the result is that of the last one.
 ///
 /// The greatest transaction id becomes what it was before the graph was closed, one more for each transaction, or the id
 /// of the last transaction's first datom where that is greater. So it does not fall behind any datom or the live value
 /// (DS-3), and is the reference's wherever that does not go back itself. Empty transactions, whose ids no datom carries, do
 /// not count. An id that a client gave to an earlier transaction counts no more
 /// than it did when the transaction was made: the recorded case `restore-tail-client-tx` asks for that.
-fn replay_tail(db: &mut Db, tail: &[Vec<Datom>]) -> Result<()> {
-    let mut live = db.max_tx;
-    for transaction in tail {
+pub(super) fn replay_all(db: &mut Db, mut live: TxId, transactions: &[Vec<Datom>]) -> Result<TxId> {
+    for transaction in transactions {
         let Some(first) = transaction.first() else { continue };
         replay(db, transaction)?;
         live = live.saturating_add(1);
         db.max_tx = first.tx.max(live).min(TX_MAX);
     }
-    Ok(())
+    Ok(live)
 }

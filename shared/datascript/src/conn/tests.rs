@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::{Conn, datom_too_large};
+use super::{Conn, MAX_JOURNAL_DATOMS, MAX_JOURNAL_ROWS, Unstored, datom_too_large};
 use crate::attrs::{Attr, Attrs};
 use crate::datom::{Datom, TX0};
 use crate::db::Db;
@@ -134,6 +134,103 @@ fn rows_open_to_the_same_value_whatever_happened() {
             }
         }
     }
+}
+
+/// The rows of a checkpoint and those of the journal since then open to the same value, whatever happened and in whatever
+/// state the connection is dropped.
+#[test]
+fn rows_and_journal_open_to_the_same_value_whatever_happened() {
+    for seed in 0..6 {
+        let mut rng = Rng(seed);
+        let limit = [10, 60, MAX_JOURNAL_DATOMS][rng.below(3)];
+        let (store, conn) = created();
+        let mut conn = conn.journaled(limit);
+        let mut journal: Vec<String> = Vec::new();
+        let (mut rows, mut checkpoints) = (0, 0);
+        for step in 0..400_u32 {
+            let entities = if step < 200 { 300 } else { 400_u32.saturating_sub(step) + 3 };
+            for _ in 0..=rng.below(3) {
+                let items = random_items(&mut rng, entities);
+                transact(&mut conn, &items);
+            }
+            match conn.next_unstored() {
+                Unstored::Journal(text) => {
+                    rows += 1;
+                    journal.push(text);
+                }
+                Unstored::Rows => {
+                    checkpoints += 1;
+                    store.apply(conn.take_writes().unwrap());
+                    journal.clear();
+                }
+                Unstored::Nothing => {}
+            }
+            assert_eq!(conn.next_unstored(), Unstored::Nothing);
+            if step % 50 == 49 {
+                store.apply(conn.take_writes().unwrap());
+                journal.clear();
+                assert_rows(&store, &conn, 1);
+                assert!(conn.take_writes().unwrap().is_empty(), "nothing is left");
+            }
+            if step % 20 == 0 {
+                let mut reopened = open_with(&store, [1, 20_000, usize::MAX][rng.below(3)]).journaled(limit);
+                for text in &journal {
+                    reopened.replay_journal(text.clone()).unwrap();
+                }
+                assert_equal(reopened.db(), conn.db());
+                if rng.below(2) == 0 {
+                    conn = reopened;
+                }
+            }
+        }
+        assert!(rows + checkpoints > 350, "{rows} rows, {checkpoints} checkpoints");
+        assert!(checkpoints > 0 || limit > 60);
+    }
+}
+
+#[test]
+fn a_journal_takes_as_much_as_it_may() {
+    let (store, conn) = created();
+    let mut conn = conn.journaled(MAX_JOURNAL_DATOMS);
+    let mut rows = 0;
+    loop {
+        transact(&mut conn, &[add(rows % 40 + 1, "name", Value::Int(rows))]);
+        match conn.next_unstored() {
+            Unstored::Journal(_) => rows += 1,
+            other => break assert_eq!(other, Unstored::Rows),
+        }
+    }
+    assert_eq!(usize::try_from(rows), Ok(MAX_JOURNAL_ROWS));
+    store.apply(conn.take_writes().unwrap());
+    // What would be written out for nothing is not.
+    let long = Value::String("x".repeat(600_000).into());
+    transact(&mut conn, &[add(1, "title", long)]);
+    assert_eq!(conn.next_unstored(), Unstored::Rows);
+    store.apply(conn.take_writes().unwrap());
+    assert_equal(open(&store).db(), conn.db());
+}
+
+/// Many leaves of long texts: few datoms keep much memory.
+#[test]
+fn nodes_that_wait_are_bounded_in_memory() {
+    let (store, mut conn) = created();
+    for i in 1..=1_500 {
+        transact(&mut conn, &[add(i, "title", Value::string(&format!("{i:05}{}", "x".repeat(9_000))))]);
+    }
+    store.apply(conn.take_writes().unwrap());
+    let mut conn = open(&store).journaled(MAX_JOURNAL_DATOMS);
+    let mut edits = 0;
+    while edits < 500 {
+        transact(&mut conn, &[add(1 + edits * 37 % 1_500, "name", Value::Int(edits))]);
+        edits += 1;
+        if conn.next_unstored() == Unstored::Rows {
+            break;
+        }
+    }
+    assert!((5..120).contains(&edits), "{edits} edits");
+    assert!(conn.nodes().cached_bytes() <= Nodes::DEFAULT_BUDGET / 2);
+    store.apply(conn.take_writes().unwrap());
+    assert_equal(open(&store).db(), conn.db());
 }
 
 #[test]

@@ -19,13 +19,15 @@ use cache::Clock;
 /// Where the nodes of one graph come from: its row store, a cache of clean nodes bounded in bytes, and its interned
 /// attributes. Shared by all database values of the graph.
 ///
-/// Dirty nodes are held by the trees themselves. Evicted first are leaves, inner nodes when leaves are down to a quarter.
+/// Dirty nodes are held by the trees themselves; the cache leaves room for them. Evicted first are leaves, inner nodes when leaves are down to a quarter.
 pub struct Nodes {
     storage: Option<Rc<dyn Storage>>,
     attrs: Rc<Attrs>,
     cache: RefCell<Cache>,
     work: Work,
     referrers: RefCell<Referrers>,
+    /// Memory of the nodes that were changed and not stored since, in bytes.
+    waiting: Cell<usize>,
     /// How many database values there were.
     values: Cell<u64>,
 }
@@ -50,6 +52,7 @@ impl Nodes {
             cache: RefCell::new(cache),
             work: Work::default(),
             referrers: RefCell::default(),
+            waiting: Cell::new(0),
             values: Cell::new(0),
         }
     }
@@ -83,6 +86,27 @@ impl Nodes {
     /// Bytes of the clean nodes held now.
     pub fn cached_bytes(&self) -> usize {
         self.cache.borrow().bytes()
+    }
+
+    /// Bytes of the nodes that were changed and not stored since. Those of values that were dropped count too, and what nodes
+    /// have grown by does not.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.waiting.get()
+    }
+
+    /// A leaf is changed that was clean.
+    pub(crate) fn leaf_waits(&self, leaf: &Leaf) {
+        self.waiting.set(self.waiting.get().saturating_add(size::leaf(leaf)));
+    }
+
+    /// An inner node is changed that was clean.
+    pub(crate) fn inner_waits(&self, inner: &Inner) {
+        self.waiting.set(self.waiting.get().saturating_add(size::inner(inner)));
+    }
+
+    /// All nodes are stored.
+    pub(crate) fn none_waits(&self) {
+        self.waiting.set(0);
     }
 
     /// Forgets all clean nodes.
@@ -164,7 +188,7 @@ impl Nodes {
         let bytes = size::leaf(&node);
         let mut cache = self.cache.borrow_mut();
         cache.leaves.insert(addr, node, bytes);
-        cache.shrink();
+        cache.shrink(self.waiting.get());
     }
 
     /// Takes an inner node that equals its row into the cache.
@@ -172,7 +196,7 @@ impl Nodes {
         let bytes = size::inner(&node);
         let mut cache = self.cache.borrow_mut();
         cache.inners.insert(addr, node, bytes);
-        cache.shrink();
+        cache.shrink(self.waiting.get());
     }
 
     /// Forgets the node of a row that is no longer there.
@@ -197,11 +221,14 @@ impl Cache {
         self.leaves.bytes() + self.inners.bytes()
     }
 
-    /// Leaves keep a quarter of the budget. Without that the inner nodes of a large graph would leave no room for any leaf, and
+    /// Nodes that wait to be stored take of the budget, up to its half.
+    ///
+    /// Leaves keep a quarter of what is left. Without that the inner nodes of a large graph would leave no room for any leaf, and
     /// each look at a datom would read and parse a row.
-    fn shrink(&mut self) {
-        while self.bytes() > self.budget {
-            let spares_leaves = self.leaves.bytes() <= self.budget / 4;
+    fn shrink(&mut self, waiting: usize) {
+        let budget = self.budget - waiting.min(self.budget / 2);
+        while self.bytes() > budget {
+            let spares_leaves = self.leaves.bytes() <= budget / 4;
             let evicted = !spares_leaves && self.leaves.evict();
             if !evicted && !self.inners.evict() && !self.leaves.evict() {
                 break;

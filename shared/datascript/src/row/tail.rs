@@ -10,8 +10,9 @@ use crate::datom::Datom;
 use crate::error::Result;
 use crate::storage::Row;
 
-/// The tail's content: a vector of transactions, each a vector of datoms.
-pub(crate) fn encode_tail(tail: &[Vec<Datom>], attrs: &Attrs) -> String {
+/// The tail's content, or that of a row of the journal: a vector of transactions, each a vector of datoms. None where it
+/// would be longer than so many bytes: that is found without writing the rest out.
+pub(crate) fn encode_tail(tail: &[Vec<Datom>], attrs: &Attrs, max_bytes: usize) -> Option<String> {
     let mut out = String::new();
     let mut writer = Writer::new(&mut out);
     writer.begin_vector();
@@ -19,11 +20,14 @@ pub(crate) fn encode_tail(tail: &[Vec<Datom>], attrs: &Attrs) -> String {
         writer.begin_vector();
         for datom in transaction {
             write_datom(&mut writer, datom, attrs);
+            if writer.text().len() > max_bytes {
+                return None;
+            }
         }
         writer.end_vector();
     }
     writer.end_vector();
-    out
+    (out.len() <= max_bytes).then_some(out)
 }
 
 /// The transactions of a tail row.

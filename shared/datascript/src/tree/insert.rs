@@ -102,8 +102,10 @@ fn insert_child(node: &mut Inner, i: usize, right: Slot) -> Option<Slot> {
 impl Slot {
     /// The leaf for changing: in place if nothing else refers to it, else a copy. The slot is dirty afterwards.
     pub(super) fn leaf_mut(&mut self, nodes: &Nodes) -> Result<&mut Leaf> {
-        if let Self::Stored { addr, .. } = self {
-            *self = Self::Leaf { addr: *addr, node: nodes.leaf(self, Keep::Cached)? };
+        if let Self::Stored { addr, .. } = *self {
+            let node = nodes.leaf(self, Keep::Cached)?;
+            nodes.leaf_waits(&node);
+            *self = Self::Leaf { addr, node };
         }
         match self {
             Self::Leaf { node, .. } => Ok(Rc::make_mut(node)),
@@ -115,8 +117,10 @@ impl Slot {
 
     /// The inner node for changing, likewise.
     pub(super) fn inner_mut(&mut self, nodes: &Nodes) -> Result<&mut Inner> {
-        if let Self::Stored { addr, .. } = self {
-            *self = Self::Inner { addr: *addr, node: nodes.inner(self, Keep::Cached)? };
+        if let Self::Stored { addr, .. } = *self {
+            let node = nodes.inner(self, Keep::Cached)?;
+            nodes.inner_waits(&node);
+            *self = Self::Inner { addr, node };
         }
         match self {
             Self::Inner { node, .. } => Ok(Rc::make_mut(node)),

@@ -14,6 +14,7 @@ use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::rc::Rc;
 
+use datascript::Writes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use protocol::limits;
@@ -260,9 +261,15 @@ impl RunningExports {
         Ok(())
     }
 
+    /// [`save`](Self::save) for all rows that are about to be written or deleted.
+    pub(crate) fn save_before(&mut self, sql: &impl Sql, writes: &Writes) -> Result<(), SqlError> {
+        let written = writes.rows.iter().map(|row| row.addr);
+        self.save(sql, written.chain(writes.deleted.iter().copied()).map(i64::from))
+    }
+
     /// Before rows at `addrs` are overwritten or deleted: saves those that an export has yet to send and that were not
     /// saved since it began. To be called within the transaction that overwrites them.
-    pub(crate) fn save(&mut self, sql: &impl Sql, addrs: impl Iterator<Item = i64>) -> Result<(), SqlError> {
+    fn save(&mut self, sql: &impl Sql, addrs: impl Iterator<Item = i64>) -> Result<(), SqlError> {
         if self.running.is_empty() {
             return Ok(());
         }

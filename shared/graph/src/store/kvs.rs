@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use datascript::{Addr, Conn, Row, Storage, StorageError, Writes};
 
+use super::discard::{self, Table};
 use super::statements::Statements;
 use database::Param;
 use database::local::{Sql, SqlError};
@@ -83,9 +84,9 @@ pub(crate) fn merge_staged(sql: &impl Sql) -> Result<(), SqlError> {
     drop_staged(sql)
 }
 
-/// Forgets the staged rows of an upload.
+/// Forgets the staged rows of an upload, however many there are. To be called within a transaction.
 pub(crate) fn drop_staged(sql: &impl Sql) -> Result<(), SqlError> {
-    sql.execute("DELETE FROM upload_rows", &[])
+    discard::discard(sql, Table::UploadRows)
 }
 
 /// Forgets the staged rows of an upload beyond an address.
@@ -109,13 +110,6 @@ fn delete_all(sql: &impl Sql, statements: &Statements, addrs: &[Addr]) -> Result
         sql.execute(statements.text(part.len()), &params)?;
     }
     Ok(())
-}
-
-/// Deletes everything a graph stores; the tables stay (reset import, sync.md 10.4).
-pub(crate) fn wipe(sql: &impl Sql) -> Result<(), SqlError> {
-    ["DELETE FROM kvs", "DELETE FROM tx_log", "DELETE FROM sync_meta", "DELETE FROM saved_rows"]
-        .iter()
-        .try_for_each(|statement| sql.execute(statement, &[]))
 }
 
 /// Shows the address of each row, in order.

@@ -1,12 +1,13 @@
-//! `sync_meta`: the counter, the checksum, the upload flag (sync.md 9.2).
+//! `sync_meta`, and what the journal adds to it: the counter, the checksum, the upload flag (sync.md 9.2).
 
 use std::ops::ControlFlow;
 
+use super::journal::{self, Journaled};
 use super::upload_mark::UploadMark;
 use database::Param;
 use database::local::{Sql, SqlError};
 
-/// The values of `sync_meta`.
+/// The values of `sync_meta`, or later ones of the journal's last row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Meta {
     /// Transactions so far.
@@ -19,6 +20,8 @@ pub(crate) struct Meta {
     pub(crate) upload: Option<UploadMark>,
     /// Whether the rows were looked at as a whole (datascript.md 7.1): those of earlier versions may have damaged indexes.
     pub(crate) verified: bool,
+    /// How far the journal and the nodes have come.
+    pub(crate) journaled: Journaled,
 }
 
 pub(crate) fn load(sql: &impl Sql) -> Result<Meta, SqlError> {
@@ -31,10 +34,15 @@ pub(crate) fn load(sql: &impl Sql) -> Result<Meta, SqlError> {
             Some("snapshot-uploading?") => meta.uploading = value == "true",
             Some("snapshot-upload") => meta.upload = UploadMark::from_text(&value),
             Some("indexes-verified?") => meta.verified = value == "true",
+            Some("journal-seq") => meta.journaled.checkpoint = value.parse().unwrap_or(0),
             _ => {}
         }
         Ok(ControlFlow::Continue(()))
     })?;
+    meta.journaled.last = meta.journaled.checkpoint;
+    if let Some(last) = journal::last(sql, meta.journaled.checkpoint)? {
+        (meta.t, meta.checksum, meta.journaled.last) = (last.t, last.checksum, last.seq);
+    }
     Ok(meta)
 }
 

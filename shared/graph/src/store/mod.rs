@@ -2,7 +2,9 @@
 //!
 //! Nothing here decides anything; every write is meant to run inside a transaction that the caller opens.
 
+pub(crate) mod discard;
 pub(crate) mod gate;
+pub(crate) mod journal;
 pub(crate) mod kvs;
 pub(crate) mod log;
 pub(crate) mod meta;

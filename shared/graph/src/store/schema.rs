@@ -2,21 +2,25 @@
 
 use std::ops::ControlFlow;
 
+use super::discard::{self, Table};
 use super::upload_mark::NO_ADDR;
 use super::{kvs, meta};
 use database::Param;
 use database::local::{Sql, SqlError};
 
-/// The three tables of the reference, and four of our own: rows saved for running exports (sync.md 10.3) with the number
-/// of the commit that overwrote them, and rows of an upload that wait for its end, both empty while nothing runs; removals
-/// of users, and the mark of a deleted graph.
-const TABLES: [&str; 7] = [
-    "CREATE TABLE IF NOT EXISTS kvs (addr INTEGER PRIMARY KEY, content TEXT, addresses JSON)",
-    "CREATE TABLE IF NOT EXISTS tx_log (t INTEGER PRIMARY KEY, tx TEXT NOT NULL, created_at INTEGER, outliner_op TEXT)",
+/// The three tables of the reference, and six of our own: transactions whose nodes are not stored yet (datascript.md 13.5);
+/// rows saved for running exports (sync.md 10.3) with the number
+/// of the commit that overwrote them, and rows of an upload that wait for its end, both empty while nothing runs; what is left
+/// of tables that were replaced; removals of users, and the mark of a deleted graph.
+const TABLES: [&str; 9] = [
+    Table::Kvs.definition(),
+    Table::Log.definition(),
     "CREATE TABLE IF NOT EXISTS sync_meta (key TEXT PRIMARY KEY, value TEXT)",
-    "CREATE TABLE IF NOT EXISTS saved_rows (addr INTEGER, overwritten INTEGER, content TEXT, addresses JSON, \
-     PRIMARY KEY (addr, overwritten)) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS upload_rows (addr INTEGER PRIMARY KEY, content TEXT, addresses JSON)",
+    "CREATE TABLE IF NOT EXISTS journal (slot INTEGER PRIMARY KEY, seq INTEGER NOT NULL, t INTEGER NOT NULL, checksum TEXT, \
+     txs TEXT NOT NULL)",
+    Table::SavedRows.definition(),
+    Table::UploadRows.definition(),
+    discard::DEFINITION,
     "CREATE TABLE IF NOT EXISTS revocations (user_id TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS tombstone (id INTEGER PRIMARY KEY, deleted_at INTEGER NOT NULL)",
 ];

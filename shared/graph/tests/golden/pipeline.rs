@@ -153,6 +153,8 @@ impl Run {
                 let pair: Vec<&str> =
                     step["set_meta"].as_array().expect("a pair").iter().filter_map(Json::as_str).collect();
                 let params = [Param::Text(pair[0]), Param::Text(pair[1])];
+                // What waits in the journal would hide it.
+                self.graph.checkpoint().expect("a checkpoint");
                 self.sql.execute("INSERT OR REPLACE INTO sync_meta VALUES (?, ?)", &params).expect("sql");
                 self.graph = open(&self.sql);
             }
@@ -270,13 +272,36 @@ fn meta(sql: &Rusqlite) -> Json {
         Ok(std::ops::ControlFlow::Continue(()))
     })
     .expect("sql");
+    for (t, checksum, _) in journal(sql) {
+        meta.insert("t".into(), t.to_string().into());
+        meta.insert("checksum".into(), checksum.into());
+    }
     with_t(&Json::Object(meta))
 }
 
-/// An absent counter is 0. The mark of verified rows is ours alone.
+/// The rows of the journal that wait for a checkpoint: counter, checksum, transactions.
+fn journal(sql: &Rusqlite) -> Vec<(i64, Option<String>, String)> {
+    let mut rows = Vec::new();
+    let waiting = "SELECT t, checksum, txs FROM journal WHERE seq > coalesce((SELECT CAST(value AS INTEGER) FROM sync_meta \
+                   WHERE key = 'journal-seq'), 0) ORDER BY seq";
+    sql.query(waiting, &[], &mut |row| {
+        rows.push((
+            row.int(0)?.expect("t"),
+            row.text(1)?.map(std::borrow::Cow::into_owned),
+            row.text(2)?.expect("transactions").into_owned(),
+        ));
+        Ok(std::ops::ControlFlow::Continue(()))
+    })
+    .expect("sql");
+    rows
+}
+
+/// An absent counter is 0. The marks of verified rows and of the last checkpoint are ours alone.
 fn with_t(meta: &Json) -> Json {
     let mut meta = meta.clone();
-    meta.as_object_mut().expect("an object").remove("indexes-verified?");
+    for ours in ["indexes-verified?", "journal-seq"] {
+        meta.as_object_mut().expect("an object").remove(ours);
+    }
     if meta.get("t").is_none() {
         meta["t"] = "0".into();
     }
@@ -284,7 +309,7 @@ fn with_t(meta: &Json) -> Json {
 }
 
 /// What the counter of transactions must be when rows are opened: that of the root row and one more for each transaction
-/// in the tail, or the number of the last one's first datom where that is greater (datascript.md 7.2). Empty transactions
+/// in the tail and the journal, or the number of the last one's first datom where that is greater (datascript.md 7.2). Empty transactions
 /// do not count.
 fn counter_of_rows(sql: &Rusqlite) -> u32 {
     let row = |addr: i64| {
@@ -298,8 +323,12 @@ fn counter_of_rows(sql: &Rusqlite) -> u32 {
     };
     let root = row(0).get("max-tx").and_then(Value::as_int).expect("a number");
     let tail = row(1);
-    let firsts = tail.as_seq().expect("transactions").iter().filter_map(|transaction| transaction.as_seq()?.first());
-    let firsts: Vec<i64> = firsts
+    let journal = journal(sql);
+    let rows = journal.iter().map(|(_, _, txs)| transit::read_str(txs).expect("a row is Transit"));
+    let rows: Vec<Value> = std::iter::once(tail).chain(rows).collect();
+    let transactions = rows.iter().flat_map(|row| row.as_seq().expect("transactions"));
+    let firsts: Vec<i64> = transactions
+        .filter_map(|transaction| transaction.as_seq()?.first())
         .map(|datom| datom.as_seq().and_then(|fields| fields.get(3)?.as_int()).expect("a transaction number").abs())
         .collect();
     let counted = root + i64::try_from(firsts.len()).expect("a small number");

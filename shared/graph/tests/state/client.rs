@@ -104,11 +104,25 @@ pub(crate) fn facts(db: &Db) -> Vec<String> {
 }
 
 /// Everything that is stored, for "nothing changed".
-pub(crate) fn everything(sql: &Rusqlite) -> (Vec<super::support::TestRow>, i64, Option<String>, Option<String>) {
-    (super::support::rows_of(sql), count(sql, "tx_log"), meta(sql, "t"), meta(sql, "checksum"))
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Everything {
+    pub(crate) rows: Vec<super::support::TestRow>,
+    logged: i64,
+    position: (Option<String>, Option<String>),
+    /// The last row of the journal and the last checkpoint.
+    journal: (i64, Option<String>),
 }
 
-/// `kvs`, `tx_log`, `t` and `checksum` agree with each other and with what is in memory.
+pub(crate) fn everything(sql: &Rusqlite) -> Everything {
+    Everything {
+        rows: super::support::rows_of(sql),
+        logged: count(sql, "tx_log"),
+        position: (meta(sql, "t"), meta(sql, "checksum")),
+        journal: (super::support::int(sql, "SELECT coalesce(max(seq), 0) FROM journal"), meta(sql, "journal-seq")),
+    }
+}
+
+/// `kvs`, `journal`, `tx_log`, `t` and `checksum` agree with each other and with what is in memory.
 pub(crate) fn assert_consistent(graph: &mut TestGraph, sql: &Rc<Rusqlite>) {
     let mut stored = open(sql);
     assert_eq!(facts(graph.db().unwrap()), facts(stored.db().unwrap()), "memory and rows");

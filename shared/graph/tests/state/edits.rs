@@ -299,6 +299,7 @@ fn unpaired_surrogates_are_replaced_everywhere() {
     assert_eq!(heard.reply["type"], "tx/batch/ok", "{heard:?}");
     let replaced = "a\u{fffd}b\u{fffd}";
     assert_eq!(part(&last_row(&mut graph)[1], 3).as_str(), Some(replaced));
+    graph.checkpoint().unwrap();
     let mut count = 0;
     let query = "SELECT content FROM kvs WHERE content LIKE '%' || ? || '%'";
     sql.query(query, &[Param::Text(replaced)], &mut |_| {

@@ -155,7 +155,9 @@ fn a_graph_under_upload_is_not_exported() {
 
 #[test]
 fn writes_during_a_slow_download_do_not_show() {
-    let (mut graph, sql) = new_graph();
+    let sql = Rc::new(Rusqlite::in_memory().unwrap());
+    // Each batch is written to the nodes at once.
+    let mut graph = Graph::new(Rc::clone(&sql), || NOW, Options { journal_datoms: 0, ..Options::default() });
     apply(&mut graph, &[entry("create-page", None, &page(1))]);
     for n in 0..60 {
         let items: Vec<_> = (0..70).flat_map(|i| block(1000 + 70 * n + i, &lookup(1), &lookup(1))).collect();
@@ -201,7 +203,8 @@ fn written(n: usize) -> (TestGraph, Rc<Rusqlite>, Rc<Cell<i64>>) {
     let sql = Rc::new(Rusqlite::in_memory().unwrap());
     let clock = Rc::new(Cell::new(NOW));
     let now = Rc::clone(&clock);
-    let options = Options { frame_bytes: 20_000, ..Options::default() };
+    // Each batch is written to the nodes at once.
+    let options = Options { frame_bytes: 20_000, journal_datoms: 0, ..Options::default() };
     let mut graph = Graph::new(Rc::clone(&sql), move || now.get(), options);
     apply(&mut graph, &[entry("create-page", None, &page(1))]);
     for from in (0..n).step_by(70) {

@@ -8,6 +8,7 @@
 )]
 
 mod batches;
+mod checkpoints;
 mod client;
 mod crashes;
 mod diagnostics;
@@ -20,6 +21,7 @@ mod limits;
 mod names;
 mod nesting;
 mod repairs;
+mod replacing;
 mod sockets;
 mod storage;
 mod support;

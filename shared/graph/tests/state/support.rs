@@ -58,13 +58,18 @@ pub(crate) fn rows_of(sql: &Rusqlite) -> Vec<TestRow> {
 }
 
 pub(crate) fn count(sql: &Rusqlite, table: &str) -> i64 {
-    let mut count = 0;
-    sql.query(&format!("SELECT count(*) FROM {table}"), &[], &mut |row| {
-        count = row.int(0)?.unwrap();
+    int(sql, &format!("SELECT count(*) FROM {table}"))
+}
+
+/// The number that a query gives.
+pub(crate) fn int(sql: &Rusqlite, query: &str) -> i64 {
+    let mut found = 0;
+    sql.query(query, &[], &mut |row| {
+        found = row.int(0)?.unwrap();
         Ok(std::ops::ControlFlow::Continue(()))
     })
     .unwrap();
-    count
+    found
 }
 
 pub(crate) fn meta(sql: &Rusqlite, key: &str) -> Option<String> {
@@ -128,11 +133,5 @@ pub(crate) fn empty_tree() -> Vec<TestRow> {
 
 /// Rows that statements have changed so far.
 pub(crate) fn changes(sql: &Rusqlite) -> i64 {
-    let mut changes = 0;
-    sql.query("SELECT total_changes()", &[], &mut |row| {
-        changes = row.int(0)?.unwrap();
-        Ok(std::ops::ControlFlow::Continue(()))
-    })
-    .unwrap();
-    changes
+    int(sql, "SELECT total_changes()")
 }

@@ -181,13 +181,15 @@ impl<P: Platform> Session<P> {
 
     /// Makes an end of a sandbox that was being made when its maker was lost.
     pub(super) async fn destroy_unbound(&self) -> Result<(), JobError> {
-        let unbound = self.unbound()?;
-        let Some((intent_id, sandbox_id)) = unbound else { return Ok(()) };
-        if let Some(sandbox_id) = &sandbox_id {
+        let Some(unbound) = self.unbound()? else { return Ok(()) };
+        if let Some(sandbox_id) = &unbound.1 {
             self.platform.runtimes(ProviderKind::E2b).destroy(sandbox_id).await?;
         }
-        self.end_intent(&intent_id).await;
-        self.set_unbound(None)?;
+        self.end_intent(&unbound.0).await;
+        // Another one may be in the making by now.
+        if self.unbound()?.as_ref() == Some(&unbound) {
+            self.set_unbound(None)?;
+        }
         Ok(())
     }
 
@@ -230,6 +232,8 @@ struct Steps<P: Platform> {
 impl<P: Platform> Progress for Steps<P> {
     async fn creating(&mut self) -> Result<String, RuntimeError> {
         let failed = |error: Error| RuntimeError::Failed(error.to_string());
+        // Whoever was to make an end of an earlier one may have died.
+        self.session.destroy_unbound().await.map_err(|error| RuntimeError::Failed(error.to_string()))?;
         let intent_id = self.session.platform.random_uuid().to_string();
         self.session.set_unbound(Some(&(intent_id.clone(), None))).map_err(failed)?;
         self.session.begin_intent(&intent_id, &self.user_id).await?;

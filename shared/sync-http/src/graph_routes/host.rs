@@ -15,6 +15,7 @@ use super::allowance::Allowances;
 use super::line::Lines;
 use super::question::Questions;
 use super::ready::ReadyFlag;
+use super::rest::Rest;
 use super::roster::Roster;
 use super::single::Single;
 use super::stream::Streams;
@@ -45,6 +46,10 @@ pub trait GraphHost: Host + Sockets {
 
     /// Calls [`sockets::on_wake`](super::sockets::on_wake) once, after that time. Until then the graph stays in memory.
     fn wake_after(&self, ms: u32);
+
+    /// Calls [`on_rest`](super::on_rest) once, after that time. The graph may leave memory until then, where the platform
+    /// loads it again for the call or has it rest before; a wish that was not met is replaced by a new one.
+    fn rest_after(&self, ms: u32);
 }
 
 /// The sockets of a graph.
@@ -115,6 +120,8 @@ pub struct GraphState {
     pub(crate) roster: RefCell<Roster>,
     /// Requests whose refused bodies are taken in.
     pub(crate) heard_out: Gate,
+    /// Whether the graph is to be called when it is idle.
+    pub(super) rest: Rest,
     /// What is being written about the graph's readiness.
     pub(super) ready: ReadyFlag,
     graph_id: RefCell<Option<String>>,
@@ -135,6 +142,7 @@ impl GraphState {
             streams: Streams::default(),
             roster: RefCell::default(),
             heard_out: Gate::new(HEARD_OUT_REQUESTS),
+            rest: Rest::default(),
             ready: ReadyFlag::default(),
             graph_id: RefCell::new(graph_id),
             schema_version: RefCell::default(),

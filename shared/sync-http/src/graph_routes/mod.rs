@@ -10,6 +10,7 @@ mod line;
 mod pulls;
 mod question;
 mod ready;
+mod rest;
 mod roster;
 mod single;
 mod snapshot;
@@ -30,6 +31,7 @@ use web::{Event, url};
 
 pub(crate) use admission::{PATIENCE_MS, within};
 pub use host::{GraphHost, GraphState, SharedGraph, Sockets};
+pub use rest::on_rest;
 
 use crate::error::Error;
 use crate::graph_call::{self, Call, Caller, Operation};
@@ -49,6 +51,7 @@ pub async fn handle<H: GraphHost>(
     let origin = request.headers().get(ORIGIN).cloned();
     let outcome = dispatch(host, state, &mut request).await;
     sockets::report_notice(host, state);
+    rest::later(host, state);
     let mut response = match outcome {
         Ok(response) => response,
         Err(error) => {

@@ -12,7 +12,7 @@ use web::{Event, Level};
 use super::line::{Line, NoRoom};
 use super::pulls::LongPull;
 use super::roster::{About, Due, Editing, SENDS_A_TURN, WINDOW_MS};
-use super::{GraphHost, GraphState, admission, pulls, version};
+use super::{GraphHost, GraphState, admission, pulls, rest, version};
 use crate::error::Error;
 use crate::graph_call::Caller;
 use crate::graph_subject;
@@ -259,6 +259,7 @@ fn react<H: GraphHost>(
     }
     report_failure(host, state, reaction.failure);
     report_notice(host, state);
+    rest::later(host, state);
     long
 }
 
@@ -466,7 +467,7 @@ fn wake_later<H: GraphHost>(host: &H, state: &GraphState) {
     }
 }
 
-fn report<H: GraphHost>(host: &H, state: &GraphState, event: &'static str, error: &str) {
+pub(super) fn report<H: GraphHost>(host: &H, state: &GraphState, event: &'static str, error: &str) {
     let graph_id = state.graph_id();
     let event = Event { subject: graph_id.as_deref().map(graph_subject), ..Event::new(Level::Error, event) };
     host.report(&event.with_error(error));

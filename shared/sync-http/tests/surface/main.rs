@@ -15,5 +15,6 @@ mod matrix;
 mod news;
 mod pulls;
 mod refused;
+mod rest;
 mod uploads;
 mod world;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 super::cases![a_socket_always_knows_whose_it_is, ids_are_bounded];
 
 /// How long a server may take to put an idle graph to sleep, and a little more.
-const SLEEP: std::time::Duration = std::time::Duration::from_secs(12);
+const SLEEP: std::time::Duration = std::time::Duration::from_secs(16);
 
 fn named(server: &Server, more: &Value) -> Client {
     let person = server.person("named");

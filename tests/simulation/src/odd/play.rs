@@ -45,8 +45,10 @@ struct World<'k> {
     facts: Facts,
     membership: Membership,
     t: i64,
+    /// The rows of a checkpoint, and the counter then: what was logged since is applied to them.
+    checkpoint: Option<(i64, Vec<Row>)>,
     stats: Stats,
-    /// Decides which values are compared.
+    /// Decides which values are compared, and when a checkpoint comes.
     rng: Rng,
     without: &'k [Kind],
 }
@@ -106,6 +108,7 @@ impl<'k> World<'k> {
             facts: Facts::default(),
             membership: Membership::default(),
             t: 0,
+            checkpoint: None,
             stats: Stats::default(),
             rng: Rng::new(plan.steps.len() as u64),
             without,
@@ -130,7 +133,12 @@ impl<'k> World<'k> {
             // The shrinker may have taken all entries out.
             return Ok(());
         }
-        let rows = self.rows()?;
+        // Otherwise some batches wait in the journal together.
+        let is_due = reader.is_some() || self.checkpoint.is_none() || self.rng.percent(30);
+        if is_due {
+            self.checkpoint = Some((self.t, self.rows()?));
+        }
+        let (since, rows) = self.checkpoint.clone().unwrap_or_default();
         let txs: Vec<Json> = entries
             .iter()
             .zip(1_u128..)
@@ -169,10 +177,10 @@ impl<'k> World<'k> {
         self.counted(model::rest(&before, &self.facts, &said, &db))?;
         self.membership.follow(&before, &self.facts, &said, &db);
         self.check_membership()?;
-        let logged = self.logged_since(t)?;
-        if logged.is_empty() {
+        if self.logged_since(t)?.is_empty() {
             return Ok(());
         }
+        let logged = self.logged_since(since)?;
         let has_odd_ident = said.iter().any(|said| said.odd_ident) || before.has_odd_ident();
         self.counted(log::replays(rows.clone(), &logged, &self.facts, &db).map_err(|failure| {
             let kind = if has_odd_ident { Kind::Ident } else { failure.kind };
@@ -203,6 +211,7 @@ impl<'k> World<'k> {
         self.take_upload(&rows, checksum.as_deref())?;
         self.stats.uploads += 1;
         self.t = 0;
+        self.checkpoint = None;
         self.same_facts("uploaded")
     }
 
@@ -268,7 +277,9 @@ impl<'k> World<'k> {
         Ok(())
     }
 
-    fn rows(&self) -> Outcome<Vec<Row>> {
+    /// The rows after a checkpoint: they alone are the graph.
+    fn rows(&mut self) -> Outcome<Vec<Row>> {
+        self.graph.checkpoint().or_fail(Kind::Server)?;
         let mut rows = Vec::new();
         let read = self.sql.query("SELECT addr, content, addresses FROM kvs ORDER BY addr", &[], &mut |row| {
             rows.push(Row {
@@ -350,5 +361,8 @@ fn check_sum(db: &Db, stored: Option<&str>) -> Outcome {
 }
 
 fn open(sql: &Rc<Rusqlite>, cache_bytes: usize) -> SimGraph {
-    Graph::new(Rc::clone(sql), || 1_755_000_000_000, Options { cache_bytes, frame_bytes: 10_000, ..Options::default() })
+    // A small cache comes with a small journal: one that is full with nearly each batch.
+    let journal_datoms = if cache_bytes < 1 << 16 { 40 } else { Options::DEFAULT.journal_datoms };
+    let options = Options { cache_bytes, journal_datoms, frame_bytes: 10_000, ..Options::DEFAULT };
+    Graph::new(Rc::clone(sql), || 1_755_000_000_000, options)
 }

@@ -118,7 +118,7 @@ impl<S: Sql + 'static> Graph<S> {
             // The first error is the one to report; what stays is dropped by the next request or at the next start.
             drop(kvs::drop_staged_after(&*self.sql, base));
         } else if plan.aim == Aim::Merge && self.running_of(plan).is_some() {
-            drop(kvs::drop_staged(&*self.sql));
+            drop(self.drop_staged());
         }
         self.end_running(plan);
         self.forget();

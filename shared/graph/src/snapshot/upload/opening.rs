@@ -1,13 +1,18 @@
 //! How the rows of an upload take effect (sync.md 10.4).
 
+use std::cell::Cell;
 use std::rc::Rc;
 
+use datascript::{Attrs, Conn, Nodes};
+
 use super::{Aim, Plan, UploadError};
+use crate::error::Error;
 use crate::faults::{self, Point};
 use crate::graph::Graph;
 use crate::repair::{self, Notice, Repair};
+use crate::rules;
 use crate::store::upload_mark::{NO_ADDR, UploadMark};
-use crate::store::{kvs, meta};
+use crate::store::{discard, kvs, meta};
 use database::local::{Sql, SqlError};
 
 impl<S: Sql + 'static> Graph<S> {
@@ -52,24 +57,48 @@ impl<S: Sql + 'static> Graph<S> {
             return Err(UploadError::Invalid);
         }
         // What came in one request came from one sender, and is believed what it says.
-        let proof = plan.checksum.as_deref().filter(|_| mark.parts > 1);
+        let mut proof = plan.checksum.as_deref().filter(|_| mark.parts > 1);
         let (writes, repaired) = repair.map(Repair::finish).unzip();
+        if writes.is_none()
+            && let Some(given) = proof.take()
+        {
+            // Before the transaction, whose cost is to be the same for all graphs.
+            self.prove_uploaded(plan, given)?;
+        }
         let sql = Rc::clone(&self.sql);
-        self.transaction_proving(proof, &mut || {
-            kvs::wipe(&*sql)?;
-            kvs::merge_staged(&*sql)?;
+        let fault = Cell::new(None);
+        let outcome = self.transaction_proving(proof, &mut || {
+            discard::take_over(&*sql)?;
             if let Some(writes) = &writes {
                 repair::replace(&*sql, writes)?;
+            }
+            if let Err(reached) = faults::reach(Point::UploadInsideOpening) {
+                fault.set(Some(reached));
+                return Err(SqlError::Other("fault".into()));
             }
             meta::set_uploading(&*sql, false)?;
             meta::set_upload(&*sql, &mark)?;
             meta::set_verified(&*sql)?;
             meta::advance(&*sql, 0, plan.checksum.as_deref())
-        })?;
+        });
+        if let Some(reached) = fault.take() {
+            return Err(reached.into());
+        }
+        outcome?;
         self.notice = repaired.map(Notice::Repaired).or(self.notice.take());
         self.forget();
         self.replaced();
-        Ok(())
+        self.discarded = None;
+        Ok(faults::reach(Point::UploadAfterOpening)?)
+    }
+
+    /// The rows of an upload that takes the place of the graph must have this checksum.
+    fn prove_uploaded(&self, plan: &Plan, given: &str) -> Result<(), UploadError> {
+        let attrs = Attrs::new(rules::attrs::PRESET);
+        let nodes = Nodes::new(Some(Rc::new(self.uploaded_rows(plan))), Rc::clone(&attrs), self.options.cache_bytes);
+        let conn = Conn::open(Rc::new(nodes), rules::static_schema(attrs), 0).map_err(Error::from)?;
+        let checksum = rules::checksum::full(conn.db()).map_err(Error::from)?.to_string();
+        if checksum == given { Ok(()) } else { Err(UploadError::ChecksumConflict) }
     }
 
     /// The uploaded rows go over those of the graph.

@@ -71,8 +71,10 @@ impl<S: Sql + 'static> Graph<S> {
         };
         let mut epoch = None;
         if aim == Aim::Merge && has_body {
+            // Its rows are looked at together with those of the graph.
+            self.checkpoint()?;
             // Only one request at a time waits to change an open graph.
-            kvs::drop_staged(&*self.sql)?;
+            self.drop_staged()?;
             epoch = Some(self.take_over(owner));
         }
         let plan = Plan {
@@ -95,6 +97,9 @@ impl<S: Sql + 'static> Graph<S> {
     /// Closes the graph for an upload that replaces it, after the index's flag was set (D-29). Other uploads that are
     /// under way fail from now on.
     pub fn close_for_upload(&mut self, upload: &mut Upload) -> Result<(), UploadError> {
+        // Should the upload come to nothing, the graph is open as it was, and idle. What cannot be written stays in the journal:
+        // a graph that is damaged has to be replaceable.
+        drop(self.checkpoint());
         self.require_undeleted()?;
         let plan = &mut upload.plan;
         let mark = UploadMark::new(&plan.owner, plan.begun_ms);
@@ -105,9 +110,17 @@ impl<S: Sql + 'static> Graph<S> {
             meta::set_uploading(sql, true)
         })?;
         self.forget();
+        self.discarded = None;
+        let plan = &mut upload.plan;
         plan.epoch = Some(self.take_over(&plan.owner));
         plan.base = Some(NO_ADDR);
         Ok(())
+    }
+
+    /// Forgets the rows of an upload that waits.
+    pub(super) fn drop_staged(&mut self) -> GraphResult<()> {
+        self.discarded = None;
+        Ok(self.sql.transaction(&mut || kvs::drop_staged(&*self.sql))?)
     }
 
     /// Takes in the next of what was pushed, for some milliseconds: about a megabyte is unpacked, some hundred rows are
@@ -217,6 +230,7 @@ impl<S: Sql + 'static> Graph<S> {
             if closes { meta::drop_upload(sql) } else { Ok(()) }
         })?;
         self.running = None;
+        self.discarded = None;
         self.upload_epoch += 1;
         Ok(())
     }
@@ -271,7 +285,7 @@ impl<S: Sql + 'static> Graph<S> {
     }
 
     /// The rows as they will be.
-    fn uploaded_rows(&self, plan: &Plan) -> kvs::Uploaded<S> {
+    pub(super) fn uploaded_rows(&self, plan: &Plan) -> kvs::Uploaded<S> {
         kvs::Uploaded { sql: Rc::clone(&self.sql), over_live: plan.aim == Aim::Merge }
     }
 

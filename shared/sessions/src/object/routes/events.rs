@@ -65,11 +65,19 @@ fn describe(headers: &mut HeaderMap) {
     CORS.allow(headers);
 }
 
+/// The greatest number that databases take: what an object stores there is a double.
+const MAX_CURSOR: u64 = (1 << 53) - 1;
+
+/// A cursor as a caller names it. One that no event can have comes after all of them.
+fn cursor_of(number: i64) -> u64 {
+    u64::try_from(number.max(0)).unwrap_or_default().min(MAX_CURSOR)
+}
+
 impl<P: Platform> Session<P> {
     /// The cursor after which a caller wants to read, and whether something of it is gone.
     fn place_of(&self, cursor: Option<i64>, since: Option<i64>) -> Result<(u64, bool), Error> {
         let log = self.look(|core| core.log)?;
-        let by_cursor = cursor.map(|cursor| u64::try_from(cursor.max(0)).unwrap_or_default());
+        let by_cursor = cursor.map(cursor_of);
         let by_time = since.map(|since| log.cursor_at(self.platform.sql(), since)).transpose()?;
         let after = by_cursor.unwrap_or_default().max(by_time.unwrap_or_default());
         let is_truncated = log.dropped().is_some_and(|dropped| dropped.cursor > after);
@@ -151,5 +159,17 @@ impl<P: Platform> Source for Listed<P> {
             }
         }
         Ok(Some(text.into_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_CURSOR, cursor_of};
+
+    #[test]
+    fn a_cursor_is_a_number_that_databases_take() {
+        for (number, expected) in [(-1, 0), (0, 0), (7, 7), (i64::MAX, MAX_CURSOR), (1 << 53, MAX_CURSOR)] {
+            assert_eq!(cursor_of(number), expected, "{number}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use http::{Request, Response, StatusCode};
 use pollster::block_on;
 use protocol::Holder;
 use serde_json::Value;
-use sync_http::graph_routes::{GraphHost, GraphState, SharedGraph, Sockets, sockets};
+use sync_http::graph_routes::{self, GraphHost, GraphState, SharedGraph, Sockets, sockets};
 use uuid::Uuid;
 use web::{Event, Failure, Host, ResponseBody as _, Trace, Undone};
 
@@ -115,7 +115,7 @@ pub(crate) struct TestGraph {
     pub(crate) memory: GraphState,
     pub(crate) sockets: RefCell<Vec<Rc<TestSocket>>>,
     pub(crate) db: Option<Rc<GraphIndex>>,
-    time: Time,
+    pub(crate) time: Time,
     pub(crate) events: Rc<RefCell<Vec<Value>>>,
     /// Answers nothing but an error.
     pub(crate) broken: Cell<bool>,
@@ -125,6 +125,8 @@ pub(crate) struct TestGraph {
     pub(crate) full: Cell<bool>,
     /// Whether a wake-up was asked for.
     pub(crate) to_wake: Cell<bool>,
+    /// After how many milliseconds it is to be called when it is idle.
+    to_rest: Cell<Option<u32>>,
     /// How often others had their turn.
     pub(crate) turns: Cell<usize>,
     /// No turn ends.
@@ -171,6 +173,7 @@ impl TestGraph {
             answers_left: Cell::default(),
             full: Cell::default(),
             to_wake: Cell::default(),
+            to_rest: Cell::default(),
             turns: Cell::default(),
             busy: Cell::default(),
         }
@@ -191,6 +194,17 @@ impl TestGraph {
         let asked = self.to_wake.take();
         if asked {
             sockets::on_wake(self, &self.memory);
+        }
+        asked
+    }
+}
+
+impl TestGraph {
+    /// The call of an idle graph that was asked for, if one was. The result is after how many milliseconds it was to come.
+    pub(crate) fn rest(&self) -> Option<u32> {
+        let asked = self.to_rest.take();
+        if asked.is_some() {
+            block_on(graph_routes::on_rest(self, &self.memory));
         }
         asked
     }
@@ -282,6 +296,10 @@ impl GraphHost for TestGraph {
 
     fn wake_after(&self, _: u32) {
         assert!(!self.to_wake.replace(true), "asked once");
+    }
+
+    fn rest_after(&self, ms: u32) {
+        assert!(self.to_rest.replace(Some(ms)).is_none(), "asked once");
     }
 }
 
