@@ -221,6 +221,9 @@ test('a remark that came before the worker died is acted upon when it lives agai
   const first = await commit(branch);
   const id = crypto.randomUUID();
   taken(await deliver('issue_comment', comment(number, '; write crash.txt second ;'), { id }));
+  // The sandbox is left after a pull request. An end that a death cuts off is begun anew when its lease is over: three minutes.
+  const waits = () => it.sql(`SELECT state FROM session_deadlines WHERE session_id = '${session.id}'`);
+  await eventually('the sandbox is left', async () => it.sandbox(session).state === 'paused' && (await waits()).length === 0, PATIENCE);
   await it.worker.evict();
   await stream.close();
   taken(await deliver('issue_comment', comment(number, '; write crash.txt second ;'), { id }));
