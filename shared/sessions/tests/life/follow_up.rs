@@ -223,8 +223,8 @@ fn there_are_three_rounds_without_a_person() {
     (1..=6).for_each(round);
     assert_eq!(audits(&world).len(), 3);
     let stopped = json!({"reason": "rounds", "pr-id": 5});
-    assert_eq!(of_type(&world, "git.pr.follow_up_stopped"), [stopped.clone()], "it is told once");
-    let told: Vec<Value> = world.net.borrow().got.iter().map(|got| got.json()).collect();
+    assert_eq!(of_type(&world, "git.pr.follow_up_stopped"), std::slice::from_ref(&stopped), "it is told once");
+    let told: Vec<Value> = world.net.borrow().got.iter().map(crate::receiver::Got::json).collect();
     assert_eq!(told.len(), 1);
     assert_eq!((&told[0]["type"], &told[0]["data"]), (&json!("pr.follow_up_stopped"), &stopped));
     turn(&world, "go on");
