@@ -215,13 +215,15 @@ mod tests {
                 "user": {"login": login, "type": "User"}}})
     }
 
-    fn review_of(state: &str, text: Value) -> Value {
+    fn review_of(state: &str, text: impl Into<Value>) -> Value {
+        let text = text.into();
         json!({"repository": {"full_name": "acme/app"}, "sender": {"login": "ann", "type": "User"}, "action": "submitted",
             "pull_request": {"number": 5}, "review": {"state": state, "body": text, "author_association": "OWNER",
                 "user": {"login": "ann", "type": "User"}}})
     }
 
-    fn check_of(event: &str, conclusion: Value) -> Value {
+    fn check_of(event: &str, conclusion: impl Into<Value>) -> Value {
+        let conclusion = conclusion.into();
         json!({"repository": {"full_name": "acme/app"}, "sender": {"login": "github-actions[bot]", "type": "Bot"},
             "action": "completed", event: {"name": "test", "conclusion": conclusion, "head_sha": SHA, "app": {"id": 7, "name": "CI"},
                 "output": {"title": "2 failures", "summary": null}}})

@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn diffs_are_bounded() {
-        let files: String = (0..=MAX_CHANGED).map(|at| format!("A\0f{at}\0")).collect();
+        let files = (0..=MAX_CHANGED).map(|at| format!("A\0f{at}\0")).collect::<Vec<_>>().concat();
         let patch = "é".repeat(MAX_PATCH_BYTES / 2 + 1);
         let diff = Diff::parse(&format!("agent-diff {A} {A}\n{files}\0\0{patch}")).unwrap();
         assert_eq!((diff.files.len(), diff.patch.len(), diff.truncated), (MAX_CHANGED, MAX_PATCH_BYTES, true));

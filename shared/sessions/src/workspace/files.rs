@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(entries.len(), 2, "a pipe is not listed");
         assert_eq!((entries[0].name.as_str(), entries[0].size, entries[0].modified), ("a\nb", 12, 1_700_000_000_500));
         assert_eq!(entries[1].kind, EntryKind::Dir);
-        let many: String = (0..=MAX_ENTRIES).map(|at| format!("{at}/f/0/0.0\0")).collect();
+        let many = (0..=MAX_ENTRIES).map(|at| format!("{at}/f/0/0.0\0")).collect::<Vec<_>>().concat();
         let Some(Found::Folder(entries, true)) = Found::parse(&format!("agent-file dir\n{many}")) else { panic!() };
         assert_eq!(entries.len(), MAX_ENTRIES);
     }

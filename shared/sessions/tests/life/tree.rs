@@ -113,7 +113,7 @@ fn a_difference_after_a_pause_is_told_and_nothing_else() {
     turn(&world, "three");
     let tree = |number: u64| json!({"head": HEAD, "branch": "main", "tree": format!("{number:040x}")});
     let changed = json!(["sandbox.workspace.changed", {"before": tree(1), "after": tree(7)}]);
-    assert_eq!(told(&world), [changed.clone()]);
+    assert_eq!(told(&world), std::slice::from_ref(&changed));
     // The repository itself is gone.
     idle(&world);
     world.agent.borrow_mut().tree.number = None;

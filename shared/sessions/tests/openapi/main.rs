@@ -19,8 +19,11 @@ use sessions::front::route::{self, Place, ROUTES};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/agents-openapi.json");
 
-/// The routes that are no part of the table: paths, and what answers there.
-const BESIDE: [(&str, fn(&Place) -> bool); 1] = [("/health", |place| *place == Place::Health)];
+/// A path, and whether a place is what answers there.
+type Beside = (&'static str, fn(&Place) -> bool);
+
+/// The routes that are no part of the table.
+const BESIDE: [Beside; 1] = [("/health", |place| *place == Place::Health)];
 
 /// Methods and patterns of everything that is described.
 fn routes() -> Vec<(&'static str, &'static str)> {

@@ -100,7 +100,8 @@ impl Operation {
 }
 
 fn json_content(description: &str, schema: Value) -> Value {
-    json!({"description": description, "content": {"application/json": {"schema": schema}}})
+    let media = Map::from_iter([("schema".to_owned(), schema)]);
+    json!({"description": description, "content": {"application/json": media}})
 }
 
 fn list(name: &str, schema: &str) -> Value {

@@ -84,8 +84,9 @@ fn text(error: &Error) -> Value {
         Error::Force(ForceRefused::NotAllowed(_)) => json!({"pattern": "^force push to .+ is not allowed$"}),
         Error::Force(ForceRefused::NotOurs(_)) => json!({"pattern": "^force push refused: .+"}),
         // Words of a provider, and of what failed.
-        Error::Unsupported(_) | Error::Failed(_) => json!({"minLength": 1}),
-        Error::Transcript { refused: Refused::Invalid(_), .. } => json!({"minLength": 1}),
+        Error::Unsupported(_) | Error::Failed(_) | Error::Transcript { refused: Refused::Invalid(_), .. } => {
+            json!({"minLength": 1})
+        }
         fixed => json!({"const": fixed.answer().1}),
     }
 }
@@ -102,10 +103,10 @@ pub(crate) fn responses(errors: &[Error]) -> BTreeMap<String, Value> {
             texts.push(text);
         }
     }
-    by_status.into_iter().map(|(status, (texts, has_code))| (status, response(texts, has_code))).collect()
+    by_status.into_iter().map(|(status, (texts, has_code))| (status, response(&texts, has_code))).collect()
 }
 
-fn response(texts: Vec<Value>, has_code: bool) -> Value {
+fn response(texts: &[Value], has_code: bool) -> Value {
     let consts: Vec<&Value> = texts.iter().filter_map(|text| text.get("const")).collect();
     let others: Vec<&Value> = texts.iter().filter(|text| text.get("const").is_none()).collect();
     let mut options: Vec<Value> = others.into_iter().cloned().collect();
