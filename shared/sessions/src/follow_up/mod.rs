@@ -1,5 +1,5 @@
 //! The pull-request loop (agents.md 20.4): what reviewers and checks say of a pull request that a session opened comes back to the session
-//! as an order. Pure: [`incoming`] reads what GitHub sends and decides who is listened to, [`order`] makes text of it that is never
+//! as an order. Pure: [`incoming`] reads what GitHub sends and decides who is listened to, [`mod@order`] makes text of it that is never
 //! more than text, [`signature`] says whether GitHub sent it.
 
 mod incoming;
