@@ -230,6 +230,7 @@ fn what_was_left_out_is_logged_once_without_values() {
             ["~:db/add", "p", "~:db/valueType", "~:db.type/string"],
         ]),
     );
+    graph.graph.borrow_mut().checkpoint().unwrap();
     let redefine = "UPDATE kvs SET content = replace(content, 'db.type/string', 'db.type/ref')";
     graph.graph.borrow().sql().execute(redefine, &[]).unwrap();
     let graph = graph.restart();

@@ -31,6 +31,8 @@ fn write(world: &World, graph: &str, n: usize) {
 
 fn rows_of(world: &World, graph: &str) -> Rows {
     let graph = world.graph(graph).graph.clone();
+    // The rows alone hold everything after a checkpoint.
+    graph.borrow_mut().checkpoint().unwrap();
     let graph = graph.borrow();
     let mut rows = Vec::new();
     graph
