@@ -7,7 +7,6 @@ use super::jobs::JobError;
 use super::{Platform, Session};
 use crate::error::Error;
 use crate::follow_up::{self, ORDER_KIND};
-use crate::publish::{Admission, admit};
 use crate::publisher::PublishRequest;
 use crate::registry::pulls;
 use crate::repository::Repository;
@@ -56,7 +55,7 @@ impl<P: Platform> Session<P> {
             let spoken = self.last_message()?;
             let wanted =
                 PublishRequest { head_branch: Some(head), ..PublishRequest::by_chat(false, spoken.as_deref()) };
-            if self.may_push(&wanted)? {
+            if self.may_publish(&wanted).is_ok() {
                 match self.publish(&by, &wanted).await {
                     Err(Error::RequestInProgress) => {
                         self.change(|core, decide| decide::on_push_postponed(&mut core.state, decide))?;
@@ -69,21 +68,6 @@ impl<P: Platform> Session<P> {
         }
         self.change(|core, decide| decide::on_push_over(&mut core.state, decide))?;
         Ok(())
-    }
-
-    fn may_push(&self, wanted: &PublishRequest) -> Result<bool, Error> {
-        self.look(|core| {
-            admit(&Admission {
-                is_terminal: core.state.status.is_terminal(),
-                push_enabled: core.task.push_enabled(),
-                pr_enabled: core.task.pr_enabled(),
-                create_pr: wanted.create_pr,
-                repo_url: core.task.repo_url(),
-                has_runtime: core.state.runtime.is_some(),
-                head_branch: wanted.head_branch.as_deref(),
-            })
-            .is_ok()
-        })
     }
 
     /// There is a pull request: what is said about it is to find this session, if its creator wants that.

@@ -12,7 +12,7 @@ use super::{Platform, Session};
 use crate::command;
 use crate::error::Error;
 use crate::event::{Checkpoint, Draft, GitFailure};
-use crate::publish::{CommitId, Intent, PushReport};
+use crate::publish::{Admission, CommitId, Intent, PushReport, admit};
 use crate::publisher::{self, PublishRequest, Pusher, Sink};
 use crate::runtime::exchange::within;
 use crate::runtime::{Provider, PushError, Runtime, RuntimeError};
@@ -29,6 +29,23 @@ const LEAVING_LOOKS: u32 = 300;
 const SNAPSHOT_MS: i64 = 120_000;
 
 impl<P: Platform> Session<P> {
+    /// Whether the session may publish this (agents.md 10.1).
+    pub(super) fn may_publish(&self, wanted: &PublishRequest) -> Result<(), Error> {
+        self.look(|core| {
+            let admission = Admission {
+                is_terminal: core.state.status.is_terminal(),
+                push_enabled: core.task.push_enabled(),
+                pr_enabled: core.task.pr_enabled(),
+                create_pr: wanted.create_pr,
+                repo_url: core.task.repo_url(),
+                has_runtime: core.state.runtime.is_some(),
+                head_branch: wanted.head_branch.as_deref(),
+            };
+            admit(&admission).map(drop)
+        })??;
+        Ok(())
+    }
+
     /// Publishes what stands in the runtime. The work goes on when whoever asked goes away.
     pub(super) async fn publish(self: &Rc<Self>, user: &str, wanted: &PublishRequest) -> Result<Value, Error> {
         self.runtime_left().await?;

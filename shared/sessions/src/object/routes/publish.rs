@@ -9,7 +9,7 @@ use super::repeated::{self, Repeat};
 use super::{Caller, body, ok};
 use crate::error::Error;
 use crate::object::{Platform, Session};
-use crate::publish::{Admission, Intent, admit, intent};
+use crate::publish::{Intent, intent};
 use crate::publisher::PublishRequest;
 
 pub(super) async fn publish<P: Platform>(
@@ -32,25 +32,8 @@ pub(super) async fn publish<P: Platform>(
 }
 
 async fn begin<P: Platform>(session: &Rc<Session<P>>, user: &str, wanted: PublishRequest) -> Result<Value, Error> {
-    admitted(session, &wanted)?;
+    session.may_publish(&wanted)?;
     session.publish(user, &wanted).await
-}
-
-/// Whether the session may publish this (agents.md 10.1).
-fn admitted<P: Platform>(session: &Session<P>, wanted: &PublishRequest) -> Result<(), Error> {
-    session.look(|core| {
-        let admission = Admission {
-            is_terminal: core.state.status.is_terminal(),
-            push_enabled: core.task.push_enabled(),
-            pr_enabled: core.task.pr_enabled(),
-            create_pr: wanted.create_pr,
-            repo_url: core.task.repo_url(),
-            has_runtime: core.state.runtime.is_some(),
-            head_branch: wanted.head_branch.as_deref(),
-        };
-        admit(&admission).map(drop)
-    })??;
-    Ok(())
 }
 
 /// Publishes when the whole message asks for that (agents.md 10.5). None when it does not, or when publishing is not possible: then
@@ -65,7 +48,7 @@ pub(super) async fn by_chat<P: Platform>(
     let Some(intent) = is_chat.then(|| intent(message)).flatten() else { return Ok(None) };
     let spoken = session.last_message()?;
     let wanted = PublishRequest::by_chat(intent == Intent::PullRequest, spoken.as_deref());
-    if admitted(session, &wanted).is_err() {
+    if session.may_publish(&wanted).is_err() {
         return Ok(None);
     }
     session.log_intent(user, kind, message, intent)?;
