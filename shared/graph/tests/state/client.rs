@@ -8,7 +8,7 @@ use graph::rules::checksum;
 use graph::sockets::{Effect, Frame, Message};
 use serde_json::{Value as Json, json};
 
-use super::support::{TestGraph, count, meta, open};
+use super::support::{TestGraph, count, meta, new_graph, open};
 
 /// The uuid of block `n`.
 pub(crate) fn uuid(n: usize) -> String {
@@ -83,6 +83,19 @@ pub(crate) fn send(graph: &mut TestGraph, message: &Json) -> Heard {
 
 pub(crate) fn batch(graph: &mut TestGraph, t: i64, entries: &[Json]) -> Heard {
     send(graph, &json!({ "type": "tx/batch", "t-before": t, "txs": entries }))
+}
+
+/// A graph with a page and `blocks` blocks, all of it in its rows.
+pub(crate) fn page_of(blocks: usize) -> (TestGraph, Rc<Rusqlite>) {
+    let (mut graph, sql) = new_graph();
+    apply(&mut graph, &[entry("create-page", None, &page(1))]);
+    for from in (0..blocks).step_by(50) {
+        let items: Vec<_> =
+            (from..blocks.min(from + 50)).flat_map(|n| block(100 + n, &lookup(1), &lookup(1))).collect();
+        apply(&mut graph, &[entry("insert-blocks", None, &items)]);
+    }
+    graph.checkpoint().unwrap();
+    (graph, sql)
 }
 
 /// A batch that is taken and moves the counter.

@@ -7,21 +7,12 @@ use graph::faults::{self, Point};
 use graph::snapshot::UploadError;
 use protocol::query::UploadQuery;
 
-use super::client::{apply, assert_consistent, block, entry, facts, lookup, page};
-use super::support::{
-    OWNER, TestGraph, TestRow, changes, count, empty_tree, frame, int, new_graph, open, rows_of, upload,
-};
+use super::client::{apply, assert_consistent, entry, facts, page, page_of};
+use super::support::{OWNER, TestGraph, TestRow, changes, count, empty_tree, frame, int, open, rows_of, upload};
 
-/// Rows of a graph with a page and `blocks` blocks.
+/// A graph with a page and `blocks` blocks, its database and its rows.
 fn written(blocks: usize) -> (TestGraph, Rc<Rusqlite>, Vec<TestRow>) {
-    let (mut graph, sql) = new_graph();
-    apply(&mut graph, &[entry("create-page", None, &page(1))]);
-    for from in (0..blocks).step_by(50) {
-        let items: Vec<_> =
-            (from..blocks.min(from + 50)).flat_map(|n| block(100 + n, &lookup(1), &lookup(1))).collect();
-        apply(&mut graph, &[entry("insert-blocks", None, &items)]);
-    }
-    graph.checkpoint().unwrap();
+    let (graph, sql) = page_of(blocks);
     let rows = rows_of(&sql);
     (graph, sql, rows)
 }

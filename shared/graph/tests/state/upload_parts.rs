@@ -11,21 +11,14 @@ use graph::{Graph, Options};
 use protocol::limits::UPLOAD_IDLE_MS;
 use protocol::query::UploadQuery;
 
-use super::client::{apply, assert_consistent, block, entry, everything, lookup, page, title};
+use super::client::{apply, assert_consistent, entry, everything, page, page_of, title};
 use super::support::{NOW, OWNER, TestGraph, TestRow, count, frame, meta, new_graph, open, rows_of, upload, upload_by};
 
 const OTHER: &str = "user other";
 
 /// Rows of a graph with a page and `blocks` blocks, and their checksum.
 fn written(blocks: usize) -> (Vec<TestRow>, String) {
-    let (mut graph, sql) = new_graph();
-    apply(&mut graph, &[entry("create-page", None, &page(1))]);
-    for from in (0..blocks).step_by(50) {
-        let items: Vec<_> =
-            (from..blocks.min(from + 50)).flat_map(|n| block(100 + n, &lookup(1), &lookup(1))).collect();
-        apply(&mut graph, &[entry("insert-blocks", None, &items)]);
-    }
-    graph.checkpoint().unwrap();
+    let (mut graph, sql) = page_of(blocks);
     (rows_of(&sql), graph.position().unwrap().checksum.unwrap())
 }
 
