@@ -8,7 +8,7 @@ import { Sandboxed, project, turn, unique } from './sandboxed.mjs';
 let it;
 
 before(async () => {
-  it = await Sandboxed.start({ env: { AGENT_EGRESS_ALLOW: '*.example.org, registry.npmjs.org,10.0.0.0/8', OPENAI_BASE_URL: 'https://models.example/v1' } });
+  it = await Sandboxed.start({ env: { AGENT_EGRESS_ALLOW: '*.example.org, packages.example.net,10.0.0.0/8', OPENAI_BASE_URL: 'https://models.example/v1' } });
 });
 
 after(() => it?.stop());
@@ -18,7 +18,7 @@ test('a sandbox may talk to what is listed and needed, and to nobody else', asyn
   assert.equal(session.created.egress, undefined);
   const { network } = it.sandbox(session);
   assert.deepEqual(network.denyOut, ['0.0.0.0/0']);
-  for (const host of ['a.example.org', 'registry.npmjs.org', '10.1.2.3', 'github.com', 'api.github.com', 'raw.githubusercontent.com', 'api.anthropic.com', 'models.example', '127.0.0.1']) assert.ok(allows(network, host), host);
+  for (const host of ['a.example.org', 'packages.example.net', '10.1.2.3', 'github.com', 'api.github.com', 'raw.githubusercontent.com', 'api.anthropic.com', 'models.example', '127.0.0.1']) assert.ok(allows(network, host), host);
   for (const host of ['example.org', 'evil.example', 'api.openai.com', '11.0.0.1', '8.8.8.8', 'github.com.evil.example', 'evilgithub.com']) assert.ok(!allows(network, host), host);
 });
 
@@ -26,7 +26,7 @@ test('a project narrows the list and never widens it', async () => {
   const session = await it.create({ project: project({ egress: ['a.example.org', 'evil.example', '*.org', '0.0.0.0/0', '10.1.0.0/16'] }) });
   const { network } = it.sandbox(session);
   for (const host of ['a.example.org', '10.1.2.3', 'github.com']) assert.ok(allows(network, host), host);
-  for (const host of ['b.example.org', 'evil.example', 'registry.npmjs.org', '10.2.0.1', '8.8.8.8']) assert.ok(!allows(network, host), host);
+  for (const host of ['b.example.org', 'evil.example', 'packages.example.net', '10.2.0.1', '8.8.8.8']) assert.ok(!allows(network, host), host);
   for (const egress of [['https://a.example.org'], ['a.example.org:443'], ['localhost'], 'a.example.org', [5], Array(101).fill('a.example.org'), ['*']]) {
     const answer = await it.client.ask('POST', '/sessions', {
       'session-id': 'wrong', 'node-id': 'node', 'node-title': 'T', content: 'C', attachments: [], project: project({ egress }), agent: { provider: 'claude' },

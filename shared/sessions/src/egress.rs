@@ -181,7 +181,7 @@ mod tests {
         for (text, shown) in [
             ("example.com", "example.com"),
             (" *.Example.COM ", "*.example.com"),
-            ("registry.npmjs.org", "registry.npmjs.org"),
+            ("packages.example.net", "packages.example.net"),
             ("8.8.8.8", "8.8.8.8/32"),
             ("10.0.0.0/8", "10.0.0.0/8"),
             ("0.0.0.0/0", "0.0.0.0/0"),
