@@ -186,14 +186,20 @@ pub(super) async fn run(matches: &ArgMatches, output: Output) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Graphs whose files are there, and the files.
+fn files(own: &Own, ids: Vec<String>) -> impl Iterator<Item = (String, PathBuf)> {
+    let place = |id: String| (file_of(&own.data, &id), id);
+    ids.into_iter().map(place).filter(|(path, _)| path.is_file()).map(|(path, id)| (id, path))
+}
+
+fn damaged(graph_id: &str, error: &graph::Error) -> Failure {
+    Failure::new("graph-damaged", exit::FAILED, format!("{graph_id}: {error}"))
+}
+
 fn checksums((own, ids): (Own, Vec<String>), quarantine: &Quarantine, apply: bool) -> Result<Vec<Action>, Failure> {
     let mut actions = Vec::new();
-    for graph_id in ids {
-        let path = file_of(&own.data, &graph_id);
-        if !path.is_file() {
-            continue;
-        }
-        let failed = |error: graph::Error| Failure::new("graph-damaged", exit::FAILED, format!("{graph_id}: {error}"));
+    for (graph_id, path) in files(&own, ids) {
+        let failed = |error| damaged(&graph_id, &error);
         let Some((before, after)) = open(&path)?.correct_checksum(false).map_err(failed)? else { continue };
         if apply {
             quarantine.copy(&path)?;
@@ -269,12 +275,8 @@ fn assets((own, ids): (Own, Vec<String>), quarantine: &Quarantine, apply: bool) 
 /// Uploads that nobody goes on with: whoever opens their graph gives them up.
 fn uploads((own, ids): (Own, Vec<String>), apply: bool) -> Result<Vec<Action>, Failure> {
     let mut actions = Vec::new();
-    for graph_id in ids {
-        let path = file_of(&own.data, &graph_id);
-        if !path.is_file() {
-            continue;
-        }
-        let failed = |error: graph::Error| Failure::new("graph-damaged", exit::FAILED, format!("{graph_id}: {error}"));
+    for (graph_id, path) in files(&own, ids) {
+        let failed = |error| damaged(&graph_id, &error);
         let mut graph = open(&path)?;
         if graph.is_uploading().map_err(failed)? {
             if apply {
