@@ -1,8 +1,12 @@
-//! The agents worker on Cloudflare: the front worker here, the Durable Object of a session in [`session_object`].
+//! The agents worker on Cloudflare: the front worker here, the Durable Objects of a session in [`session_object`], of a runner that calls
+//! us in [`runner_object`], and of a bridge to a database in [`bridge_object`].
 //!
 //! Nothing is decided here: both give the ports of `sessions` what `cloudflare` has for them.
 
+mod alarm;
+pub mod bridge_object;
 mod config;
+pub mod runner_object;
 pub mod session_object;
 
 use std::rc::Rc;
@@ -16,8 +20,16 @@ use web::Hosted;
 use worker::{Context, Env, Result, ScheduleContext, ScheduledEvent, web_sys};
 use worker_macros::event;
 
+/// The objects of sessions.
+pub(crate) const SESSIONS: &str = "LOGSEQ_AGENT_SESSION_DO";
+/// The objects of runners that call us.
+pub(crate) const RUNNERS: &str = "LOGSEQ_AGENT_RUNNER_DO";
 /// The bucket of transcripts.
 pub(crate) const BUCKET: &str = "BACKUP_BUCKET";
+/// The objects of bridges to databases.
+pub(crate) const BRIDGES: &str = "LOGSEQ_PG_SYNC_DO";
+/// When bridges are looked after (wrangler.agents.toml); all other times are for cleaning up.
+const BRIDGES_CRON: &str = "*/15 * * * *";
 
 /// Front worker: every request enters here (agents.md 2.1).
 #[event(fetch)]
@@ -32,10 +44,14 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> Result<
 
 /// Clean-up by the clock (agents.md 16).
 #[event(scheduled)]
-async fn scheduled(_event: ScheduledEvent, env: Env, context: ScheduleContext) {
+async fn scheduled(event: ScheduledEvent, env: Env, context: ScheduleContext) {
     // Wrong settings are told by every request.
     if let Ok(isolate) = config::isolate(&env) {
         let front = Front::new(&env, Clock(context), &isolate);
+        if event.cron() == BRIDGES_CRON {
+            front::look_after_bridges(&front).await;
+            return;
+        }
         front::scheduled(&front, &isolate.service).await;
         if let Ok(bucket) = env.bucket(BUCKET) {
             front::sweep_transcripts(&front, &isolate.service, &R2::new(bucket)).await;
@@ -65,6 +81,8 @@ struct Front<K> {
     host: Rc<Host<K>>,
     db: Option<D1>,
     objects: ObjectNamespace,
+    bridges: Option<ObjectNamespace>,
+    runners: Option<ObjectNamespace>,
 }
 
 impl<K: KeepAlive> Front<K> {
@@ -73,7 +91,9 @@ impl<K: KeepAlive> Front<K> {
         Self {
             host: Rc::new(Host::new(context, isolate.sentry.clone())),
             db: env.d1("AGENTS_DB").ok().map(|database| D1::new(&database)),
-            objects: ObjectNamespace::new(env, "LOGSEQ_AGENT_SESSION_DO"),
+            objects: ObjectNamespace::new(env, SESSIONS),
+            bridges: ObjectNamespace::bound(env, BRIDGES),
+            runners: ObjectNamespace::bound(env, RUNNERS),
         }
     }
 }
@@ -92,6 +112,7 @@ impl<K: KeepAlive> Platform for Front<K> {
     type Db = D1;
     type Keys = HttpKeys;
     type Objects = ObjectNamespace;
+    type Runners = ObjectNamespace;
     type Fetch = Outside;
 
     fn db(&self) -> Option<&D1> {
@@ -100,6 +121,14 @@ impl<K: KeepAlive> Platform for Front<K> {
 
     fn objects(&self) -> &ObjectNamespace {
         &self.objects
+    }
+
+    fn bridges(&self) -> Option<&ObjectNamespace> {
+        self.bridges.as_ref()
+    }
+
+    fn runners(&self) -> Option<&ObjectNamespace> {
+        self.runners.as_ref()
     }
 
     fn fetch(&self) -> &Outside {

@@ -5,14 +5,16 @@
 use std::future::Future;
 use std::rc::Rc;
 
-use cloudflare::{Counters, D1, DurableSql, Heard, HeldSocket, JsRequest, JsResponse, Outside, R2, Rs256};
+use cloudflare::{
+    Counters, D1, DurableSql, Heard, HeldSocket, JsRequest, JsResponse, ObjectNamespace, Outside, R2, Rs256,
+};
 use http::Request;
 use sessions::github::{Sign, TokenCache};
 use sessions::object::{Inbox, MAX_FRAME_BYTES, Platform, Session, Socket};
 use sessions::runtime::{AnyProvider, ProviderKind};
 use sessions::session::Transition;
 use web::{Failure, Hosted};
-use worker::{DurableObject, Env, Error, Response, Result, ScheduledTime, State};
+use worker::{DurableObject, Env, Error, Response, Result, State};
 use worker_macros::durable_object;
 
 use crate::config::{Isolate, isolate};
@@ -142,7 +144,9 @@ impl Platform for SessionObject {
     type Fetch = Outside;
     type Sign = AppKey;
     type Runtimes = AnyProvider<Outside, Rc<cloudflare::Host<State>>>;
+    type Runners = ObjectNamespace;
     type Socket = Viewer;
+    type Bridges = ObjectNamespace;
 
     fn sql(&self) -> &DurableSql {
         &self.sql
@@ -154,6 +158,14 @@ impl Platform for SessionObject {
 
     fn blobs(&self) -> Option<Rc<R2>> {
         self.env.bucket(crate::BUCKET).ok().map(|bucket| Rc::new(R2::new(bucket)))
+    }
+
+    fn bridges(&self) -> Option<Rc<ObjectNamespace>> {
+        ObjectNamespace::bound(&self.env, crate::BRIDGES).map(Rc::new)
+    }
+
+    fn runners(&self) -> Option<Rc<ObjectNamespace>> {
+        ObjectNamespace::bound(&self.env, crate::RUNNERS).map(Rc::new)
     }
 
     fn fetch(&self) -> Rc<Outside> {
@@ -188,14 +200,7 @@ impl Platform for SessionObject {
     }
 
     fn set_alarm(&self, at: i64) {
-        let (storage, host) = (self.host.keeper().storage(), Rc::clone(&self.host));
-        self.host.outlast(async move {
-            // The runtime holds answers back until this is stored.
-            if let Err(error) = storage.set_alarm(ScheduledTime::new(js_date(at))).await {
-                let text = error.to_string();
-                web::Host::report(&host, &web::Event::new(web::Level::Error, "agents/alarm-not-set").with_error(&text));
-            }
-        });
+        crate::alarm::set(&self.host, at);
     }
 
     fn count(&self, transition: &Transition) {
@@ -208,10 +213,4 @@ impl Platform for SessionObject {
     fn spawn(&self, work: impl Future<Output = ()> + 'static) {
         self.host.outlast(work);
     }
-}
-
-/// A time in milliseconds since 1970 as the runtime takes it.
-fn js_date(at: i64) -> js_sys::Date {
-    #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are far below 2^53")]
-    js_sys::Date::new(&(at as f64).into())
 }

@@ -1,7 +1,7 @@
 // Figures of the agents worker: `cargo xtask bench agents`. The worker runs under workerd; runtime, viewers and clock are this
 // process, so that what is measured includes their work.
 //
-//   node benches/js/agents.mjs [--seconds N] [--events N]
+//   node benches/js/agents.mjs [--seconds N] [--events N] [--only messages|viewers|through|replay]
 //
 // Prints one line a figure, `agents FIGURE value unit`.
 import crypto from 'node:crypto';
@@ -14,8 +14,9 @@ import zlib from 'node:zlib';
 import { Client } from '../../tests/agents/client.mjs';
 import { root, TOKEN, Worker } from '../../tests/agents/processes.mjs';
 import { Runtime } from './agent-runtime.mjs';
+import { figures, percentile } from './figures.mjs';
 
-const { values: args } = parseArgs({ options: { seconds: { type: 'string', default: '60' }, events: { type: 'string', default: '100000' } } });
+const { values: args } = parseArgs({ options: { seconds: { type: 'string', default: '60' }, events: { type: 'string', default: '100000' }, only: { type: 'string' } } });
 const SECONDS = Number(args.seconds);
 const EVENTS = Number(args.events);
 const VIEWERS = [1, 10, 50, 200];
@@ -25,15 +26,11 @@ const ROUND_MS = 20;
 /** Events on their way at once while as many as possible are sent; their text stays below a viewer's queue. */
 const WINDOW = 500;
 const BATCH = 50;
-const MESSAGES = 300;
+const MESSAGES = 1000;
+/** Messages before the first that is measured: an engine that has just started translates what it runs. */
+const WARM_UP = 200;
 
-const lines = [];
-function figure(name, value, unit) {
-  const line = `agents ${name} ${Number(value.toFixed(2))} ${unit}`;
-  lines.push(line);
-  console.error(line);
-}
-const percentile = (xs, p) => xs.slice().sort((a, b) => a - b)[Math.min(xs.length - 1, Math.floor(xs.length * p))];
+const { lines, figure } = figures('agents');
 
 /** A viewer that looks at numbers only. `seen(n)` is called for each event of `Runtime.progress`, in the order of arrival. */
 class Viewer {
@@ -102,8 +99,8 @@ async function fanOut() {
   }
 }
 
-/** As many events as go through, for so long; then at least `EVENTS` of them are stored. Gives the session. */
-async function through() {
+/** A new session, and a way to send it events as fast as one viewer takes them, each once and in order. */
+async function sending() {
   const session = await running();
   let next = 0; let expected = 0; let wrong = null; let go = () => {};
   const viewer = await Viewer.open(session, `?cursor=${await lastCursor(session)}`, (n) => {
@@ -111,23 +108,29 @@ async function through() {
     expected = n + 1;
     go();
   });
-  const send = async (until) => {
-    while (until()) {
+  /** Sends while it is told to, and waits for all of them. Gives their number. */
+  const send = async (more) => {
+    while (more(next)) {
       while (next - expected > WINDOW && !wrong && !viewer.ended) await new Promise((resolve) => { go = resolve; setTimeout(resolve, 1000); });
       if (wrong || viewer.ended) throw new Error(wrong ?? 'the stream ended');
       runtime.emit(session.id, Array.from({ length: BATCH }, () => Runtime.progress(session.id, next++)));
       await new Promise(setImmediate);
     }
     for (let i = 0; expected < next; i += 1) { if (wrong || i > 1000) throw new Error(wrong ?? `${next - expected} events are missing`); await sleep(10); }
+    viewer.close();
+    return expected;
   };
+  return { session, send };
+}
+
+/** As many events as go through, for so long. What is beyond `AGENT_EVENTS_MAX_ROWS` makes room meanwhile. */
+async function through() {
+  const { send } = await sending();
   const start = performance.now();
   const used = processor();
-  await send(() => performance.now() - start < SECONDS * 1000);
-  figure('events-through-one-session', expected / ((performance.now() - start) / 1000), 'events/s');
-  figure('events-through-one-session-processor', (1000 * (processor() - used)) / expected, 'us/event');
-  await send(() => next < EVENTS);
-  viewer.close();
-  return { session, count: next };
+  const count = await send(() => performance.now() - start < SECONDS * 1000);
+  figure('events-through-one-session', count / ((performance.now() - start) / 1000), 'events/s');
+  figure('events-through-one-session-processor', (1000 * (processor() - used)) / count, 'us/event');
 }
 
 /** The workerd below the launcher. */
@@ -154,7 +157,9 @@ async function wasmMemory(session) {
   return bytes ? Number(bytes) / (1 << 20) : null;
 }
 
-async function replay({ session, count }) {
+async function replay() {
+  const { session, send } = await sending();
+  const count = await send((sent) => sent < EVENTS);
   // Opened anew: what came in left memory behind.
   await worker.evict();
   const before = { resident: resident(), wasm: await wasmMemory(session) };
@@ -178,6 +183,7 @@ async function replay({ session, count }) {
 async function messages(name, promptMs) {
   runtime.promptMs = promptMs;
   const session = await client.create();
+  for (let i = 0; i < WARM_UP; i += 1) await session.say(crypto.randomUUID());
   const times = [];
   const used = processor();
   for (let i = 0; i < MESSAGES; i += 1) {
@@ -199,12 +205,19 @@ const runtime = await Runtime.start();
 const worker = await Worker.start(runtime.url, { env: { AGENT_MAX_ORDERS: '100000', AGENT_MAX_ACTIVE_SESSIONS: '1000' } });
 const client = new Client(worker.base);
 try {
+  const parts = {
+    messages: async () => {
+      await messages('prompt-runtime', 0);
+      await messages('slow-runtime', 500);
+      await messages('silent-runtime', null);
+    },
+    viewers: fanOut,
+    through,
+    replay,
+  };
+  if (args.only && !Object.hasOwn(parts, args.only)) throw new Error(`no part ${args.only}: ${Object.keys(parts).join(', ')}`);
   size();
-  await messages('prompt-runtime', 0);
-  await messages('slow-runtime', 500);
-  await messages('silent-runtime', null);
-  await fanOut();
-  await replay(await through());
+  for (const [name, part] of Object.entries(parts)) if (!args.only || args.only === name) await part();
   console.log(lines.join('\n'));
 } finally {
   await worker.stop();

@@ -11,6 +11,8 @@ use crate::workload::{block_tx, message, move_tx, title_tx};
 
 const DATOMS: usize = 200_000;
 const BATCH: usize = 50;
+/// Transactions that fill a journal together: in so few rows that datoms are what fills it.
+const TOGETHER: usize = 10;
 /// Transactions of each workload.
 const SINGLES: usize = 2_000;
 const IN_BATCHES: usize = 6_000;
@@ -110,13 +112,20 @@ fn measure(subject: &mut Subject, name: &'static str, op: &str, txs: &[String], 
 pub(crate) fn opening(file: &Path, subject: Subject) -> anyhow::Result<()> {
     let mut subject = subject;
     subject.graph.checkpoint()?;
-    let mut waiting = 0;
-    // As many as a journal takes: the next one would be a checkpoint.
-    for _ in 0..140 {
-        subject.write(1, 1)?;
-        waiting += 1;
+    // As many as a journal takes: the next ones would be a checkpoint.
+    let mut full = 0;
+    loop {
+        subject.write(TOGETHER, TOGETHER)?;
+        if subject.graph.waits_for_checkpoint().is_none() {
+            break;
+        }
+        full += 1;
     }
-    anyhow::ensure!(subject.graph.waits_for_checkpoint().is_some(), "nothing waits");
+    let waiting = full * TOGETHER;
+    for _ in 0..full {
+        subject.write(TOGETHER, TOGETHER)?;
+    }
+    anyhow::ensure!(full > 1 && subject.graph.waits_for_checkpoint().is_some(), "the journal is not full");
     let (t, blocks) = (subject.t, subject.blocks);
     drop(subject);
     let mut rounds: Vec<Duration> = Vec::new();

@@ -9,18 +9,20 @@ use web::{Event, Host, Level, Trace, Undone};
 
 use crate::log::Log;
 use crate::metrics::Metrics;
+use crate::serve::Reporter;
 
 /// The platform under a request or a graph. Cloning is cheap.
 #[derive(Clone)]
 pub(crate) struct NativeHost {
     log: Log,
     metrics: Arc<Metrics>,
+    reporter: Reporter,
 }
 
 impl NativeHost {
     /// A host that writes what is reported into this log, and counts.
-    pub(crate) fn new(log: Log, metrics: Arc<Metrics>) -> Self {
-        Self { log, metrics }
+    pub(crate) fn new(log: Log, metrics: Arc<Metrics>, reporter: Reporter) -> Self {
+        Self { log, metrics, reporter }
     }
 }
 
@@ -60,13 +62,15 @@ impl Host for NativeHost {
     fn report(&self, event: &Event<'_>) {
         // What every request would say while the disk is full is said once a minute.
         let trouble = event.error.and_then(Trouble::of);
-        if trouble.is_none_or(|trouble| self.metrics.troubled(trouble, now_ms())) {
+        if trouble.is_none_or(|trouble| self.metrics.condition.failed(trouble, now_ms())) {
             self.log.event(event);
+            self.reporter.event(event);
         }
     }
 
     fn trace(&self, trace: &Trace<'_>) {
         self.metrics.answered(trace);
         self.log.trace(trace);
+        self.reporter.trace(trace);
     }
 }

@@ -5,11 +5,15 @@ pub mod cli;
 
 mod auth;
 mod bodies;
+mod condition;
 mod config;
 mod daemon;
 mod graphs;
+mod histogram;
 mod host;
 mod log;
 mod metrics;
+mod pg_sync;
 mod serve;
 mod store;
+mod traffic;

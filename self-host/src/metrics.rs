@@ -6,80 +6,77 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use database::Trouble;
+use rustix::process::{Resource, getrlimit};
 use web::Trace;
 
 use crate::cli::{REVISION, VERSION};
-
-/// Upper bounds of the buckets of durations, in seconds.
-const SECONDS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+use crate::condition::Condition;
+use crate::histogram::{Histogram, SECONDS};
+use crate::traffic::{Traffic, label};
 
 /// Methods that have a label of their own; a client may make up others.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /// Everything that is counted.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Metrics {
     requests: Mutex<BTreeMap<(&'static str, &'static str, u16), u64>>,
-    durations: Mutex<BTreeMap<&'static str, Durations>>,
+    durations: Mutex<BTreeMap<&'static str, Histogram>>,
     closes: Mutex<BTreeMap<u16, u64>>,
-    syncs: Mutex<Durations>,
+    syncs: Histogram,
     /// Open sockets.
     pub(crate) sockets: AtomicI64,
-    /// Messages that came in.
-    pub(crate) received: AtomicU64,
-    /// Messages that went out.
-    pub(crate) sent: AtomicU64,
+    /// What passes through.
+    pub(crate) traffic: Traffic,
     /// Open graphs.
     pub(crate) graphs: AtomicI64,
     /// Checkpoints that were asked for.
     pub(crate) checkpoints: AtomicU64,
-    /// Failures of storage by kind, and when one of the kind was logged last, in milliseconds.
-    troubles: Mutex<BTreeMap<&'static str, (u64, i64)>>,
+    /// What is wrong with storage.
+    pub(crate) condition: Condition,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            requests: Mutex::default(),
+            durations: Mutex::default(),
+            closes: Mutex::default(),
+            syncs: Histogram::new(SECONDS),
+            sockets: AtomicI64::default(),
+            traffic: Traffic::default(),
+            graphs: AtomicI64::default(),
+            checkpoints: AtomicU64::default(),
+            condition: Condition::default(),
+        }
+    }
+}
+
+/// What lies in the data directory, as it was found a while ago.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Census {
+    /// Graphs of the index.
+    pub(crate) graphs: u64,
+    /// Bytes of their databases.
+    pub(crate) graph_bytes: u64,
+    /// Bytes of assets.
+    pub(crate) asset_bytes: u64,
+    /// Bytes of the index.
+    pub(crate) index_bytes: u64,
+    /// Bytes of single graphs, by their ids, where those may be told.
+    pub(crate) each: Vec<(String, u64)>,
 }
 
 /// What the metrics say of the data directory, asked when they are read.
 pub(crate) trait Disk {
+    /// What lies there.
+    fn census(&self) -> Census;
+
     /// Bytes that are free.
     fn free(&self) -> u64;
 
     /// When the last backup was made, in seconds since the epoch; 0: never.
     fn last_backup(&self) -> u64;
-}
-
-/// How often a failure of storage is logged: with a full disk there would be one for each request.
-const TROUBLE_LOGGED_MS: i64 = 60_000;
-
-/// A histogram.
-#[derive(Debug, Default)]
-struct Durations {
-    /// How many were no longer than the bound of the same place, and longer than the one before.
-    buckets: [u64; SECONDS.len()],
-    count: u64,
-    sum: f64,
-}
-
-impl Durations {
-    fn add(&mut self, seconds: f64) {
-        let place = SECONDS.iter().position(|bound| seconds <= *bound);
-        if let Some(bucket) = place.and_then(|place| self.buckets.get_mut(place)) {
-            *bucket += 1;
-        }
-        self.count += 1;
-        self.sum += seconds;
-    }
-
-    fn write(&self, out: &mut String, name: &str, labels: &str) {
-        let comma = if labels.is_empty() { "" } else { "," };
-        let mut below = 0;
-        for (bound, bucket) in SECONDS.iter().zip(self.buckets) {
-            below += bucket;
-            let _ = writeln!(out, "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {below}");
-        }
-        let _ = writeln!(out, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {}", self.count);
-        let braces = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
-        let _ = writeln!(out, "{name}_sum{braces} {}\n{name}_count{braces} {}", self.sum, self.count);
-    }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -93,7 +90,7 @@ impl Metrics {
         *locked(&self.requests).entry((trace.route, method, trace.status)).or_default() += 1;
         #[expect(clippy::cast_precision_loss, reason = "milliseconds of a request are far below 2^53")]
         let seconds = (trace.ended_ms - trace.started_ms).max(0) as f64 / 1000.0;
-        locked(&self.durations).entry(trace.route).or_default().add(seconds);
+        locked(&self.durations).entry(trace.route).or_insert_with(|| Histogram::new(SECONDS)).add(seconds);
     }
 
     /// A socket has ended with this code.
@@ -103,26 +100,9 @@ impl Metrics {
         *locked(&self.closes).entry(code).or_default() += 1;
     }
 
-    /// Storage has failed in a way that is counted. True: it is to be logged.
-    pub(crate) fn troubled(&self, trouble: Trouble, now_ms: i64) -> bool {
-        let kind = match trouble {
-            Trouble::Full => "full",
-            Trouble::Unavailable => "io",
-            Trouble::Damaged => "corrupt",
-        };
-        let mut troubles = locked(&self.troubles);
-        let (count, logged) = troubles.entry(kind).or_insert((0, i64::MIN));
-        *count += 1;
-        let due = now_ms.saturating_sub(*logged) >= TROUBLE_LOGGED_MS;
-        if due {
-            *logged = now_ms;
-        }
-        due
-    }
-
     /// A log of a graph was synced, in so many seconds.
     pub(crate) fn synced(&self, seconds: f64) {
-        locked(&self.syncs).add(seconds);
+        self.syncs.add(seconds);
     }
 
     /// All of it as text.
@@ -149,31 +129,58 @@ impl Metrics {
         let gauge = |value: &AtomicI64| value.load(Ordering::Relaxed).to_string();
         single("websocket_connections", "gauge", "Open sockets.", gauge(&self.sockets));
         single("graphs_open", "gauge", "Open graphs.", gauge(&self.graphs));
-        single("fsyncs_total", "counter", "Syncs of graphs' logs.", locked(&self.syncs).count.to_string());
+        let damaged = self.condition.damaged_graphs().to_string();
+        single("graphs_damaged", "gauge", "Graphs whose file was found damaged.", damaged);
+        single("fsyncs_total", "counter", "Syncs of graphs' logs.", self.syncs.count().to_string());
         let checkpoints = self.checkpoints.load(Ordering::Relaxed).to_string();
         single("checkpoints_total", "counter", "Checkpoints that were asked for.", checkpoints);
         head(&mut out, "commit_duration_seconds", "histogram", "Time that a sync of a graph's log takes.");
-        locked(&self.syncs).write(&mut out, "logseq_sync_commit_duration_seconds", "");
-        head(&mut out, "websocket_messages_total", "counter", "Messages over sockets.");
-        for (direction, count) in [("in", &self.received), ("out", &self.sent)] {
-            let count = count.load(Ordering::Relaxed);
-            let _ = writeln!(out, "logseq_sync_websocket_messages_total{{direction=\"{direction}\"}} {count}");
-        }
+        self.syncs.write(&mut out, "logseq_sync_commit_duration_seconds", "");
+        self.traffic.write(&mut out);
         head(&mut out, "websocket_closes_total", "counter", "Sockets that ended.");
         for (code, count) in &*locked(&self.closes) {
             let _ = writeln!(out, "logseq_sync_websocket_closes_total{{code=\"{code}\"}} {count}");
         }
         head(&mut out, "storage_errors_total", "counter", "Failures of storage.");
-        for (kind, (count, _)) in &*locked(&self.troubles) {
+        for (kind, count) in self.condition.counts() {
             let _ = writeln!(out, "logseq_sync_storage_errors_total{{kind=\"{kind}\"}} {count}");
         }
-        head(&mut out, "storage_bytes", "gauge", "Bytes of the disk of the data directory.");
-        let _ = writeln!(out, "logseq_sync_storage_bytes{{kind=\"free\"}} {}", disk.free());
+        let census = disk.census();
+        head(&mut out, "graphs", "gauge", "Graphs.");
+        let _ = writeln!(out, "logseq_sync_graphs {}", census.graphs);
+        head(&mut out, "storage_bytes", "gauge", "Bytes of the data directory, and what is free on its disk.");
+        for (kind, bytes) in [
+            ("graphs", census.graph_bytes),
+            ("assets", census.asset_bytes),
+            ("index", census.index_bytes),
+            ("free", disk.free()),
+        ] {
+            let _ = writeln!(out, "logseq_sync_storage_bytes{{kind=\"{kind}\"}} {bytes}");
+        }
+        if !census.each.is_empty() {
+            head(&mut out, "graph_bytes", "gauge", "Bytes of the database of a graph.");
+            for (graph, bytes) in &census.each {
+                let _ = writeln!(out, "logseq_sync_graph_bytes{{graph=\"{}\"}} {bytes}", label(graph));
+            }
+        }
         head(&mut out, "last_backup_timestamp_seconds", "gauge", "When the last backup was made; 0: never.");
         let _ = writeln!(out, "logseq_sync_last_backup_timestamp_seconds {}", disk.last_backup());
         process(&mut out);
         out
     }
+}
+
+/// Processor time of the process in seconds, and when it began, in seconds since the epoch.
+fn times() -> Option<(f64, f64)> {
+    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name before it may hold anything.
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    let number = |place: usize| fields.get(place)?.parse::<f64>().ok();
+    let boot = std::fs::read_to_string("/proc/stat").ok()?;
+    let boot: f64 = boot.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    #[expect(clippy::cast_precision_loss, reason = "the system ticks a hundred times a second")]
+    let ticks = rustix::param::clock_ticks_per_second() as f64;
+    Some(((number(11)? + number(12)?) / ticks, boot + number(19)? / ticks))
 }
 
 /// What the system says of the process, under the usual names. Nothing where it does not say.
@@ -183,12 +190,22 @@ fn process(out: &mut String) {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
         line.trim_start_matches(':').split_whitespace().next()?.parse().ok()
     };
+    let limits = getrlimit(Resource::Nofile).current;
+    if let Some((cpu, started)) = times() {
+        let _ = writeln!(
+            out,
+            "# HELP process_cpu_seconds_total Processor time.\n# TYPE process_cpu_seconds_total counter\n\
+             process_cpu_seconds_total {cpu}\n# HELP process_start_time_seconds When the process began.\n\
+             # TYPE process_start_time_seconds gauge\nprocess_start_time_seconds {started}"
+        );
+    }
     let files = std::fs::read_dir("/proc/self/fd").map(|files| files.count() as u64).ok();
     for (name, kind, help, value) in [
         ("process_resident_memory_bytes", "gauge", "Resident memory.", field("VmRSS").map(|kib| kib << 10)),
         ("process_virtual_memory_bytes", "gauge", "Virtual memory.", field("VmSize").map(|kib| kib << 10)),
         ("process_threads", "gauge", "Threads.", field("Threads")),
         ("process_open_fds", "gauge", "Open files.", files),
+        ("process_max_fds", "gauge", "Files that may be open.", limits),
     ] {
         if let Some(value) = value {
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
@@ -203,6 +220,10 @@ mod tests {
     struct NoDisk;
 
     impl Disk for NoDisk {
+        fn census(&self) -> Census {
+            Census { graphs: 2, graph_bytes: 10, each: vec![("g\"".into(), 10)], ..Census::default() }
+        }
+
         fn free(&self) -> u64 {
             7
         }
@@ -221,8 +242,8 @@ mod tests {
         metrics.closed(1008);
         metrics.closed(4999);
         metrics.synced(0.004);
-        assert!(metrics.troubled(Trouble::Full, 0) && !metrics.troubled(Trouble::Full, 59_999));
-        assert!(metrics.troubled(Trouble::Damaged, 0) && metrics.troubled(Trouble::Full, 60_000));
+        metrics.condition.failed(database::Trouble::Full, 0);
+        metrics.condition.damaged(std::path::Path::new("/g"));
         let text = metrics.text(&NoDisk);
         for line in [
             "logseq_sync_http_requests_total{route=\"/graphs\",method=\"GET\",code=\"200\"} 2",
@@ -234,8 +255,12 @@ mod tests {
             "logseq_sync_websocket_closes_total{code=\"1008\"} 1",
             "logseq_sync_websocket_closes_total{code=\"4000\"} 1",
             "logseq_sync_fsyncs_total 1",
-            "logseq_sync_storage_errors_total{kind=\"full\"} 3",
+            "logseq_sync_storage_errors_total{kind=\"full\"} 1",
+            "logseq_sync_graphs_damaged 1",
             "logseq_sync_storage_bytes{kind=\"free\"} 7",
+            "logseq_sync_graphs 2",
+            "logseq_sync_storage_bytes{kind=\"graphs\"} 10",
+            "logseq_sync_graph_bytes{graph=\"g\\\"\"} 10",
             "logseq_sync_last_backup_timestamp_seconds 0",
             "logseq_sync_commit_duration_seconds_count 1",
         ] {
@@ -246,6 +271,8 @@ mod tests {
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             assert!(typed.iter().any(|name| line.starts_with(name)), "{line}");
         }
-        assert!(text.contains("process_resident_memory_bytes "));
+        for name in ["process_resident_memory_bytes", "process_cpu_seconds_total", "process_start_time_seconds"] {
+            assert!(text.lines().any(|line| line.starts_with(name)), "{name}");
+        }
     }
 }

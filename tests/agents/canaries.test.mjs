@@ -138,8 +138,6 @@ test('no canary is found outside of its own place', async () => {
     /^arguments: SANDBOX_AGENT_TOKEN /,
     // What came with the session as the agent's own file (5.3.5, part 4), and what git asks with (20.6).
     /^files: auth-json in home\/user\/\.codex\/auth\.json$/, /^files: run token in home\/user\/\.logseq-agents\/git-broker$/,
-    // A variable is part of the task, which its owner sees again and the object keeps (2.6.3).
-    /^(storage|answers): variable of the task /,
   ]);
   assert.deepEqual(left, []);
   await stream.type('turn.completed', from);

@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from './client.mjs';
 import { SandboxAgent, Worker } from './processes.mjs';
+import { seeded } from './seeded.mjs';
 
 const { values: args } = parseArgs({ options: { kills: { type: 'string' }, seed: { type: 'string', default: '1' } } });
 const KILLS = Number(args.kills ?? process.env.AGENTS_KILLS ?? 100);
@@ -17,14 +18,7 @@ const LIFE_MS = 1500;
 /** How long everything may take to settle after the last kill. */
 const SETTLE_MS = 180_000;
 
-/** A random number below `limit`, the same for the same seed (mulberry32). */
-let state = Number(args.seed) >>> 0;
-function random(limit) {
-  state = (state + 0x6d2b79f5) >>> 0;
-  let t = Math.imul(state ^ (state >>> 15), 1 | state);
-  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-  return Math.floor((((t ^ (t >>> 14)) >>> 0) / 4294967296) * limit);
-}
+const random = seeded(Number(args.seed));
 
 /** A session, everything that was ever seen of it, and what was sent. */
 class Watched {

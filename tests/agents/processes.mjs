@@ -53,6 +53,15 @@ export function sandboxAgentBin() {
   return path.join(scope, platform, 'bin/sandbox-agent');
 }
 
+/** Puts agent.mjs into a folder under the names by which a sandbox-agent looks for its agents; their own command lines are only looked for. */
+export function standIns(folder) {
+  for (const name of ['claude', 'codex', 'pi', 'amp']) {
+    const acp = `#!/bin/sh\nexec '${process.execPath}' '${path.join(here, 'agent.mjs')}' "$@"\n`;
+    for (const [file, text] of [[`${name}-acp`, acp], [name, '#!/bin/sh\nexit 0\n']]) fs.writeFileSync(path.join(folder, file), text, { mode: 0o755 });
+  }
+  fs.renameSync(path.join(folder, 'claude-acp'), path.join(folder, 'claude-agent-acp'));
+}
+
 /** The real sandbox-agent server. */
 export class SandboxAgent {
   constructor({ port, folder, requestTimeoutMs, token, env }) {
@@ -62,12 +71,7 @@ export class SandboxAgent {
   /** `port`: that of a server that was stopped, to take its place; `env`: further variables of the agent. */
   static async start({ requestTimeoutMs = 86_400_000, token = null, port = null, env = {} } = {}) {
     const folder = temporaryFolder();
-    // Executables by the names under which the server looks for its agents; their own command lines are only looked for.
-    for (const name of ['claude', 'codex', 'pi', 'amp']) {
-      const acp = `#!/bin/sh\nexec '${process.execPath}' '${path.join(here, 'agent.mjs')}' "$@"\n`;
-      for (const [file, text] of [[`${name}-acp`, acp], [name, '#!/bin/sh\nexit 0\n']]) fs.writeFileSync(path.join(folder, file), text, { mode: 0o755 });
-    }
-    fs.renameSync(path.join(folder, 'claude-acp'), path.join(folder, 'claude-agent-acp'));
+    standIns(folder);
     const agent = new SandboxAgent({ port: port ?? await freePort(), folder, requestTimeoutMs, token, env });
     await agent.run();
     return agent;

@@ -3,24 +3,19 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
-import { createRequire } from 'node:module';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import puppeteer from 'puppeteer-core';
+import { isAccessible, launch, picture, tabOf, text } from '../browser.mjs';
 import { Client, eventually } from './client.mjs';
 import { SandboxAgent, TOKEN, Worker } from './processes.mjs';
 
-const axe = fs.readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 let agent; let worker; let client; let browser;
 
 before(async () => {
   agent = await SandboxAgent.start({});
   worker = await Worker.start(agent.url, { env: { LOCAL_RUNNER_ALLOW_PRIVATE: '1' } });
   client = new Client(worker.base);
-  browser = await puppeteer.launch({
-    executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'],
-  });
+  browser = await launch();
 });
 
 after(async () => {
@@ -29,32 +24,9 @@ after(async () => {
   await agent?.stop();
 });
 
-/** A tab of its own, and everything that it asked of the network or complained about. */
-async function tab() {
-  const context = await browser.createBrowserContext();
-  const page = await context.newPage();
-  const seen = { addresses: [], errors: [] };
-  page.on('request', (request) => seen.addresses.push(request.url()));
-  page.on('pageerror', (error) => seen.errors.push(String(error)));
-  page.on('console', (message) => { if (message.type() === 'error') seen.errors.push(message.text()); });
-  return { page, seen, close: () => context.close() };
-}
+const tab = (settings) => tabOf(browser, settings);
 
-const text = (page, selector) => page.$eval(selector, (element) => element.innerText);
 const hasText = (page, selector, wanted) => eventually(`${selector} says ${wanted}`, async () => (await text(page, selector).catch(() => '')).includes(wanted));
-
-/** No finding of axe that is serious or critical. */
-async function isAccessible(page, name) {
-  // The page's policy forbids scripts that are written into it: this one comes through the debugger.
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => globalThis.axe.run(document));
-  const bad = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-  assert.deepEqual(bad.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html.slice(0, 120)).join(' | ')}`), [], name);
-}
-
-async function picture(page, name) {
-  if (process.env.SCREENSHOTS) await page.screenshot({ path: path.join(process.env.SCREENSHOTS, `${name}.png`), fullPage: true });
-}
 
 test('a session is read, steered and approved by keyboard', async () => {
   const session = await client.create();

@@ -62,8 +62,16 @@ const native = (data) => start(BINARY, ['serve', '--data-dir', data, '--port', '
 const workers = (data) => start(process.execPath, ['xtask/launcher/serve.mjs', '--worker', 'sync', '--config', CONFIG, '--bundle', BUNDLE,
   '--migrate', CONFIG, '--data', data, '--host', '127.0.0.1', '--port', '0'], SETTINGS, (line) => line.match(/Ready: (\S+)/)?.[1]);
 
+/** Verbs block this process: it learns too late that a connection which it kept was closed meanwhile. */
+async function again(request) {
+  try { return await request(); } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    return request();
+  }
+}
+
 async function ask(base, method, route, body) {
-  const response = await fetch(`${base}${route}`, { method, body, headers: { authorization: `Bearer ${TOKEN}` } });
+  const response = await again(() => fetch(`${base}${route}`, { method, body, headers: { authorization: `Bearer ${TOKEN}` } }));
   const text = await response.text();
   assert.ok(response.ok, `${method} ${route}: ${response.status} ${text}`);
   return text.startsWith('{') ? JSON.parse(text) : text;

@@ -4,11 +4,18 @@ import net from 'node:net';
 /** Names of settings, by the worker that has them. A developer's environment holds more than is meant for workers. */
 const OWN = {
   sync: /^(COGNITO|DB_SYNC|SENTRY|AGENTS)_|^ASSET_LINK_SECRET$/,
-  agents: /^(COGNITO|DB_SYNC|SENTRY|AGENT|E2B|SANDBOX_AGENT|LOCAL_RUNNER|GITHUB_APP|MANAGED_AUTH|TRANSCRIPT)_|^(PUBLIC_BASE_URL|GITHUB_API_BASE|GITHUB_USER_AGENT|GITHUB_WEBHOOK_SECRET|OPENAI_OAUTH_CLIENT_ID|RUN_TOKEN_KEYS)$|^(OPENAI|ANTHROPIC)_(API_KEY|BASE_URL)$/,
+  agents: /^(COGNITO|DB_SYNC|SENTRY|AGENT|E2B|SANDBOX_AGENT|LOCAL_RUNNER|GITHUB_APP|MANAGED_AUTH|TRANSCRIPT|PG_SYNC)_|^(PUBLIC_BASE_URL|RUNNER_MAILBOX|GITHUB_API_BASE|GITHUB_USER_AGENT|GITHUB_WEBHOOK_SECRET|OPENAI_OAUTH_CLIENT_ID|RUN_TOKEN_KEYS)$|^(OPENAI|ANTHROPIC)_(API_KEY|BASE_URL)$/,
 };
 
 /** Settings that the agents worker gives to every sandbox. */
 const HANDED_OUT = ['OPENAI_API_KEY', 'OPENAI_BASE_URL', 'ANTHROPIC_API_KEY', 'ANTHROPIC_BASE_URL'];
+
+/** Variables in which the operator's connections to shape services have their secrets; `PG_SYNC_CONNECTIONS` names them. */
+function secretsOfConnections(env) {
+  let connections;
+  try { connections = JSON.parse(env.PG_SYNC_CONNECTIONS || '{}'); } catch { return []; /* the worker says what is wrong */ }
+  return Object.values(connections ?? {}).map((connection) => connection?.secret_env).filter((name) => typeof name === 'string');
+}
 
 /** Whether only this machine reaches what is served there. */
 export function isLoopback(host) {
@@ -26,8 +33,9 @@ export function urlHost(host) {
  */
 export function settingsFrom(env, configured, host, worker = 'sync') {
   const settings = { ...configured };
+  const secrets = worker === 'agents' ? secretsOfConnections(env) : [];
   for (const [name, value] of Object.entries(env)) {
-    if (OWN[worker].test(name) || name in configured) settings[name] = value;
+    if (OWN[worker].test(name) || name in configured || secrets.includes(name)) settings[name] = value;
   }
   settings.DB_SYNC_LOCAL_PEERS = isLoopback(host) ? 'loopback' : 'any';
   // An agents worker on this machine may be started at the same time as this one; any other runs, or does not.

@@ -56,6 +56,17 @@ test('each worker has its own settings of the environment', () => {
   assert.deepEqual(names('agents'), ['COGNITO_ISSUER', 'E2B_API_KEY', 'GITHUB_APP_ID', 'GITHUB_WEBHOOK_SECRET', 'OPENAI_API_KEY']);
 });
 
+test('the agents worker gets the secrets that its connections name, and no others', () => {
+  const named = (text, worker = 'agents') => {
+    const env = { PG_SYNC_CONNECTIONS: text, SHAPES_SECRET: 's', OTHER_SECRET: 'o' };
+    return Object.keys(settingsFrom(env, {}, '127.0.0.1', worker)).filter((name) => name in env);
+  };
+  const connections = JSON.stringify({ main: { url: 'https://shapes.example', secret_env: 'SHAPES_SECRET' }, plain: { url: 'https://other.example' }, odd: null });
+  assert.deepEqual(named(connections), ['PG_SYNC_CONNECTIONS', 'SHAPES_SECRET']);
+  assert.deepEqual(named(connections, 'sync'), []);
+  for (const wrong of ['{', 'null', '[]', '7']) assert.deepEqual(named(wrong), ['PG_SYNC_CONNECTIONS'], wrong);
+});
+
 test('what sandboxes get to know is told by name', () => {
   assert.deepEqual(describeHandedOut({ OPENAI_API_KEY: '', E2B_API_KEY: 'secret' }), []);
   assert.deepEqual(describeHandedOut({ OPENAI_API_KEY: 'secret' }), ['given to every sandbox: OPENAI_API_KEY']);

@@ -2,14 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { kill, list } from './kill-sandboxes.mjs';
-import { registration } from './runner.mjs';
 import { calls } from './smoke.mjs';
-
-test('a runner registers what its environment says', () => {
-  const env = { RUNNER_ID: 'mine', RUNNER_MAX_SESSIONS: '3', SANDBOX_AGENT_TOKEN: 'a', ACCESS_CLIENT_ID: 'b', ACCESS_CLIENT_SECRET: '' };
-  assert.equal(JSON.stringify(registration(env, 'https://runner.example/')), '{"runner-id":"mine","base-url":"https://runner.example","max-sessions":3,"agent-token":"a","access-client-id":"b"}');
-  assert.match(registration({}, 'https://runner.example')['runner-id'], /^[^.]+$/);
-});
 
 test('the smoke session is the documented one', () => {
   const { base, token, create, stream } = calls({ SESSION_ID: 'a b', BASE_URL: 'http://localhost:1/' }, { message: 'm', agent: 'codex' });

@@ -24,11 +24,12 @@ Commands:
   test    Run every test there is
   lint    Check formatting, lints, licences and dependencies
   bench   Run the benchmarks
+  load    Put many sockets on the native server, and measure
+  dist    Build what a release of the native server holds
 
 For sessions of coding agents:
   sandbox-agent    Start a local server that runs coding agents
   smoke            One session from end to end
-  runner           Offer this machine as a runner
   kill-sandboxes   Kill the E2B sandboxes of an account
 
 `cargo xtask <COMMAND> --help` tells the options of a command.";
@@ -61,8 +62,10 @@ fn run() -> anyhow::Result<()> {
         "test" => commands::test::run(args),
         "lint" => commands::lint::run(args),
         "bench" => commands::bench::run(args),
+        "load" => commands::load::run(args),
+        "dist" => commands::dist::run(args),
         "sandbox-agent" => commands::sandbox_agent::run(args),
-        name @ ("smoke" | "runner" | "kill-sandboxes") => commands::script::run(name, args),
+        name @ ("smoke" | "kill-sandboxes") => commands::script::run(name, args),
         "help" => {
             println!("{HELP}");
             Ok(())

@@ -3,6 +3,8 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -28,6 +30,16 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         bail!("{} ended with {}: {}", shown(command), output.status, stderr.trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Runs `command` silently, as those do that run side by side; what it printed is shown where it fails.
+pub(crate) fn quietly(command: &mut Command) -> Result<()> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {}", shown(command)))?;
+    if !output.status.success() {
+        let said = [output.stdout, output.stderr].concat();
+        bail!("{} ended with {}:\n{}", shown(command), output.status, String::from_utf8_lossy(&said).trim());
+    }
+    Ok(())
 }
 
 /// Whether `command` runs and succeeds; what it prints is dropped.
@@ -60,8 +72,18 @@ fn shown(command: &Command) -> String {
     words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }
 
-/// Tells what the next step does.
+/// When the step that was told last began.
+static BEGUN: Mutex<Option<Instant>> = Mutex::new(None);
+/// A step that took this long is told how long.
+const LONG: Duration = Duration::from_secs(10);
+
+/// Tells what the next step does, and how long the one before took if it took long.
 pub(crate) fn step(text: impl AsRef<str>) {
+    // Nothing panics while it holds the lock.
+    let before = BEGUN.lock().ok().and_then(|mut begun| begun.replace(Instant::now()));
+    if let Some(took) = before.map(|begun| begun.elapsed()).filter(|took| *took >= LONG) {
+        note(format!("took {} s", took.as_secs()));
+    }
     eprintln!("==> {}", text.as_ref());
 }
 

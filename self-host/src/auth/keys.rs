@@ -1,12 +1,14 @@
 //! Key sets over HTTPS.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use ::auth::{Clock, FetchError, KEY_SET_BYTES, KeySetSource};
+use ::auth::{Clock, FetchError, KEY_SET_BYTES, KeySetSource, Refusal};
 use http_body_util::{BodyExt as _, Empty};
 use tokio::time::timeout;
 
 use crate::host::now_ms;
+use crate::metrics::Metrics;
 use crate::serve::client::{Client, plain};
 
 /// How long an answer is waited for.
@@ -18,12 +20,13 @@ const PAUSE: Duration = Duration::from_millis(25);
 /// The outside world. Redirects are answers, and none of them is a key set.
 pub(crate) struct HttpKeys {
     client: Client<Empty<bytes::Bytes>>,
+    metrics: Arc<Metrics>,
 }
 
 impl HttpKeys {
-    /// A source with connections of its own.
-    pub(crate) fn new() -> Self {
-        Self { client: plain() }
+    /// A source with connections of its own, which counts what it hears.
+    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
+        Self { client: plain(), metrics }
     }
 
     async fn get(&self, url: &str) -> Result<String, FetchError> {
@@ -70,5 +73,13 @@ impl KeySetSource for HttpKeys {
 
     async fn pause(&self) {
         tokio::time::sleep(PAUSE).await;
+    }
+
+    fn refused(&self, why: Refusal) {
+        self.metrics.traffic.refused(why);
+    }
+
+    fn fetched(&self, issuer: &str, good: bool) {
+        self.metrics.traffic.fetched(issuer, good);
     }
 }

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use ::auth::{Claims, StoredTokens};
+use database::local_sqlite::Journal;
 use tokio::time::{MissedTickBehavior, interval};
-use web::{Event, Level};
+use web::{Event, Host as _, Level};
 
 use super::token;
 use super::users::{Entry, Users, UsersError, hash};
-use crate::host::now_ms;
-use crate::log::Log;
+use crate::host::{NativeHost, now_ms};
 
 /// How often the file is looked at. A revocation is to count within two seconds.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -20,8 +20,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The tokens that count, and those that were used since the file was told.
 pub(crate) struct Stored {
     path: PathBuf,
+    journal: Journal,
     entries: RwLock<keyed::Map<String, Entry>>,
     used: Mutex<BTreeSet<String>>,
+    /// The file stays open: a full disk lets nobody open it, and a revocation has to be read all the same.
+    open: Mutex<Option<Users>>,
 }
 
 impl std::fmt::Debug for Stored {
@@ -31,9 +34,9 @@ impl std::fmt::Debug for Stored {
 }
 
 impl Stored {
-    /// The tokens of a file.
-    pub(crate) fn open(path: PathBuf) -> Result<Arc<Self>, UsersError> {
-        let stored = Self { path, entries: RwLock::default(), used: Mutex::default() };
+    /// The tokens of a file, which has this journal from now on.
+    pub(crate) fn open(path: PathBuf, journal: Journal) -> Result<Arc<Self>, UsersError> {
+        let stored = Self { path, journal, entries: RwLock::default(), used: Mutex::default(), open: Mutex::default() };
         stored.load()?;
         Ok(Arc::new(stored))
     }
@@ -45,21 +48,29 @@ impl Stored {
 
     /// Reads the file; gives the ids of tokens that do not count any more, and notes which were used.
     fn load(&self) -> Result<Vec<String>, UsersError> {
-        let users = Users::open(&self.path)?;
-        let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
-        let now = crate::log::now();
-        let day = now.get(..10).unwrap_or_default();
-        used.iter().try_for_each(|id| users.note_use(id, day))?;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that fails is opened anew.
+        let users = match open.take() {
+            Some(users) => users,
+            None => Users::open_with(&self.path, self.journal)?,
+        };
         let fresh: keyed::Map<String, Entry> =
             users.entries()?.into_iter().map(|entry| (entry.token_id.clone(), entry)).collect();
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         let gone = entries.keys().filter(|id| !fresh.contains_key(*id)).cloned().collect();
         *entries = fresh;
+        drop(entries);
+        let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
+        let now = crate::log::now();
+        let day = now.get(..10).unwrap_or_default();
+        // When a token was used is for the operator to know; a disk that does not take it keeps no token in force.
+        let _ = used.iter().try_for_each(|id| users.note_use(id, day));
+        *open = Some(users);
         Ok(gone)
     }
 
     /// Looks at the file now and then; `revoked` is told which tokens do not count any more.
-    pub(crate) async fn watch(self: Arc<Self>, log: Log, revoked: impl AsyncFn(Arc<[String]>)) {
+    pub(crate) async fn watch(self: Arc<Self>, host: NativeHost, revoked: impl AsyncFn(Arc<[String]>)) {
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -68,7 +79,7 @@ impl Stored {
             let gone = match tokio::task::spawn_blocking(move || stored.load()).await {
                 Ok(Ok(gone)) => gone,
                 Ok(Err(error)) => {
-                    log.event(&Event::new(Level::Error, "db-sync/users-failed").with_error(&error.to_string()));
+                    host.report(&Event::new(Level::Error, "db-sync/users-failed").with_error(&error.to_string()));
                     continue;
                 }
                 Err(_) => return,
@@ -81,6 +92,10 @@ impl Stored {
 }
 
 impl StoredTokens for Stored {
+    fn is_one(&self, text: &str) -> bool {
+        token::id(text).is_some()
+    }
+
     fn claims(&self, text: &str) -> Option<Claims> {
         let id = token::id(text)?;
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
@@ -106,7 +121,7 @@ mod tests {
         let mut users = Users::open(&path).unwrap();
         let user = NewUser { username: "ann".into(), email: Some("ann@example.org".into()), ..NewUser::default() };
         let (user_id, new) = users.add(&user).unwrap();
-        let stored = Stored::open(path).unwrap();
+        let stored = Stored::open(path, Journal::WriteAhead).unwrap();
         let claims = stored.claims(&new.token).unwrap();
         assert_eq!(
             (claims.sub(), claims.email(), claims.username()),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use database::local_sqlite::Journal;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -125,18 +126,39 @@ fn make_token() -> Result<NewToken, UsersError> {
 }
 
 impl Users {
-    /// Opens the file, or makes it.
+    /// Opens the file, or makes it. Its journal stays as it is: a verb does not know whether locks hold here.
     pub(crate) fn open(path: &Path) -> Result<Self, UsersError> {
-        if !path.exists() {
+        Self::connect(path, None)
+    }
+
+    /// The same for a server, which knows: the file has this journal from then on.
+    pub(super) fn open_with(path: &Path, journal: Journal) -> Result<Self, UsersError> {
+        Self::connect(path, Some(journal))
+    }
+
+    fn connect(path: &Path, journal: Option<Journal>) -> Result<Self, UsersError> {
+        let is_new = !path.exists();
+        if is_new {
             let made = File::options().create(true).append(true).mode(0o600).open(path);
             made.map_err(|cause| UsersError::File(path.to_owned(), cause))?;
         }
-        let connection = Connection::open(path)?;
-        connection.busy_timeout(BUSY)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.execute_batch(SCHEMA)?;
-        Ok(Self(connection))
+        let connect = || {
+            let connection = Connection::open(path)?;
+            connection.busy_timeout(BUSY)?;
+            let mode = match journal {
+                Some(Journal::Rollback) => Some("DELETE"),
+                Some(Journal::WriteAhead) => Some("WAL"),
+                None => is_new.then_some("WAL"),
+            };
+            if let Some(mode) = mode {
+                connection.pragma_update(None, "journal_mode", mode)?;
+            }
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.execute_batch(SCHEMA)?;
+            Ok(Self(connection))
+        };
+        let failed = |error: rusqlite::Error| UsersError::File(path.to_owned(), std::io::Error::other(error));
+        connect().map_err(failed)
     }
 
     /// Adds a user with a token.

@@ -1,5 +1,7 @@
 //! Bodies of requests: what the connection gives, read on whatever thread answers.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +14,9 @@ use web::{Failure, Payload, RequestBody};
 /// Bytes of a refused body that are let in behind the answer, so that a sender who is still writing gets to read it.
 const BEHIND_BYTES: u64 = 64 << 10;
 
+/// What is said of a sender who has stopped.
+const SILENCE: &str = "nothing came for too long";
+
 /// How long that may take.
 const BEHIND: Duration = Duration::from_secs(1);
 
@@ -23,6 +28,8 @@ pub(crate) struct NativeRequest {
     patience: Duration,
     /// The sender writes its body only once it is told to go on.
     waits_for_continue: bool,
+    /// Set when nothing came for so long.
+    stalled: Arc<AtomicBool>,
 }
 
 enum Inner {
@@ -40,7 +47,12 @@ impl NativeRequest {
     /// The body of a request that came in.
     pub(crate) fn incoming(body: Incoming, patience: Duration, waits_for_continue: bool) -> Self {
         let inner = if body.is_end_stream() { Inner::Gone } else { Inner::Unread(body) };
-        Self { inner, patience, waits_for_continue }
+        Self { inner, patience, waits_for_continue, stalled: Arc::default() }
+    }
+
+    /// What is set when nothing comes of the body for too long.
+    pub(crate) fn stalled(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stalled)
     }
 
     /// The body of a request that is sent on.
@@ -50,7 +62,7 @@ impl NativeRequest {
             Payload::Bytes(bytes) => Inner::Bytes(bytes),
             Payload::Unread(body) => return body,
         };
-        Self { inner, patience, waits_for_continue: false }
+        Self { inner, patience, waits_for_continue: false, stalled: Arc::default() }
     }
 
     /// The connection's body, or the bytes, for a client that sends it on.
@@ -74,7 +86,7 @@ impl NativeRequest {
 async fn next(body: &mut Incoming, patience: Duration) -> Result<Option<Bytes>, Failure> {
     // Ends: what is no data is passed over, and there is at most one frame of trailers.
     loop {
-        let frame = timeout(patience, body.frame()).await.map_err(|_| Failure("nothing came for too long".into()))?;
+        let frame = timeout(patience, body.frame()).await.map_err(|_| Failure(SILENCE.into()))?;
         match frame {
             None => return Ok(None),
             Some(Err(error)) => return Err(Failure(error.to_string())),
@@ -117,7 +129,8 @@ impl RequestBody for NativeRequest {
             }
             inner => inner,
         };
-        Some(Self { inner, patience: self.patience, waits_for_continue: self.waits_for_continue })
+        let stalled = Arc::clone(&self.stalled);
+        Some(Self { inner, patience: self.patience, waits_for_continue: self.waits_for_continue, stalled })
     }
 
     async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
@@ -125,7 +138,11 @@ impl RequestBody for NativeRequest {
             Inner::Gone => Ok(None),
             Inner::Bytes(bytes) => Ok(Some(bytes).filter(|bytes| !bytes.is_empty())),
             Inner::Unread(mut body) | Inner::Read(mut body) => {
-                let bytes = next(&mut body, self.patience).await?;
+                let bytes = next(&mut body, self.patience).await.inspect_err(|failure| {
+                    if failure.0 == SILENCE {
+                        self.stalled.store(true, Ordering::Relaxed);
+                    }
+                })?;
                 self.inner = Inner::Read(body);
                 Ok(bytes.map(Vec::from))
             }

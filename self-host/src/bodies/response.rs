@@ -12,6 +12,7 @@ use web::{Failure, ResponseBody, Source};
 
 use super::ByteReceiver;
 use crate::graphs::SocketEnds;
+use crate::serve::Busy;
 
 /// Bytes of a file that are read at once.
 const FILE_CHUNK: usize = 128 << 10;
@@ -32,6 +33,19 @@ pub(crate) enum NativeResponse {
     Passed(Incoming),
     /// No body: the connection becomes a socket.
     Socket(Box<SocketEnds>),
+}
+
+impl NativeResponse {
+    /// How long it is, where that is known.
+    pub(crate) fn length(&self) -> Option<u64> {
+        match self {
+            Self::Empty | Self::Socket(_) => Some(0),
+            Self::Full(bytes) => Some(bytes.len() as u64),
+            Self::File(file) => Some(file.left),
+            Self::Passed(body) => body.size_hint().exact(),
+            Self::Streamed(_) | Self::Channel(_) => None,
+        }
+    }
 }
 
 /// Bytes of a file.
@@ -80,8 +94,21 @@ impl ResponseBody for NativeResponse {
     }
 }
 
-/// A body as the HTTP server sends it.
-pub(crate) struct SentBody(pub(crate) NativeResponse);
+/// A body as the HTTP server sends it, and what ends with it.
+pub(crate) struct SentBody(NativeResponse, Option<Busy>);
+
+impl SentBody {
+    /// A body that keeps its connection busy for as long as it is sent.
+    pub(crate) fn of(body: NativeResponse, busy: Option<Busy>) -> Self {
+        Self(body, busy)
+    }
+}
+
+impl From<NativeResponse> for SentBody {
+    fn from(body: NativeResponse) -> Self {
+        Self(body, None)
+    }
+}
 
 impl SentBody {
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failure>> {
@@ -119,6 +146,7 @@ impl Body for SentBody {
         if matches!(chunk, Ok(None)) {
             // What it holds is free at once.
             self.0 = NativeResponse::Empty;
+            self.1 = None;
         }
         Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)).transpose())
     }
@@ -133,11 +161,8 @@ impl Body for SentBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            NativeResponse::Empty | NativeResponse::Socket(_) => SizeHint::with_exact(0),
-            NativeResponse::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            NativeResponse::File(file) => SizeHint::with_exact(file.left),
             NativeResponse::Passed(body) => body.size_hint(),
-            NativeResponse::Streamed(_) | NativeResponse::Channel(_) => SizeHint::default(),
+            body => body.length().map_or_else(SizeHint::default, SizeHint::with_exact),
         }
     }
 }

@@ -2,20 +2,28 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use ::auth::KeySetSource as _;
 use daemon_lifecycle::lock::{self, Held};
 use daemon_lifecycle::survey::Survey;
 use daemon_lifecycle::verbs::{Check, Level};
 use daemon_lifecycle::{Limits, Owner, Program, Scope};
 use rusqlite::{Connection, OpenFlags};
 
-use crate::auth::HttpKeys;
+use super::reach;
 use crate::config::{Config, Problem, Resolved};
+use crate::serve::Bind;
 
 /// What the environment and the data directory look like. `problems` are those that reading the configuration found.
-pub(super) fn checks(scope: &Scope, resolved: &Resolved, problems: &[Problem], program: &Program) -> Vec<Check> {
+/// `base_urls` are further addresses to try.
+pub(super) fn checks(
+    scope: &Scope,
+    resolved: &Resolved,
+    problems: &[Problem],
+    program: &Program,
+    base_urls: &[String],
+) -> Vec<Check> {
     let (config, more) = match Config::new(resolved) {
         Ok(config) => (Some(config), Vec::new()),
         Err(more) => (None, more),
@@ -27,10 +35,18 @@ pub(super) fn checks(scope: &Scope, resolved: &Resolved, problems: &[Problem], p
     let runs = lock::ask(&scope.whole().lock()).is_ok_and(|held| held != Held::Free);
     checks.extend(databases(scope.directory(), runs));
     if let Some(config) = config {
-        let own = own_addresses(scope, program);
-        checks.extend(config.binds.iter().map(|address| port(*address, &own)));
-        checks.extend(issuers(&config));
+        let (own, lock_id) = own_server(scope, program);
+        checks.extend(config.binds.iter().map(|bind| place(bind, &own)));
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => {
+                checks.extend(reach::issuers(&runtime, &config));
+                checks.extend(reach::addresses(&runtime, &config, base_urls, lock_id.as_deref()));
+            }
+            Err(error) => checks.push(Check::bad("network", Level::Error, error.to_string(), "look at the system")),
+        }
+        checks.extend(reach::certificate(&config));
     }
+    checks.push(reach::backup(scope));
     checks
 }
 
@@ -86,11 +102,28 @@ fn whole(path: &Path, runs: bool) -> Result<(), String> {
     if found == "ok" { Ok(()) } else { Err(found) }
 }
 
-/// Where the directory's own server listens.
-fn own_addresses(scope: &Scope, program: &Program) -> Vec<String> {
+/// Where the directory's own server listens, and what it is known by.
+fn own_server(scope: &Scope, program: &Program) -> (Vec<String>, Option<String>) {
     let limits = Limits::default();
     let sight = Survey::new(scope, program, Owner::Cli, &limits).and_then(|mut survey| survey.look());
-    sight.ok().and_then(|sight| sight.record().map(|record| record.listen.clone())).unwrap_or_default()
+    let known = sight.ok().and_then(|sight| {
+        let record = sight.record()?;
+        Some((record.listen.clone(), Some(record.lock_id.clone())))
+    });
+    known.unwrap_or_default()
+}
+
+fn place(bind: &Bind, own: &[String]) -> Check {
+    match bind {
+        Bind::Tcp(address) => port(*address, own),
+        Bind::Unix(path) if own.contains(&bind.to_string()) => {
+            Check::ok("port", format!("{} is this server's", path.display()))
+        }
+        Bind::Unix(path) if UnixStream::connect(path).is_ok() => {
+            Check::bad("port", Level::Error, format!("{bind}: somebody listens there"), "choose another: --bind")
+        }
+        Bind::Unix(_) => Check::ok("port", format!("{bind} is free")),
+    }
 }
 
 fn port(address: SocketAddr, own: &[String]) -> Check {
@@ -102,24 +135,6 @@ fn port(address: SocketAddr, own: &[String]) -> Check {
         }
         Err(error) => Check::bad("port", Level::Error, format!("{address}: {error}"), "choose another: --port"),
     }
-}
-
-/// Whether those who vouch for users answer.
-fn issuers(config: &Config) -> Vec<Check> {
-    let addresses = config.settings.auth.key_addresses();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return vec![Check::bad("issuer", Level::Error, error.to_string(), "look at the system")],
-    };
-    let keys = HttpKeys::new();
-    let ask = |address: &String| match runtime.block_on(keys.fetch(address)) {
-        Ok(_) => Check::ok("issuer", format!("{address} answers")),
-        Err(error) => {
-            let remedy = "look at the network and at the issuer: without its keys its users are not let in";
-            Check::bad("issuer", Level::Warning, format!("{address}: {error}"), remedy)
-        }
-    };
-    addresses.iter().map(ask).collect()
 }
 
 #[cfg(test)]

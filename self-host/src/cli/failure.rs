@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::auth::UsersError;
 use crate::config::Problem;
-use crate::serve::{StartError, TlsError};
+use crate::serve::{ListenError, StartError, TlsError};
 use crate::store::{DataDirError, FormatError, IndexError};
 
 /// Exit codes.
@@ -36,6 +36,16 @@ pub(crate) mod exit {
     pub(crate) const INTERRUPTED: u8 = 130;
     /// A second SIGTERM.
     pub(crate) const TERMINATED: u8 = 143;
+}
+
+/// A panic of whatever thread ends the program, with the code of a defect: what a thread has left half done nobody else finishes, and
+/// whoever watches the program starts it again.
+pub(super) fn end_at_panics() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        std::process::exit(exit::BUG.into());
+    }));
 }
 
 /// Why a command ends without having done what it was asked.
@@ -128,8 +138,11 @@ impl From<DaemonError> for Failure {
             details.remove(name);
         }
         let hint = match &error {
-            // The flag that the crate knows would have to serve without a write-ahead log.
-            DaemonError::LockUnsupported { .. } => Some("put the data directory on a local disk".to_owned()),
+            DaemonError::LockUnsupported { .. } => Some(
+                "put the data directory on a local disk; where one machine alone uses it, `serve --allow-weak-lock` does without \
+                 such locks, and verbs go beside that server"
+                    .to_owned(),
+            ),
             _ => error.hint(),
         };
         let (code, exit) = (error.code().to_owned().into(), error.exit());
@@ -140,9 +153,8 @@ impl From<DaemonError> for Failure {
 impl From<IndexError> for Failure {
     fn from(error: IndexError) -> Self {
         match &error {
-            IndexError::Damaged { .. } => {
-                Self::new("index-damaged", exit::IO, error).with_hint("restore a backup of index.sqlite")
-            }
+            IndexError::Damaged { .. } => Self::new("index-damaged", exit::IO, error)
+                .with_hint("restore a backup, or see what `logseq-sync repair index-db` can read"),
             _ => Self::new("io", exit::IO, error),
         }
     }
@@ -168,7 +180,10 @@ impl From<StartError> for Failure {
             StartError::Daemon(error) => error.into(),
             StartError::Index(error) => error.into(),
             StartError::Users(error) => error.into(),
-            StartError::Bind { address, cause } => {
+            StartError::Listen(error @ ListenError::Descriptor { .. }) => {
+                Self::new("inherited-descriptors", exit::CONFIG, error)
+            }
+            StartError::Listen(ListenError::Bind { bind, cause }) => {
                 let (code, exit) = match cause.kind() {
                     std::io::ErrorKind::AddrInUse | std::io::ErrorKind::AddrNotAvailable => {
                         ("address-in-use", exit::UNAVAILABLE)
@@ -176,7 +191,7 @@ impl From<StartError> for Failure {
                     std::io::ErrorKind::PermissionDenied => ("bind-refused", exit::REFUSED),
                     _ => ("io", exit::IO),
                 };
-                Self::new(code, exit, format!("{address}: {cause}"))
+                Self::new(code, exit, format!("{bind}: {cause}"))
             }
             StartError::Tls(error) => match &error {
                 TlsError::KeyIsOpen(_) => Self::new("tls-key-open", exit::REFUSED, error),
@@ -187,6 +202,8 @@ impl From<StartError> for Failure {
                     "`logseq-sync user add NAME` makes a user with a token; or set DB_SYNC_AUTH_DRIVER=static and \
                  DB_SYNC_AUTH_TOKEN; or set COGNITO_ISSUER, COGNITO_CLIENT_ID and COGNITO_JWKS_URL",
                 ),
+            StartError::UnknownGraph(_) => Self::new("graph-not-found", exit::FAILED, error),
+            StartError::Files(_) => Self::new("open-file-limit", exit::CONFIG, error),
             StartError::Io(error) => Self::new("io", exit::IO, error),
         }
     }

@@ -1,5 +1,6 @@
 //! The command line (self-host.md 1): verbs, their flags, their results and exit codes.
 
+mod certificate;
 mod doctor;
 mod duration;
 mod failure;
@@ -7,7 +8,9 @@ mod flags;
 mod health;
 mod operator;
 mod output;
+mod pinned;
 mod quickstart;
+mod reach;
 mod serve;
 mod server;
 mod user;
@@ -31,6 +34,7 @@ type Outcome = Result<ExitCode, Failure>;
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    failure::end_at_panics();
     // Files are private, whatever the shell says.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let matches = match command().try_get_matches_from(verbs::arrange(std::env::args_os())) {

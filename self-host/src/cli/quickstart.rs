@@ -9,7 +9,7 @@ use super::output::Output;
 use super::{Outcome, flags, serve};
 use crate::auth::{NewUser, Users};
 use crate::config::Config;
-use crate::serve::Server;
+use crate::serve::{Launch, Server};
 use crate::store::DataDir;
 
 /// The verb.
@@ -78,5 +78,6 @@ pub(super) fn run(matches: &ArgMatches, output: Output) -> Outcome {
         }
     };
     let mut none = || Err("quickstart reads no configuration again".into());
-    serve::serve(config, serve::owner_of(None), output, ready, &mut none, &mut spawned)
+    let launch = Launch { owner: serve::owner_of(None), ..Launch::of_command_line() };
+    serve::serve(config, launch, output, ready, &mut none, &mut spawned)
 }

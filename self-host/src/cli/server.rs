@@ -30,7 +30,7 @@ pub(super) fn run(matches: &ArgMatches) -> Outcome {
         program: &program,
         data_dir: &Config::data_dir(&resolved),
         registry: Registry::of_user(),
-        checks: &|scope, _| doctor::checks(scope, &resolved, &problems, &program),
+        checks: &|scope, asked| doctor::checks(scope, &resolved, &problems, &program, &asked.base_url),
     };
     Ok(ExitCode::from(verbs::run(&args, &around, &mut std::io::stdout().lock(), &mut std::io::stderr().lock())))
 }

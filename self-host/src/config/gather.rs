@@ -23,6 +23,10 @@ const OURS: &str = "DB_SYNC_";
 /// The list of issuers in the file.
 const ISSUERS: &str = "oidc";
 
+/// Connections to databases, and what is observed of them.
+const PG_CONNECTIONS: &str = "pg_sync.connections";
+const PG_OBSERVATIONS: &str = "pg_sync.observations";
+
 /// What follows a secret's variable that names a file.
 const FILE: &str = "_FILE";
 
@@ -94,12 +98,23 @@ impl Source {
     }
 }
 
+/// What the file lists of databases whose changes are observed.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    /// Connections, by name.
+    pub(super) connections: Vec<(String, toml::Value)>,
+    /// Observations.
+    pub(super) observations: Vec<toml::Value>,
+}
+
 /// What every key has come to.
 #[derive(Debug, Default)]
 pub(crate) struct Resolved {
     values: BTreeMap<&'static str, (Value, Source)>,
     /// Issuers that the file lists.
     pub(super) oidc: Vec<oidc::Entry>,
+    /// What the file lists of databases.
+    pub(super) pg_sync: Box<Listed>,
     /// What the operator should know.
     pub(crate) warnings: Vec<String>,
 }
@@ -160,6 +175,12 @@ pub(crate) fn gather(sources: &Sources<'_>) -> Result<Resolved, (Resolved, Vec<P
             }
         }
         table.remove(ISSUERS);
+    }
+    if let Some(toml::Value::Table(entries)) = table.remove(PG_CONNECTIONS) {
+        resolved.pg_sync.connections = entries.into_iter().collect();
+    }
+    if let Some(toml::Value::Array(entries)) = table.remove(PG_OBSERVATIONS) {
+        resolved.pg_sync.observations = entries;
     }
     for name in table.keys().filter(|name| KEYS.iter().all(|key| key.name != name.as_str())) {
         let source = Source::File(name.clone());

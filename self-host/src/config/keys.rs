@@ -1,6 +1,7 @@
 //! Every key of the configuration.
 
 use super::value::Value;
+use crate::cli::REVISION;
 
 /// What a value may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +81,7 @@ const SOME: Kind = Kind::Number(1, 1 << 40);
 /// All keys, in the order in which they are shown.
 pub(crate) const KEYS: &[Key] = &[
     key("port", &["DB_SYNC_PORT"], Kind::Number(0, 65_535), Some("8080"), "port; 0: any free one"),
-    key("bind", &["DB_SYNC_BIND", "DB_SYNC_IP"], Kind::List, None, "addresses to listen on"),
+    key("bind", &["DB_SYNC_BIND", "DB_SYNC_IP"], Kind::List, None, "addresses to listen on, or unix:/path"),
     key("base_url", &["DB_SYNC_BASE_URL"], Kind::Text, None, "address that clients are always told"),
     key("base_urls", &["DB_SYNC_BASE_URLS"], Kind::List, None, "addresses of which a request may name its own"),
     key("data_dir", &["DB_SYNC_DATA_DIR"], Kind::Text, Some("data/db-sync"), "where everything is kept"),
@@ -130,18 +131,24 @@ pub(crate) const KEYS: &[Key] = &[
         &["DB_SYNC_TRUSTED_PROXIES"],
         Kind::List,
         None,
-        "peers that say who asks: addresses, ranges, loopback, private",
+        "peers that say who asks: addresses, ranges, loopback, private, unix",
     ),
     secret("asset_link_secret", &["ASSET_LINK_SECRET"], "signs links to assets"),
     key("initial_data", &["DB_SYNC_INITIAL_DATA"], Kind::Flag, Some("false"), "built-in data in graphs never uploaded"),
     key("snapshot_gzip", &["DB_SYNC_SNAPSHOT_STREAM_GZIP"], Kind::Flag, Some("true"), "compress downloads"),
-    Key { is_idle: true, ..secret("sentry.dsn", &["SENTRY_DSN"], "without effect in this version") },
-    idle("sentry.release", &["SENTRY_RELEASE"], Kind::Text),
-    idle("sentry.environment", &["SENTRY_ENVIRONMENT"], Kind::Text),
-    idle("sentry.traces_sample_rate", &["SENTRY_TRACES_SAMPLE_RATE"], Kind::Share),
+    secret("sentry.dsn", &["SENTRY_DSN"], "where errors are reported"),
+    key("sentry.release", &["SENTRY_RELEASE"], Kind::Text, Some(REVISION), "the release that reports name"),
+    key("sentry.environment", &["SENTRY_ENVIRONMENT"], Kind::Text, Some("self-host"), "the environment that they name"),
+    key(
+        "sentry.traces_sample_rate",
+        &["SENTRY_TRACES_SAMPLE_RATE"],
+        Kind::Share,
+        Some("0"),
+        "the share of requests that are reported, too",
+    ),
     idle("pat_groups", &["DB_SYNC_PAT_GROUPS"], Kind::Text),
-    idle("status_page", &["DB_SYNC_STATUS_PAGE"], Kind::Flag),
-    idle("metrics.graphs", &["DB_SYNC_METRICS_GRAPHS"], Kind::Flag),
+    key("status_page", &["DB_SYNC_STATUS_PAGE"], Kind::Flag, Some("true"), "the page that shows whether devices agree"),
+    key("metrics.graphs", &["DB_SYNC_METRICS_GRAPHS"], Kind::Flag, Some("false"), "tell graphs one by one in /metrics"),
     key(
         "min_free_mib",
         &["DB_SYNC_MIN_FREE"],
@@ -149,8 +156,20 @@ pub(crate) const KEYS: &[Key] = &[
         Some("256"),
         "MiB of the disk that uploads and assets leave alone",
     ),
-    idle("limits.keep_alive_s", &["DB_SYNC_LIMIT_KEEP_ALIVE_S"], SOME),
-    idle("limits.unread_mib", &["DB_SYNC_LIMIT_UNREAD_MIB"], SOME),
+    key(
+        "limits.keep_alive_s",
+        &["DB_SYNC_LIMIT_KEEP_ALIVE_S"],
+        SOME,
+        Some("75"),
+        "seconds between two requests on a connection",
+    ),
+    key(
+        "limits.unread_mib",
+        &["DB_SYNC_LIMIT_UNREAD_MIB"],
+        SOME,
+        Some("16"),
+        "MiB that may wait for a socket's reader",
+    ),
     key(
         "limits.failed_logins",
         &["DB_SYNC_LIMIT_FAILED_LOGINS"],
@@ -158,7 +177,7 @@ pub(crate) const KEYS: &[Key] = &[
         Some("60"),
         "tokens that count for nothing, a minute and address",
     ),
-    idle("limits.exports", &["DB_SYNC_LIMIT_EXPORTS"], SOME),
+    key("limits.exports", &["DB_SYNC_LIMIT_EXPORTS"], SOME, Some("8"), "downloads of a graph at once"),
     key("tls.cert", &["DB_SYNC_TLS_CERT"], Kind::Text, None, "certificate and its chain (PEM)"),
     key("tls.key", &["DB_SYNC_TLS_KEY"], Kind::Text, None, "its key (PEM)"),
     key(
@@ -178,6 +197,22 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("graph_idle_s", &["DB_SYNC_GRAPH_IDLE"], SOME, Some("300"), "seconds until an unused graph is closed"),
     key("agents_service_url", &["AGENTS_SERVICE_URL"], Kind::Text, None, "where requests about sessions go"),
+    key("pg_sync.sink_url", &["PG_SYNC_SINK_URL"], Kind::Text, None, "where wakes of observed databases go"),
+    key(
+        "pg_sync.sink_secret_file",
+        &["PG_SYNC_SINK_SECRET_FILE"],
+        Kind::Text,
+        None,
+        "file of the secret that signs them",
+    ),
+    key("pg_sync.max_wakes", &["PG_SYNC_MAX_WAKES"], SOME, Some("30"), "wakes of an observation in an hour"),
+    key(
+        "pg_sync.poll_ms",
+        &["PG_SYNC_POLL_MS"],
+        Kind::Number(100, 3_600_000),
+        Some("5000"),
+        "pause between requests in the mode interval",
+    ),
     key("limits.connections", &["DB_SYNC_LIMIT_CONNECTIONS"], SOME, Some("10000"), "connections"),
     key(
         "limits.per_address",

@@ -6,8 +6,10 @@
 
 mod gather;
 mod keys;
+mod limits;
 mod nearest;
 mod oidc;
+mod pg_sync;
 mod print;
 mod settings;
 mod started;
@@ -15,6 +17,8 @@ mod value;
 
 pub(crate) use gather::{Problem, Resolved, Sources, gather};
 pub(crate) use keys::{KEYS, Key};
+pub(crate) use limits::Limits;
+pub(crate) use pg_sync::{Connection, PgSync, SecretFrom};
 pub(crate) use print::{as_json, as_toml};
 pub(crate) use settings::Config;
 

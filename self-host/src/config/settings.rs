@@ -4,16 +4,21 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use auth::Provider;
 use http::Uri;
+use sync_http::address::Address;
 use sync_http::service::Settings;
+use web::Sentry;
 
 use super::gather::{Problem, Resolved};
 use super::keys::KEYS;
+use super::limits::Limits;
 use super::oidc;
+use super::pg_sync::{self, PgSync};
 use super::started::absolute;
 use super::value::Value;
 use crate::log::{Format, Threshold};
-use crate::serve::{OperatorToken, Trusted};
+use crate::serve::{Bind, OperatorToken, Trusted};
 
 /// A static token under so many bytes is easily guessed.
 const SHORT_TOKEN: usize = 16;
@@ -22,7 +27,7 @@ const SHORT_TOKEN: usize = 16;
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     /// Where it listens.
-    pub(crate) binds: Vec<SocketAddr>,
+    pub(crate) binds: Vec<Bind>,
     /// Under which addresses clients reach it, as far as the configuration says.
     pub(crate) base_url: Option<String>,
     /// Addresses of which a request may name its own; empty: any.
@@ -53,34 +58,32 @@ pub(crate) struct Config {
     pub(crate) operator: Option<OperatorToken>,
     /// Where requests about sessions go.
     pub(crate) agents: Option<Uri>,
+    /// Which changes of which databases are observed.
+    pub(crate) pg_sync: PgSync,
     /// What uploads and downloads get at the end.
     pub(crate) shutdown: Duration,
     /// When an unused graph is closed.
     pub(crate) graph_idle: Duration,
-    /// Connections at once.
-    pub(crate) connections: usize,
-    /// Connections of one address at once.
-    pub(crate) per_address: usize,
-    /// Tokens that count for nothing, which one address may show in a minute.
-    pub(crate) failed_logins: u32,
+    /// Where errors are reported.
+    pub(crate) sentry: Option<Sentry>,
+    /// What stands before the path of each address, without a slash at its end.
+    pub(crate) base_path: String,
+    /// How much is taken at once.
+    pub(crate) limits: Limits,
+    /// Issuers beside Cognito.
+    pub(crate) providers: Vec<Provider>,
+    /// There is a status page.
+    pub(crate) status_page: bool,
+    /// Graphs may be told one by one in the metrics.
+    pub(crate) metrics_graphs: bool,
     /// Bytes of the disk that uploads and assets leave alone.
     pub(crate) min_free: u64,
-    /// Graphs open at once.
-    pub(crate) open_graphs: usize,
-    /// Bytes of a request's head.
-    pub(crate) head_bytes: usize,
-    /// Time for it.
-    pub(crate) head: Duration,
-    /// Time between pieces of a body.
-    pub(crate) body_idle: Duration,
-    /// Time between pings of a socket.
-    pub(crate) ping: Duration,
     /// What the operator should know.
     pub(crate) warnings: Vec<String>,
 }
 
 /// Reads typed values; what is missing has the default of its key.
-struct Reader<'a>(&'a Resolved);
+pub(super) struct Reader<'a>(&'a Resolved);
 
 impl Reader<'_> {
     fn text(&self, name: &str) -> Option<String> {
@@ -94,18 +97,18 @@ impl Reader<'_> {
         }
     }
 
-    fn number(&self, name: &str) -> u64 {
+    pub(super) fn number(&self, name: &str) -> u64 {
         match self.0.value(name) {
             Some(Value::Number(number)) => *number,
             _ => 0,
         }
     }
 
-    fn size(&self, name: &str) -> usize {
+    pub(super) fn size(&self, name: &str) -> usize {
         usize::try_from(self.number(name)).unwrap_or(usize::MAX)
     }
 
-    fn seconds(&self, name: &str) -> Duration {
+    pub(super) fn seconds(&self, name: &str) -> Duration {
         Duration::from_secs(self.number(name))
     }
 
@@ -132,14 +135,14 @@ impl Config {
         check_drivers(resolved, &drivers, &mut problems);
         let is_open = drivers.iter().any(|driver| driver == "none");
         let binds = binds(resolved, &read, is_open, &mut problems);
-        if is_open && !read.flag("auth.allow_open") && binds.iter().any(|bind| !bind.ip().is_loopback()) {
+        if is_open && !read.flag("auth.allow_open") && binds.iter().any(is_public) {
             let text = "lets in whoever reaches the server, and the server listens on a public address; \
                 auth.allow_open = true says that this is meant";
             problems.push(resolved.problem("auth.driver", text));
         }
         let mut peers = |name: &str| {
             Trusted::parse(&read.list(name)).unwrap_or_else(|entry| {
-                let text = format!("{entry:?} is no address, no range, and neither loopback nor private");
+                let text = format!("{entry:?} is no address, no range, and none of loopback, private and unix");
                 problems.push(resolved.problem(name, text));
                 Trusted::default()
             })
@@ -204,12 +207,24 @@ impl Config {
                 resolved.problem("auth.driver", "names oidc, but there is no [[oidc]] and no DB_SYNC_OIDC_ISSUER"),
             );
         }
+        let (max_wakes, poll_ms) = (read.number("pg_sync.max_wakes"), read.number("pg_sync.poll_ms"));
+        let pg_sync = pg_sync::read(resolved, max_wakes, poll_ms, &mut problems);
         let has_issuer = has_issuer || !providers.is_empty();
+        let sentry = Sentry::from_lookup("logseq-sync", |name| {
+            let key = KEYS.iter().find(|key| key.variable() == name)?;
+            resolved.value(key.name).map(Value::text)
+        });
+        if sentry.is_none() && read.text("sentry.dsn").is_some() {
+            problems.push(resolved.problem("sentry.dsn", "must be an address such as https://key@sentry.example/1"));
+        }
         let settings = match Settings::from_lookup(lookup(resolved, accepted, starting)) {
             Ok(mut settings) => {
-                if !providers.is_empty() {
-                    settings.auth.add_providers(providers);
+                match read.text("base_url").as_deref().map(Address::at) {
+                    Some(Ok(address)) => settings.address = address,
+                    Some(Err(error)) => problems.push(resolved.problem("base_url", error.to_string())),
+                    None => {}
                 }
+                settings.auth.set_providers(providers.clone());
                 Some(settings)
             }
             Err(error) => {
@@ -239,22 +254,27 @@ impl Config {
                 settings,
                 operator: read.text("auth.admin_token").and_then(|token| OperatorToken::new(&token)),
                 agents,
+                pg_sync,
                 shutdown: read.seconds("shutdown_timeout_s"),
                 graph_idle: read.seconds("graph_idle_s"),
-                connections: read.size("limits.connections"),
-                per_address: read.size("limits.per_address"),
-                failed_logins: u32::try_from(read.number("limits.failed_logins")).unwrap_or(u32::MAX),
+                sentry,
+                base_path: read.text("base_url").as_deref().map(path_of).unwrap_or_default(),
+                limits: Limits::read(&read),
+                providers,
+                status_page: read.flag("status_page"),
+                metrics_graphs: read.flag("metrics.graphs"),
                 min_free: read.number("min_free_mib").saturating_mul(1 << 20),
-                open_graphs: read.size("limits.open_graphs"),
-                head_bytes: read.size("limits.header_kib").saturating_mul(1 << 10),
-                head: read.seconds("limits.header_s"),
-                body_idle: read.seconds("limits.idle_s"),
-                ping: read.seconds("limits.ping_s"),
                 warnings,
             }),
             _ => Err(problems),
         }
     }
+}
+
+/// The path of an address, without a slash at its end.
+fn path_of(url: &str) -> String {
+    let uri: Option<Uri> = url.parse().ok();
+    uri.map(|uri| uri.path().trim_end_matches('/').to_owned()).unwrap_or_default()
 }
 
 /// Scheme and host of an address that has no path.
@@ -285,24 +305,39 @@ fn check_drivers(resolved: &Resolved, drivers: &[String], problems: &mut Vec<Pro
 }
 
 /// The addresses to listen on. Without a word all of the machine's, or this machine alone where nobody is asked for a token.
-fn binds(resolved: &Resolved, read: &Reader<'_>, is_open: bool, problems: &mut Vec<Problem>) -> Vec<SocketAddr> {
+fn binds(resolved: &Resolved, read: &Reader<'_>, is_open: bool, problems: &mut Vec<Problem>) -> Vec<Bind> {
     let port = u16::try_from(read.number("port")).unwrap_or_default();
     let entries = read.list("bind");
     if entries.is_empty() {
         let all = if is_open { IpAddr::from(Ipv4Addr::LOCALHOST) } else { IpAddr::from(Ipv6Addr::UNSPECIFIED) };
-        return vec![SocketAddr::new(all, port)];
+        return vec![Bind::Tcp(SocketAddr::new(all, port))];
     }
     let mut addresses = Vec::new();
     for entry in entries {
+        if let Some(path) = entry.strip_prefix("unix:") {
+            if path.starts_with('/') {
+                addresses.push(Bind::Unix(path.into()));
+            } else {
+                problems.push(resolved.problem("bind", format!("{entry:?} must be unix:/ and a path from there")));
+            }
+            continue;
+        }
         let bare = entry.trim_start_matches('[').trim_end_matches(']');
         match (entry.parse::<SocketAddr>(), bare.parse::<IpAddr>()) {
-            (Ok(address), _) => addresses.push(address),
-            (_, Ok(ip)) => addresses.push(SocketAddr::new(ip, port)),
-            _ if entry == "localhost" => addresses.push(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)),
+            (Ok(address), _) => addresses.push(Bind::Tcp(address)),
+            (_, Ok(ip)) => addresses.push(Bind::Tcp(SocketAddr::new(ip, port))),
+            _ if entry == "localhost" => {
+                addresses.push(Bind::Tcp(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)));
+            }
             _ => problems.push(resolved.problem("bind", format!("{entry:?} is no address"))),
         }
     }
     addresses
+}
+
+/// Whether other machines reach an address.
+fn is_public(bind: &Bind) -> bool {
+    matches!(bind, Bind::Tcp(address) if !address.ip().is_loopback())
 }
 
 /// The drivers as the surface knows them. Without a token for it the static driver knows nobody; stored users count beside all
@@ -316,8 +351,8 @@ fn accepted(drivers: &[String], has_token: bool) -> String {
 /// The settings under the names that the surface reads them by.
 fn lookup(resolved: &Resolved, drivers: String, agents_may_be_starting: bool) -> impl Fn(&str) -> Option<String> {
     move |name| {
-        if name == "DB_SYNC_TRUSTED_PROXIES" {
-            // Answered before the surface sees a request.
+        if name == "DB_SYNC_TRUSTED_PROXIES" || name == "DB_SYNC_BASE_URL" {
+            // The one is answered before the surface sees a request; the other may have a path here.
             return None;
         }
         if name == "DB_SYNC_AUTH_DRIVER" {
@@ -351,8 +386,9 @@ mod tests {
         };
         assert_eq!(binds(&[]), ["[::]:8080"]);
         assert_eq!(binds(&[("DB_SYNC_AUTH_DRIVER", "none")]), ["127.0.0.1:8080"]);
-        let several = [("DB_SYNC_BIND", "127.0.0.1, [::1], 10.0.0.1:9, localhost"), ("DB_SYNC_PORT", "0")];
-        assert_eq!(binds(&several), ["127.0.0.1:0", "[::1]:0", "10.0.0.1:9", "127.0.0.1:0"]);
+        let several = [("DB_SYNC_BIND", "127.0.0.1, [::1], 10.0.0.1:9, localhost, unix:/run/s"), ("DB_SYNC_PORT", "0")];
+        assert_eq!(binds(&several), ["127.0.0.1:0", "[::1]:0", "10.0.0.1:9", "127.0.0.1:0", "unix:/run/s"]);
+        assert!(config(&[("DB_SYNC_BIND", "unix:relative")]).unwrap_err()[0].contains("unix:/"));
         let wrong = config(&[("DB_SYNC_BIND", "nowhere")]).unwrap_err();
         assert_eq!(wrong, ["DB_SYNC_BIND (environment): \"nowhere\" is no address"]);
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use daemon_lifecycle::record::Kind;
 use daemon_lifecycle::{Claim, Error, Holder, Lost, Owner, Scope, Trial};
+use database::local_sqlite::Journal;
 use tokio::sync::Notify;
 
 use super::program;
@@ -13,6 +14,7 @@ use super::program;
 #[derive(Debug)]
 pub(crate) struct Hold {
     holder: Holder,
+    is_weak: bool,
     lost: Notify,
 }
 
@@ -27,9 +29,14 @@ pub(crate) struct Taken {
 }
 
 impl Hold {
-    /// Takes the lock of a data directory; nobody waits for it. The metadata says that this server may take `stop_timeout` to
-    /// end.
-    pub(crate) fn take(scope: &Scope, owner: Owner, stop_timeout: Duration) -> Result<Taken, Error> {
+    /// Takes the lock of a data directory, or of one graph of it; nobody waits for it. The metadata says that this server may take
+    /// `stop_timeout` to end. Where locks do not hold it is taken only if `allow_weak_lock` says that this is meant.
+    pub(crate) fn take(
+        scope: &Scope,
+        owner: Owner,
+        stop_timeout: Duration,
+        allow_weak_lock: bool,
+    ) -> Result<Taken, Error> {
         let program = program().map_err(|error| Error::io(scope.directory(), error))?;
         let taken = Holder::take(&Claim {
             scope,
@@ -37,12 +44,11 @@ impl Hold {
             owner,
             program: &program,
             stop_timeout,
-            // Acknowledgements wait for the write-ahead log, which a weak lock rules out.
-            allow_weak_lock: false,
-            trial: Trial::default(),
+            allow_weak_lock,
+            trial: trial(),
             step: &|_| {},
         })?;
-        let hold = Arc::new(Self { holder: taken.holder, lost: Notify::new() });
+        let hold = Arc::new(Self { holder: taken.holder, is_weak: taken.weak, lost: Notify::new() });
         Ok(Taken { hold, recovered: taken.recovered, warnings: taken.warnings })
     }
 
@@ -54,6 +60,12 @@ impl Hold {
     /// Makes sure that the lock is still the one that others find. Asked before anything is committed, and every few seconds.
     pub(crate) fn check(&self) -> Result<(), Lost> {
         self.holder.check().inspect_err(|_| self.lost.notify_one())
+    }
+
+    /// How databases are journalled under this lock: where locks do not hold there is no memory to share either, and each commit waits for
+    /// the disk by itself.
+    pub(crate) fn journal(&self) -> Journal {
+        if self.is_weak { Journal::Rollback } else { Journal::WriteAhead }
     }
 
     /// Whether the lock was found lost.
@@ -69,8 +81,14 @@ impl Hold {
     /// The hold of a folder, for tests of what needs one.
     #[cfg(test)]
     pub(crate) fn of_test(folder: &std::path::Path) -> Arc<Self> {
-        Self::take(&Scope::new(folder, None).unwrap(), Owner::Cli, Duration::from_secs(1)).unwrap().hold
+        Self::take(&Scope::new(folder, None).unwrap(), Owner::Cli, Duration::from_secs(1), false).unwrap().hold
     }
+}
+
+/// What tests make the file system say: in builds for tests alone.
+fn trial() -> Trial {
+    let said = if cfg!(debug_assertions) { std::env::var("TRIAL_FILE_SYSTEM").ok() } else { None };
+    Trial { file_system: said.and_then(|number| number.parse().ok()), ..Trial::default() }
 }
 
 #[cfg(test)]
@@ -82,7 +100,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = Hold::of_test(folder.path());
         let scope = Scope::new(folder.path(), None).unwrap();
-        let second = Hold::take(&scope, Owner::Cli, Duration::ZERO);
+        let second = Hold::take(&scope, Owner::Cli, Duration::ZERO, false);
         assert!(matches!(second, Err(Error::RepoLocked { .. })));
         drop(first);
         Hold::of_test(folder.path());

@@ -8,7 +8,9 @@ use tokio::sync::oneshot;
 use web::Failure;
 
 use super::SocketEnds;
+use super::care::{Task, Told};
 use crate::bodies::{ByteReceiver, NativeRequest, NativeResponse};
+use crate::store::Quarantine;
 
 /// A request for a graph.
 pub(super) struct Call {
@@ -22,6 +24,15 @@ pub(super) struct Call {
 pub(super) enum Command {
     /// Answer a request.
     Call(Box<Call>),
+    /// Care for a graph, as the operator asks.
+    Care {
+        /// Its folder.
+        folder: String,
+        task: Task,
+        /// Where repairs put what is in the way.
+        quarantine: Quarantine,
+        told: Told,
+    },
     /// Close the sockets that came with these tokens.
     Revoke(Arc<[String]>),
     /// Checkpoint the open graphs.

@@ -4,6 +4,8 @@
 //! an answer, is held back until the log was synced, once for all commits of the meantime: while one sync runs, others
 //! work, and share the next one. A sync that fails is never repeated, because the system may have forgotten what it could
 //! not write: the graph is given up and opened again from its rows.
+//!
+//! Without a log, where locks are weak, each commit has waited for the disk by itself when it returns: then nothing is held back.
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
@@ -13,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
+use database::local_sqlite::Journal;
 use tokio::sync::Notify;
 use web::Failure;
 
@@ -21,6 +24,9 @@ use crate::metrics::Metrics;
 
 /// Why nothing is acknowledged any more by a server that others may have taken the place of.
 const LOST: &str = "the lock is lost";
+
+/// Why nothing is acknowledged any more of a graph.
+pub(super) const UNSYNCED: &str = "the write-ahead log could not be synced";
 
 /// What is held back.
 type Held = Box<dyn FnOnce()>;
@@ -66,6 +72,8 @@ pub(super) struct Durable {
     held: RefCell<Vec<(u64, Held)>>,
     /// Told after each sync.
     released: Notify,
+    /// Told when nothing comes out any more.
+    over: Notify,
 }
 
 impl Durable {
@@ -81,6 +89,7 @@ impl Durable {
             synced: Cell::default(),
             held: RefCell::default(),
             released: Notify::new(),
+            over: Notify::new(),
         }
     }
 
@@ -91,7 +100,12 @@ impl Durable {
 
     /// Whether all commits are on the disk.
     pub(super) fn is_settled(&self) -> bool {
-        self.synced.get() >= self.commits.count()
+        self.has(self.commits.count())
+    }
+
+    /// Whether so many commits are on the disk.
+    fn has(&self, count: u64) -> bool {
+        self.commits.hold.journal() == Journal::Rollback || self.synced.get() >= count
     }
 
     /// Whether a sync has failed: nothing comes out any more.
@@ -122,10 +136,10 @@ impl Durable {
         // Ends: each commit is followed by a sync, or by the failure of one.
         loop {
             if self.has_failed() {
-                let why = if self.is_lost() { LOST } else { "the write-ahead log could not be synced" };
+                let why = if self.is_lost() { LOST } else { UNSYNCED };
                 return Err(Failure(why.into()));
             }
-            if self.synced.get() >= wanted {
+            if self.has(wanted) {
                 return Ok(());
             }
             let released = self.released.notified();
@@ -143,7 +157,7 @@ impl Durable {
     /// Syncs, and lets out what waited for it.
     pub(super) async fn sync(self: &Rc<Self>) -> Result<(), Failure> {
         let until = self.commits.count();
-        if self.synced.get() >= until {
+        if self.has(until) {
             return Ok(());
         }
         if self.commits.hold.check().is_err() {
@@ -160,7 +174,7 @@ impl Durable {
         };
         if let Err(error) = outcome {
             self.fail();
-            return Err(Failure(format!("{}: {error}", self.wal.display())));
+            return Err(Failure(format!("{}: {UNSYNCED}: {error}", self.wal.display())));
         }
         self.metrics.synced(begun.elapsed().as_secs_f64());
         self.synced.set(until);
@@ -175,11 +189,20 @@ impl Durable {
         Ok(())
     }
 
-    /// Nothing comes out any more.
-    fn fail(&self) {
+    /// From now on nothing comes out, and nothing is committed.
+    pub(super) fn fail(&self) {
         self.commits.failed.store(true, Ordering::Relaxed);
         self.held.borrow_mut().clear();
         self.released.notify_waiters();
+        self.over.notify_waiters();
+    }
+
+    /// Waits until nothing comes out any more.
+    pub(super) async fn failed(&self) {
+        let over = self.over.notified();
+        if !self.has_failed() {
+            over.await;
+        }
     }
 
     /// The log is one file for as long as the database is open.

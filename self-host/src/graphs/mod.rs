@@ -4,7 +4,10 @@
 //! with a body that is a bounded channel, the head of an answer with bytes, a bounded channel or the ends of a socket.
 
 mod call;
+mod care;
+mod devices;
 mod durable;
+mod failing;
 mod object;
 mod sockets;
 mod thread;
@@ -14,18 +17,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
-use sync_http::service::Settings;
+use sync_http::service::{Limit, Settings};
 use tokio::sync::{mpsc, oneshot};
 use web::{Failure, Forward, Objects};
 
+pub(crate) use care::{Done, Task};
+pub(crate) use devices::{Devices, Present};
 pub(crate) use durable::Commits;
-pub(crate) use sockets::{CloseFrame, FrameSender, Outgoing, Queue, SocketEnds};
+pub(crate) use sockets::{CloseFrame, FrameSender, Outgoing, Queue, Said, SocketEnds};
 
 use crate::bodies::{NativeRequest, NativeResponse};
 use crate::daemon::Hold;
 use crate::log::Log;
 use crate::metrics::Metrics;
-use crate::store::{DataDir, Index, graph_folder};
+use crate::serve::{OneGraph, Reporter};
+use crate::store::{DataDir, Index, Quarantine, graph_folder};
 use call::{Call, Command};
 
 /// Calls that may wait for one thread. Whoever comes later waits at the front, with a connection that nobody reads from.
@@ -42,16 +48,33 @@ pub(crate) struct Options {
     pub(crate) index: Index,
     /// The lock of the data directory, without which nothing is written.
     pub(crate) hold: Arc<Hold>,
+    /// The graph that is served, where it is one alone: other graphs have servers, or none, but not this one.
+    pub(crate) only: Option<OneGraph>,
     /// The log.
     pub(crate) log: Log,
     /// What is counted.
     pub(crate) metrics: Arc<Metrics>,
+    /// Where errors are reported.
+    pub(crate) reporter: Reporter,
     /// A graph that nobody used for so long is closed.
     pub(crate) idle: Duration,
-    /// How many graphs are open at once, on all threads.
-    pub(crate) open: usize,
+    /// How much is taken at once.
+    pub(crate) limits: GraphLimits,
+    /// Who sits at graphs.
+    pub(crate) devices: Arc<Devices>,
     /// How long the next bytes of a body are waited for.
     pub(crate) patience: Duration,
+}
+
+/// How much is taken of graphs at once; all of it may change (self-host.md 9.3).
+#[derive(Clone, Debug)]
+pub(crate) struct GraphLimits {
+    /// Graphs that are open, of one thread.
+    pub(crate) open: Limit,
+    /// Bytes that may wait for the reader of a socket.
+    pub(crate) unread: Limit,
+    /// Downloads of a graph.
+    pub(crate) exports: Limit,
 }
 
 /// A handle to all graphs. Cloning is cheap.
@@ -68,10 +91,9 @@ impl Graphs {
     /// The system gives no more threads.
     pub(crate) fn start(options: &Options, threads: usize) -> std::io::Result<Self> {
         let threads = threads.max(1);
-        let each = Options { open: options.open.div_ceil(threads).max(1), ..options.clone() };
         let start = |number| {
             let (sender, receiver) = mpsc::channel(WAITING_CALLS);
-            let options = each.clone();
+            let options = options.clone();
             let thread = std::thread::Builder::new().name(format!("graphs-{number}"));
             thread.spawn(move || thread::run(options, receiver))?;
             Ok(sender)
@@ -92,6 +114,15 @@ impl Graphs {
             // A thread that has ended has no sockets.
             let _ = thread.send(Command::Revoke(Arc::clone(tokens))).await;
         }
+    }
+
+    /// Has something done with the graph of a folder, beside its clients.
+    pub(crate) async fn care(&self, folder: String, task: Task, quarantine: Quarantine) -> Result<Done, Failure> {
+        let gone = || Failure("the graph's thread has ended".into());
+        let (told, hears) = oneshot::channel();
+        let thread = self.thread(&folder).ok_or_else(gone)?;
+        thread.send(Command::Care { folder, task, quarantine, told }).await.map_err(|_| gone())?;
+        hears.await.map_err(|_| gone())?
     }
 
     /// Writes what is journalled into the rows, of all open graphs.

@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use database::local_sqlite::Rusqlite;
 use database::{Database, DbError, Param, ReadFrom, Row, Statement};
+use graph::sockets::Message;
 use graph::{Graph, Options as GraphOptions};
+use http::header::USER_AGENT;
 use http::{Request, Response, StatusCode};
-use protocol::Holder;
+use protocol::{ClientMessage, Holder};
 use sync_http::graph_routes::{self, GraphHost, GraphState, SharedGraph, Sockets, sockets};
 use tokio_util::task::AbortOnDropHandle;
 use web::{Failure, Hosted};
@@ -20,12 +22,12 @@ use web::{Failure, Hosted};
 use super::CloseFrame;
 use super::durable::Durable;
 use super::sockets::{Socket, pair};
-use super::thread::Thread;
+use super::thread::{Thread, look_for_damage};
 use crate::auth::token;
 use crate::bodies::{NativeRequest, NativeResponse};
 use crate::host::{NativeHost, now_ms};
 use crate::metrics::Metrics;
-use crate::store::{Index, open_graph};
+use crate::store::{Index, graph_file, open_graph};
 
 /// One graph: its database, its memory and its sockets.
 pub(super) struct GraphObject {
@@ -57,7 +59,7 @@ impl GraphObject {
         let graph = Rc::new(RefCell::new(Graph::new(opened.sql, now_ms, graph_options)));
         let index = GraphIndex { index: options.index.clone(), durable: Rc::clone(&durable) };
         let object = Rc::new_cyclic(|me| Self {
-            host: NativeHost::new(options.log.clone(), Arc::clone(&options.metrics)),
+            host: NativeHost::new(options.log.clone(), Arc::clone(&options.metrics), options.reporter.clone()),
             graph,
             memory: GraphState::new(options.settings.clone(), None),
             index: Rc::new(index),
@@ -125,10 +127,37 @@ impl GraphObject {
         &self.folder
     }
 
+    /// Its database file.
+    pub(super) fn file(&self) -> PathBuf {
+        graph_file(&self.folder)
+    }
+
+    /// Whether its file was found damaged.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.graph.borrow().sql().is_damaged()
+    }
+
     /// Whether its files may go once it is closed: it was deleted, or nothing was ever written.
     pub(super) fn leaves_nothing(&self) -> bool {
         let deleted = matches!(self.graph.borrow_mut().is_deleted(), Ok(true));
         deleted || (self.is_new && !self.durable.has_commits())
+    }
+
+    /// The name of its folder.
+    fn name(&self) -> String {
+        self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Counts what became of transactions since the last call, and takes over limits that have changed.
+    pub(super) fn count(&self) {
+        let mut graph = self.graph.borrow_mut();
+        let tally = graph.take_tally();
+        if !tally.is_empty() {
+            self.metrics.traffic.transactions(&tally);
+        }
+        if let Some(thread) = self.thread.upgrade() {
+            graph.limit_exports(thread.options.limits.exports.get());
+        }
     }
 
     /// Its thread, while that runs.
@@ -172,7 +201,11 @@ impl Sockets for GraphObject {
         let (me, thread) = (self.me.upgrade().ok_or_else(gone)?, self.thread.upgrade().ok_or_else(gone)?);
         let number = self.next_number.get();
         self.next_number.set(number.wrapping_add(1));
-        let (socket, arrivals, ends) = pair(number, holder, graph_id, token::id_of(request));
+        let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+        let options = &thread.options;
+        let device = options.devices.enter(&self.name(), holder, agent, now_ms());
+        let token = token::id_of(request);
+        let (socket, arrivals, ends) = pair(number, holder, graph_id, token, device, &options.limits.unread);
         let socket = Rc::new(socket);
         self.sockets.borrow_mut().insert(number, Rc::clone(&socket));
         thread.attend(me, Rc::clone(&socket), arrivals);
@@ -200,6 +233,23 @@ impl Sockets for GraphObject {
     fn keep(&self, socket: &Rc<Socket>, holder: &Holder) -> Result<(), Failure> {
         *socket.holder.borrow_mut() = holder.clone();
         Ok(())
+    }
+
+    fn heard(&self, socket: &Rc<Socket>, message: &Message<'_>) {
+        let (kind, t) = match message {
+            Message::RawPing | Message::Client(ClientMessage::Ping) => ("ping", None),
+            Message::Client(ClientMessage::Hello { .. }) => ("hello", None),
+            Message::Client(ClientMessage::Presence { .. }) => ("presence", None),
+            Message::Client(ClientMessage::Pull { since }) => ("pull", Some(*since)),
+            Message::Client(ClientMessage::EntityPull { since }) => ("entity/pull", Some(*since)),
+            Message::Client(ClientMessage::TxBatch(batch)) => ("tx/batch", Some(batch.t_before)),
+            Message::Invalid(_) | Message::TooLarge => ("invalid", None),
+        };
+        self.metrics.traffic.received(kind);
+        match t {
+            Some(t) => socket.device.saw(t, now_ms()),
+            None => socket.device.spoke(now_ms()),
+        }
     }
 
     fn send(&self, socket: &Rc<Socket>, text: &str) {
@@ -260,6 +310,7 @@ impl GraphHost for GraphObject {
             }
             if let Some(me) = me.upgrade() {
                 graph_routes::on_rest(&*me, &me.memory).await;
+                look_for_damage(&me);
             }
         });
     }

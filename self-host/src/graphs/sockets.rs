@@ -3,24 +3,45 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use graph::sockets::OwnedFrame;
 use protocol::Holder;
+use sync_http::service::Limit;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use super::Present;
 
 /// Bytes of frames that may wait for a graph, of one socket.
 const WAITING_BYTES: u32 = 1 << 20;
-
-/// Bytes that may wait for a reader before a further message is added (self-host.md 9.3).
-const UNREAD_BYTES: usize = 16 << 20;
 
 /// What a graph says to a socket.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
     /// A text.
-    Text(String),
+    Text(Said),
     /// The end.
     Close(CloseFrame),
+}
+
+/// A text, and what it is.
+#[derive(Debug)]
+pub(crate) struct Said {
+    /// The text.
+    pub(crate) text: String,
+    /// Its type.
+    pub(crate) kind: &'static str,
+    /// The counter that it tells.
+    pub(crate) t: Option<i64>,
+    /// When it was said.
+    pub(crate) at: Instant,
+}
+
+impl Said {
+    fn new(text: String) -> Self {
+        let (kind, t) = protocol::server::head(&text);
+        Self { text, kind, t, at: Instant::now() }
+    }
 }
 
 /// How a socket ends.
@@ -40,8 +61,9 @@ pub(crate) struct Queue {
 }
 
 /// What waits in a queue.
-#[derive(Default)]
 pub(crate) struct Waiting {
+    /// Bytes that may wait for a reader before a further message is added (self-host.md 9.3).
+    limit: Limit,
     bytes: AtomicUsize,
     cut: AtomicBool,
     /// Told when the reader is cut off.
@@ -51,7 +73,7 @@ pub(crate) struct Waiting {
 impl Queue {
     /// Adds a text. Nothing is added for a reader who has been cut off.
     pub(crate) fn text(&self, text: String) {
-        if self.waiting.bytes.load(Ordering::Relaxed) > UNREAD_BYTES {
+        if self.waiting.bytes.load(Ordering::Relaxed) > self.waiting.limit.get() {
             self.waiting.cut.store(true, Ordering::Relaxed);
             self.waiting.is_cut.notify_one();
         }
@@ -60,7 +82,7 @@ impl Queue {
         }
         self.waiting.bytes.fetch_add(text.len(), Ordering::Relaxed);
         // The connection may have ended already.
-        let _ = self.messages.send(Outgoing::Text(text));
+        let _ = self.messages.send(Outgoing::Text(Said::new(text)));
     }
 
     /// Adds the end.
@@ -79,6 +101,8 @@ pub(crate) struct SocketEnds {
     pub(crate) queue: Queue,
     /// What waits to be sent.
     pub(crate) waiting: Arc<Waiting>,
+    /// Whose socket it is, for whoever asks how far it has come.
+    pub(crate) device: Arc<Present>,
     /// Tells the graph how it ended; dropping it does too.
     pub(crate) end: oneshot::Sender<CloseFrame>,
 }
@@ -123,6 +147,8 @@ pub(super) struct Socket {
     pub(super) graph_id: Option<String>,
     /// The stored token that it came with, by its id.
     pub(super) token: Option<String>,
+    /// What is known of it beside the graph.
+    pub(super) device: Arc<Present>,
     pub(super) queue: Queue,
     /// Its close was sent, or is about to be.
     pub(super) closing: Cell<bool>,
@@ -140,47 +166,64 @@ pub(super) fn pair(
     holder: &Holder,
     graph_id: Option<&str>,
     token: Option<String>,
+    device: Present,
+    unread: &Limit,
 ) -> (Socket, Arrivals, SocketEnds) {
+    let device = Arc::new(device);
     let (frames_in, frames) = mpsc::unbounded_channel();
     let (messages_in, messages) = mpsc::unbounded_channel();
     let (ended, end) = oneshot::channel();
-    let waiting = Arc::<Waiting>::default();
+    let waiting = Arc::new(Waiting {
+        limit: unread.clone(),
+        bytes: AtomicUsize::default(),
+        cut: AtomicBool::default(),
+        is_cut: Notify::default(),
+    });
     let queue = Queue { messages: messages_in, waiting: Arc::clone(&waiting) };
     let socket = Socket {
         number,
         holder: RefCell::new(holder.clone()),
         graph_id: graph_id.map(str::to_owned),
         token,
+        device: Arc::clone(&device),
         queue: queue.clone(),
         closing: Cell::new(false),
     };
     let frames_in = FrameSender { room: Arc::new(Semaphore::new(WAITING_BYTES as usize)), frames: frames_in };
-    let ends = SocketEnds { frames: frames_in, messages, queue, waiting, end: ended };
+    let ends = SocketEnds { frames: frames_in, messages, queue, waiting, device, end: ended };
     (socket, Arrivals { frames, end }, ends)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Devices;
     use super::*;
+
+    const UNREAD_BYTES: usize = 16 << 20;
+
+    fn ends() -> (Socket, Arrivals, SocketEnds) {
+        let device = Devices::default().enter("g", &Holder::Operator, "", 0);
+        pair(0, &Holder::Operator, None, None, device, &Limit::new(UNREAD_BYTES))
+    }
 
     #[test]
     fn a_reader_who_is_too_slow_is_cut_off_and_one_long_message_is_not() {
-        let (socket, _arrivals, mut ends) = pair(0, &Holder::Operator, None, None);
+        let (socket, _arrivals, mut ends) = ends();
         socket.queue.text("x".repeat(2 * UNREAD_BYTES));
         assert!(!ends.waiting.cut.load(Ordering::Relaxed), "one message may be of any length");
         socket.queue.text("y".to_owned());
         assert!(ends.waiting.cut.load(Ordering::Relaxed));
-        assert!(matches!(ends.messages.try_recv(), Ok(Outgoing::Text(text)) if text.len() == 2 * UNREAD_BYTES));
+        assert!(matches!(ends.messages.try_recv(), Ok(Outgoing::Text(said)) if said.text.len() == 2 * UNREAD_BYTES));
         assert!(ends.messages.try_recv().is_err(), "nothing more was added");
     }
 
     #[test]
     fn a_reader_who_keeps_up_is_not() {
-        let (socket, _arrivals, mut ends) = pair(0, &Holder::Operator, None, None);
+        let (socket, _arrivals, mut ends) = ends();
         for _ in 0..40 {
             socket.queue.text("x".repeat(1 << 20));
-            let Ok(Outgoing::Text(text)) = ends.messages.try_recv() else { panic!("it was added") };
-            ends.waiting.written(text.len());
+            let Ok(Outgoing::Text(said)) = ends.messages.try_recv() else { panic!("it was added") };
+            ends.waiting.written(said.text.len());
         }
         assert!(!ends.waiting.cut.load(Ordering::Relaxed));
     }

@@ -1,6 +1,7 @@
 //! A thread and its graphs: calls, sockets and streams are tasks of its own, which hold the graph for as long as they last.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,13 +12,17 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::task::TaskTracker;
-use web::{Event, Failure, Level, Source};
+use web::{Event, Failure, Host as _, Hosted as _, Level, Source};
 
 use super::call::{Answer, AnswerBody, Call, Command};
+use super::care::care;
+use super::durable::{Durable, UNSYNCED};
 use super::object::GraphObject;
 use super::sockets::{Arrivals, Socket};
 use super::{CloseFrame, Options};
 use crate::bodies::{ByteSender, NativeResponse, channel};
+use crate::store::leave_log;
+use crate::traffic::{Cargo, Direction};
 
 /// How long a download may go unread.
 const STREAM_PATIENCE: Duration = Duration::from_mins(1);
@@ -28,13 +33,33 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 /// The most time between two looks for idle graphs.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
+/// How often what could not be put on the disk is tried again (self-host.md 9.1).
+const RETRY_EVERY: Duration = Duration::from_secs(5);
+
 /// What belongs to a thread.
 pub(super) struct Thread {
     pub(super) options: Options,
-    graphs: RefCell<keyed::Map<String, Rc<GraphObject>>>,
+    pub(super) graphs: RefCell<keyed::Map<String, Rc<GraphObject>>>,
+    /// Graphs that were given up after a sync that failed, until their logs are known to be on the disk: as many as there are
+    /// graphs at most.
+    pub(super) doubtful: RefCell<keyed::Map<String, Weak<GraphObject>>>,
+    /// Folders whose files are being replaced: at most as many as there are repairs.
+    closed: RefCell<BTreeSet<String>>,
     tasks: TaskTracker,
     stopping: watch::Sender<bool>,
     ended: Cell<bool>,
+}
+
+/// A graph that nobody opens for as long as this lives.
+pub(super) struct Closed {
+    thread: Rc<Thread>,
+    folder: String,
+}
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        self.thread.closed.borrow_mut().remove(&self.folder);
+    }
 }
 
 /// Runs a thread to its end.
@@ -52,9 +77,13 @@ pub(super) fn run(options: Options, commands: mpsc::Receiver<Command>) {
 async fn serve(options: Options, mut commands: mpsc::Receiver<Command>) {
     let mut look = interval((options.idle / 4).clamp(Duration::from_millis(50), LOOK_EVERY));
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut retry = interval(RETRY_EVERY);
+    retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let thread = Rc::new(Thread {
         options,
         graphs: RefCell::default(),
+        doubtful: RefCell::default(),
+        closed: RefCell::default(),
         tasks: TaskTracker::new(),
         stopping: watch::Sender::new(false),
         ended: Cell::new(false),
@@ -66,6 +95,9 @@ async fn serve(options: Options, mut commands: mpsc::Receiver<Command>) {
                 Some(Command::Call(call)) => {
                     let task = answer(Rc::clone(&thread), *call);
                     thread.later(task);
+                }
+                Some(Command::Care { folder, task, quarantine, told }) => {
+                    thread.later(care(Rc::clone(&thread), folder, task, quarantine, told));
                 }
                 Some(Command::Revoke(tokens)) => thread.revoke(&tokens),
                 Some(Command::Checkpoint) => thread.checkpoint(),
@@ -81,6 +113,7 @@ async fn serve(options: Options, mut commands: mpsc::Receiver<Command>) {
                 }
             },
             _ = look.tick() => thread.close_idle(),
+            _ = retry.tick() => thread.settle_doubts(),
         }
     }
 }
@@ -96,10 +129,38 @@ impl Thread {
         self.stopping.subscribe()
     }
 
+    /// Keeps a graph closed for as long as what this gives lives. What is open stays so until it is closed.
+    pub(super) fn hold_closed(self: &Rc<Self>, folder: &str) -> Result<Closed, Failure> {
+        if !self.closed.borrow_mut().insert(folder.to_owned()) {
+            return Err(Failure("the graph is being repaired already".into()));
+        }
+        Ok(Closed { thread: Rc::clone(self), folder: folder.to_owned() })
+    }
+
+    /// The graph of a folder, if it is open.
+    pub(super) fn opened(&self, folder: &str) -> Option<Rc<GraphObject>> {
+        self.graphs.borrow().get(folder).cloned()
+    }
+
+    /// Closes a graph unless somebody uses it. True: it is closed.
+    pub(super) fn close_unused(&self, folder: &str) -> bool {
+        if self.graphs.borrow().get(folder).is_some_and(|object| !object.is_idle()) {
+            return false;
+        }
+        self.close(folder);
+        true
+    }
+
     /// The graph of a folder.
-    fn open(self: &Rc<Self>, folder: &str) -> Result<Rc<GraphObject>, Failure> {
+    pub(super) fn open(self: &Rc<Self>, folder: &str) -> Result<Rc<GraphObject>, Failure> {
+        if self.closed.borrow().contains(folder) {
+            return Err(Failure("the graph is being repaired".into()));
+        }
         if self.options.hold.is_lost() {
             return Err(Failure("the lock is lost".into()));
+        }
+        if self.options.only.as_ref().is_some_and(|only| !only.is_in(folder)) {
+            return Err(Failure("this server is there for another graph".into()));
         }
         if let Some(object) = self.graphs.borrow().get(folder) {
             object.touch();
@@ -108,15 +169,19 @@ impl Thread {
         if self.ended.get() {
             return Err(Failure("the server is stopping".into()));
         }
+        self.require_usable(folder)?;
         self.make_room();
-        let object = GraphObject::open(self, &self.options.data.graph(folder))?;
+        let object = GraphObject::open(self, &self.options.data.graph(folder)).inspect_err(|failure| {
+            self.tell_damage_of(folder, failure);
+        })?;
+        self.settle_doubt(folder, &object);
         self.graphs.borrow_mut().insert(folder.to_owned(), Rc::clone(&object));
         Ok(object)
     }
 
     /// Closes the graphs that were unused for longest, as far as there are too many. All that are in use stay.
     fn make_room(&self) {
-        while self.graphs.borrow().len() >= self.options.open {
+        while self.graphs.borrow().len() >= self.options.limits.open.get() {
             let graphs = self.graphs.borrow();
             let idle = graphs.iter().filter(|(_, object)| object.is_idle());
             let Some(oldest) = idle.min_by_key(|(_, object)| object.used_at()).map(|(name, _)| name.clone()) else {
@@ -145,11 +210,14 @@ impl Thread {
         }
         let Some(object) = self.graphs.borrow_mut().remove(name) else { return };
         let folder = object.folder().to_owned();
-        let remove = object.leaves_nothing();
-        if !remove && let Err(error) = object.shared().borrow_mut().checkpoint() {
+        // The folder of a graph that is served alone holds the lock of its server.
+        let remove = self.options.only.is_none() && object.leaves_nothing();
+        if self.doubtful.borrow().contains_key(name) {
+            leave_log(object.shared().borrow().sql());
+        } else if !remove && let Err(error) = object.shared().borrow_mut().checkpoint() {
             // What it could not write stays in its journal.
             let event = Event::new(Level::Warning, "db-sync/graph-checkpoint-failed");
-            self.options.log.event(&event.with_error(&error.to_string()));
+            object.host().report(&event.with_error(&error.to_string()));
         }
         drop(object);
         if remove && let Err(error) = crate::store::remove_graph(&folder) {
@@ -157,19 +225,9 @@ impl Thread {
         }
     }
 
-    /// Gives up a graph whose commits may not be on the disk. It is opened again from its rows by whoever comes next.
-    fn give_up(&self, object: &Rc<GraphObject>, failure: &Failure) {
-        self.options.log.event(&Event::new(Level::Error, "db-sync/sync-failed").with_error(&failure.0));
-        if object.durable.is_lost() {
-            return self.abandon();
-        }
-        self.graphs.borrow_mut().retain(|_, other| !Rc::ptr_eq(other, object));
-        object.cut_off(1011, "storage failed");
-    }
-
     /// Ends all sockets: another process may have the files. Whoever closes a database writes into it, so none is closed; they
     /// go with the process, which has nothing else to do any more.
-    fn abandon(&self) {
+    pub(super) fn abandon(&self) {
         self.ended.set(true);
         let graphs = std::mem::take(&mut *self.graphs.borrow_mut());
         for object in graphs.into_values() {
@@ -250,12 +308,24 @@ async fn answer(thread: Rc<Thread>, call: Call) {
         Ok(object) => object,
         Err(failure) => return drop(answer.send(Err(failure))),
     };
+    object.count();
+    let route = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+    let traffic = &thread.options.metrics.traffic;
     let response = tokio::select! {
         biased;
         response = graph_routes::handle(&*object, &object.memory, request) => response,
         // Nobody waits for it any more: what took effect stays.
         () = answer.closed() => return,
+        // Whoever opens the graph again waits until nobody holds this one.
+        () = object.durable.failed() => return drop(answer.send(Err(Failure(UNSYNCED.into())))),
     };
+    object.count();
+    if object.is_damaged() {
+        return drop(answer.send(Err(thread.leave_damaged(&object))));
+    }
+    if route == "upload" {
+        traffic.carried(Cargo::Snapshot, Direction::Upload, response.status().is_success());
+    }
     if let Err(failure) = object.durable.settle().await {
         return drop(answer.send(Err(failure)));
     }
@@ -268,7 +338,14 @@ async fn answer(thread: Rc<Thread>, call: Call) {
         NativeResponse::Streamed(source) => {
             let (sender, receiver) = channel();
             if answer.send(Ok(Answer { head, body: AnswerBody::Channel(receiver) })).is_ok() {
-                pump(source, sender).await;
+                let (whole, bytes) = pump(source, sender, &object.durable).await;
+                if route == "stream" {
+                    traffic.carried(Cargo::Snapshot, Direction::Download, whole);
+                    traffic.bytes(Direction::Download, bytes);
+                }
+            }
+            if object.is_damaged() {
+                thread.leave_damaged(&object);
             }
             // Until here the graph is held.
             return drop(object);
@@ -281,19 +358,29 @@ async fn answer(thread: Rc<Thread>, call: Call) {
     let _ = answer.send(Ok(Answer { head, body }));
 }
 
-/// Makes a stream's chunks as they are read. It ends when its reader has gone, or reads nothing for a minute.
-async fn pump(mut source: Box<dyn Source>, sender: ByteSender) {
-    loop {
-        match source.next() {
-            Ok(None) => return,
-            Err(failure) => return sender.fail(failure),
-            Ok(Some(bytes)) => match timeout(STREAM_PATIENCE, sender.send(bytes)).await {
+/// Makes a stream's chunks as they are read. It ends when its reader has gone, or reads nothing for a minute, and when its graph
+/// is given up. Gives whether all of it went out, and how many bytes did.
+async fn pump(mut source: Box<dyn Source>, sender: ByteSender, durable: &Durable) -> (bool, u64) {
+    let mut given_up = std::pin::pin!(durable.failed());
+    let mut sent_bytes = 0;
+    let failure = loop {
+        let bytes = match source.next() {
+            Ok(None) => return (true, sent_bytes),
+            Err(failure) => break failure,
+            Ok(Some(bytes)) => bytes,
+        };
+        sent_bytes += bytes.len() as u64;
+        tokio::select! {
+            sent = timeout(STREAM_PATIENCE, sender.send(bytes)) => match sent {
                 Ok(Ok(())) => tokio::task::yield_now().await,
-                Ok(Err(_)) => return,
-                Err(_) => return sender.fail(Failure("nobody reads it".into())),
+                Ok(Err(_)) => return (false, sent_bytes),
+                Err(_) => break Failure("nobody reads it".into()),
             },
+            () = &mut given_up => break Failure(UNSYNCED.into()),
         }
-    }
+    };
+    sender.fail(failure);
+    (false, sent_bytes)
 }
 
 /// Hands the frames of a socket to its graph, one after the other: while one is worked on, the next ones wait in a bounded
@@ -302,6 +389,7 @@ async fn attend(object: Rc<GraphObject>, socket: Rc<Socket>, arrivals: Arrivals,
     let Arrivals { mut frames, mut end } = arrivals;
     let mut told = false;
     let mut frames_over = false;
+    let mut given_up = std::pin::pin!(object.durable.failed());
     let ended = loop {
         tokio::select! {
             biased;
@@ -311,10 +399,19 @@ async fn attend(object: Rc<GraphObject>, socket: Rc<Socket>, arrivals: Arrivals,
                     frames_over = true;
                     continue;
                 };
+                if socket.closing.get() {
+                    // What comes behind its close counts for nothing: whoever was removed may be back by now, with another socket.
+                    continue;
+                }
                 object.touch();
-                let Err(later) = sockets::on_frame_at_once(&*object, &object.memory, &socket, frame) else { continue };
-                let finish = sockets::finish(&*object, &object.memory, &socket, later);
-                let mut finish = std::pin::pin!(finish);
+                let done = sockets::on_frame_at_once(&*object, &object.memory, &socket, frame);
+                object.count();
+                if look_for_damage(&object) {
+                    break None;
+                }
+                let Err(later) = done else { continue };
+                // Apart: sockets that do nothing have no room for it.
+                let mut finish = Box::pin(sockets::finish(&*object, &object.memory, &socket, later));
                 let over = tokio::select! {
                     biased;
                     () = &mut finish => None,
@@ -326,8 +423,14 @@ async fn attend(object: Rc<GraphObject>, socket: Rc<Socket>, arrivals: Arrivals,
                     finish.await;
                     return;
                 }
+                object.count();
+                if look_for_damage(&object) {
+                    break None;
+                }
             }
             over = &mut end => break over.ok(),
+            // Its end is told already.
+            () = &mut given_up => break None,
             _ = stopping.wait_for(|stopping| *stopping), if !told => {
                 // All frames that had come are answered.
                 told = true;
@@ -337,6 +440,15 @@ async fn attend(object: Rc<GraphObject>, socket: Rc<Socket>, arrivals: Arrivals,
         }
     };
     leave(&object, &socket, ended);
+}
+
+/// Whether the graph's file was found damaged; then the graph is left.
+pub(super) fn look_for_damage(object: &Rc<GraphObject>) -> bool {
+    let damaged = object.is_damaged();
+    if damaged && let Some(thread) = object.thread() {
+        thread.leave_damaged(object);
+    }
+    damaged
 }
 
 fn leave(object: &Rc<GraphObject>, socket: &Rc<Socket>, end: Option<CloseFrame>) {

@@ -1,11 +1,14 @@
 //! One connection: requests come in, the surface answers them.
 
 use std::convert::Infallible;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::header::HeaderName;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -13,7 +16,8 @@ use http::header::{
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -22,15 +26,19 @@ use sync_http::early::Early;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::TaskTracker;
 
+use super::accept::Peer;
 use super::forwarded::{self, Asked};
-use super::fronts::{Peer, Phase, Shared};
-use super::health::unwell;
+use super::fronts::{Phase, Shared};
+use super::health::{self, unwell};
 use super::operator::ADMIN_TOKEN;
-use super::socket;
+use super::pace::{Pace, Paced};
+use super::streams::Streams;
+use super::{changes, observed, socket, status};
 use crate::bodies::{NativeRequest, NativeResponse, SentBody};
 use crate::graphs::SocketEnds;
 use crate::host::now_ms;
 use crate::metrics::Metrics;
+use crate::traffic::{Cargo, Direction};
 
 /// What a server proves with that it has understood the handshake (RFC 6455, 1.3).
 const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -38,53 +46,116 @@ const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// Bytes of the key of a handshake.
 const KEY_BYTES: usize = 16;
 
+/// The header by which whoever asks from outside knows that it is this server that answers (self-host.md 5).
+pub(crate) const LOCK_ID: HeaderName = HeaderName::from_static("x-lock-id");
+
 /// Answers the requests of a connection, and stays for the socket that it may become.
 pub(super) async fn serve<I>(stream: I, peer: Peer, shared: &Arc<Shared>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let sockets = TaskTracker::new();
+    let bounds = &shared.bounds;
+    let stream = Paced::new(stream, bounds.head(), bounds.keep_alive());
+    let pace = stream.pace();
     let service = service_fn(|request| {
-        let (shared, sockets) = (Arc::clone(shared), sockets.clone());
-        async move { Ok::<_, Infallible>(answer(&shared, peer, &sockets, request).await) }
+        let (shared, sockets, pace) = (Arc::clone(shared), sockets.clone(), pace.clone());
+        async move {
+            let respond = async |request| respond(&shared, peer, request).await;
+            Ok::<_, Infallible>(exchange(&shared, &sockets, Some(&pace), request, respond).await)
+        }
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(shared.head).max_buf_size(shared.head_bytes);
-    let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    let mut phase = shared.phase.clone();
+    // The stream ends itself where a head does not come.
+    builder.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(bounds.head_bytes());
+    // Apart, so that its memory goes as soon as it has become a socket.
+    let mut connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let ended = tokio::select! {
         // Whatever went wrong with it was the other end's affair.
         _ = &mut connection => true,
-        _ = phase.wait_for(|phase| *phase != Phase::Open) => false,
+        () = closing(shared) => false,
     };
     if !ended {
         connection.as_mut().graceful_shutdown();
+        let mut phase = shared.phase.clone();
         tokio::select! {
             _ = &mut connection => {}
             _ = phase.wait_for(|phase| *phase == Phase::Over) => {}
         }
     }
+    drop(connection);
     sockets.close();
     sockets.wait().await;
 }
 
-async fn answer(
-    shared: &Arc<Shared>,
-    peer: Peer,
-    sockets: &TaskTracker,
-    request: Request<Incoming>,
-) -> Response<SentBody> {
-    exchange(shared, sockets, request, async |request| respond(shared, peer, request).await).await
+/// The same over HTTP/2, by which there are no sockets.
+pub(super) async fn serve_h2<I>(stream: I, peer: Peer, shared: &Arc<Shared>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let open = Rc::new(Streams::default());
+    let service = service_fn(|request| {
+        let (shared, open) = (Arc::clone(shared), Rc::clone(&open));
+        async move {
+            let busy = open.begin();
+            let response = respond(&shared, peer, request).await;
+            drop(busy);
+            Ok::<_, Infallible>(response.map(SentBody::from))
+        }
+    });
+    let bounds = &shared.bounds;
+    let mut builder = http2::Builder::new(Local);
+    builder
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(bounds.head_bytes()).unwrap_or(u32::MAX))
+        .max_concurrent_streams(STREAMS)
+        .keep_alive_interval(bounds.ping())
+        .keep_alive_timeout(bounds.ping());
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let unused = open.unused_for(bounds.keep_alive());
+    let ended = tokio::select! {
+        ended = &mut connection => Some(ended),
+        () = unused => None,
+        () = closing(shared) => None,
+    };
+    if ended.is_none() {
+        connection.as_mut().graceful_shutdown();
+        let mut phase = shared.phase.clone();
+        tokio::select! {
+            _ = &mut connection => {}
+            _ = phase.wait_for(|phase| *phase == Phase::Over) => {}
+        }
+    }
+}
+
+/// Requests of one client at once, over HTTP/2.
+const STREAMS: u32 = 128;
+
+/// Runs what belongs to a connection on its thread.
+#[derive(Clone, Copy, Debug)]
+struct Local;
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for Local {
+    fn execute(&self, work: F) {
+        tokio::task::spawn_local(work);
+    }
+}
+
+async fn closing(shared: &Shared) {
+    let mut phase = shared.phase.clone();
+    // A sender that is gone says the same.
+    let _ = phase.wait_for(|phase| *phase != Phase::Open).await;
 }
 
 /// Sends what `respond` answers, and makes of the connection the socket that it may have become.
 pub(super) async fn exchange(
     shared: &Arc<Shared>,
     sockets: &TaskTracker,
+    pace: Option<&Pace>,
     mut request: Request<Incoming>,
     respond: impl AsyncFnOnce(Request<Incoming>) -> Response<NativeResponse>,
 ) -> Response<SentBody> {
+    let busy = pace.map(Pace::begin);
     let upgrade = hyper::upgrade::on(&mut request);
     let key = request.headers().get(SEC_WEBSOCKET_KEY).cloned();
     let mut response = respond(request).await;
@@ -96,9 +167,10 @@ pub(super) async fn exchange(
         && let NativeResponse::Socket(ends) = std::mem::replace(response.body_mut(), NativeResponse::Empty)
     {
         complete(response.headers_mut(), key.as_ref());
-        sockets.spawn_local(switch(upgrade, *ends, shared.ping, Arc::clone(&shared.metrics)));
+        pace.inspect(|pace| pace.free());
+        sockets.spawn_local(switch(upgrade, *ends, shared.bounds.ping(), Arc::clone(&shared.metrics)));
     }
-    response.map(SentBody)
+    response.map(|body| SentBody::of(body, busy))
 }
 
 async fn switch(upgrade: OnUpgrade, ends: SocketEnds, ping: Duration, metrics: Arc<Metrics>) {
@@ -119,17 +191,24 @@ fn complete(headers: &mut HeaderMap, key: Option<&HeaderValue>) {
 }
 
 async fn respond(shared: &Arc<Shared>, peer: Peer, request: Request<Incoming>) -> Response<NativeResponse> {
+    let request = without_base(request, &shared.base_path);
     let stopping = *shared.phase.borrow() != Phase::Open || shared.hold.check().is_err();
+    if !stopping && health::asks_for_more(&request) && is_operator(shared, request.headers()) {
+        return health::tell(shared).await;
+    }
     if request.uri().path() == "/health" && (stopping || !shared.health.is_good(&shared.front.index).await) {
         return unwell();
     }
     if stopping {
         return Early::Stopping.answer();
     }
+    if shared.only.as_ref().is_some_and(|only| !only.answers(&request)) {
+        return Early::OtherGraph.answer();
+    }
     if asks_for_socket(&request) && !is_handshake(request.headers()) {
         return Early::InvalidUpgrade.answer();
     }
-    let asked = shared.trusted.with(|trusted| forwarded::read(trusted, peer.address.ip(), request.headers()));
+    let asked = shared.trusted.with(|trusted| forwarded::read(trusted, peer, request.headers()));
     let Ok(asked) = asked else {
         return Early::InvalidForwarding.answer();
     };
@@ -146,15 +225,75 @@ async fn respond(shared: &Arc<Shared>, peer: Peer, request: Request<Incoming>) -
     }
     let Some(uri) = address(&request, peer, &asked) else { return Early::InvalidHost.answer() };
     let Some(uri) = admitted(uri, &shared.base_urls) else { return Early::InvalidHost.answer() };
+    if shared.status_page
+        && let Some(route) = status::Route::of(&request)
+    {
+        return status::answer(shared, route, &asked, &uri, request).await;
+    }
+    let asset = asset_way(&request);
+    if let Some(observed) = observed::Route::of(&request)
+        && is_operator(shared, request.headers())
+    {
+        return observed::answer(shared, observed).await;
+    }
+    if changes::is_for(&request) {
+        let response = changes::answer(shared, request).await;
+        if shows_token && response.status() == StatusCode::UNAUTHORIZED {
+            shared.strikes.add(asked.client, now_ms());
+        }
+        return response;
+    }
     let expects = expects_continue(&request);
     let (mut parts, body) = request.into_parts();
     parts.uri = uri;
-    let body = NativeRequest::incoming(body, shared.body_idle, expects);
-    let response = sync_http::handle(&shared.front, &shared.service, Request::from_parts(parts, body)).await;
+    let body = NativeRequest::incoming(body, shared.bounds.body_idle(), expects);
+    let stalled = body.stalled();
+    let is_health = parts.uri.path() == "/health";
+    let mut response = sync_http::handle(&shared.front, &shared.service, Request::from_parts(parts, body)).await;
     if shows_token && response.status() == StatusCode::UNAUTHORIZED {
         shared.strikes.add(asked.client, now_ms());
     }
+    if is_health && let Ok(id) = HeaderValue::from_str(&shared.hold.holder().record().lock_id) {
+        response.headers_mut().insert(LOCK_ID, id);
+    }
+    if stalled.load(Ordering::Relaxed) {
+        response = Early::Stalled.answer();
+    }
+    if let Some((way, length)) = asset {
+        let traffic = &shared.metrics.traffic;
+        let is_there = response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED;
+        traffic.carried(Cargo::Asset, way, is_there);
+        let bytes = if way == Direction::Upload { length } else { response.body().length() };
+        traffic.bytes(way, bytes.filter(|_| is_there).unwrap_or_default());
+    }
     response
+}
+
+/// Which way a request carries an asset, and how long it says the asset is.
+fn asset_way<B>(request: &Request<B>) -> Option<(Direction, Option<u64>)> {
+    let way = match *request.method() {
+        Method::GET => Direction::Download,
+        Method::PUT => Direction::Upload,
+        _ => return None,
+    };
+    request.uri().path().starts_with("/assets/").then(|| (way, length_of(request)))
+}
+
+/// The same request without what stands before the paths of this server's addresses; one that lacks it is as good.
+fn without_base<B>(mut request: Request<B>, base: &str) -> Request<B> {
+    let whole = request.uri().path_and_query().map_or("", http::uri::PathAndQuery::as_str);
+    let rest =
+        whole.strip_prefix(base).filter(|rest| !base.is_empty() && (rest.is_empty() || rest.starts_with(['/', '?'])));
+    let Some(rest) = rest else { return request };
+    let slash = if rest.starts_with('/') { "" } else { "/" };
+    if let Ok(path) = format!("{slash}{rest}").parse() {
+        let mut parts = request.uri().clone().into_parts();
+        parts.path_and_query = Some(path);
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+    }
+    request
 }
 
 /// Whether a request brings what may be large: an asset, or a part of an upload.
@@ -180,12 +319,15 @@ pub(super) fn expects_continue<B>(request: &Request<B>) -> bool {
 
 /// Whether somebody may read the metrics; for all others there are none.
 fn may_measure(shared: &Shared, asked: &Asked, headers: &HeaderMap) -> bool {
+    is_operator(shared, headers) || shared.metrics_allow.with(|allowed| allowed.includes(asked.client))
+}
+
+/// Whether a request shows the operator's token.
+fn is_operator(shared: &Shared, headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let bearer = text(AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
     let is_admin = |token| shared.service.settings.auth.is_admin(token);
-    is_admin(text(ADMIN_TOKEN))
-        || is_admin(bearer)
-        || shared.metrics_allow.with(|allowed| allowed.includes(asked.client))
+    is_admin(text(ADMIN_TOKEN)) || is_admin(bearer)
 }
 
 pub(super) fn measured(shared: &Shared) -> Response<NativeResponse> {
@@ -254,7 +396,7 @@ mod tests {
     use super::*;
 
     fn peer(is_tls: bool) -> Peer {
-        Peer { address: ([127, 0, 0, 1], 1).into(), is_tls }
+        Peer { address: [127, 0, 0, 1].into(), is_unix: false, is_tls }
     }
 
     fn called(target: &str, hosts: &[&str], is_tls: bool) -> Option<String> {
@@ -285,6 +427,26 @@ mod tests {
         assert_eq!(answered("https://Notes.example/p", &ours), "https://Notes.example/p");
         assert_eq!(answered("http://evil.example/p?q", &ours), "https://notes.example/p?q");
         assert_eq!(answered("http://any.example/p", &[]), "http://any.example/p");
+    }
+
+    #[test]
+    fn the_path_of_the_base_is_taken_off() {
+        let path = |path: &str, base: &str| {
+            let request = Request::builder().uri(path).body(()).unwrap();
+            without_base(request, base).uri().to_string()
+        };
+        for (given, expected) in [
+            ("/notes/graphs?a=/notes", "/graphs?a=/notes"),
+            ("/notes", "/"),
+            ("/notes/", "/"),
+            ("/notes?x", "/?x"),
+            ("/graphs", "/graphs"),
+            ("/notesX/graphs", "/notesX/graphs"),
+            ("http://h/notes/p", "http://h/p"),
+        ] {
+            assert_eq!(path(given, "/notes"), expected);
+        }
+        assert_eq!(path("/notes/graphs", ""), "/notes/graphs");
     }
 
     #[test]

@@ -14,9 +14,15 @@ const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 /// Elements of a list that are looked at: as many proxies stand in a row nowhere.
 const PROXIES: usize = 64;
 
+use super::accept::Peer;
+
 /// Which peers may say who asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Trusted(Vec<Net>);
+pub(crate) struct Trusted {
+    nets: Vec<Net>,
+    /// Whoever comes through a Unix socket.
+    unix: bool,
+}
 
 /// Addresses that begin with the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +36,14 @@ const PRIVATE: [&str; 7] =
     ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "fc00::/7", "fe80::/10"];
 
 impl Trusted {
-    /// Reads a list of addresses, ranges, `loopback` and `private`; an error is the entry that is none of these.
+    /// Reads a list of addresses, ranges, `loopback`, `private` and `unix`; an error is the entry that is none of these.
     pub(crate) fn parse(entries: &[String]) -> Result<Self, String> {
-        let mut nets = Vec::new();
+        let (mut nets, mut unix) = (Vec::new(), false);
         for entry in entries {
+            if entry.eq_ignore_ascii_case("unix") {
+                unix = true;
+                continue;
+            }
             let texts: &[&str] = match entry.to_ascii_lowercase().as_str() {
                 "loopback" => &["127.0.0.0/8", "::1"],
                 "private" => &PRIVATE,
@@ -43,12 +53,17 @@ impl Trusted {
                 nets.push(Net::parse(text).ok_or_else(|| entry.clone())?);
             }
         }
-        Ok(Self(nets))
+        Ok(Self { nets, unix })
     }
 
-    /// Whether a peer is trusted.
+    /// Whether what a peer says of others counts.
+    pub(crate) fn trusts(&self, peer: Peer) -> bool {
+        if peer.is_unix { self.unix } else { self.includes(peer.address) }
+    }
+
+    /// Whether an address is among them.
     pub(crate) fn includes(&self, peer: IpAddr) -> bool {
-        self.0.iter().any(|net| net.includes(peer))
+        self.nets.iter().any(|net| net.includes(peer))
     }
 }
 
@@ -97,10 +112,11 @@ pub(crate) struct Asked {
 pub(crate) struct Invalid;
 
 /// What headers of a trusted peer say; from anyone else they count for nothing.
-pub(crate) fn read(trusted: &Trusted, peer: IpAddr, headers: &HeaderMap) -> Result<Asked, Invalid> {
-    let peer = peer.to_canonical();
+pub(crate) fn read(trusted: &Trusted, peer: Peer, headers: &HeaderMap) -> Result<Asked, Invalid> {
+    let is_trusted = trusted.trusts(peer);
+    let peer = peer.address.to_canonical();
     let unsaid = Asked { client: peer, scheme: None, host: None };
-    if !trusted.includes(peer) {
+    if !is_trusted {
         return Ok(unsaid);
     }
     let said = if headers.contains_key(FORWARDED) { of_standard(headers) } else { of_older(headers) };
@@ -213,7 +229,9 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        let asked = read(&trusted(entries), peer.parse().unwrap(), &map)?;
+        let is_unix = peer == "unix";
+        let address = if is_unix { "127.0.0.1" } else { peer }.parse().unwrap();
+        let asked = read(&trusted(entries), Peer { address, is_unix, is_tls: false }, &map)?;
         let scheme = asked.scheme.map(|scheme| format!("{scheme}://")).unwrap_or_default();
         let host = asked.host.map(|host| host.to_string()).unwrap_or_default();
         Ok((asked.client.to_string(), scheme + &host))

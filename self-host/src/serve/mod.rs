@@ -1,24 +1,47 @@
 //! The running server: fronts that answer connections, over the index, the graphs and the assets.
 
+mod accept;
 mod agents;
+pub(crate) mod care;
+mod census;
+mod changes;
 pub(crate) mod client;
 mod connection;
 mod forwarded;
 mod fronts;
 mod health;
+mod limits;
+mod listen;
 mod live;
 mod measure;
 mod notify;
+mod observed;
+mod one_graph;
 mod operator;
+mod pace;
 mod places;
 mod platform;
+mod pulse;
+mod reload;
+mod reports;
 mod server;
 mod socket;
 mod space;
+mod start;
+mod status;
+mod storage;
+mod streams;
 mod strikes;
 mod tls;
 
+pub(crate) use connection::LOCK_ID;
 pub(crate) use forwarded::Trusted;
+pub(crate) use listen::{Bind, ListenError};
+pub(crate) use one_graph::OneGraph;
 pub(crate) use operator::OperatorToken;
-pub(crate) use server::{End, RELOADED, Reload, Server, StartError};
+pub(crate) use pace::Busy;
+pub(crate) use reload::{Reload, is_reloaded};
+pub(crate) use reports::Reporter;
+pub(crate) use server::{End, Launch, Server};
+pub(crate) use start::StartError;
 pub(crate) use tls::TlsError;

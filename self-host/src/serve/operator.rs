@@ -15,13 +15,15 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use sync_http::early::Early;
-use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+use super::accept::{Accepting, Stream, accept};
+use super::care;
 use super::connection::{brings_much, exchange, expects_continue, length_of};
 use super::fronts::{Phase, Shared};
+use super::health;
 use crate::bodies::{NativeRequest, NativeResponse, SentBody};
 use crate::daemon::{Routes, respond};
 
@@ -33,9 +35,6 @@ const CONNECTIONS: usize = 64;
 
 /// How long the head of a request may take, and one of the daemon's own routes as a whole.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long to wait after the system gave no connection.
-const BREATHER: Duration = Duration::from_millis(100);
 
 /// The operator's token as it is written in a header.
 #[derive(Clone)]
@@ -55,25 +54,28 @@ impl OperatorToken {
 }
 
 /// Answers whoever comes to the socket, for as long as the task lasts. Runs on a local task set.
-pub(super) async fn serve(listener: UnixListener, shared: Arc<Shared>, routes: Arc<Routes>, token: OperatorToken) {
+pub(super) async fn serve(listener: Accepting, shared: Arc<Shared>, routes: Arc<Routes>, token: OperatorToken) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(BREATHER).await;
-            continue;
-        };
-        // One too many is closed at once.
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        let (shared, routes, token) = (Arc::clone(&shared), Arc::clone(&routes), token.clone());
-        tokio::task::spawn_local(async move {
-            attend(stream, &shared, &routes, &token).await;
-            drop(place);
-        });
-    }
+    accept(
+        &listener,
+        shared.pulse.join(),
+        std::future::pending(),
+        |_| (),
+        |stream, _| {
+            // One too many is closed at once.
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else { return };
+            let (shared, routes, token) = (Arc::clone(&shared), Arc::clone(&routes), token.clone());
+            tokio::task::spawn_local(async move {
+                attend(stream, &shared, &routes, &token).await;
+                drop(place);
+            });
+        },
+    )
+    .await;
 }
 
 /// Answers one request, and stays for the socket that it may become.
-async fn attend(stream: UnixStream, shared: &Arc<Shared>, routes: &Arc<Routes>, token: &OperatorToken) {
+async fn attend(stream: Stream, shared: &Arc<Shared>, routes: &Arc<Routes>, token: &OperatorToken) {
     let ends = AtomicBool::new(false);
     let sockets = TaskTracker::new();
     let service = service_fn(|request: Request<Incoming>| async {
@@ -81,7 +83,8 @@ async fn attend(stream: UnixStream, shared: &Arc<Shared>, routes: &Arc<Routes>, 
             let answered = timeout(PATIENCE, routes.answer(request, &ends)).await;
             answered.unwrap_or_else(|_| respond(StatusCode::REQUEST_TIMEOUT, "timeout")).map(full)
         } else {
-            exchange(shared, &sockets, request, async |request| operate(shared, routes, token, request).await).await
+            exchange(shared, &sockets, None, request, async |request| operate(shared, routes, token, request).await)
+                .await
         };
         Ok::<_, Infallible>(answer)
     });
@@ -98,7 +101,7 @@ async fn attend(stream: UnixStream, shared: &Arc<Shared>, routes: &Arc<Routes>, 
 }
 
 fn full(bytes: Vec<u8>) -> SentBody {
-    SentBody(NativeResponse::Full(bytes))
+    NativeResponse::Full(bytes).into()
 }
 
 /// What the surface answers the operator.
@@ -114,8 +117,17 @@ async fn operate(
     if *shared.phase.borrow() != Phase::Open || shared.hold.check().is_err() {
         return Early::Stopping.answer();
     }
+    if health::asks_for_more(&request) {
+        return health::tell(shared).await;
+    }
+    if shared.only.as_ref().is_some_and(|only| !only.answers(&request)) {
+        return Early::OtherGraph.answer();
+    }
     if brings_much(&request) && !shared.space.takes(length_of(&request)) {
         return Early::StorageFull.answer();
+    }
+    if request.uri().path() == care::PATH {
+        return care::answer(shared, request).await.map(NativeResponse::Full);
     }
     let expects = expects_continue(&request);
     let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
@@ -124,7 +136,7 @@ async fn operate(
     // Its token is that of the socket: the surface would take it for a user's.
     request.headers_mut().remove(AUTHORIZATION);
     request.headers_mut().insert(ADMIN_TOKEN, token.0.clone());
-    let body_idle = shared.body_idle;
+    let body_idle = shared.bounds.body_idle();
     let request = request.map(|body| NativeRequest::incoming(body, body_idle, expects));
     sync_http::handle(&shared.front, &shared.service, request).await
 }

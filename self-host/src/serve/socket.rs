@@ -8,15 +8,16 @@ use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use graph::sockets::OwnedFrame;
 use protocol::limits::MESSAGE_BYTES;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame as WireClose, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::graphs::{CloseFrame, FrameSender, Outgoing, Queue, SocketEnds};
+use crate::graphs::{CloseFrame, FrameSender, Outgoing, Queue, Said, SocketEnds};
+use crate::host::now_ms;
 use crate::metrics::Metrics;
 
 /// Bytes beyond a message's limit that are still read, so that the graph says itself that it is too long.
@@ -27,6 +28,12 @@ const READ_BUFFER: usize = 4 << 10;
 
 /// How long the other end may take to answer the close of ours.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a reader who was too slow may take to read what was on its way, and with it that the socket is closed.
+const CUT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why a socket is closed whose reader was too slow (self-host.md 9.3).
+const TOO_SLOW: (u16, &str) = (1013, "too slow");
 
 /// Messages that are put together before they are written.
 const TOGETHER: usize = 64;
@@ -46,21 +53,29 @@ where
         .max_frame_size(Some(MESSAGE_BYTES + BEYOND));
     let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
     let (sink, stream) = socket.split();
-    let SocketEnds { frames, mut messages, queue, waiting, end } = ends;
+    let SocketEnds { frames, mut messages, queue, waiting, device, end } = ends;
     let heard = Cell::new(Instant::now());
     metrics.sockets.fetch_add(1, Ordering::Relaxed);
     let heard_one = || {
         heard.set(Instant::now());
-        metrics.received.fetch_add(1, Ordering::Relaxed);
     };
-    let written = |messages: u64, bytes| {
-        waiting.written(bytes);
-        metrics.sent.fetch_add(messages, Ordering::Relaxed);
+    let written = |said: &Passed| {
+        waiting.written(said.bytes);
+        metrics.traffic.sent(said.kind);
+        if said.kind == "changed" {
+            metrics.traffic.broadcasts.add(said.at.elapsed().as_secs_f64());
+        }
+        if let Some(t) = said.t {
+            device.saw(t, now_ms());
+        }
+    };
+    let pinged = || {
+        metrics.traffic.received("ping");
+        device.spoke(now_ms());
     };
     let ended = tokio::select! {
-        ended = read(stream, &frames, &queue, heard_one) => ended,
-        ended = write(sink, &mut messages, written, &heard, ping) => ended,
-        () = waiting.is_cut.notified() => close(1013, "too slow"),
+        ended = read(stream, &frames, &queue, heard_one, pinged) => ended,
+        ended = write(sink, &mut messages, written, &heard, ping, &waiting.is_cut) => ended,
     };
     metrics.sockets.fetch_sub(1, Ordering::Relaxed);
     metrics.closed(ended.code);
@@ -78,6 +93,7 @@ async fn read(
     frames: &FrameSender,
     queue: &Queue,
     heard: impl Fn(),
+    pinged: impl Fn(),
 ) -> CloseFrame {
     let mut ended = None;
     loop {
@@ -86,6 +102,7 @@ async fn read(
         let frame = match message {
             Some(Ok(Message::Text(text))) if text.as_str() == "ping" => {
                 // A heartbeat keeps no graph busy.
+                pinged();
                 queue.text("pong".to_owned());
                 continue;
             }
@@ -125,11 +142,46 @@ fn refusal(error: &Error) -> Option<CloseFrame> {
     }
 }
 
-/// Writes what the graph says, and asks now and then whether anybody is there.
+/// What was written of a message.
+struct Passed {
+    bytes: usize,
+    kind: &'static str,
+    t: Option<i64>,
+    at: std::time::Instant,
+}
+
+/// Writes what the graph says, until the reader is found to be too slow for it.
 async fn write(
     mut sink: impl Sink<Message, Error = Error> + Unpin,
     messages: &mut mpsc::UnboundedReceiver<Outgoing>,
-    written: impl Fn(u64, usize),
+    written: impl Fn(&Passed),
+    heard: &Cell<Instant>,
+    ping: Duration,
+    is_cut: &Notify,
+) -> CloseFrame {
+    tokio::select! {
+        ended = tell(&mut sink, messages, written, heard, ping) => return ended,
+        () = is_cut.notified() => {}
+    }
+    // Nothing is added any more, and what waits is not written.
+    messages.close();
+    while messages.try_recv().is_ok() {}
+    let (code, reason) = TOO_SLOW;
+    let wire = WireClose { code: code.into(), reason: reason.into() };
+    // It comes behind the message that is on its way.
+    if let Ok(Ok(())) = timeout(CUT_PATIENCE, sink.send(Message::Close(Some(wire)))).await {
+        // The other half ends as soon as the answer comes. Until then what comes is read: a connection that is closed before takes from its
+        // other end what that has not read yet.
+        sleep(CUT_PATIENCE).await;
+    }
+    close(code, reason)
+}
+
+/// Writes what the graph says, and asks now and then whether anybody is there.
+async fn tell(
+    sink: &mut (impl Sink<Message, Error = Error> + Unpin),
+    messages: &mut mpsc::UnboundedReceiver<Outgoing>,
+    written: impl Fn(&Passed),
     heard: &Cell<Instant>,
     ping: Duration,
 ) -> CloseFrame {
@@ -142,7 +194,11 @@ async fn write(
             _ = asking.tick() => {
                 // Two questions were not answered.
                 if heard.get().elapsed() > ping * 2 + ping / 2 {
-                    return close(1001, "no answer");
+                    let (code, reason) = (CloseCode::Away, "no answer");
+                    let frame = WireClose { code, reason: reason.into() };
+                    // Whoever does not read it is not waited for.
+                    let _ = timeout(CLOSE_PATIENCE, sink.send(Message::Close(Some(frame)))).await;
+                    return close(code.into(), reason);
                 }
                 if sink.send(Message::Ping(Vec::new().into())).await.is_err() {
                     return close(ABNORMAL, "");
@@ -151,12 +207,12 @@ async fn write(
             }
         };
         let mut next = first;
-        let (mut bytes, mut count) = (0, 0);
+        // At most as many as are put together.
+        let mut passed = Vec::new();
         while let Some(message) = next.take() {
             match message {
-                Outgoing::Text(text) => {
-                    bytes += text.len();
-                    count += 1;
+                Outgoing::Text(Said { text, kind, t, at }) => {
+                    passed.push(Passed { bytes: text.len(), kind, t, at });
                     if sink.feed(Message::Text(text.into())).await.is_err() {
                         return close(ABNORMAL, "");
                     }
@@ -171,14 +227,14 @@ async fn write(
                     return frame;
                 }
             }
-            if count < TOGETHER {
+            if passed.len() < TOGETHER {
                 next = messages.try_recv().ok();
             }
         }
-        if count == 0 || sink.flush().await.is_err() {
+        if passed.is_empty() || sink.flush().await.is_err() {
             // Without a message there will be none: the graph has gone.
             return close(ABNORMAL, "");
         }
-        written(count as u64, bytes);
+        passed.iter().for_each(&written);
     }
 }

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use super::census::Found;
 use super::live::Live;
-use crate::metrics::Disk;
-use crate::store::LAST_BACKUP;
+use crate::metrics::{Census, Disk};
+use crate::store::{INDEX, LAST_BACKUP};
 
 /// How long an answer of the system holds.
 const HOLDS: Duration = Duration::from_secs(1);
@@ -17,12 +18,14 @@ pub(crate) struct Space {
     /// Bytes that large bodies leave alone.
     pub(crate) reserve: Live<u64>,
     last: Mutex<Option<(Instant, u64)>>,
+    /// What lies in the directory.
+    pub(super) found: Found,
 }
 
 impl Space {
     /// The disk of a directory; `reserve` bytes are not taken by uploads and assets.
     pub(crate) fn new(path: &Path, reserve: u64) -> Self {
-        Self { path: path.to_owned(), reserve: Live::new(reserve), last: Mutex::default() }
+        Self { path: path.to_owned(), reserve: Live::new(reserve), last: Mutex::default(), found: Found::default() }
     }
 
     /// Whether a body of this length, where it is known, leaves the reserve alone.
@@ -32,6 +35,10 @@ impl Space {
 }
 
 impl Disk for Space {
+    fn census(&self) -> Census {
+        self.found.get(&self.path.join(INDEX))
+    }
+
     /// Bytes that are free for us. Where the system does not say, there is room.
     fn free(&self) -> u64 {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);

@@ -13,17 +13,23 @@ const WINDOW_MS: i64 = 60_000;
 /// Addresses that are remembered; the one that was there first is forgotten.
 const ADDRESSES: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
-/// Failures of the running minute, by address. This machine's own are not counted.
+/// Failures of the running minute, by address. This machine's own are not counted, unless that was asked for.
 pub(crate) struct Strikes {
     /// Failures of an address in a minute.
     pub(crate) limit: Live<u32>,
     counts: Cache<IpAddr, (i64, u32)>,
+    counts_own: bool,
 }
 
 impl Strikes {
     /// So many a minute for each address.
     pub(crate) fn new(limit: u32) -> Self {
-        Self { limit: Live::new(limit), counts: Cache::new(ADDRESSES) }
+        Self { limit: Live::new(limit), counts: Cache::new(ADDRESSES), counts_own: false }
+    }
+
+    /// The same, but that this machine's own are counted, too.
+    pub(crate) fn of_all(limit: u32) -> Self {
+        Self { counts_own: true, ..Self::new(limit) }
     }
 
     /// For how many seconds an address is not let in; none where it is.
@@ -37,7 +43,7 @@ impl Strikes {
     /// An address has failed once more.
     pub(super) fn add(&self, address: IpAddr, now_ms: i64) {
         let address = address.to_canonical();
-        if address.is_loopback() {
+        if address.is_loopback() && !self.counts_own {
             return;
         }
         let (begun, count) = self.counts.get(&address, now_ms).unwrap_or((now_ms, 0));

@@ -1,7 +1,7 @@
 //! Assets as files: `<data>/assets/<graph-id>/<name>`, and beside each what is known of it, in JSON as upstream has it.
 
 use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -12,8 +12,8 @@ use web::{ByteRange, Failure, ObjectHead, ObjectMeta, ObjectStore, PutError, Req
 use super::DataDir;
 use super::asset_name::{META, folder_of, path_of};
 use super::data_dir::{make_folder, sync_folder};
+use super::draft::Draft;
 use crate::bodies::{FileBody, NativeRequest, NativeResponse};
-use crate::host::random_uuid;
 
 /// Files that one page of a deletion removes.
 const PAGE: usize = 1000;
@@ -97,34 +97,6 @@ async fn read_meta(path: &Path) -> Meta {
     serde_json::from_slice(&bytes).unwrap_or_default()
 }
 
-/// A file under construction, which goes unless it is given its name.
-struct Draft(Option<PathBuf>);
-
-impl Draft {
-    fn create(folder: &Path) -> std::io::Result<(Self, File)> {
-        let path = folder.join(random_uuid().to_string());
-        let file = std::fs::File::options().create_new(true).write(true).mode(0o600).open(&path)?;
-        Ok((Self(Some(path)), File::from_std(file)))
-    }
-
-    async fn publish(mut self, path: &Path) -> std::io::Result<()> {
-        if let Some(draft) = &self.0 {
-            tokio::fs::rename(draft, path).await?;
-        }
-        self.0 = None;
-        Ok(())
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        if let Some(path) = &self.0 {
-            // The next start empties the folder.
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
-
 /// Writes a body as it arrives; the limit bounds it.
 async fn receive(file: &mut File, body: &mut NativeRequest, size: Size) -> Result<(), PutError> {
     let mut left = size.limit;
@@ -169,13 +141,15 @@ impl ObjectStore<NativeRequest, NativeResponse> for Assets {
     async fn put(&self, key: &str, body: &mut NativeRequest, size: Size, meta: ObjectMeta<'_>) -> Result<(), PutError> {
         let path = self.path(key)?;
         let folder = path.parent().ok_or_else(|| failure("a file without a folder"))?;
-        let (draft, mut file) = Draft::create(&self.tmp).map_err(failure)?;
+        let (draft, file) = Draft::create(&self.tmp).map_err(failure)?;
+        let mut file = File::from_std(file);
         receive(&mut file, body, size).await?;
         finish(file).await.map_err(failure)?;
         let custom = meta.custom.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
         let known =
             Meta { content_type: Some(meta.content_type.to_owned()), custom_metadata: custom, ..Meta::default() };
-        let (meta_draft, mut file) = Draft::create(&self.tmp).map_err(failure)?;
+        let (meta_draft, file) = Draft::create(&self.tmp).map_err(failure)?;
+        let mut file = File::from_std(file);
         file.write_all(&serde_json::to_vec(&known).map_err(failure)?).await.map_err(failure)?;
         finish(file).await.map_err(failure)?;
         let is_new = !folder.is_dir();

@@ -5,6 +5,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::draft::Draft;
+
 /// Why a directory cannot be served from.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DataDirError {
@@ -46,6 +48,12 @@ pub(crate) enum DataDirError {
 /// The file that says when the last backup was made.
 pub(crate) const LAST_BACKUP: &str = ".last-backup";
 
+/// The file of bridges to databases.
+pub(crate) const PG_SYNC: &str = "pg-sync.sqlite";
+
+/// The file of the index.
+pub(crate) const INDEX: &str = "index.sqlite";
+
 /// Where everything lies.
 #[derive(Clone, Debug)]
 pub(crate) struct DataDir {
@@ -77,6 +85,12 @@ impl DataDir {
         Ok(dir)
     }
 
+    /// The directory as it is: nothing is made or tried, as it may lie on read-only media.
+    pub(crate) fn look(path: &Path) -> Result<Self, DataDirError> {
+        let root = path.canonicalize().map_err(|cause| DataDirError::Io { path: path.to_owned(), cause })?;
+        Ok(Self { root })
+    }
+
     /// The directory.
     pub(crate) fn root(&self) -> &Path {
         &self.root
@@ -84,12 +98,22 @@ impl DataDir {
 
     /// The index.
     pub(crate) fn index(&self) -> PathBuf {
-        self.root.join("index.sqlite")
+        self.root.join(INDEX)
+    }
+
+    /// What the directory says of its format.
+    pub(crate) fn format(&self) -> PathBuf {
+        self.root.join(".format")
     }
 
     /// Stored users and their tokens.
     pub(crate) fn users(&self) -> PathBuf {
         self.root.join("self-host.sqlite")
+    }
+
+    /// Bridges to databases whose changes are observed.
+    pub(crate) fn pg_sync(&self) -> PathBuf {
+        self.root.join(PG_SYNC)
     }
 
     /// The secret that signs links to assets, where none is configured.
@@ -124,25 +148,28 @@ impl DataDir {
         for entry in tmp.read_dir().map_err(failed)? {
             let entry = entry.map_err(failed)?;
             if entry.file_type().map_err(failed)?.is_file() {
-                std::fs::remove_file(entry.path()).map_err(|cause| self.write_failure(cause))?;
+                match std::fs::remove_file(entry.path()) {
+                    // A verb, or a server that does not get the lock, tried to write at this moment and is done.
+                    Err(cause) if cause.kind() == ErrorKind::NotFound => {}
+                    outcome => outcome.map_err(|cause| self.write_failure(&entry.path(), cause))?,
+                }
             }
         }
         Ok(())
     }
 
     fn try_writing(&self) -> Result<(), DataDirError> {
-        // Another process may do the same at this moment.
-        let path = self.tmp().join(format!("write-test-{}", std::process::id()));
-        File::create(&path).map_err(|cause| self.write_failure(cause))?;
-        std::fs::remove_file(&path).map_err(|cause| self.write_failure(cause))
+        let tmp = self.tmp();
+        // It goes at once, unless a server that starts has thrown it away already.
+        Draft::create(&tmp).map(drop).map_err(|cause| self.write_failure(&tmp, cause))
     }
 
-    fn write_failure(&self, cause: std::io::Error) -> DataDirError {
-        let path = self.root.clone();
+    /// Why something cannot be written: the directory as a whole, or one path in it.
+    fn write_failure(&self, path: &Path, cause: std::io::Error) -> DataDirError {
         match cause.kind() {
-            ErrorKind::ReadOnlyFilesystem => DataDirError::ReadOnly(path),
-            ErrorKind::PermissionDenied => DataDirError::Refused { path, cause },
-            _ => DataDirError::Io { path, cause },
+            ErrorKind::ReadOnlyFilesystem => DataDirError::ReadOnly(self.root.clone()),
+            ErrorKind::PermissionDenied => DataDirError::Refused { path: self.root.clone(), cause },
+            _ => DataDirError::Io { path: path.to_owned(), cause },
         }
     }
 }
@@ -171,6 +198,7 @@ pub(super) fn sync_folder(path: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{check_format, link_secret};
 
     #[test]
     fn new_folders_are_private_and_old_ones_stay() {
@@ -196,6 +224,39 @@ mod tests {
         assert!(dir.tmp().join("half").exists(), "it may be a running server's");
         again.empty_tmp().unwrap();
         assert!(!dir.tmp().join("half").exists());
+    }
+
+    /// Nobody who looks at the directory while a server starts makes that fail, or fails: each used to remove the other's files.
+    #[test]
+    fn whoever_has_the_lock_and_who_does_not_work_side_by_side() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(parent.path()).unwrap();
+        let rounds = 0..500;
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| rounds.clone().for_each(|_| drop(DataDir::open(parent.path()).unwrap())));
+            }
+            rounds.clone().for_each(|_| dir.empty_tmp().unwrap());
+        });
+    }
+
+    /// Servers of single graphs share format and secret, and may make them at the same moment.
+    #[test]
+    fn of_several_who_make_what_is_shared_all_find_the_same() {
+        for _ in 0..50 {
+            let parent = tempfile::tempdir().unwrap();
+            let dir = DataDir::open(parent.path()).unwrap();
+            let make = || {
+                check_format(&dir).unwrap();
+                link_secret(&dir).unwrap()
+            };
+            let secrets: std::collections::BTreeSet<String> = std::thread::scope(|scope| {
+                let makers: Vec<_> = (0..4).map(|_| scope.spawn(make)).collect();
+                makers.into_iter().map(|maker| maker.join().unwrap()).collect()
+            });
+            assert_eq!(secrets.len(), 1);
+            assert_eq!(dir.tmp().read_dir().unwrap().count(), 0);
+        }
     }
 
     #[test]

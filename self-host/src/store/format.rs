@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::DataDir;
-use super::data_dir::sync_folder;
+use super::draft::make_once;
 
 /// The format that this version writes, and the newest that it reads.
 const FORMAT: u32 = 1;
@@ -45,7 +45,7 @@ pub(crate) enum FormatError {
 
 /// Checks the format, and notes it where the directory says nothing: it is new, or another server's.
 pub(crate) fn check_format(data: &DataDir) -> Result<(), FormatError> {
-    let path = data.root().join(".format");
+    let path = data.format();
     let failed = |cause| FormatError::Io { path: path.clone(), cause };
     match std::fs::read(&path) {
         Ok(bytes) => {
@@ -58,10 +58,7 @@ pub(crate) fn check_format(data: &DataDir) -> Result<(), FormatError> {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let marker = Marker { format: FORMAT, min_reader: FORMAT, written_by: crate::cli::VERSION.to_owned() };
             let bytes = serde_json::to_vec(&marker).map_err(|error| failed(error.into()))?;
-            let draft = data.tmp().join("format");
-            std::fs::write(&draft, bytes).map_err(failed)?;
-            std::fs::rename(&draft, &path).map_err(failed)?;
-            sync_folder(data.root()).map_err(failed)
+            make_once(&data.tmp(), &path, &bytes).map_err(failed)
         }
         Err(error) => Err(failed(error)),
     }

@@ -10,8 +10,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use database::local_sqlite::Journal;
 use database::sqlite::{OpenError, Sqlite};
-use database::{Database, DbError, Param, ReadFrom, Row, Statement};
+use database::{Database, DbError, Param, ReadFrom, Row, Statement, Trouble};
 use index::migrations::MIGRATIONS;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -19,9 +20,13 @@ use tokio::sync::{mpsc, oneshot};
 use super::DataDirError;
 use super::data_dir::{refuse_link, sync_folder};
 use crate::daemon::Hold;
+use crate::metrics::Metrics;
 
 /// Statements that may wait; whoever comes later waits before it is sent.
 const WAITING: usize = 1024;
+
+/// Why a write of the index is not acknowledged.
+const UNSYNCED: &str = "the write-ahead log could not be synced";
 
 /// Statements that share a sync at most.
 const TOGETHER: usize = 256;
@@ -89,20 +94,25 @@ enum Asked {
 type Answer = Box<dyn FnOnce(Option<&DbError>)>;
 
 impl Index {
-    /// Opens the index, or makes it, and brings its schema up to date. It is written for as long as the lock is held.
-    pub(crate) fn open(path: &Path, hold: Arc<Hold>) -> Result<(Self, IndexThread), IndexError> {
+    /// Opens the index, or makes it, and brings its schema up to date. It is written for as long as the lock is held; that it is
+    /// damaged is noted in the metrics.
+    pub(crate) fn open(path: &Path, hold: Arc<Hold>, metrics: Arc<Metrics>) -> Result<(Self, IndexThread), IndexError> {
         refuse_link(path)?;
         let file = |cause| IndexError::File { path: path.to_owned(), cause };
         if !path.exists() {
             File::options().create(true).append(true).mode(0o600).open(path).map_err(file)?.sync_all().map_err(file)?;
             path.parent().map_or(Ok(()), sync_folder).map_err(file)?;
         }
-        let connection = connect(path).map_err(|cause| IndexError::Damaged { path: path.to_owned(), cause })?;
+        let connection = connect(path, hold.journal()).map_err(|cause| match Trouble::of(&cause) {
+            // The file may be whole.
+            Some(Trouble::Full | Trouble::ReadOnly | Trouble::Unavailable) => file(std::io::Error::other(cause)),
+            Some(Trouble::Damaged) | None => IndexError::Damaged { path: path.to_owned(), cause },
+        })?;
         let sqlite = Sqlite::new(connection, MIGRATIONS)?;
-        let wal = wal_of(path);
+        let served = Served { sqlite, wal: wal_of(path), file: None, doubtful: false, hold, metrics };
         let (sender, receiver) = mpsc::channel(WAITING);
         let thread = std::thread::Builder::new().name("index".into());
-        let thread = thread.spawn(move || serve(sqlite, &wal, &hold, receiver)).map_err(IndexError::Thread)?;
+        let thread = thread.spawn(move || served.serve(receiver)).map_err(IndexError::Thread)?;
         Ok((Self(sender), IndexThread(thread)))
     }
 
@@ -113,12 +123,16 @@ impl Index {
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, String> {
+fn connect(path: &Path, journal: Journal) -> Result<Connection, String> {
     let text = |error: rusqlite::Error| error.to_string();
     let connection = Connection::open(path).map_err(text)?;
-    connection.pragma_update(None, "journal_mode", "WAL").map_err(text)?;
-    // The thread syncs for all statements that came in together.
-    connection.pragma_update(None, "synchronous", "NORMAL").map_err(text)?;
+    let (mode, synchronous) = match journal {
+        // The thread syncs for all statements that came in together.
+        Journal::WriteAhead => ("WAL", "NORMAL"),
+        Journal::Rollback => ("DELETE", "FULL"),
+    };
+    connection.pragma_update(None, "journal_mode", mode).map_err(text)?;
+    connection.pragma_update(None, "synchronous", synchronous).map_err(text)?;
     let found: String = connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0)).map_err(text)?;
     if found == "ok" { Ok(connection) } else { Err(found) }
 }
@@ -129,76 +143,113 @@ fn wal_of(path: &Path) -> PathBuf {
     wal.into()
 }
 
-fn serve(sqlite: Sqlite, wal: &Path, hold: &Hold, mut asked: mpsc::Receiver<Asked>) {
-    let mut file = None;
-    // Ends when the last handle is gone.
-    while let Some(first) = asked.blocking_recv() {
-        let mut answers: Vec<Answer> = Vec::new();
-        let mut wrote = false;
-        let mut next = Some(first);
-        while let Some(one) = next.take() {
-            wrote |= carry_out(&sqlite, hold, one, &mut answers);
-            if answers.len() < TOGETHER {
-                next = asked.try_recv().ok();
+/// The index on its thread.
+struct Served {
+    sqlite: Sqlite,
+    wal: PathBuf,
+    /// The log, which is one file for as long as the database is open.
+    file: Option<File>,
+    /// A sync has failed, and nobody knows how much of the log is on the disk.
+    doubtful: bool,
+    hold: Arc<Hold>,
+    metrics: Arc<Metrics>,
+}
+
+impl Served {
+    fn serve(mut self, mut asked: mpsc::Receiver<Asked>) {
+        // Ends when the last handle is gone.
+        while let Some(first) = asked.blocking_recv() {
+            let mut answers: Vec<Answer> = Vec::new();
+            let mut wrote = false;
+            let mut next = Some(first);
+            while let Some(one) = next.take() {
+                wrote |= self.carry_out(one, &mut answers);
+                if answers.len() < TOGETHER {
+                    next = asked.try_recv().ok();
+                }
+            }
+            let failure = if wrote { self.sync().err() } else { None };
+            self.doubtful |= failure.is_some();
+            let failure = failure.map(|error| DbError(format!("{}: {UNSYNCED}: {error}", self.wal.display())));
+            for answer in answers {
+                answer(failure.as_ref());
             }
         }
-        let failure = if wrote { sync(wal, &mut file).err() } else { None };
-        let failure = failure.map(|error| DbError(format!("{}: {error}", wal.display())));
-        for answer in answers {
-            answer(failure.as_ref());
+        if self.hold.is_lost() {
+            // Closing writes into the file, which may be another process's by now. The end of this one closes it without.
+            std::mem::forget(self.sqlite);
         }
     }
-    if hold.is_lost() {
-        // Closing writes into the file, which may be another process's by now. The end of this one closes it without.
-        std::mem::forget(sqlite);
+
+    fn sync(&mut self) -> std::io::Result<()> {
+        if self.hold.journal() == Journal::Rollback {
+            // Each commit has waited for the disk.
+            return Ok(());
+        }
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(File::open(&self.wal)?),
+        };
+        file.sync_data()
     }
-}
 
-/// The log is one file for as long as the database is open.
-fn sync(wal: &Path, file: &mut Option<File>) -> std::io::Result<()> {
-    let file = match file {
-        Some(file) => file,
-        None => file.insert(File::open(wal)?),
-    };
-    file.sync_data()
-}
-
-/// Carries out what is asked. True: something was written.
-fn carry_out(sqlite: &Sqlite, hold: &Hold, asked: Asked, answers: &mut Vec<Answer>) -> bool {
-    match asked {
-        Asked::Query(sql, params, answer) => {
-            let params = borrowed(&params);
-            answers.push(reply(now(sqlite.query(ReadFrom::Primary, &sql, &params)), answer));
-            false
-        }
-        Asked::Execute(sql, params, answer) => {
-            let params = borrowed(&params);
-            let outcome = may_write(hold).and_then(|()| now(sqlite.execute(&sql, &params)));
-            answers.push(reply(outcome, answer));
-            true
-        }
-        Asked::Batch(statements, answer) => {
-            let params: Vec<Vec<Param<'_>>> = statements.iter().map(|(_, params)| borrowed(params)).collect();
-            let batch: Vec<Statement<'_>> =
-                statements.iter().zip(&params).map(|((sql, _), params)| (&**sql, &**params)).collect();
-            answers.push(reply(may_write(hold).and_then(|()| now(sqlite.batch(&batch))), answer));
-            true
+    /// Carries out what is asked. True: something was written.
+    fn carry_out(&mut self, asked: Asked, answers: &mut Vec<Answer>) -> bool {
+        match asked {
+            Asked::Query(sql, params, answer) => {
+                let params = borrowed(&params);
+                let outcome = now(self.sqlite.query(ReadFrom::Primary, &sql, &params));
+                answers.push(self.reply(outcome, answer));
+                false
+            }
+            Asked::Execute(sql, params, answer) => {
+                let params = borrowed(&params);
+                let allowed = self.may_write();
+                let wrote = allowed.is_ok();
+                answers.push(self.reply(allowed.and_then(|()| now(self.sqlite.execute(&sql, &params))), answer));
+                wrote
+            }
+            Asked::Batch(statements, answer) => {
+                let params: Vec<Vec<Param<'_>>> = statements.iter().map(|(_, params)| borrowed(params)).collect();
+                let batch: Vec<Statement<'_>> =
+                    statements.iter().zip(&params).map(|((sql, _), params)| (&**sql, &**params)).collect();
+                let allowed = self.may_write();
+                let wrote = allowed.is_ok();
+                answers.push(self.reply(allowed.and_then(|()| now(self.sqlite.batch(&batch))), answer));
+                wrote
+            }
         }
     }
-}
 
-/// Without the lock nothing is written (docs/spec/daemon.md 4.2).
-fn may_write(hold: &Hold) -> Result<(), DbError> {
-    hold.check().map_err(|lost| DbError(lost.to_string()))
-}
+    /// Without the lock nothing is written (docs/spec/daemon.md 4.2). Neither is anything after a sync that failed, until what the
+    /// log holds was written into the rows, and both are on the disk.
+    fn may_write(&mut self) -> Result<(), DbError> {
+        self.hold.check().map_err(|lost| DbError(lost.to_string()))?;
+        if !self.doubtful {
+            return Ok(());
+        }
+        let emptied = now(self.sqlite.query(ReadFrom::Primary, "PRAGMA wal_checkpoint(TRUNCATE)", &[]))?;
+        // The first column says whether somebody was in the way.
+        if emptied.first().and_then(|row| row.int(0)) != Some(0) {
+            return Err(DbError(UNSYNCED.into()));
+        }
+        self.doubtful = false;
+        Ok(())
+    }
 
-/// The answer as it is given once the sync is done; a sync that failed is the answer.
-fn reply<T: 'static>(outcome: Result<T, DbError>, answer: oneshot::Sender<Result<T, DbError>>) -> Answer {
-    Box::new(move |failure| {
-        let outcome = failure.map_or(outcome, |failure| Err(failure.clone()));
-        // Whoever asked may be gone.
-        let _ = answer.send(outcome);
-    })
+    /// The answer as it is given once the sync is done; a sync that failed is the answer.
+    fn reply<T: 'static>(&self, outcome: Result<T, DbError>, answer: oneshot::Sender<Result<T, DbError>>) -> Answer {
+        if let Err(error) = &outcome
+            && Trouble::of(&error.0) == Some(Trouble::Damaged)
+        {
+            self.metrics.condition.index_is_damaged();
+        }
+        Box::new(move |failure| {
+            let outcome = failure.map_or(outcome, |failure| Err(failure.clone()));
+            // Whoever asked may be gone.
+            let _ = answer.send(outcome);
+        })
+    }
 }
 
 /// What a future gives that never waits.
@@ -259,7 +310,7 @@ mod tests {
         let path = folder.path().join("index.sqlite");
         let hold = Hold::of_test(folder.path());
         run(async {
-            let (index, _thread) = Index::open(&path, Arc::clone(&hold)).unwrap();
+            let (index, _thread) = Index::open(&path, Arc::clone(&hold), Arc::default()).unwrap();
             let insert = "INSERT INTO users (id, email) VALUES (?, ?)";
             let write = |id: &'static str| {
                 let index = index.clone();
@@ -271,7 +322,7 @@ mod tests {
             assert!(again.is_err(), "a failure is the answer of its own statement alone");
         });
         run(async {
-            let (index, _thread) = Index::open(&path, Arc::clone(&hold)).unwrap();
+            let (index, _thread) = Index::open(&path, Arc::clone(&hold), Arc::default()).unwrap();
             let rows = index.query(ReadFrom::Primary, "SELECT id FROM users ORDER BY id", &[]).await.unwrap();
             assert_eq!(rows.iter().map(|row| row.text(0)).collect::<Vec<_>>(), [Some("a"), Some("b")]);
             std::fs::remove_file(folder.path().join(".daemon.lock")).unwrap();
@@ -287,6 +338,6 @@ mod tests {
         let path = folder.path().join("index.sqlite");
         std::fs::write(&path, "no database at all, whatever it is called".repeat(100)).unwrap();
         let hold = Hold::of_test(folder.path());
-        assert!(matches!(Index::open(&path, hold), Err(IndexError::Damaged { .. })));
+        assert!(matches!(Index::open(&path, hold, Arc::default()), Err(IndexError::Damaged { .. })));
     }
 }

@@ -1,34 +1,39 @@
 //! The secret that signs links to assets, where none is configured.
 
-use std::fs::File;
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::ErrorKind;
+use std::path::Path;
 
 use super::DataDir;
-use super::data_dir::sync_folder;
+use super::draft::make_once;
 use super::graph_name::hex;
 
 /// Random bytes of it.
 const BYTES: usize = 32;
 
 /// The secret of a data directory, made at the first start: links live as long as they say, across starts.
+///
+/// # Errors
+/// The file cannot be read or made, or there is nothing in it.
 pub(crate) fn link_secret(data: &DataDir) -> std::io::Result<String> {
     let path = data.link_secret();
-    match std::fs::read_to_string(&path) {
-        Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
+    if let Some(secret) = read(&path)? {
+        return Ok(secret);
     }
     let mut bytes = [0; BYTES];
     getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
-    let secret = hex(&bytes);
-    let draft = data.tmp().join("asset-link");
-    let mut file = File::options().create_new(true).write(true).mode(0o600).open(&draft)?;
-    file.write_all(secret.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&draft, &path)?;
-    path.parent().map_or(Ok(()), sync_folder)?;
-    Ok(secret)
+    make_once(&data.tmp(), &path, hex(&bytes).as_bytes())?;
+    // Another server may have been quicker: what is in the file counts.
+    read(&path)?.ok_or_else(|| std::io::Error::other("the secret is gone"))
+}
+
+/// The secret in a file, where there is one.
+fn read(path: &Path) -> std::io::Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) if text.trim().is_empty() => Err(std::io::Error::other("the secret is empty")),
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]

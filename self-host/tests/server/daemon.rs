@@ -281,7 +281,7 @@ fn a_server_that_does_not_start_tells_its_starter_why() {
     let wrong = place.server(&["start", "--port", "none"]);
     assert_eq!(wrong.failure(), (Some(78), "configuration"));
     let graph = place.server(&["start", "--graph", "notes"]);
-    assert_eq!(graph.failure(), (Some(2), "usage"));
+    assert_eq!(graph.failure(), (Some(1), "graph-not-found"));
     let nobody = place.command(&["start"]).env("DB_SYNC_AUTH_TOKEN", "").output().unwrap();
     assert_eq!(Said::of(&nobody).failure(), (Some(78), "no-way-to-sign-in"));
     assert!(!place.data().join("daemon.json").exists(), "it cleaned up");

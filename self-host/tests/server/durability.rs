@@ -1,5 +1,11 @@
 //! What was acknowledged is there, however the server ends.
 
+use std::io::Write as _;
+
+use graph::snapshot::FrameWriter;
+use serde_json::json;
+
+use super::operator::graph_with_pages;
 use super::support::{Server, TOKEN, page};
 
 #[test]
@@ -32,6 +38,62 @@ fn a_killed_server_has_lost_nothing_it_acknowledged() {
         assert_eq!((status, checked["checksum"].is_null()), (200, false), "{checked}");
         t = found;
     }
+}
+
+#[test]
+fn an_upload_goes_on_after_a_kill_and_what_was_half_done_is_thrown_away() {
+    let data = tempfile::tempdir().unwrap();
+    let mut server = Server::start(data.path(), &[]);
+    let source = graph_with_pages(&server, "source", 3);
+    server.signal("TERM");
+    server.wait();
+    let rows = rusqlite::Connection::open(data.path().join("graphs").join(&source).join("db.sqlite")).unwrap();
+    let mut frame = FrameWriter::new();
+    let mut statement = rows.prepare("SELECT addr, content, addresses FROM kvs ORDER BY addr").unwrap();
+    let read = statement.query_map((), |row| {
+        frame.row(row.get(0)?, &row.get::<_, String>(1)?, row.get::<_, Option<String>>(2)?.as_deref());
+        Ok(())
+    });
+    for row in read.unwrap() {
+        row.unwrap();
+    }
+    let frame = frame.finish();
+    let mut server = Server::start(data.path(), &[]);
+    let graph = server.create_graph(TOKEN, "target");
+    let upload = |server: &Server, query: &str, bytes: &[u8]| {
+        let mut stream = server.connect();
+        let head = format!(
+            "POST /sync/{graph}/snapshot/upload?{query} HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {TOKEN}\r\n\
+             connection: close\r\ncontent-length: {}\r\n\r\n",
+            bytes.len()
+        );
+        stream.write_all(&[head.as_bytes(), bytes].concat()).unwrap();
+        let mut answer = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    };
+    upload(&server, "reset=true&finished=false", &frame);
+    // A file that is under way.
+    let mut stream = server.connect();
+    let head = format!(
+        "PUT /assets/{graph}/9a8b7c6d-0000-4000-8000-000000000001.png HTTP/1.1\r\nhost: h\r\n\
+         authorization: Bearer {TOKEN}\r\ncontent-length: 1000000\r\n\r\nhalf of it"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let tmp = data.path().join("tmp");
+    crate::failing::until("the file is begun", || tmp.read_dir().unwrap().count() > 0);
+    server.kill();
+    assert!(tmp.read_dir().unwrap().count() > 0);
+    let server = Server::start(data.path(), &[]);
+    assert_eq!(tmp.read_dir().unwrap().count(), 0);
+    let pull = || server.ask("GET", &format!("/sync/{graph}/pull?since=0"), TOKEN, "");
+    assert_eq!(pull(), (409, json!({ "error": "graph not ready" })), "the upload is not over");
+    upload(&server, "reset=false&finished=true", &[]);
+    assert_eq!(pull().0, 200);
+    let sum = |graph: &str| {
+        server.ask("GET", &format!("/sync/{graph}/checksum/diagnostics"), TOKEN, "").1["checksum"].clone()
+    };
+    assert_eq!(sum(&graph), sum(&source));
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! From the ready line to the last signal.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::Value;
 
 use super::support::{Server, TOKEN, binary, page, run, said};
@@ -46,6 +49,48 @@ fn an_orderly_end_closes_sockets_and_leaves_one_file_a_graph() {
     let server = Server::start(data.path(), &[]);
     let (status, pulled) = server.ask("GET", &format!("/sync/{graph}/pull?since=0"), TOKEN, "");
     assert_eq!((status, &pulled["t"]), (200, &1.into()), "{pulled}");
+}
+
+#[test]
+fn an_orderly_end_under_a_hundred_clients_keeps_what_was_acknowledged() {
+    let data = tempfile::tempdir().unwrap();
+    let mut server = Server::start(data.path(), &[]);
+    let graphs: Vec<String> = (0..100).map(|number| server.create_graph(TOKEN, &format!("g{number}"))).collect();
+    let acknowledged = Arc::new(AtomicUsize::new(0));
+    let clients: Vec<_> = graphs
+        .iter()
+        .map(|graph| {
+            let (mut socket, acknowledged) = (server.socket(TOKEN, graph), Arc::clone(&acknowledged));
+            std::thread::spawn(move || {
+                let mut t = 0_i64;
+                loop {
+                    socket.offer(&page(t, t.unsigned_abs()));
+                    let answer = match socket.next_of(&["tx/batch/ok", "tx/reject"]) {
+                        Ok(answer) => answer,
+                        Err(code) => return (t, code),
+                    };
+                    assert_eq!((&answer["type"], &answer["t"]), (&"tx/batch/ok".into(), &(t + 1).into()));
+                    t += 1;
+                    acknowledged.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    while acknowledged.load(Ordering::Relaxed) < 500 {
+        assert!(clients.iter().all(|client| !client.is_finished()), "a client was refused");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    server.signal("TERM");
+    let ends: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+    assert_eq!(server.wait(), Some(0));
+    assert!(ends.iter().all(|(_, code)| *code == Some(1012)), "{ends:?}");
+    let server = Server::start(data.path(), &[]);
+    for (graph, (t, _)) in graphs.iter().zip(ends) {
+        let (status, pulled) = server.ask("GET", &format!("/sync/{graph}/pull?since=0"), TOKEN, "");
+        // The last batch may have been committed without its answer having come.
+        let there = pulled["txs"].as_array().map_or(0, Vec::len);
+        assert!(status == 200 && (t..=t + 1).contains(&i64::try_from(there).unwrap()), "{t} of {there}: {pulled}");
+    }
 }
 
 #[test]
@@ -124,4 +169,19 @@ fn a_signal_shortens_the_logs_of_open_graphs() {
     }
     let (_, pulled) = server.ask("GET", &format!("/sync/{graph_id}/pull"), TOKEN, "");
     assert_eq!(pulled["t"], 3);
+}
+
+/// A thread that is gone would leave those waiting who wait for it.
+#[test]
+fn a_defect_ends_the_program_with_its_own_code() {
+    let data = tempfile::tempdir().unwrap();
+    let mut server = Server::start(data.path(), &[("TRIAL_PANIC", "1")]);
+    assert_eq!(server.wait(), Some(70));
+    // What was begun under the lock is taken up by the next start.
+    drop(server);
+    Server::start(data.path(), &[]);
+    // So does a starter that promises a descriptor which is none.
+    let mut command = binary(data.path());
+    command.args(["serve", "--port", "0"]).env("LOGSEQ_READY_FD", "999");
+    assert_eq!(command.output().unwrap().status.code(), Some(70));
 }

@@ -102,6 +102,13 @@ impl Server {
 
     /// The same with whole lines of headers; the body as text.
     pub(crate) fn ask_with(&self, method: &str, path: &str, lines: &[&str], body: &str) -> (u16, String) {
+        let answer = self.whole(method, path, lines, body);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    /// The same; the answer as it came.
+    pub(crate) fn whole(&self, method: &str, path: &str, lines: &[&str], body: &str) -> String {
         let mut stream = self.connect();
         let (length, lines) = (body.len(), lines.join("\r\n"));
         let head = format!(
@@ -110,10 +117,9 @@ impl Server {
         );
         stream.write_all(head.as_bytes()).unwrap();
         stream.write_all(body.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
     }
 
     /// A connection that nothing was sent on.
@@ -178,6 +184,28 @@ impl Socket {
                 }
                 Message::Close(frame) => panic!("closed: {frame:?}"),
                 _ => {}
+            }
+        }
+    }
+
+    /// Sends a message, unless the socket is being closed.
+    pub(crate) fn offer(&mut self, message: &Value) {
+        let _ = self.0.send(Message::text(message.to_string()));
+    }
+
+    /// The next message of one of these types; the code where the socket is closed before it comes.
+    pub(crate) fn next_of(&mut self, types: &[&str]) -> Result<Value, Option<u16>> {
+        loop {
+            match self.read() {
+                Ok(Message::Text(text)) => {
+                    let message: Value = serde_json::from_str(&text).unwrap();
+                    if types.contains(&message["type"].as_str().unwrap()) {
+                        return Ok(message);
+                    }
+                }
+                Ok(Message::Close(frame)) => return Err(frame.map(|it| it.code.into())),
+                Ok(_) => {}
+                Err(_) => return Err(None),
             }
         }
     }

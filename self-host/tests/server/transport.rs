@@ -7,14 +7,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use tokio_rustls::TlsConnector;
 
 use super::support::{Server, TOKEN, binary};
 
 /// A pair that signs itself.
-fn pair(folder: &Path) -> (PathBuf, PathBuf) {
+pub(crate) fn pair(folder: &Path) -> (PathBuf, PathBuf) {
     let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     std::fs::write(&cert, made.cert.pem()).unwrap();
@@ -57,6 +62,52 @@ fn connections_are_encrypted_and_a_new_certificate_is_taken() {
         assert!(std::time::Instant::now() < until, "the new certificate is not served");
     }
     assert!(health(&server, &old).is_err());
+}
+
+/// Answers over one connection by HTTP/2, to requests with these paths: version, status and body.
+fn over_h2(server: &Server, cert: &Path, paths: &[&str]) -> Vec<(String, u16, String)> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(cert).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = server.connect();
+    stream.set_nonblocking(true).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+        let stream =
+            TlsConnector::from(Arc::new(config)).connect("localhost".try_into().unwrap(), stream).await.unwrap();
+        let shaken = http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), TokioIo::new(stream)).await;
+        let (mut sender, connection) = shaken.unwrap();
+        tokio::spawn(connection);
+        let mut answers = Vec::new();
+        for path in paths {
+            let request = http::Request::get(format!("https://localhost{path}"));
+            let request = request.header("authorization", format!("Bearer {TOKEN}")).body(Empty::new()).unwrap();
+            let (head, body) = sender.send_request(request).await.unwrap().into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            let body = String::from_utf8(body.to_vec()).unwrap();
+            answers.push((format!("{:?}", head.version), head.status.as_u16(), body));
+        }
+        answers
+    })
+}
+
+#[test]
+fn a_client_that_names_http_2_gets_it() {
+    let data = tempfile::tempdir().unwrap();
+    let (cert, key) = pair(data.path());
+    let settings = [("DB_SYNC_TLS_CERT", cert.to_str().unwrap()), ("DB_SYNC_TLS_KEY", key.to_str().unwrap())];
+    let mut server = Server::start(&data.path().join("data"), &settings);
+    let answers = over_h2(&server, &cert, &["/health", "/graphs", "/nowhere"]);
+    assert_eq!(answers[0], ("HTTP/2.0".into(), 200, "{\"ok\":true}".into()));
+    assert!(answers[1].1 == 200 && answers[1].2.starts_with("{\"graphs\":[]"), "{answers:?}");
+    assert_eq!(answers[2].1, 404);
+    assert_eq!(health(&server, &cert).unwrap(), "HTTP/1.1 200", "others get what they speak");
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0));
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! From a token to claims (sync.md 3.2, 3.3, 3.6).
 
 use crate::caches::TokenCache;
+use crate::issuers::{Issuer, may_name};
 use crate::jwt::Jwt;
-use crate::key_cache::{KeyCache, Lookup, Wanted};
+use crate::key_cache::{Lookup, Wanted};
 use crate::key_set::{FetchError, Key, KeySet};
 use crate::oidc::{Discovery, discovery_url};
-use crate::{Claims, Config, Driver, Provider};
+use crate::{Claims, Config, Driver, Provider, Refusal};
 use protocol::limits::TOKEN_BYTES;
 use std::fmt;
 
@@ -28,6 +29,12 @@ pub trait KeySetSource {
     /// Waits some milliseconds while another caller fetches. It must be a timer, not a signal from that caller: on
     /// Workers one request must not continue another one.
     async fn pause(&self);
+
+    /// Hears that a token counted for nothing.
+    fn refused(&self, _why: Refusal) {}
+
+    /// Hears whether an issuer gave its keys.
+    fn fetched(&self, _issuer: &str, _good: bool) {}
 }
 
 /// A token could be neither accepted nor refused. Answered with 500; the text is for logs.
@@ -48,21 +55,23 @@ pub fn token_from_request<'a>(authorization: Option<&'a str>, query_token: Optio
 pub struct Authenticator<P> {
     config: Config,
     ports: P,
-    /// One for each identity provider, in their order.
-    keys: Vec<(KeyCache, Discovery)>,
     tokens: TokenCache,
 }
 
 impl<P> Authenticator<P> {
     /// An authenticator that has seen nothing yet.
     pub fn new(config: Config, ports: P) -> Self {
-        let keys = config.driver.providers().iter().map(|_| Default::default()).collect();
-        Self { config, ports, keys, tokens: TokenCache::default() }
+        Self { config, ports, tokens: TokenCache::default() }
     }
 
     /// The settings.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Forgets which tokens were verified, after those changed who vouch for them.
+    pub fn forget(&self) {
+        self.tokens.forget();
     }
 }
 
@@ -84,37 +93,62 @@ impl<P: Clock + KeySetSource> Authenticator<P> {
         }
     }
 
-    /// Cheap checks come first. A key is looked up, and perhaps fetched, only for a token that passes all of them.
+    /// Hears that a token counts for nothing, although it is one.
+    pub fn refuse(&self, why: Refusal) {
+        self.ports.refused(why);
+    }
+
     async fn verify(&self, token: &str) -> Result<Option<Claims>, AuthError> {
         let now = self.ports.now_ms();
         if let Some(claims) = self.tokens.get(token, now) {
             return Ok(Some(claims));
         }
-        let Some(jwt) = Jwt::parse(token) else { return Ok(None) };
-        let mut providers = self.config.driver.providers().iter().zip(&self.keys);
-        let Some((provider, keys)) = providers.find(|(provider, _)| provider.accepts(&jwt.claims, now)) else {
-            return Ok(None);
-        };
-        let wanted = Wanted { kid: &jwt.kid, issued_at_s: jwt.claims.iat() };
-        match self.key(provider, keys, wanted, now).await {
-            Ok(Some(key)) if key.verifies(&jwt) => {
-                let claims = provider.read(jwt.claims);
-                self.tokens.put(token, &claims, now);
-                Ok(Some(claims))
+        match self.verify_anew(token, now).await? {
+            Ok(claims) => Ok(Some(claims)),
+            Err(why) => {
+                self.ports.refused(why);
+                Ok(None)
             }
-            Ok(_) => Ok(None),
-            Err(_) if provider.allow_unverified => Ok(Some(provider.read(jwt.claims))),
+        }
+    }
+
+    /// Cheap checks come first. A key is looked up, and perhaps fetched, only for a token that passes all of them.
+    async fn verify_anew(&self, token: &str, now: i64) -> Result<Result<Claims, Refusal>, AuthError> {
+        let Some(jwt) = Jwt::parse(token) else {
+            let is_own = self.config.stored.as_ref().is_some_and(|stored| stored.is_one(token));
+            return Ok(Err(if is_own { Refusal::Revoked } else { Refusal::Malformed }));
+        };
+        let issuers = self.config.issuers.get();
+        let named = issuers.iter().filter(|issuer| issuer.provider.has_issued(&jwt.claims));
+        let mut why = Refusal::Issuer;
+        let accepting = named.into_iter().find(|issuer| match issuer.provider.refusal(&jwt.claims, now) {
+            None => true,
+            Some(refusal) => {
+                why = refusal;
+                false
+            }
+        });
+        let Some(issuer) = accepting else { return Ok(Err(why)) };
+        let wanted = Wanted { kid: &jwt.kid, issued_at_s: jwt.claims.iat() };
+        let provider = &issuer.provider;
+        let claims = provider.read(jwt.claims.clone());
+        if claims.sub().is_some_and(|id| !may_name(&issuers, provider, id)) {
+            return Ok(Err(Refusal::Issuer));
+        }
+        match self.key(issuer, wanted, now).await {
+            Ok(Some(key)) if key.verifies(&jwt) => {
+                self.tokens.put(token, &claims, now);
+                Ok(Ok(claims))
+            }
+            Ok(Some(_)) => Ok(Err(Refusal::Signature)),
+            Ok(None) => Ok(Err(Refusal::Key)),
+            Err(_) if provider.allow_unverified => Ok(Ok(claims)),
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn key(
-        &self,
-        provider: &Provider,
-        (keys, discovery): &(KeyCache, Discovery),
-        wanted: Wanted<'_>,
-        now: i64,
-    ) -> Result<Option<Key>, FetchError> {
+    async fn key(&self, issuer: &Issuer, wanted: Wanted<'_>, now: i64) -> Result<Option<Key>, FetchError> {
+        let Issuer { provider, keys, discovery } = issuer;
         let mut now = now;
         // The loop ends: a fetch that takes too long counts as lost, and this caller then fetches itself.
         loop {
@@ -128,6 +162,7 @@ impl<P: Clock + KeySetSource> Authenticator<P> {
                         return Err(FetchError::NoUrl);
                     }
                     let set = self.fetch(provider, discovery, now).await;
+                    self.ports.fetched(provider.issuer.as_deref().unwrap_or_default(), set.is_ok());
                     return keys.fetched(permit, set, wanted.kid, self.ports.now_ms());
                 }
             }
@@ -166,15 +201,13 @@ fn is_current(claims: &Claims, now: i64) -> bool {
 }
 
 impl Provider {
-    /// Whether the claims name this provider and one of the client ids, and have not expired.
-    fn accepts(&self, claims: &Claims, now: i64) -> bool {
-        if !self.has_issued(claims) {
-            return false;
-        }
+    /// Why claims that name this provider count for nothing; none: they name one of the client ids, and have not expired.
+    fn refusal(&self, claims: &Claims, now: i64) -> Option<Refusal> {
         match &self.oidc {
             #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch are far below 2^53")]
-            Some(oidc) => oidc.accepts(claims, &self.client_ids, now.div_euclid(1000) as f64),
-            None => is_current(claims, now) && self.is_client_of(claims),
+            Some(oidc) => oidc.refusal(claims, &self.client_ids, now.div_euclid(1000) as f64),
+            None if !is_current(claims, now) => Some(Refusal::Expired),
+            None => (!self.is_client_of(claims)).then_some(Refusal::Audience),
         }
     }
 

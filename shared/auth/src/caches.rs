@@ -32,6 +32,11 @@ impl Default for TokenCache {
 }
 
 impl TokenCache {
+    /// Forgets all of them.
+    pub(crate) fn forget(&self) {
+        self.0.retain(|_| false);
+    }
+
     /// The claims of a token verified less than an hour before `now` (milliseconds), unless it has expired since.
     pub(crate) fn get(&self, token: &str, now: i64) -> Option<Claims> {
         self.0.get(&digest(token), now)

@@ -1,5 +1,6 @@
 //! Settings of authentication.
 
+use crate::issuers::Issuers;
 use crate::{AllowList, Claims, Guests, Oidc, Secret, StoredTokens, jwt};
 use protocol::limits::TOKEN_BYTES;
 use serde_json::{Map, Value};
@@ -10,6 +11,8 @@ use std::sync::Arc;
 pub struct Config {
     /// Who vouches for callers.
     pub driver: Driver,
+    /// Further identity providers, which may change while the server runs.
+    pub issuers: Issuers,
     /// The tokens of users whom the server itself knows; they count beside those of every driver but `none`.
     pub stored: Option<Arc<dyn StoredTokens>>,
     /// Which of those may enter for whom an issuer vouches.
@@ -50,7 +53,7 @@ pub enum Driver {
 
 impl Driver {
     /// The identity providers whose tokens count.
-    pub(crate) fn providers(&self) -> &[Provider] {
+    fn providers(&self) -> &[Provider] {
         match self {
             Self::Cognito(provider) => std::slice::from_ref(provider),
             Self::Several { providers, .. } => providers,
@@ -178,8 +181,10 @@ impl Config {
             }
             Some(other) => return Err(ConfigError::UnknownDriver(other.to_owned())),
         };
+        let issuers = Issuers::new(driver.providers().to_vec());
         Ok(Self {
             driver,
+            issuers,
             stored: None,
             allow: AllowList::parse(
                 &get("DB_SYNC_ALLOW_SUBS").unwrap_or_default(),
@@ -234,11 +239,11 @@ impl Config {
             return Some(own);
         }
         let claims = jwt::payload(token)?;
-        let providers = self.driver.providers();
-        match providers.iter().find(|provider| provider.has_issued(&claims)) {
-            Some(provider) => Some(provider.read(claims)),
+        let issuers = self.issuers.get();
+        match issuers.iter().find(|issuer| issuer.provider.has_issued(&claims)) {
+            Some(issuer) => Some(issuer.provider.read(claims)),
             // Of a single pool nothing is compared again.
-            None => matches!(self.driver, Driver::Cognito(_)).then_some(claims),
+            None => (matches!(self.driver, Driver::Cognito(_)) && issuers.len() == 1).then_some(claims),
         }
     }
 
@@ -248,26 +253,19 @@ impl Config {
             let issuer = provider.issuer.as_deref().map(crate::oidc::discovery_url);
             provider.jwks_url.clone().or(issuer)
         };
-        self.driver.providers().iter().filter_map(address).collect()
+        self.issuers.get().iter().filter_map(|issuer| address(&issuer.provider)).collect()
     }
 
-    /// Lets these identity providers vouch, too.
-    pub fn add_providers(&mut self, more: Vec<Provider>) {
-        let (mut providers, fixed) = match self.driver.clone() {
-            Driver::Cognito(provider) => (vec![provider], None),
-            Driver::Static { token, identity } => (Vec::new(), Some((token, identity))),
-            Driver::Several { providers, fixed } => (providers, fixed),
-            none @ Driver::None { .. } => {
-                self.driver = none;
-                return;
-            }
-        };
-        providers.extend(more);
-        self.driver = Driver::Several { providers, fixed };
+    /// Lets these identity providers vouch beside the driver's own, in place of those that were added before. Where nobody is asked
+    /// for a token there are none.
+    pub fn set_providers(&self, more: Vec<Provider>) {
+        if !matches!(self.driver, Driver::None { .. }) {
+            self.issuers.replace([self.driver.providers().to_vec(), more].concat());
+        }
     }
 
     /// The claims of a token that the server itself has given out, or was configured with.
-    pub(crate) fn own_claims(&self, token: &str) -> Option<Claims> {
+    pub fn own_claims(&self, token: &str) -> Option<Claims> {
         let fixed = self.driver.fixed().filter(|(secret, _)| secret.matches(token));
         fixed.map(|(_, identity)| identity.claims()).or_else(|| self.stored.as_ref()?.claims(token))
     }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::key_set::FetchError;
-use crate::{Claims, Provider};
+use crate::{Claims, Provider, Refusal};
 
 /// Bytes of a user id that a provider may give.
 const SUB_BYTES: usize = 255;
@@ -42,9 +42,9 @@ impl Default for Oidc {
 }
 
 impl Oidc {
-    /// Whether the claims are made out to one of these and valid at `now_s`, in seconds since the epoch. Their issuer was
-    /// compared before.
-    pub(crate) fn accepts(&self, claims: &Claims, audience: &[String], now_s: f64) -> bool {
+    /// Why the claims count for nothing: they are not made out to one of these, or not valid at `now_s`, in seconds since the epoch.
+    /// Their issuer was compared before.
+    pub(crate) fn refusal(&self, claims: &Claims, audience: &[String], now_s: f64) -> Option<Refusal> {
         let ours = |id: &Value| id.as_str().is_some_and(|id| audience.iter().any(|ours| ours == id));
         let made_out_to_us = match claims.get("aud") {
             Some(Value::Array(ids)) if ids.len() > 1 => ids.iter().any(ours) && claims.get("azp").is_some_and(ours),
@@ -59,7 +59,13 @@ impl Oidc {
         };
         let has_sub = claims.text("sub").is_some_and(|sub| !sub.is_empty() && sub.len() <= SUB_BYTES);
         let current = claims.exp().is_some_and(|exp| exp + skew > now_s);
-        made_out_to_us && has_sub && current && not_before("nbf") && not_before("iat")
+        if !current || !not_before("nbf") || !not_before("iat") {
+            Some(Refusal::Expired)
+        } else if !made_out_to_us {
+            Some(Refusal::Audience)
+        } else {
+            (!has_sub).then_some(Refusal::Malformed)
+        }
     }
 
     /// The claims as everything else reads them.
@@ -147,7 +153,7 @@ mod tests {
     }
 
     fn accepts(value: Value) -> bool {
-        Oidc::default().accepts(&claims(value), &["a".into(), "b".into()], 1_000.0)
+        Oidc::default().refusal(&claims(value), &["a".into(), "b".into()], 1_000.0).is_none()
     }
 
     #[test]

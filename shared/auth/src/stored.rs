@@ -8,4 +8,10 @@ use crate::Claims;
 pub trait StoredTokens: Debug + Send + Sync {
     /// Whose token this is; none when it is no token, was revoked or has expired.
     fn claims(&self, token: &str) -> Option<Claims>;
+
+    /// Whether this has the form of such a token, whatever it counts for.
+    fn is_one(&self, token: &str) -> bool {
+        let _ = token;
+        false
+    }
 }

@@ -1,9 +1,9 @@
 //! Requests to other objects and services.
 
-use http::Response;
+use http::{Response, StatusCode, Uri};
 use js_sys::Uint8Array;
 use wasm_bindgen::JsCast as _;
-use web::{Failure, Forward, Objects, Payload, Upstream};
+use web::{Call, Failure, Forward, Objects, Payload, Peers, Upstream};
 use worker::{Env, Fetcher, web_sys};
 
 use crate::failure::{failure, worker_failure};
@@ -18,15 +18,41 @@ impl ObjectNamespace {
     pub fn new(env: &Env, binding: &str) -> Self {
         Self(env.durable_object(binding))
     }
+
+    /// The same; none where the binding is missing.
+    pub fn bound(env: &Env, binding: &str) -> Option<Self> {
+        env.durable_object(binding).ok().map(|objects| Self(Ok(objects)))
+    }
+
+    async fn call(&self, name: &str, request: web_sys::Request) -> Result<worker::Response, Failure> {
+        // A fresh stub for every call: one that has failed stays broken.
+        let objects = self.0.as_ref().map_err(|error| Failure(error.to_string()))?;
+        let object = objects.get_by_name(name).map_err(worker_failure)?;
+        object.fetch_with_request(request.into()).await.map_err(worker_failure)
+    }
 }
 
 impl Objects<JsRequest, JsResponse> for ObjectNamespace {
     async fn send(&self, name: &str, request: Forward<JsRequest>) -> Result<Response<JsResponse>, Failure> {
-        // A fresh stub for every call: one that has failed stays broken.
-        let objects = self.0.as_ref().map_err(|error| Failure(error.to_string()))?;
-        let object = objects.get_by_name(name).map_err(worker_failure)?;
-        let response = object.fetch_with_request(outgoing(&request)?.into()).await.map_err(worker_failure)?;
-        response::passed(response.into())
+        response::passed(self.call(name, outgoing(&request)?).await?.into())
+    }
+}
+
+impl Peers for ObjectNamespace {
+    async fn ask(&self, name: &str, call: Call, limit: usize) -> Result<(StatusCode, Vec<u8>), Failure> {
+        let uri: Uri = call.url.parse().map_err(|error: http::uri::InvalidUri| Failure(error.to_string()))?;
+        let mut forward = Forward::<JsRequest>::new(call.method, uri);
+        if !call.body.is_empty() {
+            // A GET may not even have an empty one.
+            forward = forward.with_body(call.body);
+        }
+        for (name, value) in &call.headers {
+            forward.set_header(name.clone(), value.clone());
+        }
+        let mut response = self.call(name, outgoing(&forward)?).await?;
+        let status = StatusCode::from_u16(response.status_code()).map_err(|error| Failure(error.to_string()))?;
+        let bytes = response.bytes().await.map_err(worker_failure)?;
+        if bytes.len() > limit { Err(Failure("the answer is too large".into())) } else { Ok((status, bytes)) }
     }
 }
 

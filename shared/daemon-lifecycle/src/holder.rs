@@ -2,6 +2,7 @@
 //! (docs/spec/daemon.md 4.1, 4.2).
 
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -93,10 +94,9 @@ impl Holder {
     /// [`Error::RepoLocked`] with the metadata of who holds it, and what the data directory is refused for.
     pub fn take(claim: &Claim<'_>) -> Result<Taken, Error> {
         let scope = claim.scope;
-        let at = |error| Error::io(scope.directory(), error);
         let mut warnings = directory::prepare(scope.directory())?;
         directory::make_folders(scope)?;
-        let here = process::here().map_err(at)?;
+        let here = process::here().map_err(process::failed)?;
         (claim.step)(Step::BeforeLock);
         let mut locks = Vec::new();
         if scope.graph().is_some() {
@@ -109,10 +109,10 @@ impl Holder {
         refuse_legacy(scope)?;
         let contact = orphans::Contact::of(scope);
         (claim.step)(Step::BeforeMetadata);
-        let token = crate::random_token().map_err(at)?;
-        let record = record(claim, &here).map_err(at)?;
-        files::write(&scope.token(), token.as_bytes()).map_err(at)?;
-        files::write_record(&scope.record(), &record).map_err(at)?;
+        let token = crate::random_token().map_err(|error| Error::io(Path::new("/dev/urandom"), error))?;
+        let record = record(claim, &here).map_err(process::failed)?;
+        files::write(&scope.token(), token.as_bytes()).map_err(|error| Error::io(&scope.token(), error))?;
+        files::write_record(&scope.record(), &record).map_err(|error| Error::io(&scope.record(), error))?;
         let is_weak = weak.is_some();
         let holder = Self {
             scope: scope.clone(),
@@ -287,10 +287,9 @@ fn weak_lock(
     warnings: &mut Vec<String>,
 ) -> Result<Option<WeakLock>, Error> {
     let scope = claim.scope;
-    let at = |error| Error::io(scope.directory(), error);
     let number = match claim.trial.file_system {
         Some(number) => number,
-        None => lock.file_system().map_err(at)?,
+        None => lock.file_system().map_err(|error| Error::io(&scope.lock(), error))?,
     };
     let holds = !claim.trial.second_gets_it && lock.keeps_others_out();
     let file_system = match (lock::file_system(number), holds) {
@@ -306,7 +305,8 @@ fn weak_lock(
         return Err(Error::LockUnsupported { path: scope.directory().to_owned(), file_system });
     }
     warnings.push(format!("{file_system}: the lock is weak, and only one machine may use this directory"));
-    match WeakLock::take(&scope.folder().join(".daemon.weak"), here).map_err(at)? {
+    let path = scope.folder().join(".daemon.weak");
+    match WeakLock::take(&path, here).map_err(|error| Error::io(&path, error))? {
         Some(weak) => Ok(Some(weak)),
         None => Err(Error::RepoLocked { repo: scope.name(), holders: holders(scope), legacy: false }),
     }
@@ -357,7 +357,6 @@ pub(crate) fn is_held(scope: &Scope) -> Result<bool, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     fn program() -> Program {
         Program {

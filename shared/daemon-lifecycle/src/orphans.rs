@@ -1,6 +1,5 @@
 //! Daemons that live without the lock, because somebody removed or replaced its file (docs/spec/daemon.md 4.6).
 
-use std::path::Path;
 use std::time::Duration;
 
 use crate::endpoint::{self, Endpoint};
@@ -32,7 +31,7 @@ fn is_proposed(candidate: &Candidate, program: &Program) -> bool {
 ///
 /// When the process table cannot be read.
 pub fn find(scope: &Scope, program: &Program, here: &Here, which: Which) -> Result<Vec<Candidate>, Error> {
-    let candidates = process::candidates(here).map_err(|error| Error::io(Path::new("/proc"), error))?;
+    let candidates = process::candidates(here).map_err(process::failed)?;
     let is_orphan = |candidate: &Candidate| match which {
         Which::Any => process::holds(candidate.pid, &scope.lock()),
         Which::Deleted => process::holds_deleted(candidate.pid, &scope.lock()),

@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
+use crate::Error;
 use crate::identity::{self, Claim, Here, Process, Seen, Verdict};
 use crate::record::Record;
 
@@ -27,6 +28,11 @@ pub fn here() -> io::Result<Here> {
         uid: rustix::process::geteuid().as_raw(),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
     })
+}
+
+/// What could not be learnt about processes, as an error that names where it stands.
+pub(crate) fn failed(error: io::Error) -> Error {
+    Error::io(Path::new("/proc"), error)
 }
 
 /// When this process started, in clock ticks since the machine did.

@@ -1,6 +1,5 @@
 //! Looking at a daemon: lock, metadata, process and health, as one state (docs/spec/daemon.md 4.4).
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -71,7 +70,7 @@ impl<'a> Survey<'a> {
     ///
     /// When the process table cannot be read.
     pub fn new(scope: &'a Scope, program: &'a Program, requester: Owner, limits: &'a Limits) -> Result<Self, Error> {
-        let here = process::here().map_err(|error| Error::io(Path::new("/proc"), error))?;
+        let here = process::here().map_err(process::failed)?;
         Ok(Self {
             scope,
             program,

@@ -78,6 +78,9 @@ pub enum SqlError {
     /// The database may not grow any more: its disk or its allowance is used up.
     #[error("{0}")]
     Full(String),
+    /// A statement that has not ended yet, one that was broken off for example, stands in the way of one that drops a table.
+    #[error("{0}")]
+    Locked(String),
     /// Anything else.
     #[error("{0}")]
     Other(String),
@@ -88,6 +91,7 @@ impl SqlError {
     /// `SQLITE_FULL` by the platform, and in words by SQLite itself.
     pub fn from_message(message: impl Into<String>) -> Self {
         const TOO_BIG: [&str; 3] = ["sqlite_toobig", "string or blob too big", "statement too long"];
+        const LOCKED: [&str; 1] = ["database table is locked"];
         let message = message.into();
         let lower = message.to_ascii_lowercase();
         let says = |markers: &[&str]| markers.iter().any(|marker| lower.contains(marker));
@@ -95,6 +99,8 @@ impl SqlError {
             Self::TooBig(message)
         } else if Trouble::of(&message) == Some(Trouble::Full) {
             Self::Full(message)
+        } else if says(&LOCKED) {
+            Self::Locked(message)
         } else {
             Self::Other(message)
         }

@@ -20,17 +20,27 @@ pub enum Synchronous {
     Full,
 }
 
+/// Where what a transaction changes is kept until it is whole.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Journal {
+    /// In a log beside the file, through memory that all processes share: on one machine alone.
+    WriteAhead,
+    /// What is overwritten is kept in a file, which the commit removes.
+    Rollback,
+}
+
 /// Pages a connection may keep, in KiB: SQLite's own 2 MiB do not hold the index nodes that a batch rewrites, which would be
 /// read again with each.
 const PAGE_CACHE_KIB: i64 = 16 << 10;
 
 /// A database file, or one in memory, behind [`Sql`].
 ///
-/// WAL journal; every statement is prepared once and kept.
+/// A write-ahead log, unless something else is asked for; every statement is prepared once and kept.
 #[derive(Debug)]
 pub struct Rusqlite {
     connection: Connection,
     in_transaction: Cell<bool>,
+    damaged: Cell<bool>,
 }
 
 impl Rusqlite {
@@ -39,8 +49,30 @@ impl Rusqlite {
     /// # Errors
     /// What `SQLite` reports: no such folder, no permission, not a database.
     pub fn open(path: &Path, synchronous: Synchronous) -> Result<Self, SqlError> {
+        Self::open_with(path, Journal::WriteAhead, synchronous)
+    }
+
+    /// The same with another journal, which the file has from then on.
+    ///
+    /// # Errors
+    /// What `SQLite` reports; also when somebody else has the file open in a way that keeps the journal.
+    pub fn open_with(path: &Path, journal: Journal, synchronous: Synchronous) -> Result<Self, SqlError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        Self::new(Connection::open_with_flags(path, flags).map_err(error)?, synchronous)
+        Self::new(Connection::open_with_flags(path, flags).map_err(error)?, journal, synchronous)
+    }
+
+    /// Opens a file to look at it, and fixes what is seen: the state of this moment, whatever others write afterwards.
+    ///
+    /// # Errors
+    /// What `SQLite` reports: no such file, not a database.
+    pub fn snapshot(path: &Path) -> Result<Self, SqlError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(error)?;
+        connection.pragma_update(None, "cache_size", -PAGE_CACHE_KIB).map_err(error)?;
+        connection.set_prepared_statement_cache_capacity(128);
+        // A transaction begins with its first statement.
+        connection.execute_batch("BEGIN; SELECT count(*) FROM sqlite_master").map_err(error)?;
+        Ok(Self { connection, in_transaction: Cell::new(true), damaged: Cell::new(false) })
     }
 
     /// A new empty database in memory.
@@ -48,21 +80,25 @@ impl Rusqlite {
     /// # Errors
     /// What `SQLite` reports: out of memory.
     pub fn in_memory() -> Result<Self, SqlError> {
-        Self::new(Connection::open_in_memory().map_err(error)?, Synchronous::Normal)
+        Self::new(Connection::open_in_memory().map_err(error)?, Journal::WriteAhead, Synchronous::Normal)
     }
 
-    fn new(connection: Connection, synchronous: Synchronous) -> Result<Self, SqlError> {
+    fn new(connection: Connection, journal: Journal, synchronous: Synchronous) -> Result<Self, SqlError> {
+        let mode = match journal {
+            Journal::WriteAhead => "WAL",
+            Journal::Rollback => "DELETE",
+        };
         let level = match synchronous {
             Synchronous::Normal => "NORMAL",
             Synchronous::Full => "FULL",
         };
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(error)?;
+        connection.pragma_update(None, "journal_mode", mode).map_err(error)?;
         connection.pragma_update(None, "synchronous", level).map_err(error)?;
         // Statements over many rows keep what they overwrite aside until they end: in memory, not in a file.
         connection.pragma_update(None, "temp_store", "MEMORY").map_err(error)?;
         connection.pragma_update(None, "cache_size", -PAGE_CACHE_KIB).map_err(error)?;
         connection.set_prepared_statement_cache_capacity(128);
-        Ok(Self { connection, in_transaction: Cell::new(false) })
+        Ok(Self { connection, in_transaction: Cell::new(false), damaged: Cell::new(false) })
     }
 
     /// The connection itself, for what is not a graph's business: backups, pragmas, checks in tests.
@@ -75,17 +111,31 @@ impl Rusqlite {
         &mut self.connection
     }
 
+    /// Whether a statement has found that the file is no database, or not a whole one.
+    pub fn is_damaged(&self) -> bool {
+        self.damaged.get()
+    }
+
     fn simple(&self, sql: &str) -> Result<(), SqlError> {
-        self.connection.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map_err(error)?;
-        Ok(())
+        let done = self.connection.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
+        done.map(drop).map_err(|error| self.noted(error))
+    }
+
+    fn noted(&self, failure: rusqlite::Error) -> SqlError {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        if matches!(failure.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase)) {
+            self.damaged.set(true);
+        }
+        error(failure)
     }
 }
 
 impl Sql for Rusqlite {
     fn query(&self, sql: &str, params: &[Param<'_>], row: &mut OnRow<'_>) -> Result<(), SqlError> {
-        let mut statement = self.connection.prepare_cached(sql).map_err(error)?;
-        let mut rows = statement.query(rusqlite::params_from_iter(params)).map_err(error)?;
-        while let Some(next) = rows.next().map_err(error)? {
+        let noted = |failure| self.noted(failure);
+        let mut statement = self.connection.prepare_cached(sql).map_err(noted)?;
+        let mut rows = statement.query(rusqlite::params_from_iter(params)).map_err(noted)?;
+        while let Some(next) = rows.next().map_err(noted)? {
             if row(&ResultRow(next))?.is_break() {
                 break;
             }
@@ -124,7 +174,7 @@ impl Sql for Rusqlite {
         self.transaction(&mut || {
             tables.iter().try_for_each(|table| {
                 let quoted = table.replace('"', "\"\"");
-                self.connection.execute_batch(&format!("DROP TABLE \"{quoted}\"")).map_err(error)
+                self.connection.execute_batch(&format!("DROP TABLE \"{quoted}\"")).map_err(|error| self.noted(error))
             })
         })
     }

@@ -5,7 +5,9 @@
 pub enum Trouble {
     /// There is no room: a disk, an allowance or a quota is used up. Reading goes on, and writing may again later.
     Full,
-    /// It cannot be written, or not even read: it was made read-only, or the device fails.
+    /// It cannot be written, because it was made read-only. What is there can be read.
+    ReadOnly,
+    /// It cannot be written, or not even read: the device fails.
     Unavailable,
     /// A file is no database any more.
     Damaged,
@@ -13,12 +15,11 @@ pub enum Trouble {
 
 const FULL: [&str; 4] = ["sqlite_full", "database or disk is full", "no space left on device", "quota exceeded"];
 
-const UNAVAILABLE: [&str; 8] = [
+const READ_ONLY: [&str; 3] = ["sqlite_readonly", "readonly database", "read-only file system"];
+
+const UNAVAILABLE: [&str; 5] = [
     "sqlite_ioerr",
-    "sqlite_readonly",
     "disk i/o error",
-    "readonly database",
-    "read-only file system",
     "input/output error",
     "unable to open database file",
     "write-ahead log could not be synced",
@@ -36,6 +37,8 @@ impl Trouble {
             Some(Self::Full)
         } else if says(&DAMAGED) {
             Some(Self::Damaged)
+        } else if says(&READ_ONLY) {
+            Some(Self::ReadOnly)
         } else if says(&UNAVAILABLE) {
             Some(Self::Unavailable)
         } else {
@@ -54,8 +57,9 @@ mod tests {
             ("D1_ERROR: database or disk is full: SQLITE_FULL", Some(Trouble::Full)),
             ("/data/tmp/x: No space left on device (os error 28)", Some(Trouble::Full)),
             ("disk I/O error", Some(Trouble::Unavailable)),
-            ("attempt to write a readonly database", Some(Trouble::Unavailable)),
-            ("Read-only file system (os error 30)", Some(Trouble::Unavailable)),
+            ("attempt to write a readonly database", Some(Trouble::ReadOnly)),
+            ("Read-only file system (os error 30)", Some(Trouble::ReadOnly)),
+            ("/data/db.sqlite-wal: Input/output error (os error 5)", Some(Trouble::Unavailable)),
             ("storage: database disk image is malformed", Some(Trouble::Damaged)),
             ("file is not a database", Some(Trouble::Damaged)),
             ("UNIQUE constraint failed: users.id", None),

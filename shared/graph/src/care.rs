@@ -3,19 +3,19 @@
 
 use std::rc::Rc;
 
-use database::local::{Sql, SqlError};
+use database::local::Sql;
 use datascript::verify::Verify;
 use datascript::{Attrs, StorageError};
 use transit::Limits;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::{Graph, Position};
 use crate::repair::PIECE_LEAVES;
 use crate::rules;
 use crate::store::{kvs, log, meta};
 
-/// Rows that are freed in one transaction.
-const FREED_ROWS: usize = 1_000;
+/// Rows that are freed in one transaction at most (self-host.md 7.2).
+pub const FREED_ROWS: usize = 1_000;
 
 /// What is wrong with a graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,13 +78,49 @@ pub struct Inspection {
     pub assets: Vec<String>,
 }
 
-/// What became of rows that nothing reaches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Freed {
-    /// All rows, before.
+/// Counter and checksum as they are stored, read over a connection that writes nothing.
+///
+/// # Errors
+/// [`Error::Sql`] where the tables are missing.
+pub fn stored_position(sql: &impl Sql) -> Result<Position> {
+    let meta = meta::load(sql)?;
+    Ok(Position { t: meta.t, checksum: meta.checksum })
+}
+
+/// Between two of these all rows of a graph were replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epoch {
+    generation: u64,
+    upload: u64,
+}
+
+/// What a look at all rows has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// Counter and stored checksum.
+    pub position: Position,
+    /// The checksum of the rows.
+    pub recomputed: String,
+    /// How many rows there are.
     pub rows: u64,
-    /// Those that went, or would.
-    pub deleted: u64,
+    /// The addresses of those that no root reaches, in order.
+    pub unreached: Vec<u32>,
+}
+
+impl Survey {
+    /// Whether the stored checksum is that of the rows, or none is stored.
+    pub fn is_consistent(&self) -> bool {
+        self.position.checksum.as_ref().is_none_or(|stored| *stored == self.recomputed)
+    }
+
+    /// Whether the facts are still those of an earlier survey, as far as can be told of a graph that clients went on writing.
+    pub fn follows(&self, earlier: &Self) -> bool {
+        if self.position == earlier.position {
+            self.recomputed == earlier.recomputed
+        } else {
+            self.is_consistent() || !earlier.is_consistent()
+        }
+    }
 }
 
 impl<S: Sql + 'static> Graph<S> {
@@ -166,42 +202,74 @@ impl<S: Sql + 'static> Graph<S> {
         Ok(Some((stored, sum)))
     }
 
-    /// Deletes the rows that no root reaches, some at a time; each part is a transaction of its own, so that whoever ends the
-    /// process in between loses nothing. Facts and checksum stay, which is made sure of first and last.
+    /// Whether an export or an upload uses the rows: until it has ended none of them are deleted.
+    pub fn is_busy(&mut self) -> Result<bool> {
+        if self.is_uploading()? {
+            return Ok(true);
+        }
+        self.settle_exports()?;
+        Ok(self.is_receiving() || self.exports.are_running())
+    }
+
+    /// Whether a request brings rows of an upload at this moment.
+    pub fn is_receiving(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Makes a checkpoint, after which the rows alone are the graph: what [`Graph::survey`] finds in them then may be freed for as
+    /// long as this epoch lasts.
     ///
     /// # Errors
-    /// [`crate::Error::NotReady`] while an upload runs; [`crate::Error::Corrupt`] where rows cannot be used: then nothing is
-    /// known to be unreachable.
-    pub fn free_rows(&mut self, apply: bool) -> Result<Freed> {
-        if apply {
-            self.checkpoint()?;
+    /// [`Error::NotReady`] while an upload runs, [`Error::Deleted`].
+    pub fn begin_freeing(&mut self) -> Result<Epoch> {
+        if self.is_uploading()? {
+            return Err(Error::NotReady);
         }
-        let before = self.checksum_of_rows()?;
+        // Opening builds damaged indexes again.
+        self.db()?;
+        self.checkpoint()?;
+        Ok(Epoch { generation: self.generation, upload: self.upload_epoch })
+    }
+
+    /// Looks at all stored rows, and writes nothing. To be asked of a graph over a connection of its own that sees one state: it
+    /// takes as long as the graph is large.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where rows cannot be used: then nothing is known to be unreachable.
+    pub fn survey(&self) -> Result<Survey> {
+        let meta = meta::load(&*self.sql)?;
+        let recomputed = self.full_checksum()?;
         let mut reached = std::collections::BTreeSet::from([0, 1]);
-        self.verify(&mut |addr| {
+        let damage = self.verify(&mut |addr| {
             reached.insert(i64::from(addr));
         })?;
-        let mut unreached = Vec::new();
-        let mut rows = 0;
+        if damage.any() {
+            return Err(Error::Corrupt("the indexes do not agree".into()));
+        }
+        let (mut unreached, mut rows) = (Vec::new(), 0);
         kvs::addresses(&*self.sql, &mut |addr| {
             rows += 1;
             if !reached.contains(&addr) {
                 unreached.extend(u32::try_from(addr));
             }
         })?;
-        if apply {
-            for part in unreached.chunks(FREED_ROWS) {
-                self.sql.transaction(&mut || kvs::delete(&*self.sql, part))?;
-            }
-            self.forget();
-            if self.checksum_of_rows()? != before {
-                return Err(SqlError::Other("the facts are other ones than before".into()).into());
-            }
-        }
-        Ok(Freed { rows, deleted: unreached.len() as u64 })
+        let position = Position { t: meta.t, checksum: meta.checksum };
+        Ok(Survey { position, recomputed, rows, unreached })
     }
 
-    fn checksum_of_rows(&mut self) -> Result<String> {
-        Ok(rules::checksum::full(self.db()?)?.to_string())
+    /// Deletes rows that a survey of this epoch found unreachable, in one transaction. What is unreachable stays so, because new rows
+    /// get addresses above all others, for as long as the graph stays open.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] while the graph [is busy](Graph::is_busy), [`Error::Replaced`] where the rows are other ones by now.
+    pub fn free(&mut self, epoch: Epoch, part: &[u32]) -> Result<()> {
+        if self.is_busy()? {
+            return Err(Error::NotReady);
+        }
+        if epoch != (Epoch { generation: self.generation, upload: self.upload_epoch }) {
+            return Err(Error::Replaced);
+        }
+        let sql = Rc::clone(&self.sql);
+        Ok(sql.transaction(&mut || kvs::delete(&*sql, part))?)
     }
 }

@@ -38,13 +38,15 @@ impl<S: Sql + 'static> Graph<S> {
         Ok(any)
     }
 
-    /// Deletes about a megabyte of the rows that nothing refers to any more (sync.md D-40). False: none are left.
+    /// Deletes about a megabyte of the rows that nothing refers to any more (sync.md D-40). False: none are left, or a
+    /// table without rows cannot be dropped yet and goes with a later call.
     pub fn sweep(&mut self) -> Result<bool> {
         if !self.waits_for_sweep()? {
             return Ok(false);
         }
         let more = discard::sweep(&*self.sql)?;
-        self.discarded = Some(more);
+        // At the end it is asked again: a table may have to wait.
+        self.discarded = more.then_some(true);
         faults::reach(Point::SweepBetweenSteps)?;
         Ok(more)
     }

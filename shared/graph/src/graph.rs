@@ -11,7 +11,7 @@ use crate::checkpoint::WritePolicy;
 use crate::diagnostics::RunningDiagnostics;
 use crate::error::{Error, Result};
 use crate::gate::Gate;
-use crate::pipeline::Names;
+use crate::pipeline::{Names, Tally};
 use crate::repair::Notice;
 use crate::rules::{self, Facts};
 use crate::snapshot::{Encoding, Export, RunningExports, RunningUpload};
@@ -85,6 +85,8 @@ pub struct Graph<S> {
     pub(crate) generation: u64,
     /// What is to be logged.
     pub(crate) notice: Option<Notice>,
+    /// What became of transactions since somebody asked.
+    pub(crate) tally: Tally,
     /// Whether rows of tables that were replaced wait to be deleted, where that is known.
     pub(crate) discarded: Option<bool>,
 }
@@ -150,6 +152,7 @@ impl<S: Sql + 'static> Graph<S> {
             running: None,
             generation: 0,
             notice: None,
+            tally: Tally::default(),
             discarded: None,
         }
     }
@@ -157,6 +160,16 @@ impl<S: Sql + 'static> Graph<S> {
     /// The database.
     pub fn sql(&self) -> &S {
         &self.sql
+    }
+
+    /// What became of transactions since the last call.
+    pub fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
+    }
+
+    /// How many exports may run at a time from now on.
+    pub fn limit_exports(&mut self, exports: usize) {
+        self.exports.limit = exports;
     }
 
     /// Whether an upload closed the graph: the local half of readiness (sync.md 5). The other half is the index's flag.

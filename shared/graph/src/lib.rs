@@ -6,6 +6,7 @@
 //! [`Graph`] is one graph; [`sockets`] is what is said to it over sockets; [`rules`] are the pure functions over database
 //! values that decide about transactions; [`snapshot`] is its rows on the wire.
 
+pub mod drift;
 pub mod faults;
 pub mod rules;
 pub mod snapshot;
@@ -22,14 +23,14 @@ mod pipeline;
 mod repair;
 mod store;
 
-pub use care::{Finding, Freed, Inspection};
+pub use care::{Epoch, FREED_ROWS, Finding, Inspection, Survey, stored_position};
 pub use changes::{EntityAnswer, EntityPull, GraphName};
 pub use checkpoint::WritePolicy;
 pub use diagnostics::Diagnostics;
 pub use error::{Error, Result};
 pub use gate::{REVOCATION_MS, REVOCATIONS, Revocation};
 pub use graph::{Graph, Options, Position, Pull};
-pub use pipeline::{Answer, Outcome};
+pub use pipeline::{Answer, Outcome, Tally};
 pub use repair::Notice;
 
 /// The time, in milliseconds since the epoch. Log rows carry it (sync.md 11.9).

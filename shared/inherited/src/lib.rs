@@ -1,7 +1,7 @@
 //! Descriptors that a parent left open for this process and named by number in a variable: `LOGSEQ_READY_FD`
-//! (docs/spec/daemon.md 4.5).
+//! (docs/spec/daemon.md 4.5), and those of a service manager (docs/spec/self-host.md 3.4).
 //!
-//! This is the one crate of the project with unsafe code: the standard library has no safe way from a number to an owned
+//! This is the one crate of the project's programs with unsafe code: the standard library has no safe way from a number to an owned
 //! descriptor, nor one to remove a variable from the environment. Both are sound where the process has one thread and has
 //! taken nothing over yet, which is checked here, not believed.
 
@@ -48,8 +48,20 @@ pub fn take(variable: &str) -> Result<Option<OwnedFd>, Error> {
     }
     let number = value.to_str().and_then(|text| text.parse::<i32>().ok()).filter(|number| *number >= 3);
     let number = number.ok_or_else(|| Error::NoNumber { variable: variable.to_owned() })?;
+    let descriptor = own(variable, number)?;
+    // SAFETY: no other thread can read or write the environment meanwhile, for there is none: checked above, and nothing
+    // since then started one.
+    #[expect(unsafe_code, reason = "see SAFETY")]
+    unsafe {
+        std::env::remove_var(variable);
+    }
+    Ok(Some(descriptor))
+}
+
+/// The inherited descriptor of a number, 3 or more, which nobody in this process owns yet. To be called while there is one thread.
+fn own(variable: &str, number: i32) -> Result<OwnedFd, Error> {
     let not_inherited = || Error::NotInherited { variable: variable.to_owned(), number };
-    // SAFETY: `BorrowedFd` must not be -1, which `number >= 3` excludes. That the number may be no open descriptor is what
+    // SAFETY: `BorrowedFd` must not be -1, which callers exclude: the number is 3 or more. That the number may be no open descriptor is what
     // is found out: the only use of the value is `fcntl(F_GETFD)`, which then answers EBADF and touches nothing. No other
     // thread could open or close it in between, for there is none.
     #[expect(unsafe_code, reason = "see SAFETY")]
@@ -64,13 +76,62 @@ pub fn take(variable: &str) -> Result<Option<OwnedFd>, Error> {
     #[expect(unsafe_code, reason = "see SAFETY")]
     let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
     rustix::io::fcntl_setfd(&descriptor, FdFlags::CLOEXEC).map_err(|_| not_inherited())?;
-    // SAFETY: no other thread can read or write the environment meanwhile, for there is none: checked above, and nothing
-    // since then started one.
-    #[expect(unsafe_code, reason = "see SAFETY")]
-    unsafe {
-        std::env::remove_var(variable);
+    Ok(descriptor)
+}
+
+/// A descriptor that a service manager has opened for this process.
+#[derive(Debug)]
+pub struct Activated {
+    /// The descriptor.
+    pub descriptor: OwnedFd,
+    /// What it is for; `http` where nothing is said.
+    pub name: String,
+}
+
+/// The variables by which a service manager hands over descriptors (`sd_listen_fds`).
+const ACTIVATION: [&str; 3] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+
+/// Descriptors that a service manager may hand over.
+const MOST: i32 = 64;
+
+/// Takes over the descriptors that `LISTEN_FDS` counts, sets close-on-exec on them and removes the variables. None where
+/// `LISTEN_PID` names another process: they were meant for a parent of this one.
+///
+/// To be called like [`take`], and before [`keep_from_children`].
+///
+/// # Errors
+///
+/// [`Error`]. What was taken until then is closed.
+pub fn activated() -> Result<Vec<Activated>, Error> {
+    let variable = |name: &str| std::env::var(name).ok();
+    if variable("LISTEN_PID").as_deref() != Some(&*std::process::id().to_string()) {
+        return Ok(Vec::new());
     }
-    Ok(Some(descriptor))
+    if !one_thread() {
+        return Err(Error::Threads);
+    }
+    let no_number = || Error::NoNumber { variable: "LISTEN_FDS".to_owned() };
+    let count = variable("LISTEN_FDS").unwrap_or_default().parse::<i32>().map_err(|_| no_number())?;
+    if !(0..=MOST).contains(&count) {
+        return Err(no_number());
+    }
+    let names = variable("LISTEN_FDNAMES").unwrap_or_default();
+    let mut names = names.split(':');
+    let mut taken = Vec::new();
+    // At most as many as may be handed over.
+    for number in 3..3 + count {
+        let name = names.next().filter(|name| !name.is_empty() && *name != "unknown").unwrap_or("http").to_owned();
+        taken.push(Activated { descriptor: own("LISTEN_FDS", number)?, name });
+    }
+    for name in ACTIVATION {
+        // SAFETY: no other thread can read or write the environment meanwhile, for there is none: checked above, and nothing
+        // since then started one.
+        #[expect(unsafe_code, reason = "see SAFETY")]
+        unsafe {
+            std::env::remove_var(name);
+        }
+    }
+    Ok(taken)
 }
 
 /// Sets close-on-exec on every descriptor from 3 on, so that no process started from here inherits what happened to be open

@@ -256,3 +256,51 @@ fn list<T>(out: &mut String, key: &str, items: &[T], write_item: impl Fn(&mut St
     }
     out.push(']');
 }
+
+/// Types of messages to clients.
+pub const TYPES: [&str; 11] = [
+    "hello",
+    "online-users",
+    "presence",
+    "pull/ok",
+    "tx/batch/ok",
+    "tx/reject",
+    "changed",
+    "pong",
+    "graph-changes",
+    "reset",
+    "error",
+];
+
+/// The type of a message as this server writes it, and the counter that its reader has come to by it. Reads no more than its head;
+/// the raw answer to a raw `ping` is a `pong`. A refusal tells a counter that its reader has not come to.
+pub fn head(text: &str) -> (&'static str, Option<i64>) {
+    let Some((kind, rest)) = text.strip_prefix("{\"type\":\"").and_then(|rest| rest.split_once('"')) else {
+        return ("pong", None);
+    };
+    let kind = TYPES.iter().find(|known| **known == kind).copied().unwrap_or("error");
+    let digits = rest.strip_prefix(",\"t\":").map(|rest| rest.split([',', '}']).next().unwrap_or_default());
+    (kind, digits.filter(|_| kind != "tx/reject").and_then(|digits| digits.parse().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_known_by_its_head() {
+        for (message, expected) in [
+            (ServerMessage::Hello { t: 7, checksum: Some("c") }, ("hello", Some(7))),
+            (ServerMessage::Changed { t: 8 }, ("changed", Some(8))),
+            (ServerMessage::TxBatchOk { t: 9, checksum: None }, ("tx/batch/ok", Some(9))),
+            (ServerMessage::PullOk { t: 10, txs: &[], checksum: None }, ("pull/ok", Some(10))),
+            (ServerMessage::Pong, ("pong", None)),
+            (ServerMessage::OnlineUsers(&[]), ("online-users", None)),
+        ] {
+            assert_eq!(head(&message.to_json()), expected);
+        }
+        let stale = Reject::new(RejectReason::Stale, Some(9));
+        assert_eq!(head(&ServerMessage::TxReject(&stale).to_json()), ("tx/reject", None));
+        assert_eq!((head("pong"), head("")), (("pong", None), ("pong", None)));
+    }
+}

@@ -53,6 +53,15 @@ pub enum Error {
     /// The message is none.
     #[error("invalid message")]
     InvalidMessage,
+    /// A runner that calls us cannot have this name.
+    #[error("invalid runner id")]
+    InvalidRunnerId,
+    /// Runners can only be called, they cannot call: the operator has not bound their objects (session-mailbox.md 7.2).
+    #[error("mailbox transport is off")]
+    MailboxOff,
+    /// A runner that calls us says by that that it is there.
+    #[error("runner uses the mailbox")]
+    RunnerUsesMailbox,
     /// A session cannot have this id.
     #[error("invalid session id")]
     InvalidSessionId,
@@ -80,6 +89,12 @@ pub enum Error {
     /// New limits are below what was used.
     #[error("budget below use")]
     BudgetBelowUse,
+    /// A turn runs that is not to be broken off.
+    #[error("turn is running")]
+    TurnRunning,
+    /// A runner that calls us does not answer.
+    #[error("runner is offline")]
+    RunnerOffline,
     /// There is no runtime to do it with.
     #[error("session runtime unavailable")]
     RuntimeUnavailable,
@@ -161,6 +176,9 @@ pub enum Error {
     /// A push or a snapshot failed. The text is answered: it is one of our own, without secrets.
     #[error("{0}")]
     Failed(String),
+    /// A request about the observation of a database is refused (pg-sync.md 4.2).
+    #[error(transparent)]
+    PgSync(#[from] crate::pg_sync::PgSyncError),
     /// A request about transcripts is refused (transcripts.md 4.4).
     #[error("{refused}")]
     Transcript {
@@ -267,6 +285,7 @@ impl Refusal for Error {
             | Self::InvalidPath
             | Self::InvalidMessage
             | Self::InvalidSessionId
+            | Self::InvalidRunnerId
             | Self::MissingRepository
             | Self::InvalidHead
             | Self::BudgetBelowUse
@@ -279,10 +298,15 @@ impl Refusal for Error {
             | Self::RuntimePaused
             | Self::Unsupported(_)
             | Self::RunnerUnavailable
+            | Self::MailboxOff
+            | Self::RunnerUsesMailbox
+            | Self::TurnRunning
+            | Self::RunnerOffline
             | Self::ApprovalDecided
             | Self::WebhookDisabled
             | Self::RequestInProgress => StatusCode::CONFLICT,
             Self::Transcript { refused, .. } => transcript_status(refused),
+            Self::PgSync(refused) => refused.status(),
             Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotInstalled { .. } => StatusCode::PRECONDITION_FAILED,
             Self::RequestTooLarge | Self::MessageTooLarge | Self::FileTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -326,6 +350,10 @@ impl Refusal for Error {
             }
             _ => None,
         }
+    }
+
+    fn members(&self) -> serde_json::Map<String, serde_json::Value> {
+        if let Self::PgSync(refused) = self { refused.members() } else { serde_json::Map::new() }
     }
 
     fn code(&self) -> Option<&'static str> {

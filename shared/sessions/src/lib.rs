@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod acp;
+pub mod bridge;
 pub mod command;
 pub mod connect;
 pub mod egress;
@@ -14,13 +15,16 @@ pub mod github;
 pub mod github_app;
 pub mod legacy;
 pub mod logins;
+pub mod mailbox;
 pub mod object;
 pub mod observer;
+pub mod pg_sync;
 pub mod publish;
 pub mod publisher;
 pub mod registry;
 pub mod repository;
 pub mod request;
+pub mod runner_object;
 pub mod runtime;
 pub mod secrets;
 pub mod session;

@@ -1,5 +1,6 @@
 //! The task of a session (agents.md 2.6.3): what a person wants done, as it was sent, without credentials.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -7,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::acp::Launch;
 use crate::egress::{self, Rule};
+use crate::event::{MIN_SECRET_BYTES, REDACTED};
 use crate::repository::BranchName;
 
 /// A normalised task. Unknown members are kept; none of it is trusted beyond what [`crate::request`] has checked.
@@ -24,6 +26,8 @@ pub struct TaskSecrets {
     pub auth_json: Option<String>,
     /// The stored login, with `runtime-auth-payload.auth-json`.
     pub managed_auth: Option<Value>,
+    /// Variables of the agent's environment that are secrets by their names; at most 100 (agents.md 2.8).
+    pub variables: BTreeMap<String, String>,
 }
 
 impl TaskSecrets {
@@ -147,10 +151,15 @@ impl Task {
         Launch::of(self.agent())
     }
 
-    /// Variables of the agent's environment; at most 100 (agents.md 2.8).
+    /// Variables of the agent's environment as far as they are no secrets; at most 100 (agents.md 2.8).
     pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
         let variables = self.at(&["agent", "env"]).and_then(Value::as_object);
         variables.into_iter().flatten().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)))
+    }
+
+    /// Values of variables that are secrets by their names and lie in the task all the same: where nothing can be sealed.
+    pub fn secret_values(&self) -> impl Iterator<Item = &str> {
+        self.environment().filter(|(name, _)| is_secret_name(name)).map(|(_, value)| value)
     }
 
     /// The provider that was asked for by name.
@@ -207,6 +216,46 @@ impl Task {
             api_token: text(agent, "api-token"),
             auth_json: text(agent, "auth-json"),
             managed_auth: agent.remove("managed-auth").filter(Value::is_object),
+            variables: BTreeMap::new(),
+        }
+    }
+
+    /// Takes the values of those variables out of it that are secrets by their names. What is left in their place is what the log
+    /// shows of them.
+    pub fn take_secret_variables(&mut self) -> BTreeMap<String, String> {
+        let variables = self.0.get_mut("agent").and_then(|agent| agent.get_mut("env")).and_then(Value::as_object_mut);
+        let is_secret = |name: &str, value: &str| is_secret_name(name) && value.len() >= MIN_SECRET_BYTES;
+        let secret = variables.into_iter().flatten().filter_map(|(name, value)| match value {
+            Value::String(text) if is_secret(name, text) => {
+                Some((name.clone(), std::mem::replace(text, REDACTED.to_owned())))
+            }
+            _ => None,
+        });
+        secret.collect()
+    }
+}
+
+/// Whether a variable of this name holds a secret.
+fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    ["KEY", "TOKEN", "SECRET", "PASSWORD"].iter().any(|word| name.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_secret_variables_leave_the_task() {
+        let env =
+            serde_json::json!({"MY_token": "long enough", "A_KEY": "short", "NAME": "no secret at all", "KEY_N": 5});
+        let mut task = Task(serde_json::json!({"agent": {"provider": "codex", "env": env}}));
+        let taken = task.take_secret_variables();
+        assert_eq!(taken, BTreeMap::from([("MY_token".to_owned(), "long enough".to_owned())]));
+        let left = serde_json::json!({"MY_token": REDACTED, "A_KEY": "short", "NAME": "no secret at all", "KEY_N": 5});
+        assert_eq!(task.0["agent"]["env"], left);
+        for odd in [serde_json::json!({"agent": "codex"}), serde_json::json!({"agent": {"env": "text"}}), Value::Null] {
+            assert!(Task(odd).take_secret_variables().is_empty());
         }
     }
 }

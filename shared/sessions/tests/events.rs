@@ -272,6 +272,7 @@ fn secrets_are_taken_out_of_texts() {
     for (text, clean) in [
         ("token ghs_run_1 used", "token [redacted] used"),
         ("github_pat_11AB_cd", "[redacted]"),
+        ("with lrt_0a_1b, said the runner", "with [redacted], said the runner"),
         ("(ghp_a)(gho_b)", "([redacted])([redacted])"),
         ("https://x-access-token:ghs_1@github.com/a/b", "https://x-access-token:[redacted]@github.com/a/b"),
         ("x-access-token:s3cret%20@github.com", "x-access-token:[redacted]@github.com"),

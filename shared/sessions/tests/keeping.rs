@@ -98,7 +98,13 @@ fn events(effects: &[Effect]) -> Vec<String> {
 }
 
 fn kept(run: u64) -> Keep {
-    Keep::Kept(Kept { run, agent: "claude".into(), native_session_id: "n".into(), directory: "/w".into() })
+    Keep::Kept(Kept {
+        run,
+        agent: "claude".into(),
+        native_session_id: "n".into(),
+        directory: "/w".into(),
+        sha256: None,
+    })
 }
 
 #[test]

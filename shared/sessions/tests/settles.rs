@@ -34,6 +34,9 @@ fn settings() -> SessionSettings {
         approval_timeout_ms: 1_800_000,
         budget_session: Budget::default(),
         budget_user_day: Budget::default(),
+        order_ttl_ms: 604_800_000,
+        runner_offline_turn_ms: 86_400_000,
+        runner_open_wait_ms: 10_000,
         deadline_divisor: 1,
     }
 }
@@ -49,6 +52,7 @@ fn runtime(number: u64, kind: ProviderKind) -> Runtime {
         directory: "/home/user/workspace".into(),
         runner_id: (!is_sandbox).then(|| "runner".to_owned()),
         sandbox_id: is_sandbox.then(|| format!("box{number}")),
+        transport: sessions::runtime::Transport::default(),
         sandbox_domain: None,
         sandbox_port: None,
         template: None,

@@ -54,7 +54,21 @@ impl Address {
         Ok(Self { base, trusts_loopback: named && only_local })
     }
 
-    /// Scheme, host and port for what a request is answered with.
+    /// Always this address, which may have a path: for an adapter that takes the path off what it is asked.
+    ///
+    /// # Errors
+    /// It is no address.
+    pub fn at(text: &str) -> Result<Self, AddressError> {
+        let base = base_of(text.trim()).ok_or_else(|| AddressError::Base(text.to_owned()))?;
+        Ok(Self { base: Some(base), trusts_loopback: false })
+    }
+
+    /// The address that is always told, where there is one.
+    pub(crate) fn base(&self) -> Option<&str> {
+        self.base.as_deref()
+    }
+
+    /// Scheme, host and port for what a request is answered with, and a path where there is one before all others.
     ///
     /// # Errors
     /// 400 where a trusted proxy says what is no scheme or host.
@@ -84,6 +98,15 @@ impl Address {
         };
         if is_host(&host) { Ok(format!("{scheme}://{host}")) } else { Err(invalid()) }
     }
+}
+
+/// `scheme://host[:port]` and maybe a path, without a slash at its end.
+fn base_of(text: &str) -> Option<String> {
+    let uri: Uri = text.parse().ok()?;
+    let path = uri.path().trim_end_matches('/').to_owned();
+    let bare = text.trim_end_matches('/').strip_suffix(&*path)?;
+    let is_path = !path.split('/').any(|part| matches!(part, "." | "..")) && !path.contains("//");
+    (is_path && uri.query().is_none()).then(|| origin_of(bare).map(|origin| origin + &path))?
 }
 
 /// `scheme://host[:port]`, a slash behind it included or not.
@@ -212,6 +235,23 @@ fn unquote(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_base_may_have_a_path() {
+        for (text, expected) in [
+            ("https://h", Some("https://h")),
+            ("https://h:8443/", Some("https://h:8443")),
+            ("https://h/notes", Some("https://h/notes")),
+            ("https://h/a/b/", Some("https://h/a/b")),
+            ("https://h/a?q", None),
+            ("https://h/a/../b", None),
+            ("https://h//a", None),
+            ("ftp://h/a", None),
+            ("h/a", None),
+        ] {
+            assert_eq!(base_of(text).as_deref(), expected, "{text}");
+        }
+    }
 
     fn address(settings: &[(&str, &str)]) -> Result<Address, AddressError> {
         let find = |name: &str| settings.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());

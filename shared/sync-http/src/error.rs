@@ -93,9 +93,15 @@ pub(crate) enum Error {
     /// There is no agents service, or it does not answer.
     #[error("agents service unavailable")]
     AgentsUnavailable,
+    /// The server is there for another graph.
+    #[error("repo-mismatch")]
+    OtherGraph,
     /// The server is about to end.
     #[error("server stopping")]
     Stopping,
+    /// Nothing more came of the request for too long.
+    #[error("request timeout")]
+    Stalled,
     /// There is no index database.
     #[error("the index database is not configured")]
     IndexMissing,
@@ -138,6 +144,7 @@ impl Refusal for Error {
             Self::TooManyGraphs => (StatusCode::TOO_MANY_REQUESTS, TOO_MANY_GRAPHS),
             Self::ChecksumConflict => (StatusCode::CONFLICT, "checksum conflict"),
             Self::UploadConflict => (StatusCode::CONFLICT, "upload conflict"),
+            Self::OtherGraph => (StatusCode::CONFLICT, "repo-mismatch"),
             Self::SchemaVersionMissing => (StatusCode::CONFLICT, "graph schema version is missing"),
             Self::UploadSuperseded => (StatusCode::CONFLICT, "upload superseded"),
             Self::Interrupted => (StatusCode::BAD_REQUEST, "request interrupted"),
@@ -149,6 +156,7 @@ impl Refusal for Error {
             Self::TooManyDownloads => (StatusCode::SERVICE_UNAVAILABLE, "too many downloads"),
             Self::AgentsUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "agents service unavailable"),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "server stopping"),
+            Self::Stalled => (StatusCode::REQUEST_TIMEOUT, "request timeout"),
             Self::NotMigrated => (StatusCode::SERVICE_UNAVAILABLE, NOT_MIGRATED),
             Self::TooManyLogins { .. } => (StatusCode::TOO_MANY_REQUESTS, "too many failed logins"),
             Self::StorageFull(_) => (StatusCode::INSUFFICIENT_STORAGE, STORAGE_FULL),
@@ -178,6 +186,9 @@ impl Refusal for Error {
             Self::TooManyLogins { seconds } => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
             }
+            Self::Stalled => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Self::Stopping => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -197,7 +208,7 @@ impl Error {
     fn of_storage(text: String) -> Self {
         match Trouble::of(&text) {
             Some(Trouble::Full) => Self::StorageFull(text),
-            Some(Trouble::Unavailable) => Self::StorageUnavailable(text),
+            Some(Trouble::ReadOnly | Trouble::Unavailable) => Self::StorageUnavailable(text),
             Some(Trouble::Damaged) => Self::GraphDamaged(text),
             None => Self::Internal(text),
         }

@@ -32,7 +32,16 @@ pub(crate) async fn claims<P: Platform>(
     service: &Service<P::Keys>,
     request: &Request<P::Request>,
 ) -> Result<Option<Claims>, Error> {
-    let claims = service.authenticator.claims(token(request).as_deref()).await;
+    claims_of(platform, service, token(request).as_deref()).await
+}
+
+/// The claims of a token; those of a caller without one, where nobody is asked for one.
+pub(crate) async fn claims_of<P: Platform>(
+    platform: &P,
+    service: &Service<P::Keys>,
+    token: Option<&str>,
+) -> Result<Option<Claims>, Error> {
+    let claims = service.authenticator.claims(token).await;
     let claims = claims.map_err(|error| Error::Internal(error.to_string()))?;
     if let Some(claims) = &claims {
         require_listed(platform, service, claims).await?;
@@ -51,7 +60,11 @@ async fn require_listed<P: Platform>(platform: &P, service: &Service<P::Keys>, c
             _ => false,
         },
     };
-    if is_listed { Ok(()) } else { Err(Error::NotAllowed) }
+    if is_listed {
+        return Ok(());
+    }
+    service.authenticator.refuse(auth::Refusal::NotAllowed);
+    Err(Error::NotAllowed)
 }
 
 /// The row that the claims make; none without a subject.

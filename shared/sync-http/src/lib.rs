@@ -5,6 +5,7 @@
 //! platform only through ports: those of [`web`], of [`platform`] and of [`graph_routes`]. Statuses and error bodies are decided
 //! in `error.rs` alone.
 
+pub mod address;
 pub mod agents;
 pub mod early;
 pub mod graph_routes;
@@ -12,7 +13,6 @@ pub mod platform;
 pub mod route;
 pub mod service;
 
-mod address;
 mod asset_conditions;
 mod asset_path;
 mod assets;
@@ -60,6 +60,12 @@ pub async fn handle<P: Platform>(
     let (status, ended_ms) = (response.status().as_u16(), platform.now_ms());
     platform.trace(&Trace { method: method.as_str(), route, status, started_ms, ended_ms });
     response
+}
+
+/// Whose token this is, where its owner may enter at all: for what an adapter answers by itself. None where that cannot be found
+/// out. Without a token whoever needs none.
+pub async fn whose<P: Platform>(platform: &P, service: &Service<P::Keys>, token: Option<&str>) -> Option<auth::Claims> {
+    identity::claims_of(platform, service, token).await.ok().flatten()
 }
 
 async fn dispatch<P: Platform>(

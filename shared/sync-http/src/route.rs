@@ -31,9 +31,10 @@ pub fn target<'a>(method: &Method, path: &'a str) -> Target<'a> {
         || path.starts_with("/e2ee")
     {
         Target::Index
-    } else if ["/auth", "/sessions", "/runners", "/worker/"].iter().any(|prefix| path.starts_with(prefix))
-        || path == "/agents"
-        || path.starts_with("/agents/")
+    } else if ["/auth", "/sessions", "/runners", "/worker/", "/agents/", "/pg-sync/", "/pg-connections/"]
+        .iter()
+        .any(|prefix| path.starts_with(prefix))
+        || matches!(path, "/agents" | "/pg-connections")
     {
         Target::Agents
     } else if let Some(rest) = path.strip_prefix("/assets/") {
@@ -234,6 +235,10 @@ mod tests {
             (&get, "/agents/openapi.json", Target::Agents),
             (&get, "/agents", Target::Agents),
             (&get, "/agentsX", Target::None),
+            (&get, "/pg-sync/s/changes", Target::Agents),
+            (&get, "/pg-connections", Target::Agents),
+            (&get, "/pg-connections/main", Target::Agents),
+            (&get, "/pg-connectionsX", Target::None),
             (&options, "/assets/a", Target::Asset("a")),
             (&options, "/sync/a", Target::Preflight),
             (&options, "/nope", Target::Preflight),

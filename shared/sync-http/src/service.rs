@@ -1,6 +1,7 @@
 //! What the surface remembers between requests, one an isolate or process, and how it is set up.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use auth::{AccessCache, Authenticator, ConfigError};
 use index::activity::ActivitySeen;
@@ -32,9 +33,30 @@ pub struct Settings {
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// `DB_SYNC_LIMIT_USER_SOCKETS`: open sockets of one user.
-    pub user_sockets: usize,
+    pub user_sockets: Limit,
     /// `DB_SYNC_LIMIT_GRAPH_SOCKETS`: open sockets of all users.
-    pub graph_sockets: usize,
+    pub graph_sockets: Limit,
+}
+
+/// A limit that may change while it holds. A clone is the same limit.
+#[derive(Clone, Debug)]
+pub struct Limit(Arc<AtomicUsize>);
+
+impl Limit {
+    /// A limit of this many.
+    pub fn new(number: usize) -> Self {
+        Self(Arc::new(AtomicUsize::new(number)))
+    }
+
+    /// How many.
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Another number from now on. What is there already stays.
+    pub fn set(&self, number: usize) {
+        self.0.store(number, Ordering::Relaxed);
+    }
 }
 
 /// Devices and tabs of one person; a client opens one a tab.
@@ -68,8 +90,8 @@ impl Settings {
         let gzip = lookup("DB_SYNC_SNAPSHOT_STREAM_GZIP").unwrap_or_default().to_ascii_lowercase();
         let stream_gzip = !matches!(gzip.trim(), "false" | "0" | "off" | "no");
         let limits = Limits {
-            user_sockets: limit(&lookup, "DB_SYNC_LIMIT_USER_SOCKETS", USER_SOCKETS)?,
-            graph_sockets: limit(&lookup, "DB_SYNC_LIMIT_GRAPH_SOCKETS", GRAPH_SOCKETS)?,
+            user_sockets: Limit::new(limit(&lookup, "DB_SYNC_LIMIT_USER_SOCKETS", USER_SOCKETS)?),
+            graph_sockets: Limit::new(limit(&lookup, "DB_SYNC_LIMIT_GRAPH_SOCKETS", GRAPH_SOCKETS)?),
         };
         let address = Address::from_lookup(&lookup)?;
         let initial_data = lookup("DB_SYNC_INITIAL_DATA").is_some_and(|value| value == "true");
@@ -129,8 +151,9 @@ impl<K> Service<K> {
         self.access.forget_graph(graph_id);
     }
 
-    /// Forgets whom tokens have let in, after some of them were revoked.
+    /// Forgets whom tokens have let in, after some of them were revoked, or others vouch for them.
     pub fn forget_tokens(&self) {
+        self.authenticator.forget();
         self.access.forget_all();
     }
 }
@@ -151,7 +174,7 @@ mod tests {
     fn limits_are_numbers_above_zero() {
         let limits = |value: Option<&str>| {
             let lookup = |name: &str| (name == "DB_SYNC_LIMIT_USER_SOCKETS").then(|| value.map(str::to_owned))?;
-            Settings::from_lookup(lookup).map(|settings| settings.limits.user_sockets)
+            Settings::from_lookup(lookup).map(|settings| settings.limits.user_sockets.get())
         };
         assert_eq!((limits(None), limits(Some("")), limits(Some("5"))), (Ok(32), Ok(32), Ok(5)));
         for value in ["0", "-1", "many", "1.5", "99999999999999999999999"] {

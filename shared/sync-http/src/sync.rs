@@ -77,7 +77,9 @@ pub(crate) async fn forward<P: Platform>(
 }
 
 /// What the graph is asked: it makes addresses of the origin that it is called by.
-fn rewritten(origin: &str, uri: &Uri, graph_id: &str, path: &'static str) -> Result<Uri, Error> {
+fn rewritten(base: &str, uri: &Uri, graph_id: &str, path: &'static str) -> Result<Uri, Error> {
+    let base: Uri = base.parse().map_err(|_| Error::BadRequest("invalid host"))?;
+    let origin = url::origin(&base);
     let uri = format!("{origin}{path}?{}", url::query_with(uri, GRAPH_ID, graph_id));
     uri.parse().map_err(|_| Error::BadRequest("invalid graph id"))
 }

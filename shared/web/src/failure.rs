@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Display;
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::{Cors, Event, Level, ResponseBody, respond};
@@ -36,6 +37,11 @@ pub trait Refusal: Display {
         None
     }
 
+    /// Further members of the body, for programs.
+    fn members(&self) -> Map<String, Value> {
+        Map::new()
+    }
+
     /// The event that tells an operator of it; none for what is the client's own affair.
     fn event(&self) -> Option<&'static str>;
 
@@ -51,11 +57,10 @@ pub fn refuse<B: ResponseBody>(
     report: impl FnOnce(&Event<'_>),
 ) -> Response<B> {
     let (status, text) = error.answer();
-    let body = match error.code() {
-        Some(code) => serde_json::json!({ "error": text, "code": code }),
-        None => serde_json::json!({ "error": text }),
-    };
-    let mut response = respond::json(cors, status, body.to_string());
+    let mut body = Map::from_iter([("error".to_owned(), Value::from(text))]);
+    body.extend(error.code().map(|code| ("code".to_owned(), Value::from(code))));
+    body.extend(error.members());
+    let mut response = respond::json(cors, status, Value::Object(body).to_string());
     error.describe(response.headers_mut());
     if let Some(name) = error.event() {
         let (id, reason) = (id.to_string(), error.to_string());

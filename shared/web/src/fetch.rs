@@ -1,6 +1,6 @@
 //! Requests of our own to servers of others.
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::Failure;
 
@@ -24,6 +24,16 @@ impl Call {
     /// A request without headers and body, whose answer is waited for 30 seconds.
     pub fn new(method: Method, url: impl Into<String>) -> Self {
         Self { method, url: url.into(), headers: HeaderMap::new(), body: Vec::new(), limit_ms: Some(30_000) }
+    }
+
+    /// The same with a header.
+    ///
+    /// # Errors
+    /// When no header can have this value.
+    pub fn with_header(mut self, name: &'static str, value: &str) -> Result<Self, Failure> {
+        let value = HeaderValue::from_str(value).map_err(|error| Failure(error.to_string()))?;
+        self.headers.insert(HeaderName::from_static(name), value);
+        Ok(self)
     }
 }
 

@@ -1,9 +1,9 @@
 //! Requests to other objects and services: those that came in, and those of our own.
 
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 
-use crate::{Failure, RequestBody};
+use crate::{Call, Failure, RequestBody};
 
 /// A request on its way to another object or service.
 ///
@@ -136,6 +136,16 @@ pub trait Objects<B, R> {
     /// Sends a request to the object of that name and gives its answer, a protocol switch included. Its status can be read; a
     /// platform need not have looked at the rest, headers included, which is for whoever asked.
     async fn send(&self, name: &str, request: Forward<B>) -> Result<Response<R>, Failure>;
+}
+
+/// Objects of the service that ask each other, and read what they are answered.
+#[expect(async_fn_in_trait, reason = "one of the two platforms has futures that cannot cross threads")]
+pub trait Peers {
+    /// Asks the object of that name, which looks at the path of the call's address only. Gives the status and the whole answer.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or its answer has more than `limit` bytes.
+    async fn ask(&self, name: &str, call: Call, limit: usize) -> Result<(StatusCode, Vec<u8>), Failure>;
 }
 
 #[cfg(test)]

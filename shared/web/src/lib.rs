@@ -28,7 +28,7 @@ pub use cors::Cors;
 pub use event::{Event, Fact, Level, Subject, Trace};
 pub use failure::{CORRELATION_ID, Failure, Refusal, Undone, refuse};
 pub use fetch::{Call, CallError, Fetch, Incoming, Reply, ReplyError};
-pub use forward::{Forward, Objects, Payload, Upstream};
+pub use forward::{Forward, Objects, Payload, Peers, Upstream};
 pub use gate::{Gate, Place};
 pub use host::{Host, Hosted, random_uuid, retried};
 pub use live::{LiveBody, LiveSource};

@@ -6,6 +6,8 @@ use std::time::Duration;
 use http::{HeaderMap, Method, Request};
 use serde_json::Value;
 
+use crate::people::pages_that_may_ask;
+
 /// How the proxy of `wrangler dev` says that it lost its connection to the worker.
 const WRANGLER_LOST: &[u8] = b"Your worker restarted mid-request.";
 
@@ -69,7 +71,7 @@ impl Answer {
     #[track_caller]
     pub fn error(&self, status: u16, message: &str) -> &Self {
         self.error_body(status, message);
-        assert_eq!(self.header("access-control-allow-origin"), "*");
+        assert_eq!(self.header("access-control-allow-origin"), pages_that_may_ask());
         assert!(self.header("content-type").starts_with("application/json"), "content-type of an error");
         self
     }

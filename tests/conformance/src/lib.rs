@@ -11,6 +11,8 @@
 //! | `ADMIN_TOKEN` | value of the server's `DB_SYNC_ADMIN_TOKEN` (`admin-secret`) |
 //! | `AGENTS_PORT` | loopback port on which the suite plays the agents worker; name it only if the server forwards there |
 //! | `PROXY` | `wrangler` where `wrangler dev` serves the worker: it puts a proxy of its own before it, which answers some odd requests itself |
+//! | `PEOPLE` | file of lines `user token`: users whom the server has stored, and who take the place of those with tokens of the issuer; cases about such tokens are left out |
+//! | `ONE_USER` | `user token`, or `user` alone where the server asks nobody: everybody is this user, and cases that need a second one are left out |
 //! | `ASSET_LINK_SECRET` | value of the server's variable of that name (`asset-link-secret`) |
 #![expect(
     missing_docs,
@@ -28,6 +30,7 @@ pub mod chat;
 pub mod client;
 pub mod frames;
 pub mod graph;
+pub mod people;
 pub mod raw;
 pub mod server;
 pub mod socket;

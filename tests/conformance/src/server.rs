@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::agents::Agents;
 use crate::client::Client;
+use crate::people::People;
 use crate::tokens::Issuer;
 
 /// How often the start of a killed server is tried.
@@ -20,6 +21,7 @@ const START_PATIENCE: Duration = Duration::from_mins(2);
 pub struct Server {
     pub base: String,
     pub issuer: Issuer,
+    pub people: People,
     pub admin_token: String,
     pub asset_link_secret: String,
     /// The agents worker that the server forwards to, if it does.
@@ -120,6 +122,7 @@ impl Server {
         Self {
             base,
             issuer,
+            people: People::from_environment(),
             admin_token: setting("ADMIN_TOKEN", "admin-secret"),
             asset_link_secret: setting("ASSET_LINK_SECRET", "asset-link-secret"),
             agents: None,
@@ -218,10 +221,14 @@ impl Server {
         self.own.is_some()
     }
 
+    /// The folder in which a server of the caller's own keeps what it stores.
+    pub fn data(&self) -> &Path {
+        self.own.as_ref().expect("a server of the caller's own").data.path()
+    }
+
     /// A new person whom the server has never seen.
     pub fn person(&self, name: &str) -> Client {
-        let user = format!("{name}-{}", uuid::Uuid::new_v4().simple());
-        Client::new(&self.base, &user, Some(self.issuer.token(&user)))
+        self.people.person(&self.base, name, &self.issuer)
     }
 
     /// Someone without credentials.

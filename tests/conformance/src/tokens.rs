@@ -17,6 +17,9 @@ use rsa::traits::PublicKeyParts as _;
 use rsa::{RsaPrivateKey, rand_core};
 use serde_json::{Value, json};
 
+/// How a request for an OIDC issuer's description begins.
+const DISCOVERY: &[u8] = b"GET /.well-known/openid-configuration ";
+
 /// Issues RS256 tokens whose public key the suite serves.
 pub struct Issuer {
     key: RsaPrivateKey,
@@ -94,19 +97,22 @@ impl Issuer {
         json!({ "keys": [{ "kty": "RSA", "alg": "RS256", "use": "sig", "kid": self.kid, "n": part(self.key.n()), "e": part(self.key.e()) }] })
     }
 
-    /// Serves the key set on loopback for the life of the process.
+    /// Serves the key set on loopback for the life of the process, and where an OIDC issuer tells it.
     pub fn serve(&self, port: u16) {
-        let body = self.key_set().to_string();
+        let keys = self.key_set().to_string();
+        let address = format!("http://127.0.0.1:{port}/jwks.json");
+        let discovery = json!({ "issuer": self.issuer, "jwks_uri": address }).to_string();
         let fetches = Arc::clone(&self.fetches);
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("the key set's port is free");
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let body = body.clone();
+                let (keys, discovery) = (keys.clone(), discovery.clone());
                 let fetches = Arc::clone(&fetches);
                 std::thread::spawn(move || {
                     let mut stream = stream;
                     let mut request = [0_u8; 4096];
                     if stream.read(&mut request).is_ok() {
+                        let body = if request.starts_with(DISCOVERY) { discovery } else { keys };
                         fetches.fetch_add(1, Ordering::Relaxed);
                         let _closed_early = write!(
                             stream,

@@ -6,10 +6,10 @@
 #![expect(
     clippy::expect_used,
     clippy::panic,
-    clippy::indexing_slicing,
     clippy::missing_panics_doc,
     reason = "a test library: a failed assumption ends the test"
 )]
+#![cfg_attr(feature = "databases", expect(clippy::indexing_slicing, reason = "a test library"))]
 
 #[cfg(feature = "databases")]
 pub mod databases;

@@ -10,12 +10,15 @@ mod download;
 mod edit;
 mod many;
 pub mod odd;
+mod replica;
 mod rng;
 mod server;
 mod state;
 mod world;
 
 pub use many::run_all;
+pub use replica::Replica;
+pub use rng::Rng;
 pub use world::{Stats, run};
 
 /// Why a seed fails.

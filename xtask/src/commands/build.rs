@@ -1,7 +1,7 @@
 //! `cargo xtask build`: the workers as WebAssembly and their JavaScript glue.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -100,12 +100,22 @@ pub(crate) fn build(worker: &Worker, tools: &Tools, profile: Profile) -> Result<
     command
         .env("WASM_BINDGEN_BIN", &tools.wasm_bindgen)
         .env("WASM_OPT_BIN", workers::npm_bin("wasm-opt"))
-        .env("ESBUILD_BIN", workers::npm_bin("esbuild"));
+        .env("ESBUILD_BIN", workers::npm_bin("esbuild"))
+        .env("CARGO_ENCODED_RUSTFLAGS", flags().join("\x1f"));
     process::run(&mut command)?;
     if profile == Profile::Release {
         strip_names(&bundle.join("index_bg.wasm"))?;
     }
     std::fs::write(&stamp, current).with_context(|| format!("cannot write {}", stamp.display()))
+}
+
+/// Flags of the compiler; they take the place of those in .cargo/config.toml. Names of dependencies' files stand in the messages of
+/// panics: without the folder in which they lie, a module is the same on each machine, and a little smaller.
+fn flags() -> Vec<String> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
+    let remap = home.map(|home| format!("--remap-path-prefix={}=", home.join("registry/src").display()));
+    std::iter::once("-Ctarget-feature=+simd128".to_owned()).chain(remap).collect()
 }
 
 /// Takes the names of functions out of a module, which are a twelfth of the compressed worker; worker-build keeps them.

@@ -55,7 +55,9 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
     process::run(Command::new(&linters.typos).current_dir(&root))?;
     step("Unused dependencies");
     // Folder by folder: it would take `fuzz`, which is a workspace of its own, for that of `fuzz/targets`.
-    let folders = ["shared", "xtask", "tests", "benches"].into_iter().chain(WORKERS.map(|worker| worker.package));
+    let folders = ["shared", "self-host", "runner", "agent-shim", "xtask", "tests", "benches"]
+        .into_iter()
+        .chain(WORKERS.map(|worker| worker.package));
     process::run(Command::new(&linters.machete).current_dir(&root).arg("--skip-target-dir").args(folders))?;
     step("Bans, licences and sources of dependencies");
     process::run(Command::new(&linters.deny).current_dir(&root).args([

@@ -3,8 +3,12 @@
 pub(crate) mod bench;
 pub(crate) mod build;
 pub(crate) mod dev;
+pub(crate) mod dist;
 pub(crate) mod lint;
+pub(crate) mod load;
 mod native;
+mod parts;
+mod programs;
 pub(crate) mod sandbox_agent;
 pub(crate) mod script;
 pub(crate) mod serve;

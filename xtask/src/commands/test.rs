@@ -1,52 +1,69 @@
 //! `cargo xtask test`: every test there is.
 
-use std::path::Path;
-use std::process::Command;
+use std::ffi::OsString;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 use lexopt::ValueExt as _;
 
-use super::{build, native, setup, wrangler};
+use super::parts::{self, Part};
+use super::{build, programs, setup};
 use crate::process::{self, note, step};
-use crate::serving::Serving;
 use crate::tools;
 use crate::workers::{self, WORKERS, Worker};
 
 const HELP: &str = "\
 Run every test there is: unit, integration and golden tests, the black-box suite, the attacks, the faults, the independent
-reader, the reports and the recorded conversations against the worker under workerd, suite, attacks and recorded conversations
-against the native server, the simulations, and mutations of the fuzz corpora. Seeds are fixed, so that a run can be repeated.
+reader, the reports and the recorded conversations against the worker under workerd, suite, attacks, recorded conversations and
+load against the native server, of suite and attacks what may differ in each other way of signing in, the simulations, and mutations of the
+fuzz corpora.
+Seeds are fixed, so that a run can be repeated.
 
 Usage: cargo xtask test [OPTIONS]
 
 Options:
   --long             full numbers: 20000 seeds, 100000 graphs, 500000 mutations, every place where something can fail,
-                     ten minutes of schemathesis, and the black-box suite against `wrangler dev` too
+                     ten minutes of schemathesis, the black-box suite against `wrangler dev` too, and all of both suites
+                     in each way of signing in
   --random           other seeds each time; they are printed
-  --seeds N          seeds of the simulations of graphs and of sessions (default 1000)
+  --seeds N          seeds of the simulations of graphs, of sessions and of bridges, and of a tenth as many of runners' mailboxes (default
+                     1000)
   --graphs N         odd graphs (default 2000), and a fifth as many whose log is replayed entry by entry
   --mutations N      mutations of each fuzz target (default 20000)
   --fuzz-seconds N   seconds of mutations instead, shared by the targets
+  --server-kills N   how often the native server is killed under load (default 50)
+  --server-faults N  how often its system calls fail under load (default 20)
+  --part NAME        only this part of what is built already: worker, native or agents
 
-AGENTS_KILLS is how often the agents worker is killed while turns run (default 100).
+Tests with PostgreSQL install it where apt can; elsewhere they say that they were not run, and fail with REQUIRE_POSTGRES=1.
+AGENTS_KILLS is how often the agents worker is killed while turns run (default 15, with --long 100).
 GOLDEN_DIR names another folder of recorded vectors and conversations (default tests/reference/golden).";
 
 /// How much of what could go on for ever.
-struct Amounts {
-    seeds: u64,
-    graphs: u64,
-    mutations: u64,
-    fuzz_seconds: Option<u64>,
+#[derive(Clone)]
+pub(super) struct Amounts {
+    pub(super) seeds: u64,
+    pub(super) graphs: u64,
+    pub(super) mutations: u64,
+    pub(super) fuzz_seconds: Option<u64>,
     /// Every place where something can fail, or a tenth of them.
-    all_faults: bool,
+    pub(super) all_faults: bool,
+    /// How often the agents worker is killed, unless `AGENTS_KILLS` says.
+    pub(super) kills: u64,
+    /// How often runners, their agents and the agents worker are killed while messages flow.
+    pub(super) storm_kills: u64,
+    /// How often the native server is killed while it observes changes.
+    pub(super) observing_kills: u64,
     /// Seconds for which schemathesis asks the agents worker.
-    api_seconds: u64,
+    pub(super) api_seconds: u64,
+    /// How often the native server is killed under load.
+    pub(super) server_kills: u64,
+    /// How often its system calls fail under load.
+    pub(super) server_faults: u64,
     random: bool,
+    /// The one part that is run, of what was built.
+    part: Option<Part>,
 }
-
-/// Entries that a graph of `simulation odd --told` is sent (`simulation::odd`): 10,000 in all by default.
-const TOLD_ENTRIES: u64 = 25;
 
 impl Amounts {
     const DEFAULT: Self = Self {
@@ -55,15 +72,26 @@ impl Amounts {
         mutations: 20_000,
         fuzz_seconds: None,
         all_faults: false,
+        kills: 15,
+        storm_kills: 30,
+        observing_kills: 10,
         api_seconds: 60,
+        server_kills: 50,
+        server_faults: 20,
         random: false,
+        part: None,
     };
     const LONG: Self = Self {
         seeds: 20_000,
         graphs: 100_000,
         mutations: 500_000,
         all_faults: true,
+        kills: 100,
+        storm_kills: 1000,
+        observing_kills: 100,
         api_seconds: 600,
+        server_kills: 1000,
+        server_faults: 200,
         ..Self::DEFAULT
     };
 
@@ -71,6 +99,7 @@ impl Amounts {
     fn parse(mut args: lexopt::Parser) -> Result<Option<Self>> {
         let (mut long, mut random, mut fuzz_seconds) = (false, false, None);
         let (mut seeds, mut graphs, mut mutations) = (None, None, None);
+        let (mut server_kills, mut server_faults, mut part) = (None, None, None);
         while let Some(arg) = args.next()? {
             match arg {
                 lexopt::Arg::Long("long") => long = true,
@@ -79,6 +108,9 @@ impl Amounts {
                 lexopt::Arg::Long("graphs") => graphs = Some(args.value()?.parse()?),
                 lexopt::Arg::Long("mutations") => mutations = Some(args.value()?.parse()?),
                 lexopt::Arg::Long("fuzz-seconds") => fuzz_seconds = Some(args.value()?.parse()?),
+                lexopt::Arg::Long("server-kills") => server_kills = Some(args.value()?.parse()?),
+                lexopt::Arg::Long("server-faults") => server_faults = Some(args.value()?.parse()?),
+                lexopt::Arg::Long("part") => part = Some(Part::named(&args.value()?.string()?)?),
                 lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => {
                     println!("{HELP}");
                     return Ok(None);
@@ -93,13 +125,19 @@ impl Amounts {
             mutations: mutations.unwrap_or(base.mutations),
             fuzz_seconds,
             all_faults: base.all_faults,
+            kills: base.kills,
+            storm_kills: base.storm_kills,
+            observing_kills: base.observing_kills,
             api_seconds: base.api_seconds,
+            server_kills: server_kills.unwrap_or(base.server_kills),
+            server_faults: server_faults.unwrap_or(base.server_faults),
             random,
+            part,
         }))
     }
 
     /// What every program that takes seeds is told.
-    fn random(&self) -> Option<&'static str> {
+    pub(super) fn random(&self) -> Option<&'static str> {
         self.random.then_some("--random")
     }
 }
@@ -111,211 +149,65 @@ pub(super) const ADMIN_TOKEN: &str = "admin-secret";
 
 /// Runs the command.
 pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
+    // The parts are told the same, after this program's name and the command's.
+    let arguments: Vec<OsString> = std::env::args_os().skip(2).collect();
     let Some(amounts) = Amounts::parse(args)? else { return Ok(()) };
     let start = Instant::now();
     let root = workers::root();
+    if let Some(part) = amounts.part {
+        return part.run(&root, &amounts);
+    }
     let cargo = || {
         let mut command = process::cargo();
         command.current_dir(&root);
         command
     };
 
-    if process::find("strace").is_none() {
-        tools::apt::install("tests of daemons let system calls fail", &["strace"])?;
-    }
+    tools::for_tests::strace()?;
     step("Unit, integration and golden tests");
     let packages = |worker: &Worker| worker.suites.iter().map(|suite| suite.package).chain([worker.package]);
     let later = WORKERS.into_iter().flat_map(packages).flat_map(|package| ["--exclude", package]);
     let mut everything = cargo();
-    everything.args(["test", "--quiet", "--workspace"]).args(later);
-    // Histories of sessions of the agents worker are among them.
+    // The agent of the shim and of the runner is a program of Node's, which is looked for below.
+    everything
+        .args(["test", "--quiet", "--workspace", "--exclude", "agent-shim", "--exclude", "logseq-runner"])
+        .args(later);
+    // Histories of sessions of the agents worker, of what they hand to runners, and of bridges to PostgreSQL are among them.
     everything.env("SESSION_SEEDS", amounts.seeds.to_string());
+    everything.env("PG_SYNC_SEEDS", amounts.seeds.to_string());
+    // Four kinds of them, each in a database.
+    everything.env("RUNNER_SEEDS", (amounts.seeds / 10).max(1).to_string());
     if amounts.random {
         let first = u64::from(std::process::id()) << 16;
-        note(format!("SESSION_FIRST_SEED={first}"));
-        everything.env("SESSION_FIRST_SEED", first.to_string());
+        note(format!("SESSION_FIRST_SEED={first} PG_SYNC_FIRST_SEED={first} RUNNER_FIRST_SEED={first}"));
+        for name in ["SESSION_FIRST_SEED", "PG_SYNC_FIRST_SEED", "RUNNER_FIRST_SEED"] {
+            everything.env(name, first.to_string());
+        }
     }
     if amounts.all_faults {
-        everything.env("LIFE_LONG", "1");
+        everything.env("LIFE_LONG", "1").env("SHORT_WRITES", "500");
     }
     process::run(&mut everything)?;
     note(format!("{} s so far", start.elapsed().as_secs()));
 
-    let play = |package: &str, more: &[&str]| {
-        let mut command = cargo();
-        command.args(["run", "--quiet", "--profile", "fast", "-p", package, "--"]).args(more).args(amounts.random());
-        process::run(&mut command)
-    };
-    step(format!("Simulation, {} seeds", amounts.seeds));
-    play("simulation", &["--seeds", &amounts.seeds.to_string()])?;
-
-    step(format!("Odd graphs, {} of them", amounts.graphs));
     tools::npm::ensure_node()?;
     tools::npm::ensure_packages()?;
-    play("simulation", &["odd", "--graphs", &amounts.graphs.to_string()])?;
-    let told = amounts.graphs.div_ceil(5);
-    step(format!("What the log tells is what the server holds: {told} graphs of {TOLD_ENTRIES} entries"));
-    play("simulation", &["odd", "--told", "--graphs", &told.to_string()])?;
-
-    match amounts.fuzz_seconds {
-        None => {
-            step(format!("Fuzz corpora and {} mutations of each target's", amounts.mutations));
-            play("fuzz-targets", &["--mutations", &amounts.mutations.to_string()])?;
-        }
-        Some(seconds) => {
-            step(format!("Fuzz corpora and {seconds} s of mutations"));
-            play("fuzz-targets", &["--seconds", &seconds.to_string()])?;
-        }
-    }
-    note(format!("{} s so far", start.elapsed().as_secs()));
+    // Before the parts begin, which would install them at the same time.
+    tools::for_tests::ensure()?;
+    let programs = programs::start(&root, amounts)?;
 
     let tools = setup::prepare()?;
     WORKERS.iter().try_for_each(|worker| build::build(worker, &tools, build::Profile::Release))?;
-
-    step("Verdicts of clients' own Transit reader");
-    process::run(Command::new("node").current_dir(&root).args(["tests/clients/verdicts.mjs", "--check"]))?;
-
-    // A tenth of the places where something can fail, unless all are asked for.
-    let all_faults = if amounts.all_faults { "1" } else { "0" };
-    for suite in WORKERS.iter().flat_map(|worker| worker.suites) {
-        step(suite.title);
-        process::run(cargo().args(["test", "--quiet", "-p", suite.package]).env("FAULTS_LONG", all_faults))?;
+    step("Native programs");
+    for packages in parts::PROGRAMS {
+        let packages = packages.iter().flat_map(|package| ["-p", package]);
+        process::run(cargo().args(["build", "--quiet", "--profile", "fast"]).args(packages))?;
     }
 
-    if amounts.all_faults {
-        wrangler::check(&root)?;
-    }
-
-    wrangler::workers(&root)?;
-
-    step("Independent reader: transit-js and npm datascript");
-    let server = serving(&[])?;
-    process::run(node(&server).args(["--test", "tests/reader/snapshot.test.mjs"]))?;
-    server.stop()?;
-
-    step("What the launcher and the scripts say");
-    let scripts = ["--test", "xtask/launcher/settings.test.mjs", "xtask/scripts/scripts.test.mjs"];
-    process::run(Command::new("node").current_dir(&root).args(scripts))?;
-
-    reports(&root)?;
-
-    step("Recorded conversations");
-    let server = serving(&[("DB_SYNC_SNAPSHOT_STREAM_GZIP", "false")])?;
-    process::run(node(&server).arg("tests/replay/check.mjs"))?;
-    server.stop()?;
-
-    native::check(&root, &cargo)?;
-
-    agents(&root)?;
-    api(&root, amounts.api_seconds)?;
+    let parts = parts::side_by_side(&arguments);
+    let programs = programs.finish();
+    parts.and(programs)?;
 
     step(format!("All tests passed in {} s", start.elapsed().as_secs()));
     Ok(())
-}
-
-/// The agents worker: what was recorded of it, and sessions from end to end with the real sandbox-agent server.
-fn agents(root: &Path) -> Result<()> {
-    let node = || {
-        let mut command = Command::new("node");
-        command.current_dir(root).envs(tools::npm::QUIET);
-        command
-    };
-    step("Recorded conversations with the agents worker");
-    process::run(node().arg("tests/replay/agents.mjs"))?;
-
-    step("Sessions from end to end");
-    let server = tools::sandbox_agent::ensure()?;
-    let cases = ["sessions", "together", "legacy", "resume", "transcripts", "webhooks"]
-        .map(|name| format!("tests/agents/{name}.test.mjs"));
-    // One after the other: each file has a worker of its own, and its cases have deadlines.
-    process::run(node().args(["--test", "--test-concurrency=1"]).args(cases).env("SANDBOX_AGENT_BIN", &server))?;
-
-    step("Stand-ins of E2B and GitHub, as E2B's SDK, Octokit and git see them");
-    let cases = ["e2b-sdk", "github-octokit"].map(|name| format!("tests/agents/{name}.test.mjs"));
-    process::run(node().args(["--test", "--test-concurrency=2"]).args(cases))?;
-
-    step("Sessions in sandboxes, their terminals, their trees, publishing with real git, and what comes back of it");
-    let cases = [
-        "e2b",
-        "e2b-faults",
-        "publish",
-        "github-webhook",
-        "terminal",
-        "tree",
-        "broker",
-        "hostile",
-        "canaries",
-        "egress",
-        "guide",
-    ]
-    .map(|name| format!("tests/agents/{name}.test.mjs"));
-    process::run(node().args(["--test", "--test-concurrency=2"]).args(cases).env("SANDBOX_AGENT_BIN", &server))?;
-
-    step("Pages for people, in a browser");
-    let chromium = tools::chromium::ensure()?;
-    let browser = [("SANDBOX_AGENT_BIN", server.as_path()), ("CHROMIUM", chromium.as_path())];
-    process::run(node().args(["--test", "tests/agents/view.test.mjs"]).envs(browser))?;
-
-    step("Kills while turns run");
-    process::run(node().arg("tests/agents/kills.mjs").env("SANDBOX_AGENT_BIN", &server))
-}
-
-/// The agents worker against the description of its API.
-fn api(root: &Path, seconds: u64) -> Result<()> {
-    step("Recorded answers against the description of the API");
-    process::run(Command::new("node").current_dir(root).arg("tests/openapi/recordings.mjs"))?;
-
-    step(format!("schemathesis asks the agents worker for {seconds} s"));
-    let python = tools::schemathesis::ensure()?;
-    let mut asking = Command::new("node");
-    asking.current_dir(root).envs(tools::npm::QUIET).args([
-        "tests/openapi/fuzz.mjs",
-        "--seconds",
-        &seconds.to_string(),
-    ]);
-    process::run(asking.env("SCHEMATHESIS", python))
-}
-
-/// The token of the `static` driver, as the reports send it.
-const TOKEN: &str = "choose-a-long-secret";
-
-/// What people met with servers of this kind: one script a report.
-fn reports(root: &Path) -> Result<()> {
-    step("Reports");
-    let server = serving(&[
-        ("DB_SYNC_AUTH_DRIVER", "static"),
-        ("DB_SYNC_AUTH_TOKEN", TOKEN),
-        ("DB_SYNC_TRUSTED_PROXIES", "loopback"),
-    ])?;
-    let folder = root.join("tests/reports");
-    let mut scripts = Vec::new();
-    for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        scripts.push(entry?.path());
-    }
-    scripts.retain(|path| path.extension().is_some_and(|extension| extension == "mjs"));
-    scripts.sort();
-    ensure!(!scripts.is_empty(), "no reports in {}", folder.display());
-    for script in scripts {
-        process::run(node(&server).env("TOKEN", TOKEN).arg(script))?;
-    }
-    server.stop()
-}
-
-/// The built worker, trusting the key set that the tools serve.
-fn serving(more: &[(&str, &str)]) -> Result<Serving> {
-    let jwks_port = Serving::free_port()?;
-    let settings = [("COGNITO_ISSUER", ISSUER), ("COGNITO_CLIENT_ID", CLIENT_ID), ("DB_SYNC_ADMIN_TOKEN", ADMIN_TOKEN)];
-    Serving::start(jwks_port, settings.iter().chain(more).copied())
-}
-
-/// Node at the repository's root, told where the server is.
-fn node(server: &Serving) -> Command {
-    let mut command = Command::new("node");
-    command
-        .current_dir(workers::root())
-        .envs(tools::npm::QUIET)
-        .env("BASE_URL", server.base())
-        .env("JWKS_PORT", server.jwks_port().to_string())
-        .env("SIGNING_KEY", server.folder().join("signing-key.json"));
-    command
 }

@@ -6,6 +6,11 @@ use anyhow::{Result, bail};
 
 use crate::process::{self, note, step};
 
+/// Installs `package` where `program` is not found.
+pub(crate) fn ensure(program: &str, reason: &str, package: &str) -> Result<()> {
+    if process::find(program).is_some() { Ok(()) } else { install(reason, &[package]) }
+}
+
 /// Installs `packages`, with sudo where that is needed. The error tells the command that could not be run.
 pub(crate) fn install(reason: &str, packages: &[&str]) -> Result<()> {
     step(format!("{reason}: installing {} with apt", packages.join(" ")));

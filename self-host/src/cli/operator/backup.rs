@@ -15,7 +15,7 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use super::at;
-use super::copy::{beside, read_only};
+use super::copy::read_only;
 use super::graphs::not_found;
 use super::ledger::existing;
 use super::manifest::{FORMAT, FileState, GraphState, MANIFEST, Manifest, digest};
@@ -26,7 +26,7 @@ use crate::cli::failure::{Failure, exit};
 use crate::cli::output::Output;
 use crate::cli::{Outcome, VERSION, text};
 use crate::host::now_ms;
-use crate::store::{DataDir, LAST_BACKUP, asset_folder, graph_folder};
+use crate::store::{DataDir, LAST_BACKUP, PG_SYNC, asset_folder, beside, graph_folder};
 
 /// The verb.
 pub(super) fn command() -> Command {
@@ -197,6 +197,10 @@ async fn make(
     if data.users().is_file() {
         draft.database(&data.users(), "self-host.sqlite")?;
         draft.seal("self-host.sqlite")?;
+    }
+    if only.is_none() && data.pg_sync().is_file() {
+        draft.database(&data.pg_sync(), PG_SYNC)?;
+        draft.seal(PG_SYNC)?;
     }
     if data.root().join(".format").is_file() {
         draft.file(&data.root().join(".format"), ".format")?;

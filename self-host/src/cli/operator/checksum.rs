@@ -8,7 +8,7 @@ use graph::rules::checksum;
 use serde_json::{Value, json};
 
 use super::copy::{copy, unreadable};
-use super::ledger::existing;
+use super::ledger::looked_at;
 use super::target::{GRAPHS, Target, choose, with_target};
 use crate::cli::failure::{Failure, exit};
 use crate::cli::output::Output;
@@ -27,6 +27,14 @@ pub(super) fn command() -> Command {
         verb("show", "Show the stored and the recomputed checksum"),
         verb("recompute", "Show the recomputed checksum alone"),
         verb("verify", "Say whether both are equal: exit 1 where they are not"),
+        verb(
+            "drift",
+            "Replay the log from an empty graph, to where the checksum went wrong; of use where nothing was uploaded",
+        )
+        .arg(Arg::new("diff-out").long("diff-out").value_name("FILE").help("write all blocks that differ, as JSON")),
+        Command::new("log")
+            .about("Replay a transaction that upstream's server logged because of its checksum")
+            .arg(Arg::new("log").long("log").value_name("FILE").required(true).help("the line, alone in a file")),
     ])
 }
 
@@ -47,6 +55,11 @@ pub(super) struct Sums {
 /// Runs it.
 pub(super) fn run(matches: &ArgMatches, output: Output) -> Outcome {
     let Some((verb, matches)) = matches.subcommand() else { return Err(Failure::usage("a verb is missing")) };
+    match verb {
+        "drift" => return super::drift::run(matches, output),
+        "log" => return super::checksum_log::run(matches, output),
+        _ => {}
+    }
     let sums = of_file(&file_of(matches, output)?)?;
     let equal = sums.stored.as_ref().is_none_or(|stored| *stored == sums.recomputed);
     let data = json!({
@@ -64,7 +77,8 @@ pub(super) fn run(matches: &ArgMatches, output: Output) -> Outcome {
     Ok(if equal || verb != "verify" { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) })
 }
 
-fn words(data: &Value) -> String {
+/// Fields, a line each.
+pub(super) fn words(data: &Value) -> String {
     let fields = data.as_object().into_iter().flatten();
     let words: Vec<String> = fields
         .map(|(name, value)| match value {
@@ -77,12 +91,12 @@ fn words(data: &Value) -> String {
 }
 
 /// The database file that flags name: itself, or by its graph in a data directory.
-fn file_of(matches: &ArgMatches, output: Output) -> Result<PathBuf, Failure> {
+pub(super) fn file_of(matches: &ArgMatches, output: Output) -> Result<PathBuf, Failure> {
     match (text(matches, "db"), text(matches, "graph-id")) {
         (Some(path), None) => Ok(path.into()),
         (None, Some(graph_id)) => match choose(matches, output)?.0 {
             Target::Data(path) => {
-                let data = existing(&path)?;
+                let data = looked_at(&path)?;
                 let file = data.graph(&graph_folder(&graph_id)).join("db.sqlite");
                 if file.is_file() { Ok(file) } else { Err(super::graphs::not_found(&graph_id)) }
             }

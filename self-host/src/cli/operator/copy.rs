@@ -1,7 +1,6 @@
 //! A graph's database file, looked at in a copy: whoever it belongs to may go on writing, and nothing of it is changed.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use database::local_sqlite::{Rusqlite, Synchronous};
 use graph::{Graph, Options};
@@ -11,19 +10,13 @@ use tempfile::TempDir;
 use super::at;
 use crate::cli::failure::{Failure, exit};
 use crate::host::now_ms;
+use crate::store::beside;
 
 /// A copy, which goes with this.
 pub(super) struct Copied {
     /// The graph in it.
     pub(super) graph: Graph<Rusqlite>,
     _folder: TempDir,
-}
-
-/// A name beside a database file.
-pub(super) fn beside(path: &Path, end: &str) -> PathBuf {
-    let mut name: OsString = path.as_os_str().to_owned();
-    name.push(end);
-    name.into()
 }
 
 /// Opens a database file to be read. One without a log beside it is read as it is, so that none is left there; on read-only

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use daemon_lifecycle::{Owner, Spawned};
+use daemon_lifecycle::Spawned;
 
 use crate::cli::failure::{Failure, exit};
 use crate::config::{Config, Resolved};
 use crate::daemon::Routes;
 use crate::log::Threshold;
-use crate::serve::{End, Server};
+use crate::serve::{End, Launch, Server};
 
 /// The running server. It ends with this.
 pub(super) struct Engine {
@@ -38,7 +38,7 @@ impl Engine {
         let thread = std::thread::Builder::new().name("operator".into()).spawn(move || {
             let started = Spawned::from_environment()
                 .map_err(|error| Failure::new("inherited-descriptors", exit::BUG, error))
-                .and_then(|mut spawned| Ok(Server::start(config, Owner::Cli, &mut spawned)?));
+                .and_then(|mut spawned| Ok(Server::start(config, Launch::of_command_line(), &mut spawned)?));
             match started {
                 Ok(server) => {
                     // Whoever started the thread waits for it.

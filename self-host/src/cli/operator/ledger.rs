@@ -18,7 +18,7 @@ use crate::daemon::Hold;
 use crate::store::DataDir;
 
 /// How long a writer waits for another one.
-const BUSY: Duration = Duration::from_secs(10);
+pub(super) const BUSY: Duration = Duration::from_secs(10);
 
 /// The index of a target.
 pub(super) enum Ledger {
@@ -45,7 +45,7 @@ impl Drop for Locked {
 /// Locks a data directory. None: somebody has it locked, most likely a server.
 pub(super) fn lock(data: &DataDir) -> Result<Option<Locked>, Failure> {
     let scope = scope(data)?;
-    match Hold::take(&scope, Owner::Cli, Duration::ZERO) {
+    match Hold::take(&scope, Owner::Cli, Duration::ZERO, false) {
         Ok(taken) => Ok(Some(Locked(taken.hold))),
         Err(daemon_lifecycle::Error::RepoLocked { .. }) => Ok(None),
         Err(error) => Err(error.into()),
@@ -64,13 +64,19 @@ pub(super) fn is_locked(scope: &Scope) -> bool {
 
 /// The data directory, which must be one already.
 pub(super) fn existing(path: &Path) -> Result<DataDir, Failure> {
+    looked_at(path)?;
+    Ok(DataDir::open(path)?)
+}
+
+/// The same for who only looks: the directory may lie on read-only media.
+pub(super) fn looked_at(path: &Path) -> Result<DataDir, Failure> {
     if !path.join("index.sqlite").is_file() {
         let text = format!("{} is no data directory: there is no index.sqlite", path.display());
         return Err(
             Failure::new("no-data-dir", exit::FAILED, text).with_hint("name it with --data-dir or DB_SYNC_DATA_DIR")
         );
     }
-    Ok(DataDir::open(path)?)
+    Ok(DataDir::look(path)?)
 }
 
 impl Ledger {
@@ -93,7 +99,10 @@ impl Ledger {
         };
         let connection = Connection::open(&path).map_err(|error| damaged(&error))?;
         connection.busy_timeout(BUSY).map_err(|error| damaged(&error))?;
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(|error| damaged(&error))?;
+        if held.is_some() {
+            // A server that runs knows whether locks hold here, and what journal the file has.
+            connection.pragma_update(None, "journal_mode", "WAL").map_err(|error| damaged(&error))?;
+        }
         connection.pragma_update(None, "synchronous", "FULL").map_err(|error| damaged(&error))?;
         // A server that runs has brought the schema up to date itself.
         let migrations = if held.is_some() { MIGRATIONS } else { &[] };

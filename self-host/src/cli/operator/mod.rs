@@ -2,11 +2,15 @@
 
 mod backup;
 mod checksum;
+mod checksum_log;
 mod confirm;
 mod copy;
 mod delete;
 mod download;
+mod drift;
+mod edn;
 mod engine;
+mod gc;
 mod graphs;
 mod index;
 mod ledger;
@@ -14,7 +18,6 @@ mod manifest;
 mod progress;
 mod repair;
 mod restore;
-mod salvage;
 mod surface;
 mod table;
 mod target;
@@ -42,10 +45,10 @@ pub(super) fn commands() -> Vec<Command> {
         ws_test::command(),
         verify::command(),
         repair::command(),
-        repair::checkpoint_command(),
+        gc::checkpoint_command(),
         backup::command(),
         restore::command(),
-        repair::gc_command(),
+        gc::gc_command(),
     ]
 }
 
@@ -69,10 +72,10 @@ pub(super) fn run(verb: &str, matches: &ArgMatches, output: Output) -> Option<Ou
         "ws-test" => block_on(ws_test::run(matches, output)),
         "verify" => block_on(verify::run(matches, output)),
         "repair" => block_on(repair::run(matches, output)),
-        "checkpoint" => block_on(repair::checkpoint(matches, output)),
+        "checkpoint" => block_on(gc::checkpoint(matches, output)),
         "backup" => block_on(backup::run(matches, output)),
         "restore" => block_on(restore::run(matches, output)),
-        "gc" => block_on(repair::gc(matches, output)),
+        "gc" => block_on(gc::gc(matches, output)),
         "checksum" => checksum::run(matches, output),
         _ => return None,
     })

@@ -6,17 +6,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use database::local_sqlite::{Rusqlite, Synchronous};
 use database::sqlite::Sqlite;
 use graph::rules::checksum;
 use index::graphs::NewGraph;
 use index::migrations::MIGRATIONS;
 use index::operator::{self, Listed, instant};
+use pg_sync::store::renew;
 use rusqlite::Connection;
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::confirm::{confirm, yes};
-use super::copy::{beside, copy, unreadable};
+use super::copy::{copy, unreadable};
 use super::graphs::not_found;
 use super::ledger::{Ledger, lock};
 use super::manifest::{Manifest, below};
@@ -29,7 +31,7 @@ use crate::cli::output::Output;
 use crate::cli::{Outcome, text};
 use crate::config::Resolved;
 use crate::host::now_ms;
-use crate::store::{DataDir, graph_folder};
+use crate::store::{DataDir, PG_SYNC, beside, graph_folder};
 
 /// The verb.
 pub(super) fn command() -> Command {
@@ -145,6 +147,13 @@ fn put(folder: &Path, manifest: &Manifest, draft: &Path, output: Output) -> Resu
         std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o600)).map_err(at(&place))?;
         File::open(&place).and_then(|file| file.sync_all()).map_err(at(&place))?;
         progress.at(done as u64 + 1, Some(manifest.files.len() as u64), "files");
+    }
+    let observed = draft.join(PG_SYNC);
+    if observed.is_file() {
+        let failed =
+            |error: database::local::SqlError| Failure::new("io", exit::IO, format!("{}: {error}", observed.display()));
+        let sql = Rusqlite::open(&observed, Synchronous::Full).map_err(failed)?;
+        renew(&sql, now_ms()).map_err(failed)?;
     }
     File::open(draft).and_then(|folder| folder.sync_all()).map_err(at(draft))
 }

@@ -16,9 +16,12 @@ use tokio::time::timeout;
 
 use super::engine::Engine;
 use super::ledger::{existing, is_locked, scope};
+use super::table::plain as plain_text;
 use super::target::{Credential, Remote, Target};
 use crate::cli::failure::{Failure, exit};
 use crate::config::Resolved;
+use crate::graphs::{Done, Task};
+use crate::serve::care::{Asked, PATH};
 use crate::serve::client::{Client, plain};
 
 /// How long the head of an answer, or its next bytes, may take.
@@ -85,7 +88,15 @@ impl Surface {
     }
 
     /// Sends a request whose address is a path, or an address of the same server; gives the answer as soon as its head is there.
-    pub(super) async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
+    pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
+        self.send_within(request, Some(PATIENCE)).await
+    }
+
+    async fn send_within(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        patience: Option<Duration>,
+    ) -> Result<Response<Incoming>, Failure> {
         let sent = async {
             match &self.route {
                 Route::Server { client, base, header, token } => {
@@ -100,7 +111,8 @@ impl Surface {
                 }
             }
         };
-        timeout(PATIENCE, sent)
+        let Some(patience) = patience else { return sent.await };
+        timeout(patience, sent)
             .await
             .map_err(|_| Failure::new("unreachable", exit::UNAVAILABLE, "no answer in time"))?
     }
@@ -113,6 +125,25 @@ impl Surface {
         let response = succeeded(self.send(request).await?).await?;
         let bytes = whole(response.into_body()).await?;
         serde_json::from_slice(&bytes).map_err(|error| odd(&error.to_string()))
+    }
+
+    /// Has something done with a graph's whole, beside its clients; waits for as long as it takes. None: it has no folder.
+    pub(super) async fn care(&self, folder: &str, moment: &str, task: Task) -> Result<Option<Done>, Failure> {
+        let asked = Asked { folder: folder.to_owned(), moment: moment.to_owned(), task };
+        let body = serde_json::to_vec(&asked).map_err(|error| odd(&error.to_string()))?;
+        let request = Request::post(PATH).header(CONTENT_TYPE, "application/json");
+        let request = request.body(Full::from(body)).map_err(Failure::usage)?;
+        let response = self.send_within(request, None).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        if response.status() == StatusCode::CONFLICT {
+            let told: Value = serde_json::from_slice(&whole(response.into_body()).await?).unwrap_or_default();
+            let why = told.get("error").and_then(Value::as_str).unwrap_or("no reason is given");
+            return Err(Failure::new("graph-not-cared-for", exit::FAILED, format!("{folder}: {}", plain_text(why))));
+        }
+        let bytes = whole(succeeded(response).await?.into_body()).await?;
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| odd(&error.to_string()))
     }
 
     /// Opens what is read piece by piece.
@@ -213,5 +244,5 @@ pub(super) fn encoded(graph_id: &str) -> String {
 
 /// Where a file is written before it has its name.
 pub(super) fn partial(path: &Path) -> PathBuf {
-    super::copy::beside(path, ".partial")
+    crate::store::beside(path, ".partial")
 }

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use datascript::Db;
 use graph::rules::checksum::blocks;
 use graph::{Finding, Inspection};
 use serde_json::{Map, Value, json};
 
 use super::copy::{Copied, copy, read_only, unreadable};
 use super::graphs::not_found;
-use super::ledger::{Ledger, existing};
+use super::ledger::{Ledger, looked_at};
 use super::progress::Progress;
 use super::surface::{Surface, encoded};
 use super::target::{Credential, Remote, Takes, Target, choose, secret, with_target};
@@ -51,13 +52,13 @@ struct Verified {
 }
 
 /// Blocks of one side, by their uuid, as the diagnostics show them.
-type Blocks = BTreeMap<String, Map<String, Value>>;
+pub(super) type Blocks = BTreeMap<String, Map<String, Value>>;
 
 /// Runs it.
 pub(super) async fn run(matches: &ArgMatches, output: Output) -> Outcome {
     let (target, resolved) = choose(matches, output)?;
     let Target::Data(path) = &target else { return Err(Failure::usage("verify looks at a data directory")) };
-    let data = existing(path)?;
+    let data = looked_at(path)?;
     let named: Vec<String> = matches.get_many::<String>("graph-id").into_iter().flatten().cloned().collect();
     let (with, db) = (text(matches, "with"), text(matches, "db").map(PathBuf::from));
     if with.is_some() && db.is_some() {
@@ -176,10 +177,10 @@ async fn of_server(surface: &Surface, graph_id: &str) -> Result<Blocks, Failure>
     let path = format!("/sync/{}/checksum/diagnostics", encoded(graph_id));
     let mut told = surface.ask(http::Method::GET, &path, None).await?;
     let blocks = told.get_mut("blocks").map(Value::take).unwrap_or_default();
-    Ok(blocks_of(blocks))
+    Ok(by_uuid(blocks))
 }
 
-fn blocks_of(blocks: Value) -> Blocks {
+fn by_uuid(blocks: Value) -> Blocks {
     let Value::Array(blocks) = blocks else { return Blocks::new() };
     let block = |block| match block {
         Value::Object(block) => Some((block.get("uuid")?.as_str()?.to_owned(), block)),
@@ -190,8 +191,12 @@ fn blocks_of(blocks: Value) -> Blocks {
 
 fn of_copy(copied: &mut Copied, path: &Path) -> Result<Blocks, Failure> {
     let failed = unreadable(path);
-    let db = copied.graph.db().map_err(&failed)?;
-    let is_e2ee = blocks::is_e2ee(db).map_err(|error| failed(error.into()))?;
+    blocks_of(copied.graph.db().map_err(&failed)?).map_err(failed)
+}
+
+/// The blocks of a database value.
+pub(super) fn blocks_of(db: &Db) -> graph::Result<Blocks> {
+    let is_e2ee = blocks::is_e2ee(db)?;
     let mut found = Vec::new();
     blocks::visit(db, is_e2ee, None, |visited| {
         if let Some(block) = &visited.block {
@@ -200,9 +205,8 @@ fn of_copy(copied: &mut Copied, path: &Path) -> Result<Blocks, Failure> {
             found.extend(serde_json::from_str::<Value>(&text));
         }
         true
-    })
-    .map_err(|error| failed(error.into()))?;
-    Ok(blocks_of(Value::Array(found)))
+    })?;
+    Ok(by_uuid(Value::Array(found)))
 }
 
 fn compare(data: &DataDir, verified: &mut Verified, right: &Blocks) -> Result<(), Failure> {
@@ -283,7 +287,7 @@ mod tests {
 
     #[test]
     fn sides_are_compared_field_by_field() {
-        let side = |text: &str| blocks_of(serde_json::from_str(text).unwrap());
+        let side = |text: &str| by_uuid(serde_json::from_str(text).unwrap());
         let left = side(r#"[{"uuid":"a","title":"x","order":null},{"uuid":"b","title":"y"}]"#);
         let right = side(r#"[{"uuid":"a","title":"z","order":null},{"uuid":"c","title":"y"}]"#);
         let found = differences(&left, &right);

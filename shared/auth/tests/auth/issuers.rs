@@ -46,7 +46,7 @@ impl StoredTokens for OneUser {
 /// The pool of the other tests with key A, another issuer with key B, the token of `static`, and a stored user.
 fn configured() -> Config {
     let mut config = config(&[("DB_SYNC_AUTH_DRIVER", "cognito,static"), ("DB_SYNC_AUTH_TOKEN", "the-one-token")]);
-    config.add_providers(vec![Provider {
+    config.set_providers(vec![Provider {
         issuer: Some(OTHER.into()),
         client_ids: vec!["notes".into()],
         oidc: Some(Oidc { sub_prefix: "id:".into(), ..Oidc::default() }),
@@ -99,6 +99,18 @@ fn everyone_is_who_their_own_issuer_says() {
         assert_eq!(sub(&authenticator, token), None);
     }
     assert_eq!(authenticator.config().verified_before(Some(&foreign)).as_ref().and_then(Claims::sub), None);
+}
+
+/// A user of an issuer may have chosen the `sub` alone: it must not become somebody of another issuer.
+#[test]
+fn no_issuer_names_somebody_of_another() {
+    let web = world();
+    let authenticator = Authenticator::new(configured(), &web);
+    let pool = |sub: &str| KEY_A.sign(&header("k"), &claims_with(&json!({ "sub": sub })));
+    assert_eq!(sub(&authenticator, &pool("id:user-1")), None);
+    assert_eq!(sub(&authenticator, &pool("i")).as_deref(), Some("i"));
+    let other = claims_with(&json!({ "iss": OTHER, "aud": "notes", "sub": "id:user-1" }));
+    assert_eq!(sub(&authenticator, &KEY_B.sign(&header("k"), &other)).as_deref(), Some("id:id:user-1"));
 }
 
 #[test]

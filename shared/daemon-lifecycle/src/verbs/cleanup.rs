@@ -16,7 +16,7 @@ pub(super) fn cleanup(args: &Cleanup, around: &Surroundings<'_>) -> Result<Outco
         return Err(Error::CleanupFailed { reason, details: serde_json::Map::new() });
     }
     let limits = limits();
-    let here = process::here().map_err(|error| Error::io(around.given(&args.common), error))?;
+    let here = process::here().map_err(process::failed)?;
     let running = found(&args.common, around, &limits)?.into_iter().filter(|one| one.sight.state != State::Stopped);
     let (mut checked, mut eligible) = (0_usize, 0_usize);
     let (mut skipped, mut killed, mut failed) = (Vec::new(), Vec::new(), Vec::new());

@@ -41,7 +41,7 @@ pub(super) fn stop(args: &Stop, around: &Surroundings<'_>) -> Result<Outcome, Er
 }
 
 fn stop_daemon(scope: &Scope, requester: Owner, limits: &Limits) -> Result<stop::Stopped, Error> {
-    let here = process::here().map_err(|error| Error::io(scope.directory(), error))?;
+    let here = process::here().map_err(process::failed)?;
     stop::stop(scope, requester, &here, limits)
 }
 

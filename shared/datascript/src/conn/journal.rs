@@ -11,7 +11,7 @@ pub const MAX_JOURNAL_ROWS: usize = 512;
 
 /// Datoms that it should hold at most. All of them are applied again when the graph is opened after a crash, each in three
 /// trees.
-pub const MAX_JOURNAL_DATOMS: usize = 1024;
+pub const MAX_JOURNAL_DATOMS: usize = 4096;
 
 /// Bytes that it may hold.
 const MAX_JOURNAL_TEXT: usize = 512 << 10;

@@ -10,6 +10,7 @@ mod decode;
 mod entry;
 mod failure;
 mod names;
+mod tally;
 
 use std::rc::Rc;
 
@@ -17,6 +18,7 @@ use protocol::{Reject, RejectReason, TxBatch};
 
 pub use answer::{Answer, Outcome};
 pub(crate) use names::Names;
+pub use tally::Tally;
 
 use crate::error::Result;
 use crate::faults::{self, Point};
@@ -34,6 +36,12 @@ impl<S: Sql + 'static> Graph<S> {
     /// # Errors
     /// The graph cannot be read at all, or is damaged. Nothing of the batch is stored then.
     pub fn tx_batch(&mut self, batch: TxBatch<'_>) -> Result<Outcome> {
+        let outcome = self.take_batch(batch);
+        self.tally.count(&outcome);
+        outcome
+    }
+
+    fn take_batch(&mut self, batch: TxBatch<'_>) -> Result<Outcome> {
         if let Some(reject) = refusal(self.meta()?, &batch) {
             return Ok(Outcome::unchanged(Answer::Reject(reject)));
         }
@@ -82,6 +90,7 @@ impl<S: Sql + 'static> Graph<S> {
             return Ok(Outcome::unstored(self.meta()?, error));
         }
         let Pending { t, checksum, .. } = pending;
+        self.tally.ok += t.saturating_sub(before.t).unsigned_abs();
         let answer = match failed {
             None => Answer::Ok { t, checksum },
             Some((failure, failed_tx_id)) => Answer::Reject(Reject {

@@ -74,6 +74,9 @@ impl Export {
     }
 }
 
+/// Bytes of rows in the first frame, so that a reader has something at once. Each further one is twice as long, up to the usual length.
+const FIRST_FRAME_BYTES: usize = 64 << 10;
+
 /// The length of a frame that does not come.
 const UNFINISHED: [u8; 4] = 2_u32.to_be_bytes();
 
@@ -88,6 +91,8 @@ struct Running {
     /// Greatest address at the start.
     end: i64,
     gzip: Option<GzEncoder<Vec<u8>>>,
+    /// Bytes of the next frame, while that is shorter than usual.
+    frame_bytes: usize,
     /// All rows went out.
     done: bool,
     /// When it was last read, in milliseconds.
@@ -130,7 +135,9 @@ impl Running {
                 let rest = self.gzip.take().map(GzEncoder::finish).transpose().map_err(packing)?;
                 return Ok(rest.filter(|rest| !rest.is_empty()));
             }
-            let (rows, complete) = self.page(sql, frame_bytes, saved)?;
+            let bytes = self.frame_bytes.min(frame_bytes);
+            self.frame_bytes = bytes.saturating_mul(2);
+            let (rows, complete) = self.page(sql, bytes, saved)?;
             self.done = complete;
             let mut frame = FrameWriter::new();
             for row in &rows {
@@ -178,8 +185,10 @@ fn packing(error: std::io::Error) -> Error {
 }
 
 /// The exports that run over a graph: at most [`limits::EXPORTS`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct RunningExports {
+    /// How many may run at a time.
+    pub(crate) limit: usize,
     running: Vec<Running>,
     /// Commits under running exports so far.
     commits: i64,
@@ -187,10 +196,21 @@ pub(crate) struct RunningExports {
     saved: bool,
 }
 
+impl Default for RunningExports {
+    fn default() -> Self {
+        Self { limit: limits::EXPORTS, running: Vec::new(), commits: 0, saved: false }
+    }
+}
+
 impl RunningExports {
+    /// Whether any run.
+    pub(crate) fn are_running(&self) -> bool {
+        !self.running.is_empty()
+    }
+
     pub(crate) fn begin(&mut self, sql: &impl Sql, encoding: Encoding, now_ms: i64) -> Result<Export> {
         self.settle(sql, now_ms)?;
-        if self.running.len() >= limits::EXPORTS {
+        if self.running.len() >= self.limit {
             return Err(Error::TooManyExports);
         }
         let gzip = match encoding {
@@ -205,6 +225,7 @@ impl RunningExports {
             cursor: -1,
             end: kvs::greatest_addr(sql)?.unwrap_or(-1),
             gzip,
+            frame_bytes: FIRST_FRAME_BYTES,
             done: false,
             read_at: now_ms,
         });

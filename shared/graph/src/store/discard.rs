@@ -100,7 +100,8 @@ pub(crate) fn any(sql: &impl Sql) -> Result<bool, SqlError> {
     Ok(last(sql)?.is_some())
 }
 
-/// Deletes about a megabyte of what was discarded. False: nothing is left.
+/// Deletes about a megabyte of what was discarded. False: nothing is left, or only a table without rows that cannot be dropped
+/// yet. A download that was read page by page leaves statements that end when they are collected.
 pub(crate) fn sweep(sql: &impl Sql) -> Result<bool, SqlError> {
     let Some(Discarded { id, key, content }) = last(sql)? else { return Ok(false) };
     let name = name(id);
@@ -112,14 +113,19 @@ pub(crate) fn sweep(sql: &impl Sql) -> Result<bool, SqlError> {
         bytes = bytes.saturating_add(row.int(1)?.unwrap_or_default());
         Ok(if bytes < STEP_BYTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
-    sql.transaction(&mut || {
-        if let Some(until) = until {
-            return sql.execute(&format!("DELETE FROM {name} WHERE {key} <= ?"), &[Param::Int(until)]);
-        }
+    if let Some(until) = until {
+        sql.execute(&format!("DELETE FROM {name} WHERE {key} <= ?"), &[Param::Int(until)])?;
+        return Ok(true);
+    }
+    let dropped = sql.transaction(&mut || {
         sql.execute(&format!("DROP TABLE {name}"), &[])?;
         sql.execute("DELETE FROM discarded WHERE id = ?", &[Param::Int(id)])
-    })?;
-    Ok(true)
+    });
+    match dropped {
+        Ok(()) => Ok(true),
+        Err(SqlError::Locked(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 struct Discarded {

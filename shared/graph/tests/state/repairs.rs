@@ -13,12 +13,13 @@ use serde_json::Value as Json;
 use super::client::{apply, assert_consistent, block, entry, facts, lookup, page, title};
 use super::support::{OWNER, TestGraph, TestRow, changes, count, frame, meta, new_graph, open, rows_of, upload};
 
-/// A page with so many blocks, everything in the trees.
+/// A page with so many blocks, everything in the rows.
 fn filled(blocks: usize) -> (TestGraph, Rc<Rusqlite>) {
     let (mut graph, sql) = new_graph();
     apply(&mut graph, &[entry("create-page", None, &page(1))]);
     let items: Vec<Json> = (2..2 + blocks).flat_map(|n| block(n, &lookup(1), &lookup(1))).collect();
     apply(&mut graph, &[entry("insert-blocks", None, &items)]);
+    graph.checkpoint().unwrap();
     (graph, sql)
 }
 

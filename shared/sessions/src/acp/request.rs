@@ -61,9 +61,14 @@ pub fn set_mode(id: u64, session: &str, mode: &str) -> Value {
 
 /// Sends a message of a person. Links follow the text.
 pub fn prompt(id: u64, session: &str, text: &str, links: &[ResourceLink<'_>]) -> Value {
+    call(id, "session/prompt", &json!({"sessionId": session, "prompt": blocks(text, links)}))
+}
+
+/// What a message of a person consists of. Links follow the text.
+pub fn blocks(text: &str, links: &[ResourceLink<'_>]) -> Vec<Value> {
     let mut blocks = vec![json!({"type": "text", "text": text})];
     blocks.extend(links.iter().map(|link| json!({"type": "resource_link", "name": link.name, "uri": link.uri})));
-    call(id, "session/prompt", &json!({"sessionId": session, "prompt": blocks}))
+    blocks
 }
 
 /// Tells the agent to end its turn. A notification: nothing answers it, the turn ends with `cancelled`.

@@ -126,6 +126,28 @@ kinds! {
     CheckpointFailed = "sandbox.checkpoint.failed" by Service,
     /// A sandbox was removed because nobody used it for long.
     SandboxExpired = "sandbox.expired" by Service,
+    /// Rows of an observed table have changed.
+    PgSyncChange = "pg_sync.change" by Service,
+    /// Changes of an observed table are not known.
+    PgSyncGap = "pg_sync.gap" by Service,
+    /// An observed table cannot be followed until somebody does something.
+    PgSyncBlocked = "pg_sync.blocked" by Service,
+    /// It can be followed again.
+    PgSyncRecovered = "pg_sync.recovered" by Service,
+    /// There are too many wakes; they are merged.
+    PgSyncThrottled = "pg_sync.throttled" by Service,
+    /// A table is not observed any more.
+    PgSyncEnded = "pg_sync.ended" by Service,
+    /// The runner that has the session is not there (session-mailbox.md 7.8).
+    RunnerOffline = "session.runner.offline" by Service,
+    /// It is there again.
+    RunnerOnline = "session.runner.online" by Service,
+    /// The session went to another runtime.
+    RunnerMoved = "session.runner.moved" by Service,
+    /// It reports something of its own.
+    RunnerNotice = "runner.notice" by Service,
+    /// A file of the agent was stored.
+    AgentFile = "agent.file" by Service,
     /// A terminal was opened.
     TerminalOpened = "session.terminal.opened" by Service,
     /// A terminal could not be opened.
@@ -135,8 +157,19 @@ kinds! {
 }
 
 /// Beginnings of further names that are the control plane's own.
-const SERVICE_PREFIXES: [&str; 7] =
-    ["audit.", "git.", "sandbox.", "transcript.", "agent.approval_", "session.terminal.", "session.budget_"];
+const SERVICE_PREFIXES: [&str; 11] = [
+    "audit.",
+    "git.",
+    "sandbox.",
+    "transcript.",
+    "agent.approval_",
+    "agent.file",
+    "session.terminal.",
+    "session.budget_",
+    "session.runner.",
+    "runner.",
+    "pg_sync.",
+];
 
 impl Kind {
     /// The kind that a stored name stands for.

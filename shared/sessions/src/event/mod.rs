@@ -9,6 +9,7 @@ mod fit;
 mod forms;
 mod git;
 mod kind;
+mod pg_sync;
 mod query;
 mod redact;
 mod sanitize;

@@ -13,8 +13,8 @@ pub const REDACTED: &str = "[redacted]";
 pub const MIN_SECRET_BYTES: usize = 8;
 /// Secrets that are made on the way and remembered.
 const MAX_LEARNED: usize = 16;
-/// What the tokens of GitHub begin with.
-const TOKEN_PREFIXES: [&str; 6] = ["ghs_", "ghp_", "gho_", "ghu_", "ghr_", "github_pat_"];
+/// What the tokens of GitHub begin with, and those of runners (session-mailbox.md 7.2).
+const TOKEN_PREFIXES: [&str; 7] = ["ghs_", "ghp_", "gho_", "ghu_", "ghr_", "github_pat_", crate::mailbox::TOKEN_PREFIX];
 /// Within a word (`weighs_more`) only what is this long counts as a token.
 const TOKEN_IN_WORD_BYTES: usize = 20;
 /// What a signed token in three parts begins with: `{"` in base64.
@@ -178,7 +178,7 @@ impl Redactor {
 fn secret_at(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     let rest = bytes.get(at..)?;
     // Whatever is looked for begins with one of these letters.
-    if !matches!(rest.first()?, b'g' | b'x' | b'X' | b'b' | b'B' | b'e') {
+    if !matches!(rest.first()?, b'g' | b'l' | b'x' | b'X' | b'b' | b'B' | b'e') {
         return None;
     }
     if let Some(prefix) = TOKEN_PREFIXES.iter().find(|prefix| rest.starts_with(prefix.as_bytes())) {
@@ -207,7 +207,7 @@ fn secret_at(bytes: &[u8], at: usize) -> Option<Range<usize>> {
 /// Whether a secret that its form gives away may begin at this byte and go on behind the end of the text.
 fn is_open_form(bytes: &[u8], at: usize) -> bool {
     let Some(rest) =
-        bytes.get(at..).filter(|rest| matches!(rest.first(), Some(b'g' | b'x' | b'X' | b'b' | b'B' | b'e')))
+        bytes.get(at..).filter(|rest| matches!(rest.first(), Some(b'g' | b'l' | b'x' | b'X' | b'b' | b'B' | b'e')))
     else {
         return false;
     };

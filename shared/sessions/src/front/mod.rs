@@ -10,9 +10,12 @@ mod git_credentials;
 mod github_routes;
 mod health;
 mod identity;
+mod mailbox_routes;
 mod openapi;
 mod overview;
 mod paging;
+mod pg_connection_routes;
+mod pg_sync_routes;
 mod platform;
 mod rates;
 mod reconcile;
@@ -26,6 +29,8 @@ mod transcripts;
 pub mod view;
 mod webhook_routes;
 
+pub use mailbox_routes::RunnerVerb;
+pub use pg_sync_routes::look_after_bridges;
 pub use platform::Platform;
 pub(crate) use reconcile::UNUSED_SINCE;
 pub use reconcile::{GRACE_MS, Listed, MAX_KILLS, MAX_PAGES, MAX_SANDBOXES, SandboxPage, Sandboxes, reconcile};
@@ -92,6 +97,10 @@ async fn dispatch<P: Platform>(
         Some(Target::TranscriptAlias) => return transcripts::alias(platform, service, request).await,
         Some(Target::GitCredentials(id)) => return git_credentials::answer(platform, service, id, request).await,
         Some(Target::Transcript(id, verb)) => return transcripts::answer(platform, service, id, verb, request).await,
+        Some(Target::OfRunner(id, verb)) => return mailbox_routes::answer(platform, service, id, verb, request).await,
+        Some(Target::DeleteRunner(id)) if mailbox_routes::is_runner(request) => {
+            return mailbox_routes::delete(platform, service, id, request).await;
+        }
         _ => {}
     }
     let caller = identity::caller(service, request, target, platform.now_ms()).await?;
@@ -99,7 +108,7 @@ async fn dispatch<P: Platform>(
         Target::Import => auth_routes::import(platform, service, &caller, request).await,
         Target::LoginStatus => auth_routes::status(platform, service, &caller).await,
         Target::Logout => auth_routes::revoke(platform, service, &caller).await,
-        Target::Runners => runner_routes::list(platform, &caller).await,
+        Target::Runners => runner_routes::list(platform, service, &caller).await,
         Target::RegisterRunner => runner_routes::register(platform, service, &caller, request).await,
         Target::Runner(id) => runner_routes::get(platform, &caller, id).await,
         Target::DeleteRunner(id) => runner_routes::delete(platform, &caller, id).await,
@@ -109,6 +118,11 @@ async fn dispatch<P: Platform>(
         Target::DeleteWebhook(id) => webhook_routes::delete(platform, service, &caller, id).await,
         Target::Deliveries(id) => webhook_routes::deliveries(platform, &caller, id, request).await,
         Target::Replay(id, delivery) => webhook_routes::replay(platform, service, &caller, id, delivery, request).await,
+        Target::Changes(id) => pg_sync_routes::changes(platform, &caller, id, request).await,
+        Target::Connections => pg_connection_routes::list(platform, service, &caller).await,
+        Target::PutConnection(name) => pg_connection_routes::put(platform, service, &caller, name, request).await,
+        Target::DeleteConnection(name) => pg_connection_routes::delete(platform, service, &caller, name).await,
+        Target::TestConnection(name) => pg_connection_routes::test(platform, service, &caller, name, request).await,
         Target::Sessions => session_list::list(platform, &caller, request).await,
         Target::Create => session_routes::create(platform, service, &caller, request).await,
         Target::ObserverToken(id) => session_routes::observer_token(platform, service, &caller, id, request).await,
@@ -117,6 +131,7 @@ async fn dispatch<P: Platform>(
         | Target::GitHubWebhook
         | Target::GitCredentials(_)
         | Target::TranscriptAlias
+        | Target::OfRunner(..)
         | Target::Transcript(..) => Err(Error::NotFound),
         Target::Session(id, verb) => session_routes::forward(platform, service, &caller, id, verb, request).await,
     }

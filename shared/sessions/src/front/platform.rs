@@ -1,7 +1,7 @@
 //! What the front worker has of its platform.
 
 use database::Database;
-use web::{Fetch, Host, Objects, RequestBody, ResponseBody};
+use web::{Fetch, Host, Objects, Peers, RequestBody, ResponseBody};
 
 /// The platform of one request.
 pub trait Platform: Host {
@@ -15,6 +15,8 @@ pub trait Platform: Host {
     type Keys: auth::KeySetSource + auth::Clock;
     /// The sessions, by name.
     type Objects: Objects<Self::Request, Self::Response>;
+    /// The runners that call us, by their keys.
+    type Runners: Objects<Self::Request, Self::Response> + Peers;
     /// Requests to servers of others.
     type Fetch: Fetch;
 
@@ -23,6 +25,12 @@ pub trait Platform: Host {
 
     /// The sessions.
     fn objects(&self) -> &Self::Objects;
+
+    /// Bridges to databases, by name; none where the binding is missing.
+    fn bridges(&self) -> Option<&Self::Objects>;
+
+    /// The runners that call us; none where the binding is missing.
+    fn runners(&self) -> Option<&Self::Runners>;
 
     /// Requests to servers of others.
     fn fetch(&self) -> &Self::Fetch;

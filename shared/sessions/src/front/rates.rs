@@ -5,6 +5,8 @@ use std::num::NonZeroUsize;
 use keyed::Cache;
 
 use crate::error::Error;
+use crate::mailbox::Minute;
+use crate::mailbox::limits::{FAILED_TOKENS_A_MINUTE, REGISTRATIONS_A_MINUTE};
 
 /// Kinds of requests that are counted apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +21,8 @@ pub(super) enum Kind {
     Branches,
     /// Git's credentials of one session, by its id.
     GitCredentials,
+    /// Registrations of runners that call us.
+    Register,
 }
 
 impl Kind {
@@ -26,6 +30,7 @@ impl Kind {
     fn a_minute(self) -> i64 {
         match self {
             Self::Create => 10,
+            Self::Register => i64::from(REGISTRATIONS_A_MINUTE),
             Self::Branches | Self::GitCredentials => 30,
             Self::Message | Self::Control => 60,
         }
@@ -44,11 +49,15 @@ struct Bucket {
 }
 
 /// All buckets, hashed with a secret.
-pub(super) struct Rates(Cache<(String, Kind), Bucket>);
+pub(super) struct Rates {
+    buckets: Cache<(String, Kind), Bucket>,
+    /// Refused tokens of runners, by the address that they came from.
+    failed: Cache<String, Minute>,
+}
 
 impl Default for Rates {
     fn default() -> Self {
-        Self(Cache::new(BUCKETS))
+        Self { buckets: Cache::new(BUCKETS), failed: Cache::new(BUCKETS) }
     }
 }
 
@@ -56,17 +65,28 @@ impl Rates {
     /// Takes a token; without one it says when there is the next.
     pub(super) fn take(&self, user: &str, kind: Kind, now: i64) -> Result<(), Error> {
         let (key, full) = ((user.to_owned(), kind), kind.a_minute() * 1_000);
-        let bucket = self.0.get(&key, now).unwrap_or(Bucket { thousandths: full, at: now });
+        let bucket = self.buckets.get(&key, now).unwrap_or(Bucket { thousandths: full, at: now });
         let gained = now.saturating_sub(bucket.at).clamp(0, MINUTE_MS) * full / MINUTE_MS;
         let have = bucket.thousandths.saturating_add(gained).min(full);
         let is_enough = have >= 1_000;
         let left = if is_enough { have - 1_000 } else { have };
-        self.0.put(key, Bucket { thousandths: left, at: now }, now..now.saturating_add(MINUTE_MS));
+        self.buckets.put(key, Bucket { thousandths: left, at: now }, now..now.saturating_add(MINUTE_MS));
         if is_enough {
             return Ok(());
         }
         let missing_ms = (1_000 - left) * MINUTE_MS / full;
         Err(Error::RateLimited(u32::try_from(missing_ms.div_euclid(1_000) + 1).unwrap_or(1)))
+    }
+
+    /// A token of a runner was refused (session-mailbox.md 7.9).
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`] when there were too many from this address in the last minute.
+    pub(super) fn failed_token(&self, address: &str, now: i64) -> Result<(), Error> {
+        let mut minute = self.failed.get(address, now).unwrap_or_default();
+        let taken = minute.take(FAILED_TOKENS_A_MINUTE, now);
+        self.failed.put(address.to_owned(), minute, now..now.saturating_add(MINUTE_MS));
+        taken.map_err(Error::RateLimited)
     }
 }
 

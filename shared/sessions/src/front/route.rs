@@ -3,6 +3,7 @@
 use http::Method;
 use web::url;
 
+use super::mailbox_routes::RunnerVerb;
 use super::transcripts::TranscriptVerb;
 use super::view::View;
 
@@ -47,6 +48,8 @@ pub enum Target {
     DeleteRunner(String),
     /// `POST /runners/:id/heartbeat`.
     Heartbeat(String),
+    /// What a runner that calls us asks below `/runners/:id` (session-mailbox.md 7.2–7.6).
+    OfRunner(String, RunnerVerb),
     /// `GET /agents/openapi.json`.
     OpenApi,
     /// `GET /agents/admin/overview`.
@@ -75,6 +78,16 @@ pub enum Target {
     GitCredentials(String),
     /// `GET`, `POST` and `DELETE /worker/transcript/snapshot`: the same, for clients of 7.2.
     TranscriptAlias,
+    /// `GET /pg-sync/:source-id/changes` (pg-sync.md 4.2).
+    Changes(String),
+    /// `GET /pg-connections` (pg-sync.md 4.11).
+    Connections,
+    /// `PUT /pg-connections/:name`.
+    PutConnection(String),
+    /// `DELETE /pg-connections/:name`.
+    DeleteConnection(String),
+    /// `POST /pg-connections/:name/test`.
+    TestConnection(String),
     /// Everything else of a session, which its object answers.
     Session(String, Verb),
 }
@@ -102,6 +115,8 @@ pub enum Verb {
     Events,
     /// `GET …/branches`.
     Branches,
+    /// `POST …/move`.
+    Move,
     /// `POST …/archive`.
     Archive,
     /// `POST …/unarchive`.
@@ -124,6 +139,14 @@ pub enum Verb {
     Approvals,
     /// `POST …/approvals/:request-id`.
     Decide(String),
+    /// `POST …/pg-sync` (pg-sync.md 4.2).
+    Observe,
+    /// `GET …/pg-sync`.
+    Observations,
+    /// `DELETE …/pg-sync/:source-id`.
+    Unobserve(String),
+    /// `POST …/pg-sync/:source-id/retry`.
+    RetryObservation(String),
 }
 
 impl Verb {
@@ -140,6 +163,7 @@ impl Verb {
             Self::Snapshot => "snapshot",
             Self::Events => "events",
             Self::Branches => "branches",
+            Self::Move => "move",
             Self::Archive => "archive",
             Self::Unarchive => "unarchive",
             Self::Delete => "delete",
@@ -150,6 +174,9 @@ impl Verb {
             Self::Stream => "stream",
             Self::Approvals => "approvals",
             Self::Decide(id) => return format!("approvals/{}", url::encode(id)),
+            Self::Observe | Self::Observations => "pg-sync",
+            Self::Unobserve(id) => return format!("pg-sync/{}", url::encode(id)),
+            Self::RetryObservation(id) => return format!("pg-sync-retry/{}", url::encode(id)),
         };
         word.to_owned()
     }
@@ -173,6 +200,7 @@ impl Verb {
 struct Ids {
     first: String,
     second: String,
+    third: String,
 }
 
 /// How something is asked for.
@@ -202,8 +230,8 @@ const fn put(pattern: &'static str, target: fn(Ids) -> Target) -> Route {
 }
 
 /// Every route below the prefixes. `tests/front/table.rs` has a case for each, `tests/front/transcripts.rs`, `git_credentials.rs`,
-/// `github.rs` and `operator.rs` for those that take other tokens, or none.
-pub static ROUTES: [Route; 48] = [
+/// `github.rs`, `operator.rs` and `mailbox.rs` for those that take other tokens, or none.
+pub static ROUTES: [Route; 69] = [
     post("/auth/chatgpt/import", |_| Target::Import),
     get("/auth/chatgpt/status", |_| Target::LoginStatus),
     delete("/auth/chatgpt", |_| Target::Logout),
@@ -212,6 +240,23 @@ pub static ROUTES: [Route; 48] = [
     get("/runners/:id", |ids| Target::Runner(ids.first)),
     delete("/runners/:id", |ids| Target::DeleteRunner(ids.first)),
     post("/runners/:id/heartbeat", |ids| Target::Heartbeat(ids.first)),
+    post("/runners/:id/token", |ids| Target::OfRunner(ids.first, RunnerVerb::Token)),
+    post("/runners/:id/detach", |ids| Target::OfRunner(ids.first, RunnerVerb::Detach)),
+    post("/runners/:id/attach", |ids| Target::OfRunner(ids.first, RunnerVerb::Attach)),
+    post("/runners/:id/poll", |ids| Target::OfRunner(ids.first, RunnerVerb::Poll)),
+    post("/runners/:id/acks", |ids| Target::OfRunner(ids.first, RunnerVerb::Acks)),
+    post("/runners/:id/leases", |ids| Target::OfRunner(ids.first, RunnerVerb::Leases)),
+    post("/runners/:id/notices", |ids| Target::OfRunner(ids.first, RunnerVerb::Notices)),
+    post("/runners/:id/sessions/:session-id/notices", |ids| {
+        Target::OfRunner(ids.first, RunnerVerb::SessionNotices(ids.second))
+    }),
+    post("/runners/:id/sessions/:session-id/events", |ids| Target::OfRunner(ids.first, RunnerVerb::Events(ids.second))),
+    put("/runners/:id/sessions/:session-id/files/:sha256", |ids| {
+        Target::OfRunner(ids.first, RunnerVerb::File(ids.second, ids.third))
+    }),
+    get("/runners/:id/sessions/:session-id/files/:sha256", |ids| {
+        Target::OfRunner(ids.first, RunnerVerb::File(ids.second, ids.third))
+    }),
     get("/agents/openapi.json", |_| Target::OpenApi),
     get("/agents/admin/overview", |_| Target::Overview),
     get("/agents/webhooks", |_| Target::Webhooks),
@@ -234,6 +279,7 @@ pub static ROUTES: [Route; 48] = [
     post("/sessions/:id/snapshot", |ids| Target::Session(ids.first, Verb::Snapshot)),
     get("/sessions/:id/events", |ids| Target::Session(ids.first, Verb::Events)),
     get("/sessions/:id/branches", |ids| Target::Session(ids.first, Verb::Branches)),
+    post("/sessions/:id/move", |ids| Target::Session(ids.first, Verb::Move)),
     post("/sessions/:id/archive", |ids| Target::Session(ids.first, Verb::Archive)),
     post("/sessions/:id/unarchive", |ids| Target::Session(ids.first, Verb::Unarchive)),
     get("/sessions/:id/files", |ids| Target::Session(ids.first, Verb::Files)),
@@ -245,6 +291,17 @@ pub static ROUTES: [Route; 48] = [
     delete("/sessions/:id/transcript", |ids| Target::Transcript(ids.first, TranscriptVerb::Reset)),
     put("/sessions/:id/runs/:run/transcript", |ids| Target::Transcript(ids.first, TranscriptVerb::Store(ids.second))),
     post("/sessions/:id/runs/:run/token", |ids| Target::Transcript(ids.first, TranscriptVerb::Token(ids.second))),
+    post("/sessions/:id/pg-sync", |ids| Target::Session(ids.first, Verb::Observe)),
+    get("/sessions/:id/pg-sync", |ids| Target::Session(ids.first, Verb::Observations)),
+    delete("/sessions/:id/pg-sync/:source-id", |ids| Target::Session(ids.first, Verb::Unobserve(ids.second))),
+    post("/sessions/:id/pg-sync/:source-id/retry", |ids| {
+        Target::Session(ids.first, Verb::RetryObservation(ids.second))
+    }),
+    get("/pg-sync/:source-id/changes", |ids| Target::Changes(ids.first)),
+    get("/pg-connections", |_| Target::Connections),
+    put("/pg-connections/:name", |ids| Target::PutConnection(ids.first)),
+    delete("/pg-connections/:name", |ids| Target::DeleteConnection(ids.first)),
+    post("/pg-connections/:name/test", |ids| Target::TestConnection(ids.first)),
     post("/sessions/:id/git-credentials", |ids| Target::GitCredentials(ids.first)),
     get("/worker/transcript/snapshot", |_| Target::TranscriptAlias),
     post("/worker/transcript/snapshot", |_| Target::TranscriptAlias),
@@ -268,8 +325,10 @@ impl Route {
                 return None;
             } else if ids.first.is_empty() {
                 ids.first.clone_from(segment);
-            } else {
+            } else if ids.second.is_empty() {
                 ids.second.clone_from(segment);
+            } else {
+                ids.third.clone_from(segment);
             }
         }
         names.next().is_none().then(|| (self.target)(ids))
@@ -279,8 +338,14 @@ impl Route {
 /// Prefixes of the service. They match without a slash, as the reference's do.
 const PREFIXES: [&str; 4] = ["/auth", "/sessions", "/runners", "/worker/"];
 /// Prefixes of the additions, which end with a segment (agents.md 2.1).
-const ADDED: [&str; 4] =
-    ["/agents/webhooks", "/agents/github/webhook", "/agents/openapi.json", "/agents/admin/overview"];
+const ADDED: [&str; 6] = [
+    "/agents/webhooks",
+    "/agents/github/webhook",
+    "/agents/openapi.json",
+    "/agents/admin/overview",
+    "/pg-sync",
+    "/pg-connections",
+];
 /// More segments than any route has are not looked at.
 const MAX_SEGMENTS: usize = 6;
 
@@ -369,6 +434,17 @@ mod tests {
             (Method::GET, "/sessions/s1/stream", session(Verb::Stream)),
             (Method::GET, "/sessions/s1/approvals", session(Verb::Approvals)),
             (Method::POST, "/sessions/s1/approvals/a%2Fb", session(Verb::Decide("a/b".to_owned()))),
+            (Method::POST, "/sessions/s1/pg-sync", session(Verb::Observe)),
+            (Method::GET, "/sessions/s1/pg-sync", session(Verb::Observations)),
+            (Method::DELETE, "/sessions/s1/pg-sync/o1", session(Verb::Unobserve("o1".to_owned()))),
+            (Method::POST, "/sessions/s1/pg-sync/o1/retry", session(Verb::RetryObservation("o1".to_owned()))),
+            (Method::GET, "/pg-sync/o1/changes", Some(Target::Changes("o1".to_owned()))),
+            (Method::GET, "/pg-sync", None),
+            (Method::GET, "/pg-connections", Some(Target::Connections)),
+            (Method::PUT, "/pg-connections/main", Some(Target::PutConnection("main".to_owned()))),
+            (Method::DELETE, "/pg-connections/main", Some(Target::DeleteConnection("main".to_owned()))),
+            (Method::POST, "/pg-connections/main/test", Some(Target::TestConnection("main".to_owned()))),
+            (Method::GET, "/pg-connections/main", None),
             (Method::GET, "/sessions/s1/observer-token", Some(Target::ObserverToken("s1".to_owned()))),
             (Method::POST, "/runners", Some(Target::RegisterRunner)),
             (Method::GET, "/runners", Some(Target::Runners)),

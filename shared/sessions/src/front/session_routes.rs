@@ -13,7 +13,8 @@ use super::service::Service;
 use super::{auth_routes, bodies, ok};
 use crate::error::Error;
 use crate::observer::LIFETIME_MS;
-use crate::request::{self, ApprovalDecision, Create, Message, Publish};
+use crate::pg_sync::MAX_PG_SYNC_BODY_BYTES;
+use crate::request::{self, ApprovalDecision, Create, Message, Move, Publish};
 
 pub(super) fn take_rate<P: Platform>(
     platform: &P,
@@ -81,14 +82,18 @@ fn kind_of(verb: &Verb) -> Option<Kind> {
         | Verb::Publish
         | Verb::Snapshot
         | Verb::Decide(_)
+        | Verb::Move
         | Verb::Archive
         | Verb::Unarchive
         | Verb::Delete
         | Verb::SetBudget
         | Verb::Files
         | Verb::Diff
+        | Verb::Observe
+        | Verb::Unobserve(_)
+        | Verb::RetryObservation(_)
         | Verb::Terminal => Some(Kind::Control),
-        Verb::Status | Verb::Events | Verb::Stream | Verb::Approvals | Verb::Budget => None,
+        Verb::Observations | Verb::Status | Verb::Events | Verb::Stream | Verb::Approvals | Verb::Budget => None,
     }
 }
 
@@ -99,12 +104,17 @@ async fn checked_body<B: web::RequestBody>(verb: &Verb, request: &mut Request<B>
         Verb::Messages => json(serde_json::to_vec(&Message::read(&bodies::read(request).await?)?)),
         Verb::Publish => json(serde_json::to_vec(&Publish::read(&bodies::read(request).await?)?)),
         Verb::SetBudget => json(serde_json::to_vec(&request::budget(&bodies::read(request).await?)?)),
+        Verb::Move => json(serde_json::to_vec(&Move::read(&bodies::read(request).await?)?)),
         Verb::Decide(_) => json(serde_json::to_vec(&ApprovalDecision::read(&bodies::read(request).await?)?)),
+        // What it asks for depends on the session: its object reads it.
+        Verb::Observe => json(serde_json::to_vec(&bodies::json_within(request, MAX_PG_SYNC_BODY_BYTES).await?)),
         Verb::Pause
         | Verb::Resume
         | Verb::Interrupt
         | Verb::Cancel
         | Verb::Snapshot
+        | Verb::Unobserve(_)
+        | Verb::RetryObservation(_)
         | Verb::Archive
         | Verb::Unarchive
         | Verb::Delete => Ok(Some(Vec::new())),

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::core::{Commit, Core, Shown};
 use super::secrets::Secrets;
-use super::{Known, Platform, Session};
+use super::{Known, Platform, Session, mailbox};
 use crate::error::Error;
 use crate::session::decide::{Decide, first_wait, next_alarm, on_wake, settle};
 use crate::session::store::{Limits, Rows};
@@ -73,8 +73,13 @@ impl<P: Platform> Session<P> {
         let before = core.state.clone();
         let user_day = Some(&self.settings.session.budget_user_day).filter(|budget| !budget.is_empty());
         let mut decide = Decide::new(now, &self.times).within(user_day);
+        let new_id = || self.platform.random_uuid().to_string();
+        let around = mailbox::Around { sql: self.platform.sql(), new_id: &new_id };
         change(core, &mut decide);
+        mailbox::carry_out(core, &mut decide, &around);
         settle(&before, &mut core.state, &mut decide);
+        mailbox::carry_out(core, &mut decide, &around);
+        core.incoming = None;
         // A session that is being removed is not listed any more.
         let is_told = core.state.removal.is_none() && Summary::of(&before) != Summary::of(&core.state);
         if is_told && self.platform.db().is_some() {
@@ -162,7 +167,13 @@ impl<P: Platform> Session<P> {
         }
         let now = self.platform.now_ms();
         crate::session::store::Idempotency::forget_old(self.platform.sql(), now)?;
-        self.change(|core, decide| crate::session::decide::on_alarm(&mut core.state, decide))
+        let new_id = || self.platform.random_uuid().to_string();
+        self.change(|core, decide| {
+            crate::session::decide::on_alarm(&mut core.state, decide);
+            if core.state.removal.is_none() {
+                mailbox::at_desk(core, decide, &new_id, crate::mailbox::desk::on_alarm);
+            }
+        })
     }
 }
 

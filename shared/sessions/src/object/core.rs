@@ -8,7 +8,9 @@ use super::viewers::stored_frame;
 use crate::acp::Turns;
 use crate::event::{Draft, Event, Pieces, Place, Redactor, next_ts};
 use crate::legacy::Progress;
-use crate::session::store::{EventLog, Limits, Loaded, Outbox, Rows};
+use crate::mailbox::desk::Desk;
+use crate::mailbox::store::MailboxRows;
+use crate::session::store::{EventLog, Limits, Loaded, Order, Outbox, Rows};
 use crate::session::{Effect, Job, State, Status};
 use crate::task::{Task, TaskSecrets};
 use crate::webhook::{Notice, Topic};
@@ -41,6 +43,8 @@ pub(crate) struct Core {
     pub(crate) redactor: Redactor,
     /// Texts that are being shown in pieces.
     pub(crate) pieces: Pieces,
+    /// An order that is being accepted: its row is written with the change that it makes.
+    pub(crate) incoming: Option<(u64, Order)>,
     /// Rows that differ from what is stored.
     pub(crate) dirty: Dirty,
     saved_at: i64,
@@ -99,6 +103,7 @@ impl Core {
             log: loaded.log,
             redactor,
             pieces: Pieces::default(),
+            incoming: None,
             dirty: Dirty::default(),
             saved_at: 0,
         }
@@ -115,6 +120,7 @@ impl Core {
         let mut shown = Vec::new();
         let mut jobs = Vec::new();
         let mut stores = Vec::new();
+        let mut at_desk = Vec::new();
         for effect in effects {
             match effect {
                 Effect::Start(job) => jobs.push(job),
@@ -122,16 +128,24 @@ impl Core {
                     self.turns.clear();
                     self.dirty.texts = true;
                 }
+                Effect::Desk(effect) => at_desk.push(effect),
                 other => stores.push(other),
             }
         }
         let rows = Rows(commit.sql);
         let has_events = stores.iter().any(|effect| matches!(effect, Effect::Append(_) | Effect::Announce(_)));
+        let is_new = |desk: &&Desk| !at_desk.is_empty() || before.desk.as_ref() != Some(*desk);
+        let desk = self.state.desk.as_ref().filter(is_new).cloned();
         let saves_texts = self.dirty.texts
+            // A runner does not say again what was taken in.
+            || desk.is_some()
             || self.turns.is_due(commit.now)
             || (has_events && self.turns.kept_bytes() <= SMALL_TEXT_BYTES);
         let saves_state = self.is_changed(before, commit.now);
-        let is_quiet = !saves_state && !saves_texts && stores.iter().all(|effect| matches!(effect, Effect::Show(_)));
+        let is_quiet = !saves_state
+            && !saves_texts
+            && desk.is_none()
+            && stores.iter().all(|effect| matches!(effect, Effect::Show(_)));
         let nothing_else = self.dirty == Dirty { stream: self.dirty.stream, ..Dirty::default() };
         if is_quiet && nothing_else {
             // Only passing events: nothing is written.
@@ -152,6 +166,11 @@ impl Core {
             }
             if saves_state {
                 rows.put_json("state", &self.state)?;
+            }
+            if let Some(desk) = &desk {
+                let rows = MailboxRows(&commit.sql);
+                rows.create()?;
+                rows.put_desk(desk, &at_desk)?;
             }
             if self.dirty.task {
                 rows.put_json("task", &self.task)?;
@@ -196,6 +215,8 @@ impl Core {
         }
         let mut same = self.state.clone();
         same.active_at = before.active_at;
+        // It has a row of its own.
+        same.desk.clone_from(&before.desk);
         if let (Some(lease), Some(old)) = (&mut same.transcript.lease, &before.transcript.lease) {
             lease.expires = old.expires;
         }
@@ -225,7 +246,7 @@ impl Core {
             Effect::DropOrder(seq) => rows.drop_order(*seq)?,
             Effect::DropOrders => rows.drop_orders()?,
             Effect::PutApproval(approval) => rows.put_approval(approval)?,
-            Effect::PublishingLost | Effect::ClearTexts | Effect::Start(_) => {}
+            Effect::PublishingLost | Effect::ClearTexts | Effect::Desk(_) | Effect::Start(_) => {}
         }
         Ok(())
     }

@@ -35,7 +35,10 @@ impl<P: Platform> Session<P> {
         let order = Order { message: text.clone(), by: said.by.clone(), kind: Some(ORDER_KIND.to_owned()) };
         let (made, now) = (Cell::new(None), self.platform.now_ms());
         self.change_with(
-            |core, decide| made.set(decide::on_due(&mut core.state, decide, &waiting, allowed)),
+            |core, decide| {
+                core.incoming = Some((core.state.next_order, order.clone()));
+                made.set(decide::on_due(&mut core.state, decide, &waiting, allowed));
+            },
             &|rows| {
                 Feedback(rows.0).take(&said)?;
                 made.get().map_or(Ok(()), |seq| rows.put_order(seq, &order, now))

@@ -54,6 +54,9 @@ impl<P: Platform> Session<P> {
             Job::FollowUp => self.follow_up(),
             Job::PushFollowUp => self.push_follow_up().await,
             Job::TellPulls => self.tell_pulls().await,
+            Job::TendWatches { ids } => self.tend_watches(&ids).await,
+            Job::Ring(key) => self.ring_runner(&key).await,
+            Job::LeaveRunner { key, runner_id } => self.leave_runner(&key, &runner_id).await,
             Job::Attach | Job::Detach | Job::TellList => Ok(()),
         };
         if let Err(error) = done {

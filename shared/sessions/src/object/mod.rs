@@ -9,6 +9,7 @@ mod follow_up;
 mod git_broker;
 mod github;
 mod jobs;
+mod mailbox;
 mod notify;
 mod platform;
 mod prompt;
@@ -24,6 +25,7 @@ mod terminal;
 mod transcripts;
 mod usage;
 mod viewers;
+mod watching;
 mod workspace;
 
 pub use platform::{Platform, Socket};
@@ -61,6 +63,8 @@ pub struct Session<P: Platform> {
     listening: Cell<bool>,
     /// The turn of the older dialect that is being asked about.
     following: Cell<Option<u64>>,
+    /// The turn whose order is being carried out: what was read anew from storage does not begin it a second time.
+    prompting: Cell<Option<u64>>,
     /// Whoever waits for a runtime, by the generation of the work.
     waiting: RefCell<HashMap<u64, Vec<oneshot::Sender<Provisioned>>>>,
     /// Whether a request is creating the session.
@@ -81,6 +85,8 @@ pub struct Session<P: Platform> {
     writing: futures_util::lock::Mutex<()>,
     /// Whoever keeps the working tree and pauses its sandbox, and whoever pushes from it, does so alone.
     saving: futures_util::lock::Mutex<()>,
+    /// Bridges are asked about one subscription after the other, in the order in which it was wanted.
+    watching: futures_util::lock::Mutex<()>,
     /// Questions about the working tree that are asked at the same time.
     looks: web::Gate,
     /// Bytes that the agent said since the unfinished turn was kept, and whether it is being kept right now.
@@ -125,6 +131,7 @@ impl<P: Platform> Session<P> {
             readers: Cell::default(),
             listening: Cell::default(),
             following: Cell::default(),
+            prompting: Cell::default(),
             waiting: RefCell::default(),
             is_creating: Cell::default(),
             telling: Cell::default(),
@@ -136,6 +143,7 @@ impl<P: Platform> Session<P> {
             access: registry::AccessMemory::default(),
             writing: futures_util::lock::Mutex::default(),
             saving: futures_util::lock::Mutex::default(),
+            watching: futures_util::lock::Mutex::default(),
             heard: Cell::default(),
             is_keeping_partial: Cell::default(),
             looks: web::Gate::new(routes::LOOKS),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use database::Database;
 use database::local::Sql;
 use http::{Request, Response};
-use web::{Blobs, Failure, Fetch, Host, LiveBody, RequestBody};
+use web::{Blobs, Failure, Fetch, Host, LiveBody, Peers, RequestBody};
 
 use super::terminal::Inbox;
 
@@ -44,8 +44,12 @@ pub trait Platform: Host + 'static {
     type Sign: Sign + 'static;
     /// Where agents run.
     type Runtimes: Provider + 'static;
+    /// The runners that call us, by their keys.
+    type Runners: Peers + 'static;
     /// The object's end of a socket. Dropped, it hands in nothing more.
     type Socket: Socket + 'static;
+    /// Bridges to databases, by name.
+    type Bridges: Peers + 'static;
 
     /// The session's own database.
     fn sql(&self) -> &Self::Sql;
@@ -55,6 +59,12 @@ pub trait Platform: Host + 'static {
 
     /// Objects of transcripts; none where the binding is missing.
     fn blobs(&self) -> Option<Rc<Self::Blobs>>;
+
+    /// Bridges to databases; none where the binding is missing.
+    fn bridges(&self) -> Option<Rc<Self::Bridges>>;
+
+    /// The runners that call us; none where the binding is missing.
+    fn runners(&self) -> Option<Rc<Self::Runners>>;
 
     /// Requests to servers of others.
     fn fetch(&self) -> Rc<Self::Fetch>;

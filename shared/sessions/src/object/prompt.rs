@@ -21,8 +21,19 @@ const LOOK_MS: u32 = 25;
 const TOKEN_MS: i64 = 50 * 60 * 1_000;
 
 impl<P: Platform> Session<P> {
-    /// Carries out the order of a turn.
+    /// Carries out the order of a turn, unless that is being done.
     pub(super) async fn prompt(self: &Rc<Self>, number: u64) -> Result<(), JobError> {
+        if self.prompting.replace(Some(number)) == Some(number) {
+            return Ok(());
+        }
+        let done = self.carry_out(number).await;
+        if self.prompting.get() == Some(number) {
+            self.prompting.set(None);
+        }
+        done
+    }
+
+    async fn carry_out(self: &Rc<Self>, number: u64) -> Result<(), JobError> {
         let order =
             self.look(|core| core.state.turn.as_ref().filter(|turn| turn.number == number).map(|turn| turn.order))?;
         let Some(order) = order else { return Ok(()) };

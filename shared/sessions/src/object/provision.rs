@@ -8,10 +8,11 @@ use super::core::Core;
 use super::jobs::JobError;
 use super::transcripts::note_opened;
 use super::workspace::RESTORE_MS;
-use super::{Platform, Session};
+use super::{Platform, Session, mailbox};
 use crate::error::Error;
 use crate::event::Draft;
-use crate::registry::Runner;
+use crate::mailbox::{Offline, Presence};
+use crate::registry::{MailboxRunner, Runner};
 use crate::runtime::{GitBroker, Made, Progress, Provider, ProviderKind, Resume, Runtime, RuntimeError, Wish};
 use crate::session::decide::{self, Provisioned};
 use crate::session::store::Rows;
@@ -114,7 +115,15 @@ impl<P: Platform> Session<P> {
     /// Makes a runtime; whoever waits for it is told.
     pub(super) async fn provision(self: &Rc<Self>, generation: u64) -> Result<(), JobError> {
         let (made, opened) = match self.make(generation).await {
-            Ok((made, wanted)) => (Ok(made), Some(wanted)),
+            Ok(Provided::Bound(runner, mailbox, presence)) => {
+                let new_id = || self.platform.random_uuid().to_string();
+                let outcome = self.change(|core, decide| {
+                    mailbox::begin(core, decide, generation, (&runner, &mailbox, presence), &new_id)
+                })?;
+                self.tell_waiting(generation, &outcome);
+                return Ok(());
+            }
+            Ok(Provided::Made(made, wanted)) => (Ok(made), Some(wanted)),
             Err(error) => (Err(error), None),
         };
         if let Err(error) = &made {
@@ -136,11 +145,16 @@ impl<P: Platform> Session<P> {
             self.set_unbound(None)?;
             self.keep_provisioned_snapshot().await;
         }
+        self.tell_waiting(generation, &outcome);
+        Ok(())
+    }
+
+    /// Whoever waits for the outcome of that work gets it.
+    fn tell_waiting(&self, generation: u64, outcome: &Provisioned) {
         for waiting in self.waiting.borrow_mut().remove(&generation).unwrap_or_default() {
             // Whoever waited may have gone.
             let _ = waiting.send(outcome.clone());
         }
-        Ok(())
     }
 
     /// What comes of the work of that generation.
@@ -150,15 +164,26 @@ impl<P: Platform> Session<P> {
         receiver
     }
 
-    async fn make(self: &Rc<Self>, generation: u64) -> Result<(Made, Wanted), RuntimeError> {
+    async fn make(self: &Rc<Self>, generation: u64) -> Result<Provided, RuntimeError> {
         let failed = |error: Error| RuntimeError::Failed(error.to_string());
-        let kind = self.look(|core| self.provider_kind(&core.task)).map_err(failed)?;
+        let moved_to = self.look(|core| core.state.moved_to.clone()).map_err(failed)?;
+        let kind = match &moved_to {
+            Some(moved_to) => moved_to.provider,
+            None => self.look(|core| self.provider_kind(&core.task)).map_err(failed)?,
+        };
         let mut wanted = self.wanted(kind == ProviderKind::E2b).await.map_err(failed)?;
         let mut kind = kind;
+        let named = match moved_to {
+            Some(moved_to) => moved_to.runner_id,
+            None => wanted.task.runner_id().map(str::to_owned),
+        };
         match kind {
             ProviderKind::E2b => wanted.snapshot_id = self.snapshot_to_restore().await,
-            ProviderKind::LocalRunner => match self.choose_runner(&wanted.user_id, wanted.task.runner_id()).await {
-                Ok(runner) => wanted.runner = Some(runner),
+            ProviderKind::LocalRunner => match self.choose_runner(&wanted.user_id, named.as_deref()).await {
+                Ok(runner) => match runner.mailbox.clone() {
+                    Some(mailbox) => return self.bound_to(runner, mailbox).await,
+                    None => wanted.runner = Some(runner),
+                },
                 Err(error) => {
                     let had_runner = self.look(|core| core.state.turns > 0).unwrap_or(false);
                     if !(self.settings.runtime.runner_fallback_e2b && had_runner) {
@@ -176,7 +201,24 @@ impl<P: Platform> Session<P> {
         if let (Err(_), Some(runner)) = (&made, &wanted.runner) {
             self.give_back(&runner.user_id, &runner.runner_id).await;
         }
-        Ok((made?, wanted))
+        Ok(Provided::Made(made?, Box::new(wanted)))
+    }
+
+    /// A runner that calls us is told that the session is its own.
+    async fn bound_to(&self, runner: Runner, mailbox: MailboxRunner) -> Result<Provided, RuntimeError> {
+        let presence = self.bind_runner(&mailbox.key).await;
+        match presence {
+            Ok(Some(presence)) if presence.offline != Some(Offline::Revoked) => {
+                Ok(Provided::Bound(Box::new(runner), mailbox, presence))
+            }
+            other => {
+                self.give_back(&runner.user_id, &runner.runner_id).await;
+                match other {
+                    Ok(_) => Err(RuntimeError::Setting("local-runner-unavailable")),
+                    Err(error) => Err(RuntimeError::Failed(error.to_string())),
+                }
+            }
+        }
     }
 
     /// Makes an end of a sandbox that was being made when its maker was lost.
@@ -220,6 +262,14 @@ impl<P: Platform> Session<P> {
             self.give_back(&user, runner_id).await;
         }
     }
+}
+
+/// What came of making a runtime.
+enum Provided {
+    /// It was made, or is being made.
+    Made(Made, Box<Wanted>),
+    /// A runner that calls us has the session from now on, and is there, or not.
+    Bound(Box<Runner>, MailboxRunner, Presence),
 }
 
 /// What is told and written down while a runtime is being made.

@@ -64,7 +64,7 @@ impl<P: Platform> Session<P> {
         }
         let bound = self.look(|core| {
             let runtime = core.state.runtime.clone().filter(|_| !core.state.status.is_terminal());
-            runtime.filter(|runtime| !runtime.server_ended && runtime.dialect == Dialect::Acp)
+            runtime.filter(|runtime| !runtime.server_ended && runtime.dialect == Dialect::Acp && !runtime.is_mailbox())
         });
         let Ok(Some(runtime)) = bound else { return };
         let id = self.next_reader();
@@ -255,7 +255,7 @@ fn is_told_again(core: &mut Core, envelope: Option<&Result<Option<Value>, crate:
     answers.is_none_or(|id| id <= loading)
 }
 
-fn take_envelope(
+pub(super) fn take_envelope(
     core: &mut Core,
     decide: &mut Decide<'_>,
     envelope: Value,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Platform, Session};
 use crate::access;
 use crate::error::Error;
-use crate::registry::{Runner, checkpoints, intents, runners, sessions};
+use crate::registry::{Runner, checkpoints, intents, mailbox_runners, runners, sessions};
 use crate::runtime::{ProviderKind, Runtime, RuntimeError};
 use crate::task::Task;
 
@@ -69,8 +69,27 @@ impl<P: Platform> Session<P> {
         let none = || RuntimeError::Setting("local-runner-unavailable");
         let db = self.platform.db().ok_or_else(none)?;
         let (now, ttl) = (self.platform.now_ms(), self.settings.runtime.runner_ttl_ms);
-        let found = runners::choose(&*db, &self.settings.seal(), user, wanted, now, ttl).await;
-        found.map_err(|error| RuntimeError::Failed(error.to_string()))?.ok_or_else(none)
+        let failed = |error: Error| RuntimeError::Failed(error.to_string());
+        let found = runners::choose(&*db, &self.settings.seal(), user, wanted, now, ttl).await.map_err(failed)?;
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        // One that calls us is waited for.
+        let is_offered = self.settings.runtime.runner_mailbox && self.platform.runners().is_some();
+        let away = if is_offered {
+            mailbox_runners::away(&*db, user, wanted, now, ttl).await.map_err(|error| failed(error.into()))?
+        } else {
+            None
+        };
+        away.ok_or_else(none)
+    }
+
+    /// Whether the user has a runner, of that name if one is wanted, that a session may go to.
+    pub(super) async fn check_runner(&self, user: &str, wanted: Option<&str>) -> Result<(), Error> {
+        let found = self.choose_runner(user, wanted).await.map_err(|_| Error::RunnerUnavailable)?;
+        // It is chosen, and takes its place, when the session has left.
+        self.give_back(user, &found.runner_id).await;
+        Ok(())
     }
 
     /// A session that is revived takes a place again.

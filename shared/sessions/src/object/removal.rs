@@ -29,6 +29,20 @@ impl<P: Platform> Session<P> {
     async fn remove_once(self: &Rc<Self>) -> Result<(), JobError> {
         self.detach();
         self.viewers.end();
+        if let Some(runtime) = self.bound()?.filter(crate::runtime::Runtime::is_mailbox) {
+            let holder = self.look(|core| core.state.holder().map(|holder| holder.runner_key.clone()))?;
+            // Its runner finds nothing of the session any more, and ends what it has of it.
+            if let (Some(key), Some(runner_id)) = (holder, &runtime.runner_id)
+                && let Err(error) = self.leave_runner(&key, runner_id).await
+            {
+                self.warn("agents/runner-not-left", &error);
+            }
+            self.change(|core, _| {
+                core.state.runtime = None;
+                core.state.runtime_active = false;
+            })?;
+        }
+        self.remove_files().await?;
         if let Some(runtime) = self.bound()? {
             let ended = self.give_up(&runtime).await;
             let insists = self.look(|core| decide::insists_on_ending(&core.state))?;
@@ -45,6 +59,7 @@ impl<P: Platform> Session<P> {
                 core.state.runtime_active = false;
             })?;
         }
+        self.leave_bridges().await?;
         self.destroy_unbound().await?;
         self.remove_conversation().await?;
         self.remove_bundles().await?;

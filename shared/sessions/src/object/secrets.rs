@@ -42,6 +42,13 @@ impl<P: Platform> Session<P> {
         self.sealed(&core.state, &Secrets { task: core.secrets.clone(), runtime })
     }
 
+    /// Takes secret variables out of the task of a new session, where they can be sealed.
+    pub(super) fn take_secret_variables(&self, task: &mut Task, secrets: &mut TaskSecrets) {
+        if self.seal().check().is_ok() {
+            secrets.variables = task.take_secret_variables();
+        }
+    }
+
     /// The sealed credentials of a new session; none when it has none.
     pub(super) fn seal_task_secrets(&self, state: &State, task: &TaskSecrets) -> Result<Option<String>, Error> {
         if task.is_empty() {
@@ -68,17 +75,13 @@ impl<P: Platform> Session<P> {
         let own = own.into_iter().flatten().cloned();
         let keys = settings.runtime.model_variables.iter().filter(|(name, _)| name.ends_with("_KEY"));
         let keys = keys.map(|(_, value)| value.clone());
-        // At most 100 variables (agents.md 2.8); those with such names are no secrets of anybody if they are shown.
-        let variables = task.environment().filter(|(name, _)| is_secret_name(name)).map(|(_, value)| value.to_owned());
+        // At most 100 variables (agents.md 2.8).
+        let variables = task.secret_values().chain(secrets.task.variables.values().map(String::as_str));
+        let variables = variables.map(str::to_owned);
         let login = secrets.task.auth_json().map(tokens_of).unwrap_or_default();
         let runtime = secrets.runtime.values().map(str::to_owned);
         Redactor::new(own.chain(keys).chain(variables).chain(login).chain(runtime))
     }
-}
-
-fn is_secret_name(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
-    ["KEY", "TOKEN", "SECRET", "PASSWORD"].iter().any(|word| name.contains(word))
 }
 
 /// The tokens in the text of a credentials file.

@@ -26,6 +26,12 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0016_add_session_pulls.sql"),
     migration!("0017_add_workspace_bundles.sql"),
     migration!("0018_add_operator_view.sql"),
+    migration!("0019_add_runner_transport.sql"),
+    migration!("0020_add_runner_key.sql"),
+    migration!("0021_add_runner_instance.sql"),
+    migration!("0022_add_runner_epoch.sql"),
+    migration!("0023_add_runner_key_index.sql"),
+    migration!("0024_add_pg_sync.sql"),
 ];
 
 /// The names of the migrations that the operator has yet to apply. Empty: the schema is up to date.

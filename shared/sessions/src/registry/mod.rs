@@ -8,8 +8,11 @@ pub mod bundles;
 pub mod checkpoints;
 mod cursor;
 pub mod intents;
+pub mod mailbox_runners;
 pub mod migrations;
 pub mod operator;
+pub mod pg_bridges;
+pub mod pg_connections;
 pub mod pulls;
 mod runner;
 pub mod runners;
@@ -19,4 +22,4 @@ pub mod webhooks;
 
 pub use cursor::Cursor;
 pub use migrations::MIGRATIONS;
-pub use runner::Runner;
+pub use runner::{MailboxRunner, Runner};

@@ -33,11 +33,38 @@ pub struct Runner {
     pub access_client_secret: Option<String>,
     /// Key of signed requests, base64 of 32 bytes.
     pub signing_key: Option<String>,
+    /// What is known of one that calls us; none for one that is called.
+    pub mailbox: Option<MailboxRunner>,
 }
+
+/// A runner that calls us (session-mailbox.md 7.1), as far as the list of runners knows it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MailboxRunner {
+    /// The name of its object.
+    pub key: String,
+    /// Its machine.
+    pub instance_id: String,
+    /// How often it was registered.
+    pub epoch: i64,
+}
+
+/// The address in the row of a runner that nobody calls.
+pub(super) const NO_ADDRESS: &str = "mailbox:";
 
 impl Runner {
     /// As clients see it (agents.md 2.6.13), without its secrets.
     pub fn shown(&self) -> Value {
+        let mut shown = self.shown_to_all();
+        if let (Some(members), Some(mailbox)) = (shown.as_object_mut(), &self.mailbox) {
+            members.insert("base-url".to_owned(), Value::Null);
+            members.insert("transport".to_owned(), "mailbox".into());
+            members.insert("instance-id".to_owned(), mailbox.instance_id.as_str().into());
+            members.insert("runner-epoch".to_owned(), mailbox.epoch.into());
+        }
+        shown
+    }
+
+    fn shown_to_all(&self) -> Value {
         json!({
             "runner-id": self.runner_id,
             "user-id": self.user_id,

@@ -2,7 +2,7 @@
 
 use database::{Database, DbError, Param, ReadFrom, Row};
 
-use super::Runner;
+use super::{MailboxRunner, Runner};
 use crate::error::Error;
 use crate::request::Register;
 use crate::secrets::Seal;
@@ -15,7 +15,8 @@ const MAX_TRIES: usize = 5;
 macro_rules! columns {
     () => {
         "SELECT runner_id, user_id, base_url, status, max_sessions, active_sessions, last_heartbeat_at, created_at, \
-         updated_at, workspace_dir, agent_token, access_client_id, access_client_secret, signing_key FROM agent_runners "
+         updated_at, workspace_dir, agent_token, access_client_id, access_client_secret, signing_key, transport, runner_key, \
+         instance_id, runner_epoch FROM agent_runners "
     };
 }
 
@@ -29,7 +30,7 @@ const REGISTER: &str = "INSERT INTO agent_runners (runner_id, user_id, base_url,
     access_client_id = excluded.access_client_id, access_client_secret = excluded.access_client_secret, \
     signing_key = excluded.signing_key, workspace_dir = excluded.workspace_dir, status = 'online', \
     max_sessions = excluded.max_sessions, last_heartbeat_at = excluded.last_heartbeat_at, \
-    updated_at = excluded.updated_at";
+    updated_at = excluded.updated_at, transport = 'tunnel', runner_key = NULL, instance_id = NULL, runner_epoch = NULL";
 
 const HEARTBEAT: &str = "UPDATE agent_runners SET status = 'online', last_heartbeat_at = ?, updated_at = ?, \
     active_sessions = COALESCE(?, active_sessions) WHERE user_id = ? AND runner_id = ?";
@@ -228,5 +229,12 @@ fn runner_of(row: &Row) -> Option<Runner> {
         access_client_id: None,
         access_client_secret: None,
         signing_key: None,
+        mailbox: mailbox_of(row),
     })
+}
+
+fn mailbox_of(row: &Row) -> Option<MailboxRunner> {
+    let text = |column| row.string(column).unwrap_or_default();
+    let is_mailbox = row.text(14) == Some("mailbox");
+    is_mailbox.then(|| MailboxRunner { key: text(15), instance_id: text(16), epoch: row.int(17).unwrap_or_default() })
 }

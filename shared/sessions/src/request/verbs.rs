@@ -33,6 +33,37 @@ impl Message {
     }
 }
 
+/// Where a session is to go (session-mailbox.md 7.5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Move {
+    /// Who is to run it.
+    pub runtime_provider: String,
+    /// The machine, where it is to be a certain one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runner_id: Option<String>,
+    /// Whether a turn that runs is broken off, and a runner that does not answer is not waited for.
+    pub force: bool,
+}
+
+impl Move {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// [`Error::MissingBody`], [`Error::InvalidBody`].
+    pub fn read(body: &[u8]) -> Result<Self, Error> {
+        let members = required_object(body)?;
+        let fields = Fields(&members);
+        let provider = crate::runtime::ProviderKind::parse(fields.required("runtime-provider")?);
+        let runner_id = fields.text_within("runner-id", MAX_TITLE_BYTES)?.filter(|id| !id.is_empty());
+        Ok(Self {
+            runtime_provider: provider.ok_or(Error::InvalidBody)?.as_str().to_owned(),
+            runner_id: runner_id.map(str::to_owned),
+            force: fields.flag("force")?.unwrap_or_default(),
+        })
+    }
+}
+
 /// A branch to push, and a pull request to open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -22,6 +22,6 @@ pub use provider::{
     BuildState, Building, Made, Progress, Prompt, Provider, PushError, Ran, Sent, Snapshot, Stopped, Wish,
 };
 pub use provider::{OpenedTerminal, TerminalOrder, TerminalOutput, TerminalSaid, TerminalSize};
-pub use record::{ProviderKind, Runtime, RuntimeSecrets};
+pub use record::{ProviderKind, Runtime, RuntimeSecrets, Transport};
 pub use runner::RunnerProvider;
 pub use signature::{SIGNATURE_HEADER, signature};

@@ -44,6 +44,24 @@ impl ProviderKind {
     }
 }
 
+/// Who calls whom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// We call the agent server.
+    #[default]
+    Tunnel,
+    /// The runner calls us, and is told what to do when it asks (session-mailbox.md 7).
+    Mailbox,
+}
+
+impl Transport {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
+    const fn is_tunnel(&self) -> bool {
+        matches!(self, Self::Tunnel)
+    }
+}
+
 /// A runtime that a session is bound to. Its secrets are stored apart from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -63,6 +81,9 @@ pub struct Runtime {
     /// The runner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runner_id: Option<String>,
+    /// Who calls whom.
+    #[serde(default, skip_serializing_if = "Transport::is_tunnel")]
+    pub transport: Transport,
     /// The sandbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox_id: Option<String>,
@@ -103,6 +124,40 @@ pub struct Runtime {
     /// What nobody else may see.
     #[serde(skip)]
     pub secrets: RuntimeSecrets,
+}
+
+impl Runtime {
+    /// The runtime of a session on a runner that calls us. Which agent works there is known when the runner has opened it.
+    pub fn of_mailbox(session_id: &str, runner_id: &str, directory: String) -> Self {
+        Self {
+            provider: ProviderKind::LocalRunner,
+            base_url: String::new(),
+            server_id: session_id.to_owned(),
+            session_id: String::new(),
+            dialect: Dialect::default(),
+            directory,
+            runner_id: Some(runner_id.to_owned()),
+            transport: Transport::Mailbox,
+            sandbox_id: None,
+            sandbox_domain: None,
+            sandbox_port: None,
+            template: None,
+            snapshot_id: None,
+            agent_sid: None,
+            github_token_at: None,
+            broker_at: None,
+            egress: Vec::new(),
+            server_ended: false,
+            agent_exited: false,
+            can_load: false,
+            secrets: RuntimeSecrets::default(),
+        }
+    }
+
+    /// Whether nobody can call it: what it is to do lies ready at the session's desk.
+    pub fn is_mailbox(&self) -> bool {
+        self.transport == Transport::Mailbox
+    }
 }
 
 /// What opens a runtime. Stored encrypted, in a row of its own.

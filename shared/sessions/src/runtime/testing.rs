@@ -335,6 +335,7 @@ pub(crate) fn settings() -> RuntimeSettings {
         agent_url: "http://127.0.0.1:2468".to_owned(),
         agent_api: ApiSetting::Auto,
         runner_ttl_ms: 60_000,
+        runner_mailbox: true,
         runner_fallback_e2b: false,
         egress: None,
         runner_allow_private: false,

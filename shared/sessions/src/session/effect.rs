@@ -25,6 +25,8 @@ pub enum Effect {
     ClearTexts,
     /// A push or a pull request was interrupted: its last events are appended.
     PublishingLost,
+    /// Store what is to be stored beside the desk of a runner that calls us.
+    Desk(crate::mailbox::desk::Effect),
     /// Begin work outside.
     Start(Job),
 }
@@ -103,6 +105,20 @@ pub enum Job {
     TellList,
     /// Tell the database of all sessions which pull requests there are.
     TellPulls,
+    /// Ask and tell the bridges of what the session observes.
+    TendWatches {
+        /// Which subscriptions.
+        ids: Vec<String>,
+    },
+    /// Tell the runner that calls us, by its key, that there is work.
+    Ring(String),
+    /// A runner that calls us does not have the session any more: its object is told, and its place is free.
+    LeaveRunner {
+        /// The key of its object.
+        key: String,
+        /// Its name.
+        runner_id: String,
+    },
     /// Remove the session with everything that belongs to it.
     Remove,
 }

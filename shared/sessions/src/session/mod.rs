@@ -11,11 +11,12 @@ pub mod store;
 mod times;
 pub mod transcript;
 mod transition;
+pub mod watch;
 
 pub use effect::{Checkpointing, Effect, Job};
 pub use state::{
-    Approval, ApprovalState, Build, Ending, Lease, Notices, OpenTerminal, Phase, Provisioning, Removal, State,
-    StopCause, Turn,
+    Approval, ApprovalState, Build, Ending, Lease, MovedTo, Moving, Notices, OpenTerminal, Phase, Provisioning,
+    Removal, State, StopCause, Turn,
 };
 pub use status::{NoTransition, Status};
 pub use times::Times;

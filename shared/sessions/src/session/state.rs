@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Status;
 use super::budget::{Budget, Usage};
 use crate::acp::PermissionRequest;
+use crate::mailbox::desk::{Desk, Holder};
 use crate::runtime::{Building, Runtime};
 
 /// A piece of work that goes on outside, with the time at which it counts as lost (agents.md 3.14, B60). What comes back under
@@ -67,6 +68,8 @@ pub enum Phase {
     Sending,
     /// The agent has the prompt.
     Running,
+    /// The prompt lies ready for a runner that calls us; its desk says for how long (session-mailbox.md 7.4).
+    Waiting,
     /// The agent was asked to stop.
     Stopping(StopCause),
     /// The agent did not heed it and is being killed.
@@ -93,6 +96,9 @@ pub struct Turn {
     pub retried: bool,
     /// Whether somebody wants it to stop although the agent does not have it yet.
     pub unwanted: bool,
+    /// What the prompt is called at the desk of a runner that calls us.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
 }
 
 impl Turn {
@@ -143,6 +149,26 @@ pub struct OpenTerminal {
     pub by: String,
     /// The sandbox.
     pub sandbox_id: Option<String>,
+}
+
+/// Where a session was moved to by a person: from then on its runtimes are made there (session-mailbox.md 7.5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct MovedTo {
+    /// Who makes them.
+    pub provider: crate::runtime::ProviderKind,
+    /// On which machine; none for any.
+    pub runner_id: Option<String>,
+}
+
+/// A session is leaving its runtime for another one. Whatever it leaves has a deadline: its desk, or the end of its runtime.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Moving {
+    /// Where it was, as viewers are told.
+    pub from: Value,
+    /// Where it was moved to before.
+    pub previous: Option<MovedTo>,
 }
 
 /// Notifications of an hour.
@@ -287,9 +313,22 @@ pub struct State {
     /// Terminals that are open, or were when the object was last heard of. At most [`crate::object::MAX_TERMINALS`].
     #[serde(default)]
     pub terminals: Vec<OpenTerminal>,
+    /// What it observes. At most [`super::watch::MAX_WATCHES`].
+    #[serde(default)]
+    pub watches: Vec<super::watch::Watch>,
     /// What is known of its working tree.
     #[serde(default)]
     pub workspace: crate::workspace::Saved,
+    /// Where a person moved it to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_to: Option<MovedTo>,
+    /// It is on its way there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<Moving>,
+    /// What lies ready for a runner that calls us, and how far its events were taken in; none before the session had such a runner. Kept in
+    /// tables of its own.
+    #[serde(skip)]
+    pub desk: Option<Desk>,
     /// Orders that wait, oldest first; kept in a table of their own.
     #[serde(skip)]
     pub orders: VecDeque<u64>,
@@ -341,7 +380,11 @@ impl State {
             active_at: now,
             tick_at: now,
             terminals: Vec::new(),
+            watches: Vec::new(),
             workspace: crate::workspace::Saved::default(),
+            moved_to: None,
+            moving: None,
+            desk: None,
             orders: VecDeque::new(),
             approvals: Vec::new(),
         }
@@ -369,6 +412,21 @@ impl State {
     /// Whether its runtime is this sandbox.
     pub fn is_bound_to(&self, sandbox_id: &str) -> bool {
         self.runtime.as_ref().is_some_and(|runtime| runtime.sandbox_id.as_deref() == Some(sandbox_id))
+    }
+
+    /// Whether its runtime is a runner that calls us.
+    pub fn is_at_desk(&self) -> bool {
+        self.runtime.as_ref().is_some_and(Runtime::is_mailbox)
+    }
+
+    /// The runner that calls us and has the session.
+    pub fn holder(&self) -> Option<&Holder> {
+        self.desk.as_ref()?.holder.as_ref()
+    }
+
+    /// Whether such a runner has the session and is not there.
+    pub fn is_cut_off(&self) -> bool {
+        self.holder().is_some_and(|holder| holder.outage.is_some())
     }
 
     /// Orders that no turn carries out yet.

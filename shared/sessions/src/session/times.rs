@@ -19,6 +19,10 @@ pub struct Times {
     pub approval: i64,
     /// Quiet time after which a runtime is ended.
     pub idle: i64,
+    /// How long things wait at the desk of a runner that calls us.
+    pub desk: crate::mailbox::desk::Times,
+    /// How long a creation waits for such a runner to open the session.
+    pub open_wait: i64,
 }
 
 impl Times {
@@ -33,6 +37,11 @@ impl Times {
             stop_grace: of(settings.stop_grace_ms),
             approval: of(settings.approval_timeout_ms),
             idle: of(settings.idle_timeout_ms),
+            desk: crate::mailbox::desk::Times {
+                order_ttl_ms: of(settings.order_ttl_ms),
+                offline_turn_ms: of(settings.runner_offline_turn_ms),
+            },
+            open_wait: of(settings.runner_open_wait_ms),
         }
     }
 

@@ -62,6 +62,9 @@ pub struct Kept {
     pub native_session_id: String,
     /// The directory that it works in.
     pub directory: String,
+    /// Digest of what was kept, in hex; none where an earlier version kept it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 /// A run is being kept.

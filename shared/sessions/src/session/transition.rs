@@ -6,7 +6,7 @@ use super::{Effect, State, Status};
 use crate::event::{Draft, Kind};
 
 /// Reasons that the service gives for a status. Agents may write others into their events: those are not told.
-const REASONS: [&str; 9] = [
+const REASONS: [&str; 10] = [
     "user-resume",
     "prompt-started",
     "resume-after-completed",
@@ -16,6 +16,7 @@ const REASONS: [&str; 9] = [
     "interrupt",
     "budget",
     "sandbox-missing",
+    "pg-sync-wake",
 ];
 /// Where a session comes from that was just created.
 const NOWHERE: &str = "none";

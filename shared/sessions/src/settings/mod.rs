@@ -2,12 +2,14 @@
 
 mod follow_up;
 mod lookup;
+mod pg_sync;
 mod read;
 #[cfg(test)]
 mod tests;
 mod transcripts;
 
 pub use self::follow_up::FollowUpSettings;
+pub use self::pg_sync::{ConfiguredConnection, POLL_MS, PgSyncSettings};
 pub use self::transcripts::TranscriptSettings;
 pub use lookup::SettingsError;
 
@@ -46,6 +48,8 @@ pub struct Settings {
     pub transcripts: TranscriptSettings,
     /// The pull-request loop.
     pub follow_up: FollowUpSettings,
+    /// The observation of databases.
+    pub pg_sync: PgSyncSettings,
 }
 
 impl Settings {
@@ -93,6 +97,12 @@ pub struct SessionSettings {
     pub budget_session: Budget,
     /// `AGENT_BUDGET_USER_DAY`: what the sessions of one creator may use on a day (UTC).
     pub budget_user_day: Budget,
+    /// `AGENT_ORDER_TTL_MS`: how long a prompt waits for a runner that calls us (session-mailbox.md 7.4).
+    pub order_ttl_ms: i64,
+    /// `AGENT_RUNNER_OFFLINE_TURN_MS`: how long a turn outlives the silence of such a runner (session-mailbox.md 7.8).
+    pub runner_offline_turn_ms: i64,
+    /// `AGENT_RUNNER_OPEN_WAIT_MS`: how long a creation waits for such a runner to open the session (session-mailbox.md 7.7).
+    pub runner_open_wait_ms: i64,
     /// What all deadlines of agents.md 3.14 are divided by: 1, and more in builds for tests only.
     pub deadline_divisor: i64,
 }
@@ -171,6 +181,8 @@ pub struct RuntimeSettings {
     pub agent_api: ApiSetting,
     /// `LOCAL_RUNNER_HEARTBEAT_TTL_MS`, at least 1000.
     pub runner_ttl_ms: i64,
+    /// `RUNNER_MAILBOX` is not `off`: runners may call us (session-mailbox.md 7.2).
+    pub runner_mailbox: bool,
     /// `LOCAL_RUNNER_FALLBACK=e2b`.
     pub runner_fallback_e2b: bool,
     /// `AGENT_EGRESS_ALLOW`: what sandboxes may talk to; none where they may talk to anyone (agents.md 20.7).

@@ -15,6 +15,7 @@ const MOST_IN_ROW: i64 = 1_900_000;
 /// The largest bundle of a working tree: its pieces are numbered with three digits.
 const MOST_OF_BUNDLE: i64 = 1 << 30;
 const MINUTE_MS: i64 = 60_000;
+const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
 /// What `SANDBOX_AGENT_VERSION` is by itself.
 const AGENT_VERSION: &str = "0.3.x";
 /// The shortest time after which a silent runner counts as gone, in milliseconds (agents.md 7.4).
@@ -46,6 +47,7 @@ impl Settings {
             runtime: runtime(&get)?,
             transcripts: super::transcripts::read(&get, secrets_key, is_development)?,
             follow_up: super::follow_up::read(&get)?,
+            pg_sync: super::pg_sync::read(&get)?,
         })
     }
 }
@@ -69,6 +71,9 @@ fn session<F: Fn(&str) -> Option<String>>(get: &Lookup<F>) -> Result<SessionSett
         approval_timeout_ms: get.number("AGENT_APPROVAL_TIMEOUT_MS", 30 * MINUTE_MS)?,
         budget_session: get.budget("AGENT_BUDGET_SESSION")?,
         budget_user_day: get.budget("AGENT_BUDGET_USER_DAY")?,
+        order_ttl_ms: get.number("AGENT_ORDER_TTL_MS", 7 * DAY_MS)?,
+        runner_offline_turn_ms: get.number("AGENT_RUNNER_OFFLINE_TURN_MS", DAY_MS)?,
+        runner_open_wait_ms: get.number("AGENT_RUNNER_OPEN_WAIT_MS", MINUTE_MS / 6)?,
         deadline_divisor: deadline_divisor(get)?,
     })
 }
@@ -119,6 +124,7 @@ fn runtime<F: Fn(&str) -> Option<String>>(get: &Lookup<F>) -> Result<RuntimeSett
         agent_url: get.address("SANDBOX_AGENT_URL")?.unwrap_or_else(|| "http://127.0.0.1:2468".to_owned()),
         agent_api: ApiSetting::read(get.text("SANDBOX_AGENT_API").as_deref()),
         runner_ttl_ms: get.number("LOCAL_RUNNER_HEARTBEAT_TTL_MS", MINUTE_MS)?.max(LEAST_RUNNER_TTL_MS),
+        runner_mailbox: !get.text("RUNNER_MAILBOX").is_some_and(|value| value.eq_ignore_ascii_case("off")),
         runner_fallback_e2b: get.word("LOCAL_RUNNER_FALLBACK", "e2b", &[("e2b", true)])?.unwrap_or(false),
         egress: egress(get)?,
         runner_allow_private: get.is_on("LOCAL_RUNNER_ALLOW_PRIVATE"),

@@ -10,8 +10,10 @@ mod github;
 #[path = "../life/world.rs"]
 #[expect(dead_code, reason = "the object of another suite, to which less happens here")]
 mod life;
+mod mailbox;
 mod objects;
 mod operator;
+mod pg_sync;
 #[path = "../life/receiver.rs"]
 #[expect(dead_code, reason = "servers of others in another suite; nothing comes to them here")]
 mod receiver;

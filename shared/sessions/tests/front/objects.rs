@@ -24,6 +24,10 @@ impl Objects {
 
     /// What the object of the session answers, if it does.
     pub(crate) fn answer(&self, sent: &Sent) -> Option<(u16, Vec<u8>)> {
+        if sent.name.starts_with("pgsync:") {
+            // Nobody observes anything.
+            return Some((404, br#"{"error":"not found"}"#.to_vec()));
+        }
         let mut worlds = self.worlds.borrow_mut();
         let world = worlds
             .entry(sent.name.clone())

@@ -145,3 +145,24 @@ fn runners_have_public_addresses() {
         assert_eq!(world.call("GET", "/runners/r", "").status, if status == 200 { 200 } else { 404 });
     }
 }
+
+#[test]
+fn runners_that_call_us_need_an_object() {
+    let world = World::new(&[KEY]);
+    let with = |runner_id: &str| {
+        let instance = "0b9ad6a5-3a6f-4d3c-9d46-0a1b2c3d4e5f";
+        format!("{{\"runner-id\":\"{runner_id}\",\"transport\":\"mailbox\",\"instance-id\":\"{instance}\"}}")
+    };
+    for (runner_id, status, text) in [("a b", 400, "invalid runner id"), ("r", 409, "mailbox transport is off")] {
+        let answer = world.call("POST", "/runners", &with(runner_id));
+        assert_eq!(answer.refusal(), (status, text.to_owned()));
+    }
+    assert_eq!(world.call("GET", "/runners/r", "").status, 404, "nothing was registered");
+    let tunnel = r#"{"runner-id":"r","base-url":"https://runner.example","transport":"tunnel"}"#;
+    assert_eq!(world.call("POST", "/runners", tunnel).status, 200);
+    let own = format!("lrt_{}_{}", "a".repeat(32), "b".repeat(64));
+    for path in ["/runners", "/sessions"] {
+        let request = request("GET", &format!("{path}?token={own}"), "");
+        assert_eq!(world.send(request).status, 401, "{path}: a runner's token opens nothing here");
+    }
+}

@@ -138,7 +138,11 @@ pub(crate) struct World {
     pub(crate) answers: RefCell<Answers>,
     /// Real objects, which then answer in the place of the others.
     pub(crate) objects: Option<Objects>,
+    /// Whether the objects of bridges are bound.
+    pub(crate) has_bridges: Cell<bool>,
     pub(crate) now: Cell<i64>,
+    /// Whether runners may call us.
+    pub(crate) has_runners: Cell<bool>,
     ids: Cell<u128>,
     pub(crate) events: RefCell<Vec<String>>,
     pub(crate) service: Service<NoKeys>,
@@ -164,7 +168,9 @@ impl World {
             sent: RefCell::default(),
             answers: RefCell::new(Box::new(|_| Some((200, Vec::new())))),
             objects: None,
+            has_bridges: Cell::new(true),
             now: Cell::new(NOW),
+            has_runners: Cell::new(false),
             ids: Cell::default(),
             events: RefCell::default(),
             service: Service::new(Rc::new(settings(extra)), NoKeys),
@@ -256,12 +262,25 @@ impl web::Objects<Body, Whole> for World {
     }
 }
 
+impl web::Peers for World {
+    async fn ask(&self, name: &str, call: Call, _: usize) -> Result<(StatusCode, Vec<u8>), Failure> {
+        let mut forward = Forward::<Body>::new(call.method, call.url.parse().unwrap()).with_body(call.body);
+        for (name, value) in &call.headers {
+            forward.set_header(name.clone(), value.clone());
+        }
+        let response = web::Objects::send(self, name, forward).await?;
+        let (status, body) = (response.status(), response.into_body().0);
+        Ok((status, if body.is_empty() { b"{}".to_vec() } else { body }))
+    }
+}
+
 impl Platform for World {
     type Request = Body;
     type Response = Whole;
     type Db = Sqlite;
     type Keys = NoKeys;
     type Objects = Self;
+    type Runners = Self;
     type Fetch = NoNetwork;
 
     fn db(&self) -> Option<&Sqlite> {
@@ -270,6 +289,14 @@ impl Platform for World {
 
     fn objects(&self) -> &Self {
         self
+    }
+
+    fn bridges(&self) -> Option<&Self> {
+        self.has_bridges.get().then_some(self)
+    }
+
+    fn runners(&self) -> Option<&Self> {
+        self.has_runners.get().then_some(self)
     }
 
     fn fetch(&self) -> &NoNetwork {

@@ -300,6 +300,7 @@ impl Provider for Runtimes {
             directory: "/home/user/workspace".into(),
             runner_id: None,
             sandbox_id,
+            transport: sessions::runtime::Transport::default(),
             sandbox_domain: None,
             sandbox_port: None,
             template: None,

@@ -398,7 +398,7 @@ fn much_that_is_said_is_bounded() {
 #[test]
 fn a_session_of_an_earlier_version_hears_too() {
     let (mut world, _) = opened();
-    world.forget_tables(&["feedback"]);
+    world.forget_tables(&["feedback", "watches"]);
     world.crash();
     hear(&world, &said("d1", "one"));
     world.pass(2 * MINUTE);

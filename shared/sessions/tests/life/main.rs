@@ -1,15 +1,18 @@
 //! The object of a session from its first request to its rest, with an object that dies at any moment and an agent that lives on.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that panics has failed")]
 
 mod agent;
 mod asserted;
 mod budgets;
 mod follow_up;
 mod git_credentials;
+mod mailbox;
 mod operator;
+mod pg_sync;
 mod receiver;
 mod removal;
+mod runner;
 mod screen;
 mod simulation;
 mod snapshots;

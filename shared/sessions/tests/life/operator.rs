@@ -71,7 +71,7 @@ fn a_session_says_what_it_waits_for_until_it_is_settled() {
     let (mut world, db) = world();
     assert_eq!(waits(&db), []);
     world.message("go");
-    world.pass(100);
+    world.pass(6_000);
     let [(state, first)] = <[_; 1]>::try_from(waits(&db)).unwrap();
     assert_eq!(state, "turn");
     assert!(first > world.clock.now.get());
@@ -90,7 +90,7 @@ fn a_session_says_what_it_waits_for_until_it_is_settled() {
     world.pass(60_000);
     assert_eq!(waits(&db), []);
     world.message("again");
-    world.pass(100);
+    world.pass(6_000);
     assert_eq!(waits(&db).len(), 1);
     world.delete();
     world.pass(60_000);
@@ -102,10 +102,32 @@ fn a_telling_that_failed_is_made_up_for() {
     let (world, db) = world();
     block_on(db.execute("ALTER TABLE session_deadlines RENAME TO elsewhere", &[])).unwrap();
     world.message("go");
-    world.pass(100);
+    world.pass(6_000);
     assert!(!world.reported("agents/wait-not-told").is_empty());
     block_on(db.execute("ALTER TABLE elsewhere RENAME TO session_deadlines", &[])).unwrap();
     world.agent.borrow_mut().speak("…");
-    world.pass(100);
+    world.pass(6_000);
     assert_eq!(waits(&db).len(), 1);
+}
+
+#[test]
+fn a_turn_that_is_over_at_once_costs_the_operators_table_nothing() {
+    let (world, db) = world();
+    for sql in [
+        "CREATE TABLE told (state TEXT)",
+        "CREATE TRIGGER told AFTER INSERT ON session_deadlines BEGIN INSERT INTO told VALUES (new.state); END",
+    ] {
+        block_on(db.execute(sql, &[])).unwrap();
+    }
+    let told = || block_on(db.query(ReadFrom::Primary, "SELECT state FROM told", &[])).unwrap().len();
+    for message in ["first, which starts the session", "short"] {
+        world.message(message);
+        world.pass(100);
+        world.agent.borrow_mut().finish("end_turn");
+        world.pass(6_000);
+        assert_eq!((waits(&db), told()), (Vec::new(), 0));
+    }
+    world.message("long");
+    world.pass(6_000);
+    assert_eq!(told(), 1);
 }

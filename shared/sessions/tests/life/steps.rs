@@ -258,6 +258,48 @@ fn an_object_that_dies_within_a_turn_hears_its_end() {
     assert_eq!(item["data"]["item"]["content"][0]["text"], "one two");
 }
 
+/// Wherever an object dies on a message's way to the agent: a message of which the agent has got nothing goes to it at once when the
+/// object is back, and one that may be with it is never sent again, which is told within a minute.
+#[test]
+fn a_message_whose_object_dies_on_its_way_keeps_nobody_waiting() {
+    let (mut sent_later, mut given_up) = (0, 0);
+    for steps in 0.. {
+        let mut world = world();
+        world.create();
+        world.message("first");
+        world.pass(100);
+        world.agent.borrow_mut().finish("end_turn");
+        world.pass(1_000);
+        world.clock.fuse.set(Some(steps));
+        let (status, _) = world.message("second");
+        world.pass(100);
+        if !world.is_dead() {
+            assert_eq!(world.agent.borrow().prompts["second"], 1, "{steps}");
+            break;
+        }
+        let was_sent = world.agent.borrow().prompts.contains_key("second");
+        world.crash();
+        if status != 200 {
+            continue;
+        }
+        world.ask("GET", "status", None);
+        world.pass(6_000);
+        let prompts = world.agent.borrow().prompts.get("second").copied().unwrap_or_default();
+        assert!(prompts <= 1, "{steps}: sent twice");
+        if prompts == 1 {
+            sent_later += u32::from(!was_sent);
+            continue;
+        }
+        world.pass(60_000);
+        given_up += 1;
+        let error = world.events().into_iter().rfind(|event| event["type"] == "agent.runtime.error").unwrap();
+        assert_eq!(error["data"]["reason"], "prompt-unconfirmed", "{steps}");
+        assert!(!world.agent.borrow().prompts.contains_key("second"), "{steps}: told as lost, and sent");
+    }
+    assert!(sent_later > 0, "no step was one before the message went out");
+    println!("{sent_later} sent later, {given_up} given up");
+}
+
 #[test]
 fn a_runtime_that_never_comes_is_given_up() {
     let mut world = World::new(settings(), "e2b");

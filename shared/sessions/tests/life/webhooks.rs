@@ -382,7 +382,7 @@ fn a_deleted_session_tells_nobody_and_leaves_nothing() {
 #[test]
 fn a_session_of_an_earlier_version_tells_too() {
     let (mut world, _, _) = world();
-    world.forget_tables(&["texts", "outbox", "deliveries", "feedback"]);
+    world.forget_tables(&["texts", "outbox", "deliveries", "feedback", "watches"]);
     world.crash();
     turn(&world);
     assert_eq!(topics(&world), ["turn.finished"]);

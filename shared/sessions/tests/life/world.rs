@@ -23,6 +23,10 @@ use web::{Event, Failure, Host, LiveBody, LiveSource, RequestBody, ResponseBody,
 use crate::agent::{Agent, Runtimes};
 use crate::receiver::{Net, Outside};
 use crate::screen::{Screen, Viewer, Viewers};
+use bridges::{Bridges, ToBridges};
+
+#[path = "bridges.rs"]
+pub(crate) mod bridges;
 
 /// Time, and whoever waits for it.
 #[derive(Default)]
@@ -85,11 +89,16 @@ impl Clock {
         Sleep { clock: Rc::clone(self), until: self.now.get() + ms, id, has_waited: false }
     }
 
-    fn next_wake(&self) -> Option<i64> {
+    /// Everything dies that runs here.
+    pub(crate) fn die(&self) {
+        self.dead.set(true);
+    }
+
+    pub(crate) fn next_wake(&self) -> Option<i64> {
         self.waiting.borrow().keys().next().map(|(until, _)| *until)
     }
 
-    fn advance(&self, to: i64) {
+    pub(crate) fn advance(&self, to: i64) {
         self.now.set(to.max(self.now.get()));
         let due: Vec<Waker> = {
             let mut waiting = self.waiting.borrow_mut();
@@ -152,6 +161,20 @@ impl Tasks {
 /// Lines that were reported, in all lives.
 pub(crate) type Reports = Rc<RefCell<Vec<String>>>;
 
+/// The object of the one runner that calls us: whether that is there, as it tells whoever rings.
+pub(crate) struct Runners {
+    clock: Rc<Clock>,
+    presence: Rc<Cell<sessions::mailbox::Presence>>,
+}
+
+impl web::Peers for Runners {
+    async fn ask(&self, _: &str, _: web::Call, _: usize) -> Result<(http::StatusCode, Vec<u8>), Failure> {
+        self.clock.point().await;
+        let said = json!({"presence": self.presence.get()}).to_string();
+        Ok((http::StatusCode::OK, said.into_bytes()))
+    }
+}
+
 /// The platform of one life of the object.
 pub(crate) struct Here {
     pub(crate) clock: Rc<Clock>,
@@ -164,7 +187,9 @@ pub(crate) struct Here {
     pub(crate) viewers: Viewers,
     pub(crate) net: Rc<RefCell<Net>>,
     pub(crate) objects: Rc<RefCell<Option<Objects>>>,
+    pub(crate) runner: Rc<Cell<sessions::mailbox::Presence>>,
     pub(crate) reports: Reports,
+    pub(crate) bridges: Rc<Bridges>,
 }
 
 impl Host for Here {
@@ -201,8 +226,8 @@ impl Sign for Scribble {
 
 /// A database of all sessions that is far away.
 pub(crate) struct Remote {
-    clock: Rc<Clock>,
-    db: Rc<Sqlite>,
+    pub(crate) clock: Rc<Clock>,
+    pub(crate) db: Rc<Sqlite>,
 }
 
 impl Database for Remote {
@@ -309,7 +334,13 @@ impl Platform for Here {
     type Fetch = Outside;
     type Sign = Scribble;
     type Runtimes = Runtimes;
+    type Runners = Runners;
     type Socket = Screen;
+    type Bridges = ToBridges;
+
+    fn bridges(&self) -> Option<Rc<ToBridges>> {
+        self.bridges.is_bound.get().then(|| Rc::new(ToBridges(Rc::clone(&self.bridges))))
+    }
 
     fn accept(
         &self,
@@ -334,6 +365,10 @@ impl Platform for Here {
 
     fn blobs(&self) -> Option<Rc<Bucket>> {
         self.objects.borrow().clone().map(|objects| Rc::new(Bucket(objects)))
+    }
+
+    fn runners(&self) -> Option<Rc<Runners>> {
+        Some(Rc::new(Runners { clock: Rc::clone(&self.clock), presence: Rc::clone(&self.runner) }))
     }
 
     fn fetch(&self) -> Rc<Outside> {
@@ -374,15 +409,21 @@ struct Lasting {
     viewers: Viewers,
     net: Rc<RefCell<Net>>,
     objects: Rc<RefCell<Option<Objects>>>,
+    runner: Rc<Cell<sessions::mailbox::Presence>>,
     reports: Reports,
+    bridges: Rc<Bridges>,
 }
 
 impl Lasting {
     /// An object that knows nothing yet.
     fn object(&self, tasks: &Rc<Tasks>) -> Rc<Session<Here>> {
-        let Self { clock, sql, db, agent, alarm, ids, settings, viewers, net, objects, reports } = self.clone();
-        let tasks = Rc::clone(tasks);
-        Session::new(Here { clock, tasks, sql, db, agent, alarm, ids, viewers, net, objects, reports }, settings)
+        let Self { clock, sql, db, agent, alarm, ids, settings, viewers, net, objects, runner, reports, bridges } =
+            self.clone();
+        let (tasks, to) = (Rc::clone(tasks), Rc::clone(&bridges));
+        let here = Here { clock, tasks, sql, db, agent, alarm, ids, viewers, net, objects, runner, reports, bridges };
+        let session = Session::new(here, settings);
+        *to.session.borrow_mut() = Some(Rc::clone(&session));
+        session
     }
 }
 
@@ -393,11 +434,15 @@ pub(crate) struct World {
     pub(crate) net: Rc<RefCell<Net>>,
     alarm: Rc<Cell<Option<i64>>>,
     lasting: Lasting,
+    /// Whether the runner that calls us is there.
+    pub(crate) runner: Rc<Cell<sessions::mailbox::Presence>>,
     /// Whoever has opened a terminal, in all lives.
     pub(crate) viewers: Viewers,
     pub(crate) tasks: Rc<Tasks>,
     pub(crate) session: Rc<Session<Here>>,
     pub(crate) provider: &'static str,
+    /// Bridges to databases, in all lives.
+    pub(crate) bridges: Rc<Bridges>,
 }
 
 impl World {
@@ -409,23 +454,28 @@ impl World {
     pub(crate) fn beside(db: Option<Rc<Sqlite>>, settings: Settings, provider: &'static str) -> Self {
         let clock = Rc::new(Clock::default());
         clock.now.set(1_700_000_000_000);
+        let (settings, tasks) = (Rc::new(settings), Tasks::of(&clock));
+        let (ids, reports): (Rc<Cell<u128>>, Reports) = <_>::default();
+        let bridges = Bridges::new(&clock, db.clone(), &settings, (&ids, &reports, &tasks));
         let lasting = Lasting {
             clock: Rc::clone(&clock),
             sql: Rc::new(Rusqlite::in_memory().unwrap()),
             db,
             agent: Rc::default(),
             alarm: Rc::default(),
-            ids: Rc::default(),
-            settings: Rc::new(settings),
+            ids,
+            settings,
             viewers: Viewers::default(),
             net: Rc::default(),
             objects: Rc::default(),
-            reports: Rc::default(),
+            runner: Rc::new(Cell::new(sessions::mailbox::Presence { number: 1, offline: None, last_seen_at: 0 })),
+            reports,
+            bridges: Rc::clone(&bridges),
         };
-        let (agent, alarm, tasks) = (Rc::clone(&lasting.agent), Rc::clone(&lasting.alarm), Tasks::of(&clock));
+        let (agent, alarm) = (Rc::clone(&lasting.agent), Rc::clone(&lasting.alarm));
         let (session, viewers) = (lasting.object(&tasks), Rc::clone(&lasting.viewers));
-        let net = Rc::clone(&lasting.net);
-        Self { clock, agent, net, alarm, lasting, viewers, tasks, session, provider }
+        let (net, runner) = (Rc::clone(&lasting.net), Rc::clone(&lasting.runner));
+        Self { clock, agent, net, alarm, lasting, runner, viewers, tasks, session, provider, bridges }
     }
 
     /// The object dies, with everything that it was doing, and is started anew.
@@ -434,6 +484,7 @@ impl World {
         self.clock.fuse.set(None);
         self.clock.dead.set(false);
         self.tasks = Tasks::of(&self.clock);
+        self.bridges.crash(&self.tasks);
         self.session = self.lasting.object(&self.tasks);
     }
 
@@ -472,8 +523,10 @@ impl World {
         while !self.is_dead() {
             let wake = self.clock.next_wake().filter(|at| *at <= end);
             let alarm = self.alarm.get().filter(|at| *at <= end);
-            let Some(next) = [wake, alarm].into_iter().flatten().min() else { break };
+            let bridges = self.bridges.next_alarm().filter(|at| *at <= end);
+            let Some(next) = [wake, alarm, bridges].into_iter().flatten().min() else { break };
             self.clock.advance(next);
+            self.bridges.ring(self.clock.now.get());
             if self.alarm.get().is_some_and(|at| at <= next) {
                 self.alarm.set(None);
                 self.session.alarm().unwrap();
@@ -519,6 +572,14 @@ impl World {
     /// Whether the session says that a sandbox is its own, as the service asks.
     pub(crate) fn owns(&self, sandbox_id: &str) -> bool {
         self.send(&[("x-caller", "service")], "POST", &format!("disown/{sandbox_id}"), None).0 == 200
+    }
+
+    /// A runner that calls us, or its object, asks: under that key, and said to be there or not as [`Self::runner`] has it.
+    pub(crate) fn of_runner(&self, key: &str, verb: &str, body: &Value) -> (u16, Value) {
+        let presence = serde_json::to_string(&self.runner.get()).unwrap();
+        let presence = web::url::encode(&presence);
+        let headers = [("x-caller", "service"), ("x-runner-key", key), ("x-runner-presence", presence.as_str())];
+        self.send(&headers, "POST", &format!("mailbox/{verb}"), Some(body))
     }
 
     /// GitHub tells something, as the service sends it on.

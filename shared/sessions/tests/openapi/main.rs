@@ -57,13 +57,16 @@ fn security(who: Who) -> Value {
         Who::GitHub => json!([{"github": []}]),
         Who::Operator => json!([{"operator": []}]),
         Who::Run => json!([{"run": []}]),
+        Who::Runner => json!([{"runner": []}]),
+        Who::UserOrRunner => json!([{"user": []}, {"runner": []}]),
         Who::UserOrRun => json!([{"user": []}, {"run": []}]),
     }
 }
 
 fn described(pattern: &str, operation: &Operation) -> Value {
-    let mut responses: Map<String, Value> = operation.answers.clone();
-    responses.extend(refusals::responses(&operation.refusals));
+    let mut responses: Map<String, Value> = refusals::responses(&operation.refusals).into_iter().collect();
+    // What an operation says of a status itself counts.
+    responses.extend(operation.answers.clone());
     let mut described = json!({
         "operationId": operation.id,
         "summary": operation.summary,
@@ -103,6 +106,7 @@ fn description() -> Value {
             "securitySchemes": {
                 "user": bearer("A token of the identity provider. GET requests take it as ?token= too."),
                 "observer": bearer("What observerToken gives; for one session, to read."),
+                "runner": bearer("What registerRunner gives to a runner that calls us."),
                 "run": bearer("What the service gives to whoever runs an agent."),
                 "github": {"type": "apiKey", "in": "header", "name": "x-hub-signature-256"},
                 "operator": {"type": "apiKey", "in": "header", "name": "x-db-sync-admin-token"},

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use sessions::error::Error;
+use sessions::pg_sync::PgSyncError;
 use sessions::session::decide::Busy;
 use sessions::session::{NoTransition, Status};
 use transcripts::Refused;
@@ -26,6 +27,10 @@ pub(crate) enum Who {
     Run,
     /// A user, or whoever runs the agent.
     UserOrRun,
+    /// A runner that calls us, with its own token.
+    Runner,
+    /// A user, or such a runner itself.
+    UserOrRunner,
 }
 
 /// What an operation is.
@@ -49,8 +54,16 @@ pub(crate) struct Operation {
 fn operation(id: &'static str, who: Who, summary: &'static str) -> Operation {
     let refusals = match who {
         Who::Anybody | Who::GitHub => vec![],
-        Who::Operator | Who::User | Who::Observer => group("signed"),
+        Who::Operator | Who::User | Who::Observer | Who::UserOrRunner => group("signed"),
         Who::Run => [group("run"), vec![Error::Internal(String::new())]].concat(),
+        Who::Runner => vec![
+            Error::NotFound,
+            Error::MissingBody,
+            Error::InvalidBody,
+            Error::RequestTooLarge,
+            Error::RateLimited(1),
+            Error::Internal(String::new()),
+        ],
         Who::UserOrRun => [group("signed"), group("session"), group("run")].concat(),
     };
     Operation { id, summary, who, query: vec![], body: None, answers: Map::new(), refusals, keyed: false }
@@ -136,6 +149,23 @@ fn no_content(description: &str) -> Value {
     json!({"description": description})
 }
 
+/// What a runner that calls us asks (session-mailbox.md 7): the specification has the members.
+fn of_runner(id: &'static str, summary: &'static str) -> Operation {
+    let mut asked = operation(id, Who::Runner, summary)
+        .answers(object("", &json!({})))
+        .or("401", json_content("No token, or none that counts", named("Refusal")))
+        .or("409", json_content("Another process, lease or mailbox counts", named("Refusal")));
+    asked.body = Some((json!({"application/json": {"schema": object("", &json!({}))}}), true));
+    asked
+}
+
+/// A file of the agent of a session.
+fn runner_file(id: &'static str, summary: &'static str) -> Operation {
+    let mut file = of_runner(id, summary);
+    file.body = None;
+    file
+}
+
 /// The operation of a route; none for a route that nobody has described.
 #[expect(clippy::too_many_lines, reason = "one table of all routes")]
 pub(crate) fn of(method: &str, pattern: &str) -> Option<Operation> {
@@ -164,18 +194,54 @@ pub(crate) fn of(method: &str, pattern: &str) -> Option<Operation> {
         }
         ("POST", "/runners") => operation("registerRunner", Who::User, "Registers a machine")
             .takes("RegisterRunner")
-            .answers(one("runner", "Runner"))
-            .refuses([Error::TooManyRunners, Error::SecretsKey, Error::Register(String::new())]),
+            .answers(exact(
+                "runner",
+                &json!({"runner": named("Runner"), "runner-token": text(), "runner-token-expires-at": number()}),
+            ))
+            .groups("rate")
+            .refuses([Error::TooManyRunners, Error::SecretsKey, Error::Register(String::new())])
+            .refuses([Error::InvalidRunnerId, Error::RequestInProgress])
+            .or("409", json_content("The name is another machine's, or nobody may call", named("Refusal"))),
         ("GET", "/runners/:id") => operation("runner", Who::User, "One machine")
             .answers(one("runner", "Runner"))
             .refuses([Error::NotFound]),
         ("DELETE", "/runners/:id") => {
-            operation("deleteRunner", Who::User, "Removes a machine").answers(done()).refuses([Error::NotFound])
+            operation("deleteRunner", Who::UserOrRunner, "Removes a machine")
+                .answers(done())
+                .refuses([Error::NotFound])
         }
         ("POST", "/runners/:id/heartbeat") => operation("heartbeat", Who::User, "Says that a machine is there")
             .may_take("Heartbeat")
             .answers(one("runner", "Runner"))
-            .refuses([Error::NotFound]),
+            .refuses([Error::NotFound, Error::RunnerUsesMailbox]),
+        ("POST", "/runners/:id/token") => of_runner("renewRunnerToken", "A new token of a runner that calls us"),
+        ("POST", "/runners/:id/detach") => of_runner("detach", "A runner says that it goes"),
+        ("POST", "/runners/:id/attach") => of_runner("attach", "A process of a runner begins"),
+        ("POST", "/runners/:id/poll") => of_runner("poll", "Work for a runner"),
+        ("POST", "/runners/:id/acks") => of_runner("acknowledge", "What became of it"),
+        ("POST", "/runners/:id/leases") => of_runner("renewLeases", "A runner goes on with its sessions"),
+        ("POST", "/runners/:id/notices") => of_runner("notice", "A runner reports something"),
+        ("POST", "/runners/:id/sessions/:session-id/notices") => {
+            of_runner("sessionNotice", "A runner reports something of a session")
+        }
+        ("POST", "/runners/:id/sessions/:session-id/events") => of_runner("runnerEvents", "What an agent said"),
+        ("PUT", "/runners/:id/sessions/:session-id/files/:sha256") => {
+            let mut put = runner_file("storeRunnerFile", "Keeps a file of an agent")
+                .or("201", json_content("Kept", done()))
+                .or("411", json_content("Its length is not told", named("Refusal")))
+                .or("422", json_content("It has another digest", named("Refusal")))
+                .or("507", json_content("There are too many", named("Refusal")));
+            put.body = Some((
+                json!({"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}),
+                true,
+            ));
+            put
+        }
+        ("GET", "/runners/:id/sessions/:session-id/files/:sha256") => runner_file("runnerFile", "The file again").or(
+            "200",
+            json!({"description": "The bytes", "content": {
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}),
+        ),
         ("GET", "/agents/webhooks") => {
             operation("listWebhooks", Who::User, "Where the caller is notified").answers(list("webhooks", "Webhook"))
         }
@@ -300,6 +366,49 @@ pub(crate) fn of(method: &str, pattern: &str) -> Option<Operation> {
             .query("wake", json!({"enum": ["1"]}))
             .answers(named("Diff"))
             .groups("session tree"),
+        ("POST", "/sessions/:id/pg-sync") => operation("observe", Who::User, "Observes a table of a database")
+            .takes("Observe")
+            .answers(named("Observed"))
+            .or("201", json_content("New", named("Observed")))
+            .groups("session rate pg-sync observed")
+            .refuses([Error::NotWritable]),
+        ("GET", "/sessions/:id/pg-sync") => operation("observations", Who::User, "What the session observes")
+            .answers(list("observations", "Observation"))
+            .groups("session pg-sync"),
+        ("DELETE", "/sessions/:id/pg-sync/:source-id") => operation("unobserve", Who::User, "Observes no more")
+            .answers(exact("removed", &json!({"removed": {"const": true}})))
+            .groups("session rate pg-sync"),
+        ("POST", "/sessions/:id/pg-sync/:source-id/retry") => {
+            operation("retryObservation", Who::User, "A bridge that waits goes on at once")
+                .or("202", json_content("It goes on", done()))
+                .groups("session rate pg-sync")
+        }
+        ("GET", "/pg-sync/:source-id/changes") => operation("listChanges", Who::User, "The log of what is observed")
+            .query("after", number())
+            .query("limit", number())
+            .query("wait", number())
+            .answers(named("Changes"))
+            .groups("pg-sync")
+            .refuses([Error::NotFound, PgSyncError::InvalidOptions(vec![]).into(), PgSyncError::Gone(0).into()]),
+        ("GET", "/pg-connections") => operation("listConnections", Who::User, "Shape services of the caller")
+            .answers(list("connections", "Connection"))
+            .groups("pg-sync"),
+        ("PUT", "/pg-connections/:name") => operation("putConnection", Who::User, "Stores one")
+            .takes("PutConnection")
+            .answers(named("Connection"))
+            .or("201", json_content("New", named("Connection")))
+            .groups("rate pg-sync")
+            .refuses([Error::NotFound, Error::SecretsKey])
+            .refuses([PgSyncError::InvalidConnection(vec![]), PgSyncError::UrlNotAllowed].map(Error::from))
+            .refuses([PgSyncError::Quota { limit: 0, scope: "connections" }.into()]),
+        ("DELETE", "/pg-connections/:name") => operation("deleteConnection", Who::User, "Removes one")
+            .answers(exact("removed sources", &json!({"removed": {"const": true}, "sources": number()})))
+            .groups("rate pg-sync")
+            .refuses([PgSyncError::ConnectionNotFound, PgSyncError::ReadOnly].map(Error::from)),
+        ("POST", "/pg-connections/:name/test") => operation("testConnection", Who::User, "Asks one for a table")
+            .takes("TestConnection")
+            .answers(exact("ok ms", &json!({"ok": {"const": true}, "ms": number()})))
+            .groups("rate pg-sync observed"),
         ("POST", "/sessions/:id/git-credentials") => {
             let mut ask = operation("gitCredentials", Who::Run, "Credentials for git, in the words of its helpers")
                 .or(
@@ -337,6 +446,17 @@ pub(crate) fn of(method: &str, pattern: &str) -> Option<Operation> {
             .answers(exact("branches", &json!({"branches": {"type": "array", "items": text()}})))
             .groups("session rate")
             .refuses([Error::MissingRepository]),
+        ("POST", "/sessions/:id/move") => operation("move", Who::User, "Takes a session to another runtime")
+            .takes("Move")
+            .answers(done())
+            .groups("session rate")
+            .refuses([
+                Error::NotWritable,
+                Error::TurnRunning,
+                Error::RunnerOffline,
+                Error::RunnerUnavailable,
+                Error::RequestInProgress,
+            ]),
         ("POST", "/sessions/:id/archive") => operation("archive", Who::User, "Puts a session away")
             .answers(done())
             .groups("session rate")

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use sessions::error::Error;
+use sessions::pg_sync::PgSyncError;
 use sessions::publish::ForceRefused;
 use sessions::repository::BranchName;
 use sessions::session::budget;
@@ -62,6 +63,20 @@ pub(crate) fn group(name: &str) -> Vec<Error> {
         .into_iter()
         .map(|refused| Error::transcript(refused, false))
         .collect(),
+        "pg-sync" => [PgSyncError::Disabled, PgSyncError::BridgeUnavailable].map(Error::from).to_vec(),
+        // What a connection or a shape service refuses.
+        "observed" => [
+            PgSyncError::InvalidOptions(vec![]),
+            PgSyncError::FilterNeedsFullReplica,
+            PgSyncError::UrlNotAllowed,
+            PgSyncError::TableNotAllowed,
+            PgSyncError::ConnectionNotFound,
+            PgSyncError::WakeConflict(json!({})),
+            PgSyncError::ProbeFailed { status: 0, detail: String::new() },
+            PgSyncError::Quota { limit: 0, scope: "user" },
+        ]
+        .map(Error::from)
+        .to_vec(),
         other => panic!("no group {other}"),
     }
 }

@@ -69,7 +69,7 @@ fn providers() -> Value {
 /// All schemas by their names.
 pub(crate) fn all() -> Map<String, Value> {
     let mut schemas = Map::new();
-    for group in [general(), sessions(), requests(), registered(), events()] {
+    for group in [general(), sessions(), requests(), registered(), observed(), events()] {
         for (name, schema) in group {
             assert!(schemas.insert(name.to_owned(), schema).is_none(), "{name} twice");
         }
@@ -127,6 +127,8 @@ fn sessions() -> Named {
         "terminal-enabled": flag(), "stream-url": text(), "egress": {"const": "unrestricted"}});
     let audit = object("requested-by requested-at", &json!({"requested-by": text(), "requested-at": time()}));
     let session = json!({"session-id": text(), "status": statuses(), "runtime-provider": providers(),
+        "runner": exact("runner-id online last-seen-at queued phase", &json!({"runner-id": text(), "online": flag(),
+            "last-seen-at": time(), "queued": int(), "phase": text_or_null()})),
         "terminal-enabled": flag(), "task": named("Task"), "audit": audit, "created-at": time(), "updated-at": time()});
     let option = exact(
         "optionId name kind",
@@ -258,14 +260,26 @@ fn requests() -> Named {
         ),
         ("ImportLogin", import),
         (
+            "Move",
+            object(
+                "runtime-provider",
+                &json!({"runtime-provider": {"enum": ["e2b", "local-runner", "local-dev"]}, "runner-id": text(), "force": flag()}),
+            ),
+        ),
+        (
             "RegisterRunner",
             object(
-                "runner-id base-url",
+                "runner-id",
                 &json!({"runner-id": {"type": "string", "minLength": 1, "maxLength": limits::MAX_ID_BYTES},
                     "base-url": {"type": "string", "minLength": 1, "maxLength": limits::MAX_ADDRESS_BYTES},
+                    "transport": {"enum": ["tunnel", "mailbox"]}, "instance-id": {"type": "string", "format": "uuid"},
+                    "version": text(), "os": text(), "drivers": {"type": "array", "items": text()},
+                    "agents": {"type": "array", "items": object("id", &json!({"id": text(), "version": text(), "ready": flag()}))},
+                    "capabilities": {"type": "array", "items": text()}, "replace": flag(),
                     "agent-token": within(limits::MAX_TOKEN_BYTES), "access-client-id": within(limits::MAX_TOKEN_BYTES),
                     "access-client-secret": within(limits::MAX_TOKEN_BYTES), "signing-key": text(),
-                    "workspace-dir": within(limits::MAX_ADDRESS_BYTES), "max-sessions": int()}),
+                    "workspace-dir": within(limits::MAX_ADDRESS_BYTES), "max-sessions": int(),
+                    "transport": {"const": "tunnel"}}),
             ),
         ),
         ("Heartbeat", object("", &json!({"active-sessions": int()}))),
@@ -295,7 +309,10 @@ fn registered() -> Named {
     let login = json!({"auth-id": text(), "auth-state": {"enum": ["valid", "expired", "revoked"]},
         "auth-method": {"const": "chatgpt"}, "provider": {"const": "openai"}, "user-id": text(), "issued-at": time(),
         "expires-at": time(), "revoked-at": time()});
-    let runner = json!({"runner-id": text(), "user-id": text(), "base-url": text(), "status": {"enum": ["online", "offline"]},
+    let runner = json!({"runner-id": text(), "user-id": text(), "base-url": text_or_null(), "status": {"enum": ["online", "offline"]},
+        "transport": {"const": "mailbox"}, "instance-id": text(), "runner-epoch": int(),
+        "notices": {"type": "array", "items": object("code message at", &json!({"code": text(), "message": text(), "at": time(),
+            "session-id": text_or_null()}))},
         "max-sessions": {"type": "integer", "minimum": 1}, "active-sessions": {"type": "integer", "minimum": 0},
         "last-heartbeat-at": time(), "created-at": time(), "updated-at": time()});
     let webhook = json!({"webhook-id": text(), "url": text(), "events": {"type": "array", "items": {"enum": topics}},
@@ -391,14 +408,122 @@ fn data_of(name: &str) -> Option<Value> {
         }
         "sandbox.expired" => object("sandbox-id", &json!({"sandbox-id": text()})),
         "session.terminal.opened" => object("by", &json!({"by": text(), "cols": int(), "rows": int()})),
+        "session.runner.offline" => exact(
+            "runner-id reason last-seen-at queued",
+            &json!({"runner-id": text(), "reason": {"enum": ["timeout", "stopped", "revoked", "superseded"]},
+                "last-seen-at": time(), "queued": int()}),
+        ),
+        "session.runner.online" => {
+            exact("runner-id offline-ms queued", &json!({"runner-id": text(), "offline-ms": int(), "queued": int()}))
+        }
+        "session.runner.moved" => exact(
+            "from to",
+            &json!({
+            "from": {"anyOf": [{"type": "null"}, object("runtime-provider", &json!({"runtime-provider": text(), "runner-id": text()}))]},
+            "to": object("runtime-provider", &json!({"runtime-provider": text(), "runner-id": text()}))}),
+        ),
+        "runner.notice" => exact("code message", &json!({"code": text(), "message": text()})),
+        "agent.file" => exact("name sha256 size", &json!({"name": text(), "sha256": text(), "size": int()})),
         "session.terminal.failed" => {
             object("by error", &json!({"by": text(), "error": text(), "cols": int(), "rows": int()}))
         }
         "session.terminal.closed" => {
             object("by reason", &json!({"by": text(), "reason": text(), "exit-code": int(), "error": text()}))
         }
+        "pg_sync.change" => object(
+            "source_id subscription_id incarnation table after_seq to_seq counts changes more available_from",
+            &json!({"source_id": text(), "subscription_id": text(), "incarnation": int(), "table": text(),
+                "after_seq": int(), "to_seq": int(), "counts": counts(),
+                "changes": {"type": "array", "items": named("Change")}, "more": flag(), "available_from": int(),
+                "throttled": {"const": true}}),
+        ),
+        "pg_sync.gap" => object(
+            "source_id from_seq reason at count",
+            &json!({"source_id": text(), "incarnation": side(), "from_seq": int(), "reason": gap_reasons(),
+                "at": time(), "count": int(), "diff": text()}),
+        ),
+        "pg_sync.blocked" | "pg_sync.recovered" => object(
+            "source_id reason since",
+            &json!({"source_id": text(), "reason": text(), "status": int(), "detail": text(), "since": time()}),
+        ),
+        "pg_sync.throttled" => {
+            object("source_id limit until", &json!({"source_id": text(), "limit": int(), "until": time()}))
+        }
+        "pg_sync.ended" => object(
+            "source_id reason",
+            &json!({"source_id": text(), "reason": {"enum": ["unobserved", "one_shot", "expired", "source_removed"]}}),
+        ),
         _ => return None,
     })
+}
+
+fn counts() -> Value {
+    exact("insert update delete", &json!({"insert": int(), "update": int(), "delete": int()}))
+}
+
+fn gap_reasons() -> Value {
+    json!({"enum": ["must_refetch", "connection_changed", "source_lost", "diff_failed"]})
+}
+
+/// What is observed of databases (pg-sync.md 4.2, 4.11, 4.13).
+fn observed() -> Named {
+    let texts = json!({"type": "array", "items": text()});
+    let replica = json!({"enum": ["default", "full"]});
+    let wake = object(
+        "",
+        &json!({"ops": {"type": "array", "minItems": 1, "items": {"enum": ["insert", "update", "delete"]}},
+            "filter": {"type": "object", "additionalProperties": text_or_null()},
+            "debounce_ms": {"type": "integer", "minimum": 0, "maximum": 86_400_000},
+            "max_wait_ms": {"type": "integer", "minimum": 0, "maximum": 86_400_000}, "one_shot": flag(),
+            "expires_in_s": {"type": "integer", "minimum": 1}}),
+    );
+    let observe = json!({"connection": text(), "url": text(), "table": text(), "columns": texts, "where": text(),
+        "params": {"type": ["array", "object"]}, "replica": replica, "on_gap": {"enum": ["event", "diff"]},
+        "wake": named("Wake"), "replace": flag()});
+    let observation = json!({"source_id": text(), "subscription_id": text(), "connection": text_or_null(),
+        "table": text_or_null(), "wake": {}, "state": text(), "reason": text_or_null(), "last_seq": int(), "sent_seq": int(),
+        "pending": int(), "cursor_age_ms": side(), "last_ok_at": side(), "last_error": text_or_null(), "next_at": side(),
+        "observers": int(), "dropped": int(), "gaps": int(), "created_at": side()});
+    let change = json!({"seq": int(), "operation": {"enum": ["insert", "update", "delete"]}, "key": text(), "value": {},
+        "old_value": {}, "partial": {"const": true}, "synthetic": {"const": true}, "truncated": {"const": true},
+        "tx": text_or_null(), "op": side(), "at": time()});
+    let gap = exact("seq reason at", &json!({"seq": int(), "reason": gap_reasons(), "at": time()}));
+    let put = json!({"url": text(), "secret": text_or_null(), "tables": texts, "replica": replica,
+        "mode": {"enum": ["live", "interval"]}, "poll_ms": {"type": "integer", "minimum": 100, "maximum": 3_600_000}});
+    let connection = json!({"name": text(), "url": text(), "has_secret": flag(), "tables": texts, "replica": replica,
+        "mode": {"enum": ["live", "interval"]}, "poll_ms": side(), "revision": int(), "sources": int(),
+        "created_at": side(), "updated_at": side(), "from": {"enum": ["user", "config"]}});
+    vec![
+        ("Wake", wake),
+        ("Observe", exact("table", &observe)),
+        (
+            "Observed",
+            exact(
+                "source_id subscription_id wake sourceRef streamUrl state",
+                &json!({"source_id": text(), "subscription_id": text(), "wake": named("Wake"), "sourceRef": text(),
+                    "streamUrl": text(), "state": text()}),
+            ),
+        ),
+        ("Observation", exact("source_id subscription_id state", &observation)),
+        ("Change", exact("seq operation key value tx op at", &change)),
+        (
+            "Changes",
+            exact(
+                "source_id incarnation changes next_after first_seq last_seq gaps",
+                &json!({"source_id": text(), "incarnation": int(), "changes": {"type": "array", "items": named("Change")},
+                    "next_after": int(), "first_seq": int(), "last_seq": int(), "gaps": {"type": "array", "items": gap}}),
+            ),
+        ),
+        ("PutConnection", exact("url", &put)),
+        ("TestConnection", exact("table", &json!({"table": text()}))),
+        (
+            "Connection",
+            exact(
+                "name url has_secret tables replica mode poll_ms revision sources created_at updated_at from",
+                &connection,
+            ),
+        ),
+    ]
 }
 
 fn events() -> Named {

@@ -7,6 +7,7 @@ use auth::AccessCache;
 use database::Database;
 use database::local::Sql;
 use graph::Graph;
+use graph::sockets::Message;
 use http::{Request, Response};
 use protocol::Holder;
 use web::{Failure, Gate, HEARD_OUT_REQUESTS, Host, RequestBody, ResponseBody};
@@ -86,6 +87,9 @@ pub trait Sockets {
 
     /// Keeps with a socket whom it belongs to, in place of what was kept before.
     fn keep(&self, socket: &Self::Socket, holder: &Holder) -> Result<(), Failure>;
+
+    /// A message came from a socket, before anything becomes of it: for whoever counts.
+    fn heard(&self, _socket: &Self::Socket, _message: &Message<'_>) {}
 
     /// Sends a text. A socket that is going away loses it: clients catch up by `t`.
     fn send(&self, socket: &Self::Socket, text: &str);

@@ -13,6 +13,16 @@ use protocol::Holder;
 /// How long news are gathered, in milliseconds.
 pub(crate) const WINDOW_MS: u32 = 30;
 
+/// Bytes of news for each millisecond of the window that follows: whoever comes to hundreds is one more in a list that all of them are told,
+/// and a graph is not to be busy with that alone.
+const BYTES_A_MS: usize = 8 << 10;
+
+/// The window that follows so many bytes of news, of which one turn sends a bounded number (`NEWS_TURN_BYTES`): half a second at most, and a
+/// twentieth of that and less where a graph has tens of people.
+pub(crate) fn window(bytes: usize) -> u32 {
+    u32::try_from(bytes / BYTES_A_MS).map_or(u32::MAX, |ms| ms.max(WINDOW_MS))
+}
+
 /// Messages of news sent in one turn of the object; the rest waits for the next window, so that others have their turn.
 pub(crate) const SENDS_A_TURN: usize = 500;
 
@@ -237,5 +247,19 @@ impl Roster {
     /// The presence held for a socket.
     pub(crate) fn held(&self, socket: u64) -> Option<Editing> {
         self.seats.get(&socket).and_then(|seat| seat.held.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::limits::NEWS_TURN_BYTES;
+
+    use super::*;
+
+    #[test]
+    fn much_news_is_followed_by_a_longer_window() {
+        assert_eq!([0, 100_000, 240 << 10].map(window), [WINDOW_MS; 3]);
+        assert_eq!(window(1 << 20), 128);
+        assert_eq!(window(NEWS_TURN_BYTES), 512);
     }
 }

@@ -35,7 +35,8 @@ pub(super) async fn descriptor<H: GraphHost>(
     let mut graph = host.graph().borrow_mut();
     let t = graph.position()?.t;
     let rows = graph.row_count()?;
-    let origin = url::origin(request.uri());
+    // The graph is called by the origin alone.
+    let origin = state.settings.address.base().map_or_else(|| url::origin(request.uri()), str::to_owned);
     Ok(respond::ok(SnapshotDescriptor::new(&origin, &graph_id, &version, t, rows).to_json()))
 }
 

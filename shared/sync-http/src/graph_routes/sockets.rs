@@ -11,7 +11,7 @@ use web::{Event, Level};
 
 use super::line::{Line, NoRoom};
 use super::pulls::LongPull;
-use super::roster::{About, Due, Editing, SENDS_A_TURN, WINDOW_MS};
+use super::roster::{About, Due, Editing, SENDS_A_TURN, WINDOW_MS, window};
 use super::{GraphHost, GraphState, admission, pulls, rest, version};
 use crate::error::Error;
 use crate::graph_call::Caller;
@@ -53,7 +53,7 @@ fn require_room<H: GraphHost>(host: &H, state: &GraphState, holder: &Holder) -> 
         open.iter().filter(|(_, other)| other.user().is_some_and(|other| other.user_id == user.user_id)).count()
     });
     let limits = &state.settings.limits;
-    if open.len() >= limits.graph_sockets || of_user >= limits.user_sockets {
+    if open.len() >= limits.graph_sockets.get() || of_user >= limits.user_sockets.get() {
         return Err(Error::TooManySockets);
     }
     Ok(())
@@ -106,7 +106,11 @@ pub async fn finish<H: GraphHost>(host: &H, state: &GraphState, socket: &H::Sock
         if line.wants_turn() {
             host.turn().await;
         }
-        next = line.next().map(|frame| Work::Message(frame.into_message()));
+        next = line.next().map(|frame| {
+            let message = frame.into_message();
+            host.heard(socket, &message);
+            Work::Message(message)
+        });
     }
 }
 
@@ -179,6 +183,7 @@ pub fn on_frame_at_once<H: GraphHost>(
     let later = |work| Later { line: state.lines.begin(host.id(socket)), work };
     // The frame goes with this: a batch takes several times its text while it is applied.
     let message = frame.into_message();
+    host.heard(socket, &message);
     match standing(host, state, socket, &message) {
         Standing::In(holder) if !lacks_version(state, &message) => match react(host, state, socket, &holder, message) {
             Some(long) => Err(later(Work::Pull(long))),
@@ -235,7 +240,7 @@ fn react<H: GraphHost>(
         let editing = editing_block_uuid.as_deref();
         let id = host.id(socket);
         if !state.roster.borrow_mut().admit_presence(id, editing, host.now_ms()) {
-            wake_later(host, state);
+            wake_later(host, state, WINDOW_MS);
             return None;
         }
     }
@@ -312,7 +317,7 @@ pub fn on_wake<H: GraphHost>(host: &H, state: &GraphState) {
         tell_news(host, state);
     }
     if state.roster.borrow().holds_presence() {
-        wake_later(host, state);
+        wake_later(host, state, WINDOW_MS);
     }
 }
 
@@ -422,7 +427,7 @@ fn tell_news<H: GraphHost>(host: &H, state: &GraphState) {
     if told.count() == open.len() {
         state.roster.borrow_mut().told_all();
     }
-    wake_later(host, state);
+    wake_later(host, state, window(sent.bytes));
 }
 
 /// What was sent.
@@ -461,9 +466,9 @@ fn online<H: GraphHost>(host: &H, state: &GraphState) -> Rc<str> {
     })
 }
 
-fn wake_later<H: GraphHost>(host: &H, state: &GraphState) {
+fn wake_later<H: GraphHost>(host: &H, state: &GraphState, ms: u32) {
     if state.roster.borrow_mut().wants_waking() {
-        host.wake_after(WINDOW_MS);
+        host.wake_after(ms);
     }
 }
 

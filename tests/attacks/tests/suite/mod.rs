@@ -10,10 +10,25 @@ mod sockets;
 
 pub(crate) use conformance::cases;
 use conformance::cases::Case;
+use conformance::people::{LeftOut, People, Presumes};
 
-/// All cases.
+/// What cases presume of the way in which the server finds out who asks.
+const LEFT_OUT: &[LeftOut] = &[
+    LeftOut {
+        presumes: Presumes::IssuedTokens,
+        reason: "the case makes tokens with keys or claims of its own",
+        cases: &["keys::", "names::"],
+    },
+    LeftOut {
+        presumes: Presumes::Newcomers,
+        reason: "somebody attacks whom somebody else has let in",
+        cases: &["closing::", "paths::", "removal::", "sockets::"],
+    },
+];
+
+/// All cases that the server under test can have.
 pub(crate) fn all() -> Vec<Case> {
-    [
+    let all = [
         paths::cases(),
         removal::cases(),
         deletion::cases(),
@@ -22,5 +37,6 @@ pub(crate) fn all() -> Vec<Case> {
         keys::cases(),
         closing::cases(),
     ]
-    .concat()
+    .concat();
+    People::from_environment().cases(all, LEFT_OUT)
 }

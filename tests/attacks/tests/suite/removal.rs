@@ -68,7 +68,9 @@ fn a_removal_that_races_upgrades_and_writes_holds(server: &Server) {
             // A member who is added again has access at once.
             graph.invite(&guest, "member");
             let mut socket = Socket::open(&guest, &graph.id);
-            assert_eq!(socket.ask(&json!({ "type": "hello", "client": "c" }))["type"], "hello");
+            socket.send(&json!({ "type": "hello", "client": "c" }));
+            // Who has left may be told a little later, before the answer.
+            assert!(socket.drain().iter().any(|message| message["type"] == "hello"));
             remove(&graph, &guest);
         }
     }

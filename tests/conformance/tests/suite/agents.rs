@@ -33,7 +33,8 @@ fn agent_routes_are_forwarded_untouched(server: &Server) {
             continue;
         }
         assert_eq!((answer.status, answer.header("x-agents")), (201, "yes"), "{path}");
-        let token = format!("Bearer {}", person.token.as_deref().unwrap());
+        // Where nobody is asked, nobody shows a token.
+        let token = person.token.as_ref().map(|token| format!("Bearer {token}"));
         assert_eq!(answer.json(), json!({ "method": "POST", "path": path, "authorization": token, "body": "hello" }));
     }
     if server.agents.is_some() {

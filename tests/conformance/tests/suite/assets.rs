@@ -1,5 +1,6 @@
 //! Assets (sync.md 6).
 
+use conformance::people::pages_that_may_ask;
 use conformance::{Server, TestGraph, tokens, tx};
 use serde_json::json;
 
@@ -45,7 +46,7 @@ fn bytes_come_back_with_their_headers(server: &Server) {
         ("x-asset-size", "100000"),
         ("x-asset-type", "bin"),
         ("content-disposition", format!("inline; filename=\"{file}\"").as_str()),
-        ("access-control-allow-origin", "*"),
+        ("access-control-allow-origin", pages_that_may_ask()),
     ] {
         assert_eq!(answer.header(name), value, "{name}");
     }

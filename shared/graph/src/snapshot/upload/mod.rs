@@ -98,7 +98,7 @@ impl From<SqlError> for UploadError {
     fn from(error: SqlError) -> Self {
         match error {
             SqlError::TooBig(_) => Self::RowTooLarge,
-            SqlError::Full(_) | SqlError::Other(_) => Self::Graph(error.into()),
+            SqlError::Full(_) | SqlError::Locked(_) | SqlError::Other(_) => Self::Graph(error.into()),
         }
     }
 }

@@ -83,7 +83,7 @@ async fn wait_for_others<P: Platform>(session: &Rc<Session<P>>) -> Result<(), Er
 }
 
 async fn make<P: Platform>(session: &Rc<Session<P>>, user: &str, init: Init, origin: &str) -> Result<(), Error> {
-    let Init { mut task, secrets, budget, snapshot_id } = init;
+    let Init { mut task, mut secrets, budget, snapshot_id } = init;
     let budget = budget.unwrap_or_else(|| session.settings.session.budget_session.clone());
     session.admit_graph(user, &task).await?;
     session.check_active_sessions(user).await?;
@@ -106,6 +106,7 @@ async fn make<P: Platform>(session: &Rc<Session<P>>, user: &str, init: Init, ori
     let service_url = Some(origin.to_owned()).filter(|origin| !origin.is_empty());
     let state =
         State { branch_asked, snapshot_hint: snapshot_id, budget, service_url, ..State::new(task.id(), user, now) };
+    session.take_secret_variables(&mut task, &mut secrets);
     store(session, user, &state, &task, &secrets)
 }
 
@@ -151,7 +152,8 @@ async fn provided<P: Platform>(session: &Rc<Session<P>>, base: &str) -> Result<V
     if let Some(generation) = work {
         let outcome = session.outcome(generation).await.unwrap_or(Provisioned::Late);
         match outcome {
-            Provisioned::Ready | Provisioned::Building => {}
+            Provisioned::Ready => session.wait_for_opening().await?,
+            Provisioned::Building => {}
             Provisioned::Late => return Err(Error::RequestInProgress),
             Provisioned::Failed(error) => return Err(refused(error)),
         }

@@ -52,6 +52,7 @@ async fn accept<P: Platform>(session: &Rc<Session<P>>, user: &str, message: Mess
     let order = Order { message: message.message, by: user.to_owned(), kind: message.kind };
     session.change_with(
         |core, decide| {
+            core.incoming = Some((seq, order.clone()));
             core.state.next_order = seq.saturating_add(1);
             decide::on_message(&mut core.state, decide, user, seq, logged);
         },

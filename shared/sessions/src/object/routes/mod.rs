@@ -8,7 +8,11 @@ mod create;
 mod events;
 mod follow_up;
 mod git_credentials;
+mod mailbox;
+mod mailbox_files;
 mod messages;
+mod moving;
+mod pg_sync;
 mod publish;
 mod removal;
 mod repeated;
@@ -67,6 +71,8 @@ async fn dispatch<P: Platform>(
         ("transcript" | "transcript-token" | "transcript-alias", rest, _) => {
             transcripts::handle(session, &caller, request, verb, rest).await
         }
+        ("mailbox", Some(verb), false) => mailbox::handle(session, &caller, request, verb).await,
+        ("mailbox-file", Some(digest), _) => mailbox_files::handle(session, &caller, request, digest).await,
         ("git-credentials", None, false) => git_credentials::give(session, request).await,
         ("init", None, false) => create::create(session, &caller, request).await,
         ("status", None, true) => status::status(session, &caller).await,
@@ -85,6 +91,7 @@ async fn dispatch<P: Platform>(
         ("approvals", Some(id), false) => approvals::decide(session, &caller, id, request).await,
         ("disown", Some(id), false) => status::disown(session, &caller, id, request),
         ("expire", Some(id), false) => status::expire(session, &caller, id).await,
+        ("move", None, false) => moving::post(session, &caller, request).await,
         ("archive", None, false) => removal::archive(session, &caller).await,
         ("unarchive", None, false) => removal::unarchive(session, &caller).await,
         ("delete", None, false) => removal::delete(session, &caller).await,
@@ -93,6 +100,11 @@ async fn dispatch<P: Platform>(
         ("budget", None, true) => budget::get(session, &caller).await,
         ("budget", None, false) => budget::set(session, &caller, request).await,
         ("follow-up", None, false) => follow_up::take(session, &caller, request).await,
+        ("pg-sync", None, true) => pg_sync::list(session, &caller).await,
+        ("pg-sync", None, false) => pg_sync::observe(session, &caller, request).await,
+        ("pg-sync", Some(id), false) => pg_sync::unobserve(session, &caller, id).await,
+        ("pg-sync-retry", Some(id), false) => pg_sync::retry(session, &caller, id).await,
+        ("pg-sync-wake", None, false) => pg_sync::take(session, &caller, request).await,
         ("replay", Some(id), false) => replay::replay(session, &caller, id, request),
         ("terminal", None, true) => super::terminal::open(session, &caller, request).await,
         _ => Err(Error::NotFound),
@@ -104,14 +116,19 @@ fn ok<P: Platform>(body: &Value) -> Response<P::Response> {
     web::json(&CORS, StatusCode::OK, body.to_string())
 }
 
+/// The body of a request, as it is.
+async fn bytes<P: Platform>(request: &mut Request<P::Request>) -> Result<Vec<u8>, Error> {
+    web::read(request, MAX_BODY_BYTES).await.map_err(|error| match error {
+        web::ReadError::TooLarge => Error::RequestTooLarge,
+        web::ReadError::Interrupted => Error::InvalidBody,
+    })
+}
+
 /// The checked body that the front worker sends.
 async fn body<P: Platform, T: serde::de::DeserializeOwned>(
     request: &mut Request<P::Request>,
 ) -> Result<(T, Vec<u8>), Error> {
-    let bytes = web::read(request, MAX_BODY_BYTES).await.map_err(|error| match error {
-        web::ReadError::TooLarge => Error::RequestTooLarge,
-        web::ReadError::Interrupted => Error::InvalidBody,
-    })?;
+    let bytes = bytes::<P>(request).await?;
     let body = serde_json::from_slice(&bytes).map_err(|_| Error::InvalidBody)?;
     Ok((body, bytes))
 }

@@ -41,6 +41,18 @@ fn shown(core: &Core) -> Value {
         crate::event::strip_agent(agent);
     }
     let mut shown = runtime_members(core);
+    if let Some(holder) = state.holder().filter(|_| state.is_at_desk()) {
+        shown.insert(
+            "runner".to_owned(),
+            json!({
+                "runner-id": holder.runner_id,
+                "online": holder.outage.is_none(),
+                "last-seen-at": holder.last_seen_at,
+                "queued": state.orders.len(),
+                "phase": holder.phase,
+            }),
+        );
+    }
     shown.insert("session-id".to_owned(), state.id.as_str().into());
     shown.insert("status".to_owned(), state.status.as_str().into());
     shown.insert("task".to_owned(), task);

@@ -154,6 +154,10 @@ fn bound<P: Platform>(session: &Session<P>) -> Result<(Runtime, bool), Error> {
         core.state.runtime.clone().map(|runtime| (runtime, is_left))
     })?;
     let (runtime, is_left) = found.ok_or(Error::RuntimeUnavailable)?;
+    if runtime.is_mailbox() {
+        // Nobody can ask such a runner anything.
+        return Err(Error::RuntimeUnavailable);
+    }
     let is_paused = is_left && runtime.sandbox_id.is_some();
     Ok((runtime, is_paused))
 }

@@ -72,6 +72,7 @@ fn runtime() -> Runtime {
         directory: "/home/user/workspace/app".to_owned(),
         runner_id: None,
         sandbox_id: Some("sbx1".to_owned()),
+        transport: crate::runtime::Transport::default(),
         sandbox_domain: Some("e2b.test".to_owned()),
         sandbox_port: None,
         template: None,

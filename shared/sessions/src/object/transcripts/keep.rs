@@ -58,6 +58,7 @@ impl<P: Platform> Session<P> {
         Ok(match whole {
             Ok(()) => Keep::Kept(Kept {
                 run,
+                sha256: Some(captured.bundle.sha256()),
                 agent: captured.agent,
                 native_session_id: captured.runtime.session_id,
                 directory: captured.runtime.directory,

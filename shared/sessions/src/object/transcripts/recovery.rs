@@ -1,5 +1,6 @@
 //! The last resort (transcripts.md 4.1, 4.6): an agent that cannot load the conversation is told the end of it, as text.
 
+use database::local::{Sql, SqlError};
 use serde_json::Value;
 use transcripts::limits::{RECOVERY_CHARS, RECOVERY_EVENTS};
 
@@ -16,9 +17,14 @@ impl<P: Platform> Session<P> {
         if !self.look(|core| core.state.transcript.is_lost)? {
             return Ok(text);
         }
-        let events = recent_events(self.platform.sql(), &["audit.log", "item.completed"], RECOVERY_EVENTS)?;
-        Ok(recovered(&events, &text))
+        Ok(recovered_text(self.platform.sql(), &text)?)
     }
+}
+
+/// The text of a prompt, behind the end of the conversation as the log has it.
+pub(in crate::object) fn recovered_text(sql: &impl Sql, text: &str) -> Result<String, SqlError> {
+    let events = recent_events(sql, &["audit.log", "item.completed"], RECOVERY_EVENTS)?;
+    Ok(recovered(&events, text))
 }
 
 /// The message behind what was said before, of which it is the last: the newest that fits. Events come newest first.

@@ -96,3 +96,19 @@ pub(in crate::object) fn note_opened(
     let draft = Draft::new(Kind::stored(name), json!({"run": run_name(run), "runtime-session-id": runtime.session_id}));
     decide.append(&mut core.state, draft);
 }
+
+/// The agent's session was opened by a runner that calls us, which has brought it the conversation or not.
+pub(in crate::object) fn note_opened_as(
+    core: &mut Core,
+    decide: &mut Decide<'_>,
+    is_loaded: bool,
+    runtime_session_id: &str,
+) {
+    let transcript = &mut core.state.transcript;
+    transcript.replay_until = None;
+    transcript.is_lost = !is_loaded && transcript.kept.is_some();
+    let Some(kept) = &transcript.kept else { return };
+    let (name, run) = (if is_loaded { "transcript.loaded" } else { "transcript.load_failed" }, run_name(kept.run));
+    let data = json!({"run": run, "runtime-session-id": runtime_session_id});
+    decide.append(&mut core.state, Draft::new(Kind::stored(name), data));
+}

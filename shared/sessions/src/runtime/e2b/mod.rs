@@ -197,7 +197,8 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
             set(name, value);
         }
         // At most 100 (agents.md 2.8).
-        for (name, value) in wish.task.environment() {
+        let secret = wish.secrets.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in wish.task.environment().chain(secret) {
             set(name, value);
         }
         let key = match wish.task.launch().agent.as_deref() {
@@ -485,6 +486,7 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
             directory: sandbox_directory(wish.task.repo_url()),
             runner_id: None,
             sandbox_id: Some(sandbox.id.clone()),
+            transport: crate::runtime::Transport::default(),
             sandbox_domain: Some(sandbox.domain.clone()),
             sandbox_port: Some(port),
             template,

@@ -216,6 +216,7 @@ mod tests {
             directory: "/home/user/workspace/app".to_owned(),
             runner_id: None,
             sandbox_id: Some("sbx1".to_owned()),
+            transport: crate::runtime::Transport::default(),
             sandbox_domain: Some("e2b.test".to_owned()),
             sandbox_port: Some(2468),
             template: None,

@@ -131,6 +131,7 @@ impl<F: Fetch, H: Host> Provider for RunnerProvider<F, H> {
             dialect: Dialect::default(),
             runner_id: target.runner_id,
             sandbox_id: None,
+            transport: crate::runtime::Transport::default(),
             sandbox_domain: None,
             sandbox_port: None,
             template: None,

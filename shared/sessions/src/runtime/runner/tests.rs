@@ -22,6 +22,7 @@ fn runner(workspace_dir: Option<&str>) -> Runner {
         access_client_id: None,
         access_client_secret: None,
         signing_key: None,
+        mailbox: None,
     }
 }
 

@@ -8,11 +8,19 @@ use crate::event::Draft;
 use crate::runtime::RuntimeError;
 use crate::session::{ApprovalState, Checkpointing, Effect, Job, Phase, State, Status, StopCause};
 
-/// The object was started anew: nothing that it did before goes on. A running turn is listened to again at once; everything else
-/// waits for its deadline, because somebody may still be at it.
+/// The object was started anew: nothing that it did before goes on. A running turn is listened to again at once, and one of which the
+/// agent has got nothing is prepared again, within the time that it had. Everything else waits for its deadline, because somebody
+/// may still be at it.
 pub fn on_wake(state: &mut State, decide: &mut Decide<'_>) {
-    if state.turn.as_ref().is_some_and(|turn| turn.phase != Phase::Preparing) && state.runtime.is_some() {
-        decide.push(Effect::Start(Job::Attach));
+    match &state.turn {
+        // A desk keeps what was laid on it, and its turns are prepared again by their deadline, a few seconds.
+        Some(turn) if turn.phase == Phase::Preparing && !state.is_at_desk() => {
+            decide.push(Effect::Start(Job::Prompt { turn: turn.number }));
+        }
+        Some(turn) if turn.phase != Phase::Preparing && state.runtime.is_some() => {
+            decide.push(Effect::Start(Job::Attach));
+        }
+        _ => {}
     }
     if !state.terminals.is_empty() {
         decide.push(Effect::Start(Job::SettleTerminals));
@@ -35,6 +43,7 @@ pub fn on_alarm(state: &mut State, decide: &mut Decide<'_>) {
     super::budget::on_alarm(state, decide);
     super::notify::on_alarm(state, decide);
     super::follow_up::on_alarm(state, decide);
+    super::watches::on_alarm(state, decide);
     list(state, decide);
     pump(state, decide);
     idle(state, decide);
@@ -73,6 +82,7 @@ fn turn(state: &mut State, decide: &mut Decide<'_>) {
     let (phase, until, order) = (turn.phase, turn.until, turn.order);
     if until <= decide.now {
         match phase {
+            Phase::Preparing if state.is_at_desk() => super::mailbox::prepare_again(state, decide),
             Phase::Preparing => {
                 // Nothing was sent, but whatever was being done for it took too long.
                 take_order(state, decide, order);
@@ -86,7 +96,9 @@ fn turn(state: &mut State, decide: &mut Decide<'_>) {
                 decide.append(state, Draft::runtime_error(&id, text, Some("prompt-unconfirmed")));
                 over(state, decide);
             }
-            Phase::Running if is_asked => {}
+            // The desk says when it is enough.
+            Phase::Waiting => {}
+            Phase::Running if is_asked || state.is_cut_off() => {}
             Phase::Running => {
                 let id = state.id.clone();
                 decide.append(state, Draft::runtime_error(&id, "turn timed out", Some("turn-timeout")));
@@ -99,7 +111,8 @@ fn turn(state: &mut State, decide: &mut Decide<'_>) {
             }
         }
     }
-    if state.turn.as_ref().is_some_and(super::super::Turn::is_with_agent) && state.tick_at <= decide.now {
+    let is_watched = !state.is_at_desk() && state.turn.as_ref().is_some_and(super::super::Turn::is_with_agent);
+    if is_watched && state.tick_at <= decide.now {
         state.tick_at = decide.now.saturating_add(decide.times.tick());
         decide.push(Effect::Start(Job::Attach));
         decide.push(Effect::Start(Job::Extend));
@@ -166,9 +179,13 @@ pub fn next_alarm(state: &State, decide: &Decide<'_>) -> Option<i64> {
     }
     let is_asked = state.approvals.iter().any(|approval| approval.state == ApprovalState::Open);
     let turn = state.turn.as_ref();
-    let silence = |phase: Phase| phase == Phase::Running && is_asked;
+    let silence = |phase: Phase| match phase {
+        Phase::Waiting => true,
+        Phase::Running => is_asked || state.is_cut_off(),
+        _ => false,
+    };
     let turn_until = turn.filter(|turn| !silence(turn.phase)).map(|turn| turn.until);
-    let tick = turn.filter(|turn| turn.is_with_agent()).map(|_| state.tick_at);
+    let tick = turn.filter(|turn| turn.is_with_agent() && !state.is_at_desk()).map(|_| state.tick_at);
     let build = state.build.as_ref().map(|build| build.poll_at.min(build.deadline));
     let approvals = state.approvals.iter().map(|approval| approval.deadline).min();
     let is_sendable = turn.is_none()
@@ -203,6 +220,8 @@ pub fn next_alarm(state: &State, decide: &Decide<'_>) -> Option<i64> {
         super::budget::next_alarm(state, decide),
         state.notify_at,
         super::follow_up::next_alarm(state),
+        super::watches::next_alarm(state),
+        super::mailbox::next_alarm(state, decide),
         state.list_at,
     ]
     .into_iter()

@@ -55,7 +55,8 @@ pub fn on_permission(
     request: Result<PermissionRequest, Unreadable>,
     policy: Policy,
 ) {
-    let turn = state.turn.as_ref().filter(|turn| matches!(turn.phase, Phase::Sending | Phase::Running));
+    let turn =
+        state.turn.as_ref().filter(|turn| matches!(turn.phase, Phase::Sending | Phase::Waiting | Phase::Running));
     let (Some(turn), Ok(request)) = (turn.map(|turn| turn.number), request) else {
         answer_now(decide, &reply_to, Answer::Cancelled);
         return;
@@ -185,6 +186,17 @@ pub fn on_withdrawn(state: &mut State, decide: &mut Decide<'_>, reply_to: &Value
     close(state, decide, &request_id, "withdrawn");
 }
 
+/// The agent, or its runner, does not wait for an answer any more: nothing is sent to it.
+pub fn on_voided(state: &mut State, decide: &mut Decide<'_>, reply_to: &Value, reason: &'static str) {
+    let Some(approval) = state.approvals.iter_mut().find(|approval| approval.reply_to == *reply_to) else { return };
+    let request_id = approval.request_id.clone();
+    if approval.state == ApprovalState::Open {
+        settle(state, decide, &request_id, reason);
+    } else {
+        on_answered(state, decide, &request_id, true);
+    }
+}
+
 /// The process of the agent is gone: whatever it had asked is over, and so is its turn.
 pub fn on_agent_gone(state: &mut State, decide: &mut Decide<'_>) {
     close_all(state, decide, "agent-gone");
@@ -231,11 +243,7 @@ pub(super) fn close_all(state: &mut State, decide: &mut Decide<'_>, reason: &'st
 /// The service denies. The agent is answered where it still lives: with its own refusal, or with a cancellation when the request or
 /// the turn is taken back.
 fn close(state: &mut State, decide: &mut Decide<'_>, request_id: &str, reason: &'static str) {
-    let Some(at) = state.approvals.iter().position(|approval| approval.request_id == request_id) else { return };
-    let mut approval = state.approvals.remove(at);
-    approval.state = ApprovalState::Closed;
-    let draft = approval.told(Kind::ApprovalDenied, "system", Some(reason));
-    decide.append(state, draft);
+    let Some(approval) = settle(state, decide, request_id, reason) else { return };
     let answer = match reason {
         "expired" => approval.request.deny(None).unwrap_or(Answer::Cancelled),
         _ => Answer::Cancelled,
@@ -243,8 +251,18 @@ fn close(state: &mut State, decide: &mut Decide<'_>, request_id: &str, reason: &
     if reason != "agent-gone" {
         answer_now(decide, &approval.reply_to, answer);
     }
-    decide.push(Effect::PutApproval(approval));
+}
+
+/// Closes an approval, and tells why.
+fn settle(state: &mut State, decide: &mut Decide<'_>, request_id: &str, reason: &'static str) -> Option<Approval> {
+    let at = state.approvals.iter().position(|approval| approval.request_id == request_id)?;
+    let mut approval = state.approvals.remove(at);
+    approval.state = ApprovalState::Closed;
+    let draft = approval.told(Kind::ApprovalDenied, "system", Some(reason));
+    decide.append(state, draft);
+    decide.push(Effect::PutApproval(approval.clone()));
     grow_silence(state, decide);
+    Some(approval)
 }
 
 impl Policy {

@@ -43,9 +43,9 @@ pub fn count_time(state: &mut State, decide: &Decide<'_>) {
     state.usage.counting_since = runs(state).then_some(decide.now);
 }
 
-/// Whether time counts: the agent works, and waits for nobody.
+/// Whether time counts: the agent works, and waits for nobody. What a runner does that is away is not known.
 fn runs(state: &State) -> bool {
-    let is_asked = state.approvals.iter().any(|approval| approval.state == ApprovalState::Open);
+    let is_asked = state.is_cut_off() || state.approvals.iter().any(|approval| approval.state == ApprovalState::Open);
     let phase = state.turn.as_ref().map(|turn| turn.phase);
     !is_asked && matches!(phase, Some(Phase::Running | Phase::Stopping(_) | Phase::Killing(_)))
 }

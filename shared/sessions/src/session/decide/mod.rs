@@ -7,6 +7,7 @@ mod alarm;
 mod approvals;
 mod budget;
 mod follow_up;
+mod mailbox;
 mod notify;
 mod orders;
 mod removal;
@@ -16,16 +17,21 @@ mod transcripts;
 mod turns;
 mod verbs;
 mod waits;
+mod watches;
 mod workspace;
 
 pub use alarm::{next_alarm, on_alarm, on_wake};
 pub use approvals::{
-    Decision, DecisionError, Policy, on_agent_gone, on_answered, on_decision, on_permission, on_withdrawn,
+    Decision, DecisionError, Policy, on_agent_gone, on_answered, on_decision, on_permission, on_voided, on_withdrawn,
 };
 pub use budget::{SetBudgetError, count_time, on_usage, on_usage_told, reached_limits, set_budget, settle};
 pub use follow_up::{
     Allowed, Waiting, hears, on_closed, on_due, on_pull, on_pulls_told, on_push_over, on_push_postponed, on_pushed,
     on_said,
+};
+pub use mailbox::{
+    TurnOver, arrive, begin_move, leave, on_laid, on_message_failed, on_message_returned, on_not_moved, on_opened,
+    on_postponed, on_released, on_runner_away, on_runner_back, on_started, on_stored_there, on_turn_over,
 };
 pub use notify::{on_notified, start as start_notifying};
 pub use orders::{on_message, pump};
@@ -41,6 +47,10 @@ pub use turns::{
 };
 pub use verbs::{cancel, interrupt, pause, resume};
 pub use waits::{Wait, first_wait};
+pub use watches::{
+    Told, add as add_watch, observes, on_arrival, on_lost, on_not_reached as on_bridge_not_reached, on_observed,
+    on_unobserved, open_order, receives, unobserve,
+};
 pub use workspace::{
     begin_saving, on_bundled, on_compared, on_looked, on_restored, on_resumed, on_saving_before_kill, on_unsaved,
     take_seen,

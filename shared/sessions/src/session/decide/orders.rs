@@ -59,6 +59,7 @@ pub fn pump(state: &mut State, decide: &mut Decide<'_>) {
         until: decide.after(decide.times.preparing()),
         retried: false,
         unwanted: false,
+        message_id: None,
     });
     state.tick_at = decide.after(decide.times.tick());
     decide.push(Effect::Start(Job::Prompt { turn: state.turns }));

@@ -78,6 +78,16 @@ pub fn on_provisioned(
 }
 
 fn bind(state: &mut State, decide: &mut Decide<'_>, runtime: Runtime) {
+    if runtime.is_mailbox() {
+        // Its runner tells when the agent is there.
+        state.runtime = Some(runtime);
+        state.runtime_active = true;
+        if state.status.is_terminal() {
+            end_bare(state, decide);
+        }
+        pump(state, decide);
+        return;
+    }
     decide.append(
         state,
         Draft::session_provisioned(&ProvisionedData {
@@ -260,6 +270,7 @@ pub fn on_ended(state: &mut State, decide: &mut Decide<'_>, generation: u64, res
     state.runtime_active = false;
     if ending.for_good {
         forget_runtime(state, decide);
+        super::arrive(state, decide);
     }
     if let Some(runtime) = &mut state.runtime
         && runtime.sandbox_id.is_none()

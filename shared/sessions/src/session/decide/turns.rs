@@ -107,7 +107,7 @@ pub fn on_not_reached(state: &mut State, decide: &mut Decide<'_>, number: u64, e
             return NotReached::Stop;
         }
         Phase::Killing(_) => return NotReached::Stop,
-        Phase::Preparing | Phase::Sending | Phase::Running => {}
+        Phase::Preparing | Phase::Sending | Phase::Waiting | Phase::Running => {}
     }
     if !turn.retried {
         turn.retried = true;
@@ -169,7 +169,7 @@ pub fn on_turn_ended(
 }
 
 /// The turn is over: nothing waits for a decision any more, and viewers are told.
-fn complete(
+pub(super) fn complete(
     state: &mut State,
     decide: &mut Decide<'_>,
     stop_reason: &str,
@@ -190,7 +190,7 @@ fn complete(
     super::follow_up::on_turn_over(state, decide, &turn, is_done);
 }
 
-fn after_stop(state: &mut State, decide: &mut Decide<'_>, cause: Option<StopCause>) {
+pub(super) fn after_stop(state: &mut State, decide: &mut Decide<'_>, cause: Option<StopCause>) {
     if cause == Some(StopCause::Cancel) {
         super::runtime::end_bare(state, decide);
     }
@@ -200,7 +200,9 @@ fn after_stop(state: &mut State, decide: &mut Decide<'_>, cause: Option<StopCaus
 /// Asks the agent to stop. It has some time; then it is killed.
 pub(super) fn ask_to_stop(state: &mut State, decide: &mut Decide<'_>, cause: StopCause) {
     let grace = if cause == StopCause::Cancel { decide.times.cancel_grace() } else { decide.times.stop_grace };
-    let until = decide.after(grace);
+    // A runner that calls us is given the time to hear of it and to kill what does not heed it.
+    let hearing = if state.is_at_desk() { decide.times.killing() } else { 0 };
+    let until = decide.after(grace.saturating_add(hearing));
     let Some(turn) = &mut state.turn else { return };
     // Who asked first does not make a cancellation wait longer.
     turn.until = match turn.phase {

@@ -16,7 +16,9 @@ pub fn pause(state: &mut State, decide: &mut Decide<'_>, by: &str) -> Result<(),
     decide.append(state, Draft::session_paused(Some(by), "user-pause"));
     close_all(state, decide, "cancelled");
     match &mut state.turn {
-        Some(turn) if turn.phase == Phase::Running => decide.push(Effect::Start(crate::session::Job::AskToStop)),
+        Some(turn) if matches!(turn.phase, Phase::Waiting | Phase::Running) => {
+            decide.push(Effect::Start(crate::session::Job::AskToStop));
+        }
         Some(turn) if turn.phase == Phase::Preparing => turn.unwanted = true,
         _ => {}
     }
@@ -54,6 +56,7 @@ pub fn cancel(state: &mut State, decide: &mut Decide<'_>, by: &str) {
     }
     state.orders.clear();
     decide.push(Effect::DropOrders);
+    super::watches::unobserve_all(state, decide);
     let checkpoint = Checkpointing { by: Some(by.to_owned()), reason: "cancel" };
     stop(state, decide, StopCause::Cancel);
     super::runtime::end(state, decide, checkpoint);
@@ -68,7 +71,13 @@ pub(super) fn stop(state: &mut State, decide: &mut Decide<'_>, cause: StopCause)
                 turn.unwanted = true;
             }
         }
-        Some(Phase::Sending | Phase::Running | Phase::Stopping(_)) => ask_to_stop(state, decide, cause),
+        // What no runner can have keeps its place in the queue, as what no agent has.
+        Some(Phase::Waiting) if cause != StopCause::Cancel && !super::mailbox::is_given(state) => {
+            decide.push(Effect::Start(crate::session::Job::AskToStop));
+        }
+        Some(Phase::Sending | Phase::Waiting | Phase::Running | Phase::Stopping(_)) => {
+            ask_to_stop(state, decide, cause);
+        }
         Some(Phase::Killing(_)) | None => {}
     }
 }

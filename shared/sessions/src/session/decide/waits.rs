@@ -39,7 +39,10 @@ pub fn first_wait(state: &State) -> Option<Wait> {
     let wait = |state, deadline: Option<i64>| deadline.map(|deadline| Wait { state, deadline });
     let open = |approval: &&crate::session::Approval| approval.state == ApprovalState::Open;
     let approval = state.approvals.iter().filter(open).map(|approval| approval.deadline).min();
+    // What waits for a runner that is away waits for a person.
+    let is_bounded = |phase: Phase| phase != Phase::Waiting && !(phase == Phase::Running && state.is_cut_off());
     let turn = state.turn.as_ref().filter(|turn| turn.phase != Phase::Running || approval.is_none());
+    let turn = turn.filter(|turn| is_bounded(turn.phase));
     [
         wait("provisioning", state.provisioning.map(|work| work.lease.until)),
         wait("building", state.build.as_ref().map(|build| build.deadline)),

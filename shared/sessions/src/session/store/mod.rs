@@ -6,6 +6,7 @@ mod log;
 mod outbox;
 mod recent;
 mod rows;
+mod watches;
 
 pub use feedback::{Feedback, Said};
 pub use idempotency::{Begun, Idempotency, LEASE_MS};
@@ -13,6 +14,7 @@ pub use log::{EventLog, Limits, Stored};
 pub use outbox::{Delivery, DeliveryState, NewDelivery, Outbox, Outcome};
 pub use recent::recent_events;
 pub use rows::{Loaded, Order, Rows};
+pub use watches::{Observation, Watches};
 
 use std::ops::ControlFlow;
 
@@ -20,7 +22,7 @@ use database::Param;
 use database::local::{Sql, SqlError};
 
 /// The tables. The body of an event is its whole JSON text, so that replaying the log copies texts; `bytes` is its length.
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
     "CREATE TABLE IF NOT EXISTS session (k TEXT PRIMARY KEY, v TEXT) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS events (cursor INTEGER PRIMARY KEY, type TEXT, ts INTEGER, bytes INTEGER, body TEXT)",
     "CREATE TABLE IF NOT EXISTS orders (seq INTEGER PRIMARY KEY, message TEXT, kind TEXT, by_user TEXT, ts INTEGER)",
@@ -33,12 +35,14 @@ const TABLES: [&str; 11] = [
     "CREATE TABLE IF NOT EXISTS deliveries (delivery_id TEXT PRIMARY KEY, webhook_id TEXT, type TEXT, body TEXT, state TEXT, \
      attempts INTEGER, last_status INTEGER, at INTEGER, created_at INTEGER, told INTEGER) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS deliveries_at ON deliveries (at)",
+    "CREATE TABLE IF NOT EXISTS feedback (seq INTEGER PRIMARY KEY, delivery_id TEXT UNIQUE, number INTEGER, \
+     by_user TEXT, text TEXT, at INTEGER, waits INTEGER)",
     NEWEST,
 ];
 
 /// What was added last: where it is missing, the session was made by an earlier version.
-const NEWEST: &str = "CREATE TABLE IF NOT EXISTS feedback (seq INTEGER PRIMARY KEY, delivery_id TEXT UNIQUE, number INTEGER, \
-     by_user TEXT, text TEXT, at INTEGER, waits INTEGER)";
+const NEWEST: &str =
+    "CREATE TABLE IF NOT EXISTS watches (id TEXT PRIMARY KEY, observation TEXT, waiting TEXT) WITHOUT ROWID";
 
 /// Whether the database holds a session. Looking does not write: whoever guesses ids leaves nothing behind.
 fn exists(sql: &impl Sql) -> Result<bool, SqlError> {
@@ -51,7 +55,7 @@ fn has(sql: &impl Sql, name: &str) -> Result<bool, SqlError> {
 
 /// Makes what a session of an earlier version does not have.
 fn complete(sql: &impl Sql) -> Result<(), SqlError> {
-    if has(sql, "feedback")? { Ok(()) } else { create(sql) }
+    if has(sql, "watches")? { Ok(()) } else { create(sql) }
 }
 
 fn create(sql: &impl Sql) -> Result<(), SqlError> {

@@ -7,6 +7,7 @@ use database::local::{Sql, SqlError};
 
 use super::{EventLog, complete, create, exists, signed, text, unreadable, unsigned};
 use crate::acp::Turns;
+use crate::mailbox::store::MailboxRows;
 use crate::publish::CommitId;
 use crate::session::{Approval, State};
 use crate::task::Task;
@@ -67,6 +68,7 @@ impl<S: Sql> Rows<S> {
             state.approvals.push(serde_json::from_str(&data).map_err(unreadable)?);
             Ok(ControlFlow::Continue(()))
         })?;
+        state.desk = MailboxRows(sql).desk()?;
         Ok(Some(Loaded {
             state,
             task: serde_json::from_str(&task).map_err(unreadable)?,
@@ -149,6 +151,12 @@ impl<S: Sql> Rows<S> {
             Param::Int(now),
         ];
         self.0.execute("INSERT INTO orders (seq, message, kind, by_user, ts) VALUES (?, ?, ?, ?, ?)", &row)
+    }
+
+    /// Stores another text for an order that waits.
+    pub fn put_message(&self, seq: u64, message: &str) -> Result<(), SqlError> {
+        let params = [Param::Text(message), Param::Int(signed(seq))];
+        self.0.execute("UPDATE orders SET message = ? WHERE seq = ?", &params)
     }
 
     /// An order.

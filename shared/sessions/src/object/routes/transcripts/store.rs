@@ -57,13 +57,13 @@ async fn keep<P: Platform>(
     };
     kept.map_err(|error| answered(error.into()))?;
     if status == Some(Status::Completed) {
-        let described = bundle.manifest().described.clone();
+        let (described, sha256) = (bundle.manifest().described.clone(), Some(bundle.sha256()));
         session.change(|core, _| {
             let state = &mut core.state;
             let Described { native_session_id, cwd: directory, .. } = described;
             let agent =
                 if described.agent.is_empty() { core.task.launch().agent.unwrap_or_default() } else { described.agent };
-            on_stored(state, Kept { run: seq, agent, native_session_id, directory });
+            on_stored(state, Kept { run: seq, agent, native_session_id, directory, sha256 });
         })?;
     }
     Ok(())

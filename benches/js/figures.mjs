@@ -1,0 +1,14 @@
+// What benchmarks print.
+
+/** The figures of a part: `figure` tells one at once, and `lines` has all of them, `PART FIGURE value unit` each. */
+export function figures(part) {
+  const lines = [];
+  const figure = (name, value, unit) => {
+    const line = `${part} ${name} ${Number(value.toFixed(2))} ${unit}`;
+    lines.push(line);
+    console.error(line);
+  };
+  return { lines, figure };
+}
+
+export const percentile = (xs, p) => xs.slice().sort((a, b) => a - b)[Math.min(xs.length - 1, Math.floor(xs.length * p))];

@@ -1,0 +1,7 @@
+//! The binary `logseq-runner`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    logseq_runner::cli::main()
+}

@@ -1,0 +1,392 @@
+//! One session of this machine, on a thread of its own: what the worker wants goes into its mailbox, a process is there while something is to
+//! be done, and what that says goes to the worker (docs/spec/session-mailbox.md 4).
+
+mod closing;
+mod items;
+mod process;
+mod sending;
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use mailbox::crashes::Crashes;
+use mailbox::delivery::Chain;
+use mailbox::host::{HostMailbox as _, Notice, Settings as HostSettings};
+use mailbox::liveness::{Clocks, Watch};
+use mailbox::message::{Control, Lane, Message, Millis};
+use mailbox::{Error, FileHost, Places};
+use serde_json::json;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::driver::Driver;
+use super::line::Line;
+use super::process::Process;
+use super::records::{self, Spawn};
+use super::wire::{Ack, Claim, Item, Turn};
+use crate::log::Log;
+use crate::settings::Settings;
+
+/// How often everything is looked at.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How often the agent's side is told that somebody is here.
+const BELL: Duration = Duration::from_mins(1);
+/// How often is cleaned up.
+const PRUNE: Duration = Duration::from_mins(10);
+
+/// How long it may take until the agent's file can be read at the start.
+const CLAIM: Duration = Duration::from_secs(10);
+
+/// What all sessions of a runner share.
+pub(crate) struct Station {
+    /// What is set.
+    pub(crate) settings: Settings,
+    /// What agents are walled in with.
+    pub(crate) driver: Driver,
+    /// The state directory, without links.
+    pub(crate) state: PathBuf,
+    /// The folder of the shim and of skills.
+    pub(crate) share: PathBuf,
+    /// The way to the worker.
+    pub(crate) line: Line,
+    /// Where what is asked over it runs.
+    pub(crate) handle: tokio::runtime::Handle,
+    /// Where acknowledgements go.
+    pub(crate) acks: UnboundedSender<Ack>,
+    /// The log.
+    pub(crate) log: Log,
+}
+
+impl Station {
+    fn host_settings(&self) -> HostSettings {
+        HostSettings { max_bytes: self.settings.mailbox.max_bytes, ..HostSettings::default() }
+    }
+}
+
+/// What a session is told.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// The worker wants something.
+    Item(Item),
+    /// The agent's side has rung.
+    Wake,
+    /// Somebody else has the session.
+    Lost,
+    /// The runner ends. The process is left alone, or ended with everything.
+    End {
+        /// Whether it is ended.
+        kill: bool,
+    },
+}
+
+/// What a session shows of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Status {
+    /// The lease under which it works.
+    pub(crate) lease: i64,
+    /// A turn runs, or may: the worker's run and attempt.
+    pub(crate) turn: Option<(u64, u64)>,
+    /// Something is unfinished.
+    pub(crate) is_active: bool,
+    /// Nothing is left to be done: its thread has ended.
+    pub(crate) is_over: bool,
+}
+
+/// A session.
+pub(crate) struct Session {
+    station: Arc<Station>,
+    host: FileHost,
+    known: records::Session,
+    chain: Chain,
+    /// A generation that the worker knows of.
+    above: i64,
+    process: Option<Process>,
+    watch: Option<Watch>,
+    crashes: Crashes,
+    /// Nothing counts any more that is done here.
+    is_fenced: bool,
+    closing: closing::Progress,
+    /// The first unsent report waits until the worker has this much of the order.
+    notes_after: Option<i64>,
+    again_at: Option<Millis>,
+    is_unproven: bool,
+    /// The process was killed for being stuck.
+    was_killed: bool,
+    rung: Option<Instant>,
+    pruned: Instant,
+    begun: Instant,
+    status: Arc<Mutex<Status>>,
+}
+
+/// The time of day, in milliseconds since 1970.
+pub(crate) fn now() -> Millis {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A random number, for pauses that are not all alike.
+fn jitter() -> u16 {
+    let (first, second) = uuid::Uuid::new_v4().as_u64_pair();
+    u16::try_from((first ^ second) % 1001).unwrap_or_default()
+}
+
+impl Session {
+    /// Opens the mailbox of a session, or makes one. Nothing is started before [`Session::run`].
+    ///
+    /// # Errors
+    /// What the mailbox reports.
+    pub(crate) fn open(station: &Arc<Station>, session_id: &str, lease: i64) -> Result<Self, Error> {
+        let places = Places::of(&station.state, session_id);
+        let known = records::Session::read(&places);
+        let host = FileHost::create(&station.state, session_id, station.host_settings(), now())?;
+        let known = known.unwrap_or_else(|| records::Session {
+            session_id: session_id.to_owned(),
+            lease,
+            ..records::Session::default()
+        });
+        known.write(&places)?;
+        let process = Spawn::read(&places)
+            .filter(|spawn| host.control().is_ok_and(|control| control.generation == spawn.generation))
+            .map(|spawn| Process::adopted(&spawn, &station.driver, &places, host.mailbox_id()));
+        Ok(Self {
+            station: Arc::clone(station),
+            chain: Chain { generation: known.generation, ..Chain::default() },
+            host,
+            known,
+            above: 0,
+            process,
+            watch: None,
+            crashes: Crashes::default(),
+            is_fenced: false,
+            closing: closing::Progress::default(),
+            notes_after: None,
+            again_at: None,
+            is_unproven: false,
+            was_killed: false,
+            rung: None,
+            pruned: Instant::now(),
+            begun: Instant::now(),
+            status: Arc::default(),
+        })
+    }
+
+    /// What it shows of itself.
+    pub(crate) fn status(&self) -> Arc<Mutex<Status>> {
+        Arc::clone(&self.status)
+    }
+
+    /// Its folder's bell.
+    pub(crate) fn bell(&self) -> PathBuf {
+        self.host.places().outside().join(mailbox::places::DOORBELL)
+    }
+
+    /// What it has, for the worker to compare.
+    ///
+    /// # Errors
+    /// What the mailbox reports.
+    pub(crate) fn claim(&mut self) -> Result<Claim, Error> {
+        let control = self.host.control()?;
+        let deadline = Instant::now() + CLAIM;
+        // Bounded by the deadline: a process that lives may be in the middle of writing.
+        let seen = loop {
+            match self.host.seen(&[]) {
+                Err(error) if error.is_passing() && Instant::now() < deadline => {
+                    self.recover_if_gone()?;
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                seen => break seen?,
+            }
+        };
+        let unfinished = self.host.unfinished()?;
+        let turn = self.known.prompt.as_ref().filter(|prompt| unfinished.iter().any(|one| one.id == prompt.item_id));
+        let stored = unfinished.iter().filter_map(|message| message.work_seq).max().unwrap_or_default();
+        Ok(Claim {
+            session_id: self.known.session_id.clone(),
+            mailbox_id: self.host.mailbox_id().to_owned(),
+            lease: self.known.lease,
+            work_seq: self.known.work_seq.max(stored),
+            out_seq: seen.as_ref().map_or(0, |seen| seen.last_seq),
+            generation: control.generation.max(seen.map_or(0, |seen| seen.last_generation)),
+            turn: turn.map(|prompt| Turn { message_id: prompt.item_id.clone(), attempt: prompt.attempt }),
+        })
+    }
+
+    /// The worker counts on this copy, and has its outputs up to a place.
+    pub(crate) fn keep(&mut self, accepted: i64, generation: i64) {
+        self.chain.accepted = accepted;
+        self.above = generation;
+    }
+
+    /// Its process is ended, and its folder moved aside. False while it is not proven gone.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub(crate) fn set_aside(mut self) -> Result<bool, Error> {
+        if !self.end_process() {
+            return Ok(false);
+        }
+        FileHost::set_aside(self.host.places(), now())?;
+        Ok(true)
+    }
+
+    /// Works until it is told to end, or nothing is left.
+    pub(crate) fn run(mut self, orders: &Receiver<Order>) {
+        let mut looked: Option<Instant> = None;
+        // Each turn waits for an order or a deadline.
+        loop {
+            let wait = looked.map_or(Duration::ZERO, |at| SWEEP.saturating_sub(at.elapsed()));
+            let first = match orders.recv_timeout(wait) {
+                Ok(order) => Some(order),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let mut is_bell = first.is_some();
+            // Bounded by what was given out: the worker waits for acknowledgements.
+            for order in first.into_iter().chain(orders.try_iter()) {
+                is_bell &= matches!(order, Order::Wake);
+                match order {
+                    Order::Item(item) => self.on_item(&item),
+                    Order::Wake => {}
+                    Order::Lost => self.fence("another holder has the session"),
+                    Order::End { kill } => {
+                        if kill {
+                            self.end_process();
+                        }
+                        return;
+                    }
+                }
+            }
+            // Whoever rings has something to say; everything else is looked at in its time.
+            let is_soon = is_bell && !self.is_fenced && looked.is_some_and(|at| at.elapsed() < SWEEP);
+            let done = if is_soon {
+                self.send_outputs().map(|()| false)
+            } else {
+                looked = Some(Instant::now());
+                self.look()
+            };
+            match done {
+                Ok(is_over) => {
+                    if !is_soon {
+                        self.show(is_over);
+                    }
+                    if is_over {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    let log = self.station.log;
+                    log.warn(format_args!("session {}: {}: {error}", self.known.session_id, error.code()));
+                    if self.is_broken(&error) && self.give_up(&error) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether nothing can be done with the mailbox any more.
+    fn is_broken(&self, error: &Error) -> bool {
+        match error {
+            Error::Hostile(_) | Error::Mixed | Error::Newer(_) => true,
+            // A process that lives may be in the middle of writing.
+            Error::Corrupt(_) => self.process.is_none(),
+            _ => false,
+        }
+    }
+
+    /// Says why, and moves the mailbox aside: the worker begins another one when the runner attaches again. False while the process is not
+    /// proven gone.
+    fn give_up(&mut self, error: &Error) -> bool {
+        if !self.end_process() {
+            return false;
+        }
+        self.report(error.code(), &error.to_string());
+        let said = self.send_notes();
+        let moved = FileHost::set_aside(self.host.places(), now());
+        for wrong in [said, moved].into_iter().filter_map(Result::err) {
+            self.station.log.warn(format_args!("session {}: {wrong}", self.known.session_id));
+        }
+        true
+    }
+
+    /// Looks at everything once, and does what follows. Whether nothing is left to be done.
+    fn look(&mut self) -> Result<bool, Error> {
+        self.ring();
+        if self.is_fenced {
+            return Ok(self.end_process());
+        }
+        let control = self.look_after_process()?;
+        self.send_outputs()?;
+        if self.known.closing.is_some() {
+            self.go_on_closing()?;
+        } else if self.known.closed_at.is_none() {
+            self.start_if_due(&control)?;
+        }
+        self.send_notes()?;
+        if self.pruned.elapsed() >= PRUNE {
+            self.pruned = Instant::now();
+            self.host.prune(now())?;
+        }
+        Ok(self.known.closed_at.is_some() && self.process.is_none() && self.host.notes()?.is_empty())
+    }
+
+    fn ring(&mut self) {
+        if self.rung.is_none_or(|at| at.elapsed() >= BELL) {
+            self.rung = Some(Instant::now());
+            // The next one may not fail: the shim waits for a day.
+            let _ = self.host.ring();
+        }
+    }
+
+    fn show(&mut self, is_over: bool) {
+        let unfinished = self.host.unfinished().unwrap_or_default();
+        let prompt = self.known.prompt.as_ref();
+        let turn = prompt.filter(|prompt| unfinished.iter().any(|one| one.id == prompt.item_id));
+        let status = Status {
+            lease: self.known.lease,
+            turn: turn.map(|prompt| (prompt.run, prompt.attempt)),
+            is_active: !unfinished.is_empty() || self.process.is_some(),
+            is_over,
+        };
+        *self.status.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = status;
+    }
+
+    /// Reports something of the runner's own.
+    fn report(&mut self, code: &str, message: &str) {
+        let notice = Notice {
+            id: uuid::Uuid::new_v4().to_string(),
+            code: code.to_owned(),
+            data: json!({"message": message}).to_string(),
+        };
+        if let Err(error) = self.host.note(&notice, now()) {
+            self.station.log.warn(format_args!("a report is lost ({code}): {error}"));
+        }
+    }
+
+    fn clocks(&self) -> Clocks {
+        let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let seconds = u64::try_from(boot.tv_sec).unwrap_or_default();
+        let nanoseconds = u32::try_from(boot.tv_nsec).unwrap_or_default();
+        Clocks { monotonic: self.begun.elapsed(), boot: Duration::new(seconds, nanoseconds) }
+    }
+
+    /// Where the agent works on this machine.
+    fn work(&self) -> Result<PathBuf, Error> {
+        let Some(folder) = &self.station.settings.workspace_dir else { return Ok(self.host.places().work()) };
+        let name = mailbox::places::name_of(&self.known.session_id);
+        let folder = Path::new(folder).join(name);
+        std::fs::create_dir_all(&folder)?;
+        Ok(folder.canonicalize()?)
+    }
+}
+
+/// Prompts, and what else is to be done in their lane, that are not final.
+fn prompts(messages: &[Message]) -> impl Iterator<Item = &Message> {
+    messages.iter().filter(|message| message.lane == Lane::Prompt)
+}
+
+/// Whether a process was begun and is not settled.
+fn is_open(control: &Control) -> bool {
+    control.spawned_at.is_some()
+}

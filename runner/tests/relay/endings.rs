@@ -1,0 +1,95 @@
+use std::os::unix::fs::PermissionsExt as _;
+
+use sessions::mailbox::desk::{self, Told};
+use sessions::mailbox::runner;
+
+use super::machine::Machine;
+use super::plane::{RUNNER_TIMES, State, now};
+
+#[test]
+fn a_canceled_session_ends_its_agent_and_says_so_after_everything_else() {
+    let machine = Machine::new("plain");
+    let plane = &machine.plane;
+    let mut runner = machine.start(&[]);
+    plane.say("s1", "one", "say begun; wait 600000");
+    plane.told("s1", "it runs", |told| matches!(told, Told::TurnStarted { .. }).then_some(()));
+    plane.change("s1", |desk, decide| desk::cancel(desk, decide, "cancel", 2_000)).unwrap();
+    plane.told("s1", "it is closed", |told| matches!(told, Told::Closed { .. }).then_some(()));
+    assert_eq!(plane.lock().sessions["s1"].endings("one"), ["cancelled"]);
+    assert!(machine.processes().is_empty());
+    // Nothing of it is there for the next runner.
+    runner.stop();
+    let mut runner = machine.start(&[]);
+    assert!(machine.processes().is_empty());
+    runner.stop();
+}
+
+#[test]
+fn a_deleted_runner_ends_what_it_started_and_keeps_the_files() {
+    let machine = Machine::new("plain");
+    let plane = &machine.plane;
+    let mut first = machine.start(&[]);
+    plane.say("s1", "one", "say begun; wait 600000");
+    plane.told("s1", "it runs", |told| matches!(told, Told::TurnStarted { .. }).then_some(()));
+    {
+        let mut state = plane.lock();
+        let State { runner: object, waiting, .. } = &mut *state;
+        let mut decide = runner::Decide::new(now(), &RUNNER_TIMES);
+        runner::revoke(object.as_mut().unwrap(), &mut decide);
+        waiting.end(runner::Woken::Revoked);
+    }
+    plane.shared.1.notify_all();
+    assert_eq!(first.ended(), Some(76), "{}", first.log());
+    assert!(machine.processes().is_empty());
+    assert!(machine.session("s1").inbound().is_file());
+    assert!(!machine.state().join("token").exists());
+}
+
+#[test]
+fn files_are_for_their_owner_alone() {
+    let machine = Machine::new("plain");
+    let plane = &machine.plane;
+    let mut runner = machine.start(&[]);
+    plane.say("s1", "one", "say hello");
+    assert_eq!(plane.ended("s1", "one"), "end_turn");
+    runner.stop();
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let (state, session) = (machine.state(), machine.session("s1"));
+    for folder in [state.clone(), session.folder().to_owned(), session.inside(), session.outside(), session.home()] {
+        assert_eq!(mode(&folder), 0o700, "{}", folder.display());
+    }
+    for file in [
+        state.join("token"),
+        state.join("instance.json"),
+        session.folder().join("session.json"),
+        session.folder().join("spawn.json"),
+        session.inside().join("config.json"),
+        session.folder().join("log/shim.log"),
+    ] {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+}
+
+#[test]
+fn each_failure_has_its_exit_code() {
+    let machine = Machine::new("plain");
+    assert_eq!(machine.begin(&[("TOKEN", "another")]).ended(), Some(77));
+    assert_eq!(machine.begin(&[("RUNNER_SHIM", "/no/such/shim")]).ended(), Some(78));
+    assert_eq!(machine.begin(&[("RUNNER_DRIVER", "container")]).ended(), Some(78));
+    let mut off = machine.begin(&[]);
+    machine.plane.lock().is_off = true;
+    assert_eq!(off.ended(), Some(1), "{}", off.log());
+}
+
+#[test]
+fn a_token_that_counts_no_more_is_followed_by_another_registration() {
+    let machine = Machine::new("plain");
+    let plane = &machine.plane;
+    let mut runner = machine.start(&[]);
+    runner.stop();
+    std::fs::write(machine.state().join("token"), "lrt_broken").unwrap();
+    let _runner = machine.start(&[]);
+    assert_eq!(plane.lock().registrations.len(), 2);
+    plane.say("s1", "one", "say hello");
+    assert_eq!(plane.ended("s1", "one"), "end_turn");
+}

@@ -1,0 +1,384 @@
+//! The half of the agent's side over files. `inbound.db` is opened freshly for each look, because on some mounts a reader that
+//! stays open does not see what is written; `outbound.db` stays open.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+
+use super::{AgentMailbox, Asked, Backlog, Inbound, Request, Step};
+use crate::host::rows;
+use crate::message::{Ack, Control, Lane, MAX_OUTPUT_BYTES, Message, Millis};
+use crate::places::{DOORBELL, HEARTBEAT, INBOUND, OUTBOUND};
+use crate::sqlite::{self, Side};
+use crate::{Error, doorbell, due, fsafe, space};
+
+/// After such a pause it is looked, before anything is stored, whether another process has taken over.
+const PAUSE: Duration = Duration::from_secs(5);
+/// How long is remembered what was said about messages that are over, in milliseconds.
+const REMEMBERED_MS: i64 = 86_400_000;
+/// How many messages one look gives out of each lane.
+const MAX_FRESH: usize = 50;
+
+/// The mailbox of a process beside an agent.
+#[derive(Debug)]
+pub struct FileAgent {
+    inbound: PathBuf,
+    outside: OwnedFd,
+    connection: Connection,
+    mailbox_id: String,
+    generation: i64,
+    acks: BTreeMap<String, Ack>,
+    last_seq: i64,
+    last_chained: i64,
+    host_seq: i64,
+    looked: Option<Instant>,
+}
+
+impl FileAgent {
+    /// Opens the folders `in/` and `out/`, by paths without links, for a process of this generation. Whoever calls holds the
+    /// [`super::Lock`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mixed`] when the files belong to another mailbox than the configuration says, [`Error::Newer`], or what the
+    /// system refuses.
+    pub fn open(inside: &Path, outside: &Path, mailbox_id: &str, generation: i64) -> Result<Self, Error> {
+        let folder = fsafe::folder(outside)?;
+        let connection = sqlite::writer(&outside.join(OUTBOUND), Side::Out, Some(mailbox_id))?;
+        if sqlite::mailbox_id(&connection)? != mailbox_id {
+            return Err(Error::Mixed);
+        }
+        space::keep(&folder)?;
+        // The file of the host's side counts from the first look on.
+        let mut agent = Self {
+            inbound: inside.join(INBOUND),
+            outside: folder,
+            mailbox_id: mailbox_id.to_owned(),
+            generation,
+            acks: BTreeMap::new(),
+            last_seq: 0,
+            last_chained: 0,
+            host_seq: 0,
+            looked: None,
+            connection,
+        };
+        agent.load()?;
+        Ok(agent)
+    }
+
+    fn load(&mut self) -> Result<(), Error> {
+        self.last_seq =
+            self.connection.query_row("SELECT coalesce(max(seq), 0) FROM messages_out", [], |row| row.get(0))?;
+        let chained = "SELECT coalesce(max(seq), 0) FROM messages_out WHERE prev IS NOT NULL";
+        self.last_chained = self.connection.query_row(chained, [], |row| row.get(0))?;
+        let mut statement = self.connection.prepare(&format!("SELECT {} FROM processing_ack", rows::ACK))?;
+        let mut found = statement.query([])?;
+        // Bounded by what `prune` leaves.
+        while let Some(row) = found.next()? {
+            let ack = rows::ack(row).map_err(|_| Error::Corrupt("an unknown word".into()))?;
+            self.acks.insert(ack.message_id.clone(), ack);
+        }
+        Ok(())
+    }
+
+    /// Removes what processes before this one said that they took and had not begun. The number of those.
+    ///
+    /// # Errors
+    ///
+    /// What the storage reports.
+    pub fn forget_claims(&mut self) -> Result<usize, Error> {
+        let sql = "DELETE FROM processing_ack WHERE status = 'processing' AND generation < ?1";
+        let count = self.connection.execute(sql, [self.generation])?;
+        let generation = self.generation;
+        self.acks.retain(|_, ack| ack.status != crate::message::AckStatus::Processing || ack.generation >= generation);
+        Ok(count)
+    }
+
+    /// The folder that this side writes.
+    pub fn outside(&self) -> BorrowedFd<'_> {
+        self.outside.as_fd()
+    }
+
+    /// The greatest attempt about which something was said, and what.
+    pub fn ack(&self, message: &str) -> Option<&Ack> {
+        self.acks.get(message)
+    }
+
+    fn reading(&self) -> Result<Connection, Error> {
+        let connection = sqlite::reader(&self.inbound, Side::In)?;
+        if sqlite::mailbox_id(&connection)? != self.mailbox_id {
+            return Err(Error::Mixed);
+        }
+        Ok(connection)
+    }
+
+    fn control(&mut self, connection: &Connection) -> Result<Control, Error> {
+        let control = crate::host::read_control(connection)?;
+        if control.generation > self.generation {
+            return Err(Error::Fenced(control.generation));
+        }
+        self.looked = Some(Instant::now());
+        Ok(control)
+    }
+
+    fn write(&mut self, step: &Step, now: Millis) -> Result<Written, Error> {
+        let (generation, mailbox_seq) = (self.generation, self.host_seq);
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Whoever comes after this process says so here before anything else: no pause is too short to be noticed.
+        let newest: Option<i64> = transaction
+            .query_row("SELECT generation FROM runtime_state WHERE id = 1", [], |row| row.get(0))
+            .optional()?;
+        if let Some(newest) = newest.filter(|newest| *newest > generation) {
+            return Err(Error::Fenced(newest));
+        }
+        let mut written = Written { seqs: Vec::new(), last_seq: self.last_seq, last_chained: self.last_chained };
+        for output in &step.outputs {
+            if output.content.len() > MAX_OUTPUT_BYTES {
+                return Err(Error::Config("an output is too long".into()));
+            }
+            // The next odd number.
+            let seq = (written.last_seq.max(mailbox_seq) + 1) / 2 * 2 + 1;
+            let prev = (!output.for_runner).then_some(written.last_chained);
+            transaction.execute(
+                "INSERT INTO messages_out(id, seq, prev, generation, attempt, in_reply_to, created_at, kind, target, content) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                rusqlite::params![
+                    uuid()?,
+                    seq,
+                    prev,
+                    generation,
+                    output.attempt,
+                    output.in_reply_to,
+                    now,
+                    output.kind,
+                    output.target,
+                    output.content
+                ],
+            )?;
+            written.seqs.push(seq);
+            written.last_seq = seq;
+            if prev.is_some() {
+                written.last_chained = seq;
+            }
+        }
+        for ack in &step.acks {
+            let result = if ack.told { written.seqs.last() } else { None };
+            transaction.execute(
+                // Where locks do not hold, an older process may still write: what a newer one said stays.
+                "INSERT INTO processing_ack(message_id, generation, attempt, status, error, until, result_seq, changed_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT(message_id) DO UPDATE SET \
+                 generation = excluded.generation, attempt = excluded.attempt, status = excluded.status, \
+                 error = excluded.error, until = excluded.until, result_seq = excluded.result_seq, \
+                 changed_at = excluded.changed_at WHERE excluded.generation >= processing_ack.generation",
+                rusqlite::params![
+                    ack.message_id,
+                    generation,
+                    ack.attempt,
+                    ack.status.as_str(),
+                    ack.error,
+                    ack.until,
+                    result,
+                    now
+                ],
+            )?;
+        }
+        for (id, rpc_id) in &step.asked {
+            let sql = "INSERT INTO requests(id, generation, rpc_id, asked_at, state) VALUES (?1, ?2, ?3, ?4, 'open')";
+            transaction.execute(sql, (id, generation, rpc_id, now))?;
+        }
+        for (id, asked) in &step.closed {
+            let word = if *asked == Asked::Answered { "answered" } else { "void" };
+            transaction.execute("UPDATE requests SET state = ?2 WHERE id = ?1 AND state = 'open'", (id, word))?;
+        }
+        for (key, value) in &step.values {
+            match value {
+                Some(value) => transaction.execute(
+                    "INSERT OR REPLACE INTO session_state(key, value, updated_at) VALUES (?1, ?2, ?3)",
+                    (key, value, now),
+                )?,
+                None => transaction.execute("DELETE FROM session_state WHERE key = ?1", [key])?,
+            };
+        }
+        if let Some(state) = &step.state {
+            transaction.execute(
+                "INSERT OR REPLACE INTO runtime_state(id, generation, phase, current_tool, tool_declared_timeout_ms, \
+                 tool_started_at, progress_at, until, interrupted_through, stopped, updated_at) \
+                 VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                rusqlite::params![
+                    state.generation,
+                    state.phase.as_str(),
+                    state.current_tool,
+                    state.tool_declared_timeout_ms,
+                    state.tool_started_at,
+                    state.progress_at,
+                    state.until,
+                    state.interrupted_through,
+                    state.stopped,
+                    now
+                ],
+            )?;
+        }
+        transaction.commit()?;
+        Ok(written)
+    }
+}
+
+/// What a step has changed.
+struct Written {
+    seqs: Vec<i64>,
+    last_seq: i64,
+    last_chained: i64,
+}
+
+/// A random id of the form that the worker asks for.
+fn uuid() -> Result<String, Error> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).map_err(|error| Error::Config(error.to_string()))?;
+    let [.., version, _, variant, _, _, _, _, _, _, _] = &mut bytes;
+    *version = *version & 0x0f | 0x40;
+    *variant = *variant & 0x3f | 0x80;
+    let hex = base16ct::lower::encode_string(&bytes);
+    let part = |range: std::ops::Range<usize>| hex.get(range).unwrap_or_default();
+    Ok(format!("{}-{}-{}-{}-{}", part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)))
+}
+
+impl AgentMailbox for FileAgent {
+    fn look(&mut self, now: Millis) -> Result<Inbound, Error> {
+        let connection = self.reading()?;
+        let control = self.control(&connection)?;
+        self.host_seq = connection.query_row("SELECT coalesce(max(seq), 0) FROM messages_in", [], |row| row.get(0))?;
+        // All that is pending, and then without what something was said about: a limit before that would hide later ones.
+        let sql = format!("SELECT {} FROM messages_in WHERE status = 'pending' ORDER BY seq", rows::MESSAGE);
+        let mut statement = connection.prepare(&sql)?;
+        let mut found = statement.query([])?;
+        let mut lanes: BTreeMap<Lane, Vec<Message>> = BTreeMap::new();
+        // Bounded by what the host keeps.
+        while let Some(row) = found.next()? {
+            let message = rows::message(row)?;
+            let lane = lanes.entry(message.lane).or_default();
+            if lane.len() < MAX_FRESH
+                && due::is_fresh(&message, self.acks.get(&message.id))
+                && due::is_due(&message, now)
+            {
+                lane.push(message);
+            }
+        }
+        let mut content = connection.prepare("SELECT content FROM messages_in WHERE id = ?1")?;
+        let mut fresh = Vec::new();
+        for mut message in lanes.into_values().flatten() {
+            message.content = content.query_row([&message.id], |row| row.get(0)).optional()?.flatten();
+            fresh.push(message);
+        }
+        Ok(Inbound { control, fresh })
+    }
+
+    fn is_wanted(&self, message: &str) -> Result<bool, Error> {
+        let sql = "SELECT 1 FROM messages_in WHERE id = ?1 AND status = 'pending'";
+        Ok(self.reading()?.prepare(sql)?.exists([message])?)
+    }
+
+    fn commit(&mut self, step: &Step, now: Millis) -> Result<Vec<i64>, Error> {
+        if self.looked.is_none_or(|looked| looked.elapsed() > PAUSE) {
+            let connection = self.reading()?;
+            self.control(&connection)?;
+        }
+        let written = match self.write(step, now) {
+            // What is said needs room of its own; what is said about messages finds that of the reserve.
+            Err(Error::Full) if step.outputs.is_empty() => {
+                space::give_up(&self.outside)?;
+                self.write(step, now)
+            }
+            other => other,
+        }?;
+        (self.last_seq, self.last_chained) = (written.last_seq, written.last_chained);
+        for ack in &step.acks {
+            let stored = Ack {
+                message_id: ack.message_id.clone(),
+                generation: self.generation,
+                attempt: ack.attempt,
+                status: ack.status,
+                error: ack.error.clone(),
+                until: ack.until,
+                result_seq: if ack.told { written.seqs.last().copied() } else { None },
+            };
+            self.acks.insert(ack.message_id.clone(), stored);
+        }
+        // It only hastens: a host that does not hear it polls.
+        let _ = doorbell::touch(&self.outside, DOORBELL);
+        Ok(written.seqs)
+    }
+
+    fn value(&self, key: &str) -> Result<Option<String>, Error> {
+        let sql = "SELECT value FROM session_state WHERE key = ?1";
+        Ok(self.connection.query_row(sql, [key], |row| row.get(0)).optional()?)
+    }
+
+    fn open_requests(&self) -> Result<Vec<Request>, Error> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT id, generation, rpc_id FROM requests WHERE state = 'open' ORDER BY rowid")?;
+        let found = statement
+            .query_map([], |row| Ok(Request { id: row.get(0)?, generation: row.get(1)?, rpc_id: row.get(2)? }))?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    fn backlog(&self) -> Result<Backlog, Error> {
+        let sql = "SELECT count(*), coalesce(sum(length(CAST(content AS BLOB))), 0) FROM messages_out";
+        let (rows, bytes): (i64, i64) = self.connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(Backlog { rows: rows.unsigned_abs(), bytes: bytes.unsigned_abs() })
+    }
+
+    fn prune(&mut self, now: Millis) -> Result<(), Error> {
+        let (delivered, open) = {
+            let connection = self.reading()?;
+            let ids = |sql: &str| -> Result<BTreeSet<String>, Error> {
+                Ok(connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
+            };
+            let delivered = ids("SELECT message_out_id FROM delivered WHERE status IS NOT NULL")?;
+            (delivered, ids("SELECT id FROM messages_in WHERE status IN ('pending','paused')")?)
+        };
+        // The newest rows stay: the numbers of the next ones are made of theirs.
+        let (last, chained) = (self.last_seq, self.last_chained);
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for id in &delivered {
+            transaction
+                .execute("DELETE FROM messages_out WHERE id = ?1 AND seq NOT IN (?2, ?3)", (id, last, chained))?;
+        }
+        let old = now.saturating_sub(REMEMBERED_MS);
+        let mut statement = transaction.prepare("SELECT message_id FROM processing_ack WHERE changed_at <= ?1")?;
+        let old_ones: Vec<String> = statement.query_map([old], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        drop(statement);
+        let over: Vec<String> = old_ones.into_iter().filter(|id| !open.contains(id)).collect();
+        for id in &over {
+            transaction.execute("DELETE FROM processing_ack WHERE message_id = ?1", [id])?;
+        }
+        transaction.execute("DELETE FROM requests WHERE state <> 'open' AND asked_at <= ?1", [old])?;
+        transaction.commit()?;
+        for id in &over {
+            self.acks.remove(id);
+        }
+        space::renew(&self.outside)?;
+        Ok(())
+    }
+
+    fn beat(&self) {
+        // The next one may not fail; the host waits for several.
+        let _ = doorbell::touch(&self.outside, HEARTBEAT);
+    }
+}
+
+/// Rolls back what a dead process has left half done in `out/`, and looks at the whole file: what the host must not do itself,
+/// because it would open a file of the agent's for writing (docs/spec/session-mailbox.md 4.4). The caller holds the
+/// [`super::Lock`].
+///
+/// # Errors
+///
+/// [`Error::Corrupt`] when it is not whole.
+pub fn recover(outside: &Path) -> Result<(), Error> {
+    let connection = sqlite::writer(&outside.join(OUTBOUND), Side::Out, None)?;
+    let told: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+    if told == "ok" { Ok(()) } else { Err(Error::Corrupt(told)) }
+}

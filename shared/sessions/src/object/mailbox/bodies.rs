@@ -1,0 +1,59 @@
+//! Bodies of items (session-mailbox.md 7.4).
+
+use serde_json::{Value, json};
+
+use crate::acp::request::{self, ResourceLink};
+use crate::object::core::Core;
+use crate::repository::sanitize_name;
+use crate::session::store::Order;
+
+/// Where sessions work that have no conversation yet.
+const WORKSPACE: &str = "/home/user/workspace";
+
+/// The directory that the agent works in: that of the conversation, if it goes on.
+pub(super) fn directory(core: &Core) -> String {
+    let kept = resumed(core).map(|kept| kept.directory.clone()).filter(|directory| !directory.is_empty());
+    kept.unwrap_or_else(|| format!("{WORKSPACE}/{}", sanitize_name(&core.state.id)))
+}
+
+/// The conversation that the agent is to go on with. One agent does not read the files of another.
+fn resumed(core: &Core) -> Option<&crate::session::transcript::Kept> {
+    core.state.transcript.kept.as_ref().filter(|kept| core.task.launch().agent.as_deref() == Some(kept.agent.as_str()))
+}
+
+/// The name of the conversation that the agent is to go on with.
+pub(super) fn resumed_session(core: &Core) -> Option<&str> {
+    resumed(core).filter(|kept| kept.sha256.is_some()).map(|kept| kept.native_session_id.as_str())
+}
+
+/// What opens the agent's session.
+pub(super) fn open(core: &Core) -> String {
+    let mut task = core.task.0.clone();
+    if let Some(agent) = task.get_mut("agent") {
+        crate::event::strip_agent(agent);
+    }
+    let launch = core.task.launch();
+    let resume = resumed(core).and_then(|kept| {
+        let sha256 = kept.sha256.as_deref()?;
+        Some(json!({
+            "run": kept.run, "epoch": core.state.transcript.epoch.unwrap_or_default(), "sha256": sha256,
+        }))
+    });
+    json!({
+        "task": task,
+        "agent": launch.agent,
+        "mode": launch.mode_id(),
+        "cwd": directory(core),
+        "resume": resume,
+    })
+    .to_string()
+}
+
+/// What a person said, behind the conversation that the agent does not know.
+pub(super) fn prompt(core: &Core, order: &Order, text: &str) -> String {
+    let attachments = if core.state.attachments_sent { Vec::new() } else { core.task.attachments() };
+    let links: Vec<ResourceLink<'_>> = attachments.iter().map(|uri| ResourceLink::of_attachment(uri)).collect();
+    let role = if order.by == core.state.requested_by { "owner" } else { "member" };
+    let files: [Value; 0] = [];
+    json!({"by": order.by, "role": role, "content": request::blocks(text, &links), "files": files}).to_string()
+}

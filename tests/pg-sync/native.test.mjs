@@ -1,0 +1,245 @@
+// Changes of a real PostgreSQL, through the stand-in of the shape service and the native server's bridge, to a sink (pg-sync.md 6.3): compared with a log that a trigger writes
+// in the same database, and with what the official client says. `LOGSEQ_SYNC_BIN` is the server; it is killed `PG_SYNC_KILLS` times (10).
+import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import http from 'node:http';
+import path from 'node:path';
+import { after, test } from 'node:test';
+import { harness } from './harness.mjs';
+import { ADMIN, SERVICE_SECRET, SINK_SECRET, Server, folder, until } from './native-server.mjs';
+
+const KILLS = Number(process.env.PG_SYNC_KILLS ?? 10);
+
+const these = harness();
+const { sql, together } = these;
+
+/** A sink as a session is one: it keeps the last number that it has, refuses what it has not got to, and forgets nothing. */
+class Sink {
+  constructor() {
+    this.seen = new Map();
+    /** What becomes of the next requests: a status, or `drop` once it was taken. */
+    this.moods = [];
+    this.bodies = [];
+  }
+
+  async start() {
+    this.server = http.createServer((request, response) => {
+      let body = '';
+      request.on('data', (chunk) => { body += chunk; }).on('end', () => this.take(request, body, response));
+    }).listen(0, '127.0.0.1');
+    await once(this.server, 'listening');
+    this.url = `http://127.0.0.1:${this.server.address().port}/wakes`;
+    after(() => { this.server.closeAllConnections(); this.server.close(); });
+    return this;
+  }
+
+  take(request, body, response) {
+    const [, t, v1] = /^t=(\d+),v1=([0-9a-f]{64})$/.exec(request.headers['x-logseq-signature']) ?? [];
+    assert.equal(v1, crypto.createHmac('sha256', SINK_SECRET).update(`${t}.${body}`).digest('hex'));
+    const mood = this.moods.shift();
+    if (typeof mood === 'number') return response.writeHead(mood).end();
+    const told = JSON.parse(body);
+    const id = `${told.subscription_id}:${told.incarnation}`;
+    const has = this.seen.get(id) ?? { to: told.after_seq, keys: new Set() };
+    this.seen.set(id, has);
+    let answer = [200, {}];
+    if (has.keys.has(told.key)) {
+      answer = [200, { duplicate: true }];
+    } else if (told.type === 'pg_sync.change' && told.after_seq > has.to) {
+      answer = [409, { to_seq: has.to }];
+    } else {
+      has.keys.add(told.key);
+      if (told.type === 'pg_sync.change') has.to = told.to_seq;
+      this.bodies.push(told);
+    }
+    if (mood === 'drop') return response.destroy();
+    return response.writeHead(answer[0], { 'content-type': 'application/json' }).end(JSON.stringify(answer[1]));
+  }
+
+  /** Changes of wakes that were told whole. */
+  changes(id) {
+    return this.bodies.filter((body) => body.type === 'pg_sync.change' && (!id || body.subscription_id === id)).flatMap((body) => body.changes);
+  }
+
+  types() {
+    return this.bodies.map(({ type }) => type);
+  }
+}
+
+const config = (sink, observations, connection = '', more = '') => `
+[pg_sync]
+sink_url = "${sink.url}"
+sink_secret_file = "${folder}/sink.secret"
+max_wakes = 1000000
+${more}
+[pg_sync.connections.main]
+url = "${these.url}"
+secret_file = "${folder}/service.secret"
+${connection}
+${observations.map((observation) => `[[pg_sync.observations]]\nconnection = "main"\n${observation}`).join('\n')}
+`;
+
+const brief = (changes) => changes.map(({ operation, key, value }) => [operation, key, value]);
+
+test('a wake for an insert, and what it says; the secret is in no file and no log', async () => {
+  const table = await these.table('id int PRIMARY KEY, status text');
+  await sql(`INSERT INTO ${table} VALUES (1, 'there before')`);
+  these.service.options.secret = SERVICE_SECRET;
+  const sink = await new Sink().start();
+  const server = new Server('first', config(sink, [
+    `id = "all"\ntable = "${table}"\nreplica = "full"`,
+    `id = "paid"\ntable = "${table}"\nreplica = "full"\nwake = { ops = ["update"], filter = { status = "paid" } }`,
+    `id = "nowhere"\ntable = "no_such_table"`,
+  ]));
+  await server.start();
+  try {
+    const { subscription_id: all, source_id } = await server.live('all');
+    const { subscription_id: paid } = await server.live('paid');
+    await sql(`INSERT INTO ${table} VALUES (2, 'open')`);
+    await sql(`UPDATE ${table} SET status = 'paid' WHERE id = 2`);
+    await until(() => sink.changes(all).length === 2 && sink.changes(paid).length === 1, () => JSON.stringify(sink.bodies));
+    const [first] = sink.changes(all);
+    assert.deepEqual(brief([first]), [['insert', `"public"."${table}"/"2"`, { id: '2', status: 'open' }]]);
+    assert.deepEqual(sink.changes(paid)[0].old_value, { status: 'open' });
+    assert.ok(sink.bodies.every((body) => body.source_id === source_id && body.table === table));
+    assert.ok([401, 404].includes((await server.list({})).status), 'for others there is no list');
+    const nowhere = (await server.list()).observations.find(({ id }) => id === 'nowhere');
+    assert.equal(nowhere.state, 'ended');
+    assert.match(server.log, /nowhere is not observed: the service answers 400/);
+    await server.kill('SIGTERM');
+    assert.equal(server.child.exitCode, 0, server.log);
+    const stored = fs.readdirSync(server.data).filter((name) => fs.statSync(path.join(server.data, name)).isFile()).map((name) => fs.readFileSync(path.join(server.data, name)).toString('latin1')).join('');
+    assert.ok(stored.includes(source_id) && !stored.includes(SERVICE_SECRET) && !stored.includes(SINK_SECRET));
+    assert.ok(!server.log.includes(SERVICE_SECRET) && !server.log.includes(SINK_SECRET));
+  } finally {
+    these.service.options.secret = undefined;
+  }
+});
+
+test(`killed ${KILLS} times: nothing is missing, nothing comes twice, order is kept, and the official client says the same`, async () => {
+  const table = await these.table('id int PRIMARY KEY, n int');
+  await sql(`CREATE TABLE ${table}_log (at bigserial PRIMARY KEY, operation text, id int, n int)`);
+  await sql(`CREATE FUNCTION ${table}_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO ${table}_log (operation, id, n) VALUES (lower(TG_OP), COALESCE(NEW.id, OLD.id), COALESCE(NEW.n, OLD.n)); RETURN NULL; END $$`);
+  await sql(`CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON ${table} FOR EACH ROW EXECUTE FUNCTION ${table}_note()`);
+  const sink = await new Sink().start();
+  const server = new Server('killed', config(sink, [`id = "all"\ntable = "${table}"\nreplica = "full"`]));
+  await server.start();
+  await server.live('all');
+  const official = these.follow({ table, replica: 'full' }, { offset: 'now', log: 'changes_only', goesOn: true });
+  await official.upToDate();
+  const random = (() => {
+    let state = 17;
+    return (bound) => { state = (state * 48_271) % 2_147_483_647; return state % bound; };
+  })();
+  let number = 0;
+  const present = new Set();
+  const change = () => {
+    number += 1;
+    const id = random(40);
+    if (!present.has(id)) {
+      present.add(id);
+      return [`INSERT INTO ${table} VALUES ($1, $2)`, [id, number]];
+    }
+    if (random(3) > 0) return [`UPDATE ${table} SET n = $2 WHERE id = $1`, [id, number]];
+    present.delete(id);
+    return [`DELETE FROM ${table} WHERE id = $1`, [id]];
+  };
+  const told = () => sink.changes().map(({ operation, value }) => [operation, value.id, value.n]);
+  const caughtUp = () => until(() => told().length >= number, () => `${told().length} of ${number} changes (${sink.bodies.map(({ counts, more }) => `${Object.values(counts ?? {})}${more ? '+' : ''}`).join(' ')}): ${server.log}`);
+  for (let kill = 0; kill < KILLS; kill += 1) {
+    // Not more at once than a wake tells.
+    for (let round = 0; round < 4; round += 1) await together(Array.from({ length: [1, 4, 8][random(3)] }, change));
+    const fails = random(2) === 0;
+    if (fails) sink.moods.push(...[[500], ['drop'], ['drop', 503]][random(3)]);
+    // At any moment: while it is told, while it tells, or before.
+    await new Promise((done) => setTimeout(done, random(300)));
+    await server.kill();
+    await together(Array.from({ length: 1 + random(5) }, change));
+    await server.start();
+    // Not more at once than a wake tells, whatever had no time before the kill.
+    if (fails || number - told().length > 10) await caughtUp();
+  }
+  await together([change()]);
+  await caughtUp();
+  const { rows } = await sql(`SELECT operation, id::text, n::text FROM ${table}_log ORDER BY at`);
+  const expected = rows.map(({ operation, id, n }) => [operation, id, n]);
+  assert.deepEqual(told(), expected);
+  assert.ok(sink.bodies.every(({ type, more }) => type === 'pg_sync.change' && !more), JSON.stringify(sink.types()));
+  await official.first(expected.length);
+  const ours = sink.changes().map(({ operation, key, value }) => [operation, key, value.id, value.n]);
+  assert.deepEqual(official.changes.map(({ operation, key, value }) => [operation, key, String(value.id), String(value.n)]), ours);
+  official.stop();
+  await server.kill('SIGTERM');
+});
+
+test('what a wake does not hold is read from the log', async () => {
+  const table = await these.table('id int PRIMARY KEY');
+  const sink = await new Sink().start();
+  const server = new Server('more', config(sink, [`id = "all"\ntable = "${table}"`]));
+  await server.start();
+  const { source_id } = await server.live('all');
+  const read = async (query, headers = { 'x-db-sync-admin-token': ADMIN }) => {
+    const answer = await fetch(`${server.base}/pg-sync/${source_id}/changes${query}`, { headers });
+    return { status: answer.status, ...(await answer.json()) };
+  };
+  const waits = read('?wait=20');
+  await together(Array.from({ length: 120 }, (_, id) => [`INSERT INTO ${table} VALUES (${id})`]));
+  const first = await waits;
+  assert.deepEqual([first.status, first.source_id, first.first_seq], [200, source_id, 1]);
+  await until(() => sink.bodies.some(({ more }) => more), () => 'a wake');
+  const [wake] = sink.bodies;
+  assert.deepEqual([wake.counts.insert, wake.changes.length], [120, 50]);
+  const told = [];
+  for (let after = wake.after_seq; after < wake.to_seq;) {
+    const { changes, next_after } = await read(`?after=${after}&limit=50`);
+    told.push(...changes);
+    after = next_after;
+  }
+  assert.deepEqual(told.map(({ value }) => value.id), Array.from({ length: 120 }, (_, id) => String(id)));
+  assert.deepEqual(told.slice(0, 50), wake.changes);
+  assert.deepEqual((await read('?after=120&wait=1')).changes, [], 'an empty list at the end of the time');
+  assert.deepEqual((await read('?limit=501')).fields, ['limit']);
+  // Whoever is not the operator is handed on to the agents service, which is not there.
+  const { status } = await fetch(`${server.base}/pg-sync/${source_id}/changes`);
+  assert.ok([401, 404, 503].includes(status), `nobody else reads it: ${status}`);
+  await server.kill('SIGTERM');
+});
+
+test('a replaced log is told as a gap, and what follows comes', async () => {
+  const table = await these.table('id int PRIMARY KEY');
+  const sink = await new Sink().start();
+  const server = new Server('gap', config(sink, [`id = "all"\ntable = "${table}"`], 'mode = "interval"\npoll_ms = 100'));
+  await server.start();
+  await server.live('all');
+  await sql(`INSERT INTO ${table} VALUES (1)`);
+  await until(() => sink.changes().length === 1, () => 'the first');
+  await sql(`TRUNCATE ${table}`);
+  await until(() => sink.types().includes('pg_sync.gap'), () => 'a gap');
+  const gap = sink.bodies.find(({ type }) => type === 'pg_sync.gap');
+  assert.deepEqual([gap.reason, gap.from_seq, gap.count], ['must_refetch', 1, 1]);
+  await sql(`INSERT INTO ${table} VALUES (2)`);
+  await until(() => sink.changes().length === 2, () => 'the second');
+  const [seen] = (await server.list()).observations;
+  assert.deepEqual([seen.gaps, seen.last_seq, seen.sent_seq, seen.pending], [1, 2, 2, 0]);
+  await server.kill('SIGTERM');
+});
+
+test('the service fails in every way, and is back', async () => {
+  const table = await these.table('id int PRIMARY KEY');
+  const sink = await new Sink().start();
+  const server = new Server('faults', config(sink, [`id = "all"\ntable = "${table}"`], 'mode = "interval"\npoll_ms = 100'));
+  await server.start();
+  await server.live('all');
+  const faults = [{ way: 'status', status: 503, headers: { 'retry-after': '1' } }, { way: 'reset' }, { way: 'cut' }, { way: 'garbage' }, { way: 'slow', ms: 1 }, { way: 'status', status: 401 }, { way: 'status', status: 400 }];
+  for (const [at, fault] of faults.entries()) {
+    these.service.faults.script([fault]);
+    await sql(`INSERT INTO ${table} VALUES (${at})`);
+    await until(() => sink.changes().length === at + 1, () => `the change after ${fault.way}: ${server.log}`);
+  }
+  assert.deepEqual(sink.changes().map(({ value }) => value.id), faults.map((_, at) => String(at)));
+  assert.ok(sink.types().every((type) => type === 'pg_sync.change'));
+  await server.kill('SIGTERM');
+});

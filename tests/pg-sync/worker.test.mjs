@@ -1,0 +1,188 @@
+// Changes of a real PostgreSQL, through the stand-in of the shape service and a bridge of the agents worker, to events of a session (pg-sync.md 6.3): compared with a log
+// that a trigger writes in the same database, while workerd is killed and started again. `PG_SYNC_CHANGES` changes (1000) in transactions of 1, 10 and 1,000.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { after, test } from 'node:test';
+import { Client } from '../agents/client.mjs';
+import { SandboxAgent, Worker } from '../agents/processes.mjs';
+import { harness } from './harness.mjs';
+
+const CHANGES = Number(process.env.PG_SYNC_CHANGES ?? 1_000);
+const LIMIT_MS = 180_000;
+const SECRET = 'the service shares that';
+
+let agents;
+let worker;
+let client;
+const these = harness(async () => {
+  these.service.options.secret = SECRET;
+  agents = await SandboxAgent.start();
+  worker = await Worker.start(agents.url, {
+    env: {
+      PG_SYNC_CONNECTIONS: JSON.stringify({ main: { url: these.url, secret_env: 'SHAPES_SECRET', poll_ms: 200 } }),
+      SHAPES_SECRET: SECRET, PG_SYNC_MAX_WAKES: '1000000', PG_SYNC_ALLOW_PRIVATE: '127.0.0.0/8',
+    },
+  });
+  client = new Client(worker.base);
+});
+const { sql, together } = these;
+
+after(async () => { await worker?.stop(); await agents?.stop(); });
+
+async function until(isThere, what) {
+  const end = Date.now() + LIMIT_MS;
+  for (;;) {
+    const found = await isThere();
+    if (found) return found;
+    if (Date.now() > end) assert.fail(`${what()} did not come: ${worker.output.slice(-2_000)}`);
+    await new Promise((done) => setTimeout(done, 100));
+  }
+}
+
+/** A session whose orders wait. */
+async function paused() {
+  const session = await client.create();
+  await session.ok('POST', '/pause');
+  return session;
+}
+
+async function observe(session, options) {
+  const answer = await session.ask('POST', '/pg-sync', { connection: 'main', ...options });
+  assert.equal(answer.status, 201, answer.text);
+  return answer.body;
+}
+
+/** Events of a session about what it observes. A worker that is being started again has none to tell. */
+async function events(session) {
+  const answer = await session.ask('GET', '/events?limit=10000').catch(() => null);
+  return (answer?.body?.events ?? []).filter(({ type }) => type.startsWith('pg_sync.'));
+}
+
+/** What a source's log holds after a number, page by page. */
+async function changes(source, after, to) {
+  const all = [];
+  for (let at = after; at < to;) {
+    const { status, body, text } = await client.ask('GET', `/pg-sync/${source}/changes?after=${at}&limit=500`);
+    assert.equal(status, 200, text);
+    assert.ok(body.changes.length > 0, text);
+    all.push(...body.changes.filter(({ seq }) => seq <= to));
+    at = body.next_after;
+  }
+  return all;
+}
+
+const brief = ({ operation, value }) => [operation, value.id, value.n];
+
+test('an insert is an event of the session and a prompt that waits; who may read the log', async () => {
+  const table = await these.table('id int PRIMARY KEY, n int');
+  await sql(`INSERT INTO ${table} VALUES (1, 1)`);
+  const session = await paused();
+  const { source_id: source, state, wake } = await observe(session, { table });
+  assert.deepEqual([state, wake], ['live', { debounce_ms: 0 }]);
+  assert.equal((await session.ask('POST', '/pg-sync', { connection: 'main', table })).status, 200);
+  await sql(`INSERT INTO ${table} VALUES (2, 7)`);
+  const [event] = await until(async () => {
+    const found = await events(session);
+    return found.length > 0 && found;
+  }, () => 'the event');
+  assert.equal(event.type, 'pg_sync.change');
+  assert.deepEqual(event.data.counts, { insert: 1, update: 0, delete: 0 });
+  assert.deepEqual(event.data.changes.map(brief), [['insert', '2', '7']]);
+  const [seen] = (await session.ok('GET', '/pg-sync')).observations;
+  assert.deepEqual([seen.source_id, seen.last_seq, seen.observers, seen.gaps], [source, 1, 1, 0]);
+  assert.deepEqual((await changes(source, 0, 1)).map(brief), [['insert', '2', '7']]);
+  // A reader waits, and is answered as soon as something comes.
+  const reading = client.ask('GET', `/pg-sync/${source}/changes?after=1&wait=20`);
+  await sql(`UPDATE ${table} SET n = 8 WHERE id = 2`);
+  const { body } = await reading;
+  assert.deepEqual([body.changes.length, body.next_after, body.changes[0]?.partial], [1, 2, true]);
+  assert.equal((await client.ask('GET', `/pg-sync/${'0'.repeat(32)}/changes`)).status, 404);
+  assert.equal((await fetch(`${worker.base}/pg-sync/${source}/changes`)).status, 401);
+  const removed = await session.ask('DELETE', `/pg-sync/${source}`);
+  assert.deepEqual([removed.status, removed.body], [200, { removed: true }]);
+});
+
+test('what the service refuses is told to whoever asks', async () => {
+  const session = await paused();
+  const refused = await session.ask('POST', '/pg-sync', { connection: 'main', table: 'no_such_table' });
+  assert.deepEqual([refused.status, refused.body.error, refused.body.status], [422, 'probe_failed', 400], refused.text);
+  assert.deepEqual((await session.ok('GET', '/pg-sync')).observations, []);
+  const table = await these.table('id int PRIMARY KEY');
+  const tried = (body) => client.ask('POST', '/pg-connections/main/test', body);
+  assert.equal((await tried({ table })).body.ok, true);
+  assert.equal((await tried({ table: 'no_such_table' })).status, 422);
+});
+
+test('a replaced log is told as a gap, and what follows comes', async () => {
+  const table = await these.table('id int PRIMARY KEY, n int');
+  const session = await paused();
+  await observe(session, { table });
+  await sql(`INSERT INTO ${table} VALUES (1, 1)`);
+  await until(async () => (await events(session)).length === 1, () => 'the first');
+  await sql(`TRUNCATE ${table}`);
+  await until(async () => (await events(session)).some(({ type, data }) => type === 'pg_sync.gap' && data.reason === 'must_refetch'), () => 'a gap');
+  await sql(`INSERT INTO ${table} VALUES (2, 2)`);
+  await until(async () => (await events(session)).filter(({ type }) => type === 'pg_sync.change').length === 2, () => 'the second');
+});
+
+test(`${CHANGES} changes while workerd is killed: nothing is missing, nothing comes twice, order is kept`, async () => {
+  const table = await these.table('id int PRIMARY KEY, n int');
+  await sql(`CREATE TABLE ${table}_log (at bigserial PRIMARY KEY, operation text, id int, n int)`);
+  await sql(`CREATE FUNCTION ${table}_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO ${table}_log (operation, id, n) VALUES (lower(TG_OP), COALESCE(NEW.id, OLD.id), COALESCE(NEW.n, OLD.n)); RETURN NULL; END $$`);
+  await sql(`CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON ${table} FOR EACH ROW EXECUTE FUNCTION ${table}_note()`);
+  const session = await paused();
+  const { source_id: source } = await observe(session, { table, replica: 'full' });
+  let state = 17;
+  const random = (bound) => { state = (state * 48_271) % 2_147_483_647; return state % bound; };
+  const present = new Set();
+  let number = 0;
+  const change = () => {
+    number += 1;
+    const id = random(400);
+    if (!present.has(id)) {
+      present.add(id);
+      return [`INSERT INTO ${table} VALUES ($1, $2)`, [id, number]];
+    }
+    if (random(3) > 0) return [`UPDATE ${table} SET n = $2 WHERE id = $1`, [id, number]];
+    present.delete(id);
+    return [`DELETE FROM ${table} WHERE id = $1`, [id]];
+  };
+  // The first ring holds 10,000: what has been told is read before more comes.
+  const told = [];
+  let has = 0;
+  const take = async () => {
+    const wakes = (await events(session)).filter(({ type, data }) => type === 'pg_sync.change' && data.to_seq > has);
+    for (const { data } of wakes) {
+      assert.equal(data.after_seq, has, 'each wake goes on where the one before ended');
+      const read = await changes(source, has, data.to_seq);
+      assert.equal(read.length, data.to_seq - has);
+      assert.equal(Object.values(data.counts).reduce((a, b) => a + b), read.length);
+      told.push(...read.map(brief));
+      has = data.to_seq;
+    }
+  };
+  const sizes = [1, 10, 1, 10, Math.min(1_000, Math.floor(CHANGES / 2))];
+  for (let round = 0; number < CHANGES; round += 1) {
+    const size = Math.min(sizes[round % sizes.length], CHANGES - number);
+    await together(Array.from({ length: size }, change));
+    if (random(6) === 0 || size > 10) {
+      // At any moment: while the bridge asks, stores, sends, or before.
+      await new Promise((done) => setTimeout(done, random(400)));
+      await worker.evict();
+      await take();
+    }
+  }
+  await until(async () => { await take(); return told.length >= number; }, () => `${told.length} of ${number} changes`);
+  const { rows } = await sql(`SELECT operation, id::text, n::text FROM ${table}_log ORDER BY at`);
+  assert.deepEqual(told, rows.map(({ operation, id, n }) => [operation, id, n]));
+  assert.ok((await events(session)).every(({ type }) => type === 'pg_sync.change'));
+});
+
+test('the secret is in no file and no log', () => {
+  const files = fs.readdirSync(worker.data, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  assert.ok(files.length > 5);
+  for (const { parentPath, name } of files) assert.ok(!fs.readFileSync(path.join(parentPath, name)).includes(SECRET), name);
+  assert.ok(!worker.output.includes(SECRET));
+});
