@@ -164,6 +164,9 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
     };
 
     tools::for_tests::strace()?;
+    // The independent reader, which tests of the native server ask, needs its packages.
+    tools::npm::ensure_node()?;
+    tools::npm::ensure_packages()?;
     step("Unit, integration and golden tests");
     let packages = |worker: &Worker| worker.suites.iter().map(|suite| suite.package).chain([worker.package]);
     let later = WORKERS.into_iter().flat_map(packages).flat_map(|package| ["--exclude", package]);
@@ -190,8 +193,6 @@ pub(crate) fn run(args: lexopt::Parser) -> Result<()> {
     process::run(&mut everything)?;
     note(format!("{} s so far", start.elapsed().as_secs()));
 
-    tools::npm::ensure_node()?;
-    tools::npm::ensure_packages()?;
     // Before the parts begin, which would install them at the same time.
     tools::for_tests::ensure()?;
     let programs = programs::start(&root, amounts)?;
