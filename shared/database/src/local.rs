@@ -37,6 +37,10 @@ pub trait Sql {
 
     /// Removes everything the database holds, its tables included.
     fn delete_all(&self) -> Result<(), SqlError>;
+
+    /// Tells that statements which make or look for tables have run, and will not run again: what was remembered for them can go.
+    /// Nothing changes but memory.
+    fn tables_are_made(&self) {}
 }
 
 impl<S: Sql + ?Sized> Sql for std::rc::Rc<S> {
@@ -52,6 +56,9 @@ impl<S: Sql + ?Sized> Sql for std::rc::Rc<S> {
     fn delete_all(&self) -> Result<(), SqlError> {
         (**self).delete_all()
     }
+    fn tables_are_made(&self) {
+        (**self).tables_are_made();
+    }
 }
 
 impl<S: Sql + ?Sized> Sql for &S {
@@ -66,6 +73,9 @@ impl<S: Sql + ?Sized> Sql for &S {
     }
     fn delete_all(&self) -> Result<(), SqlError> {
         (**self).delete_all()
+    }
+    fn tables_are_made(&self) {
+        (**self).tables_are_made();
     }
 }
 
