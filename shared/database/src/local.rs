@@ -38,9 +38,9 @@ pub trait Sql {
     /// Removes everything the database holds, its tables included.
     fn delete_all(&self) -> Result<(), SqlError>;
 
-    /// Tells that statements which make or look for tables have run, and will not run again: what was remembered for them can go.
-    /// Nothing changes but memory.
-    fn tables_are_made(&self) {}
+    /// Tells that what had to be looked at to open the object has been, and may not be needed again for long: what was remembered of it
+    /// can go. Nothing changes but memory.
+    fn was_opened(&self) {}
 }
 
 impl<S: Sql + ?Sized> Sql for std::rc::Rc<S> {
@@ -56,8 +56,8 @@ impl<S: Sql + ?Sized> Sql for std::rc::Rc<S> {
     fn delete_all(&self) -> Result<(), SqlError> {
         (**self).delete_all()
     }
-    fn tables_are_made(&self) {
-        (**self).tables_are_made();
+    fn was_opened(&self) {
+        (**self).was_opened();
     }
 }
 
@@ -74,8 +74,8 @@ impl<S: Sql + ?Sized> Sql for &S {
     fn delete_all(&self) -> Result<(), SqlError> {
         (**self).delete_all()
     }
-    fn tables_are_made(&self) {
-        (**self).tables_are_made();
+    fn was_opened(&self) {
+        (**self).was_opened();
     }
 }
 

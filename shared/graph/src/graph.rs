@@ -464,6 +464,8 @@ impl<S: Sql + 'static> Graph<S> {
         let may_lack_data = plants && meta.t == 0 && meta.checksum.is_none();
         if !may_lack_data && kvs::exists(&*self.sql, 0)? {
             self.created = true;
+            // Many graphs are greeted, and have nothing to do for long.
+            self.sql.was_opened();
             return Ok(());
         }
         self.open().map(|_| ())

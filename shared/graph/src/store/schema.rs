@@ -38,7 +38,6 @@ pub(crate) fn ensure(sql: &impl Sql) -> Result<(), SqlError> {
     {
         return Err(refused);
     }
-    sql.tables_are_made();
     Ok(())
 }
 
