@@ -13,6 +13,8 @@ pub(crate) struct Client {
     pub(crate) id: String,
     /// `None`: all operations.
     pub(crate) operation: Option<&'static str>,
+    /// Whether it has had the table, and wants nothing older.
+    has_table: bool,
     /// How many changes had been committed when it was told that it observes.
     pub(crate) joined_at: Option<usize>,
     has_seq: u64,
@@ -31,10 +33,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(id: String, operation: Option<&'static str>) -> Self {
+    pub(crate) fn new(id: String, operation: Option<&'static str>, has_table: bool) -> Self {
         Self {
             id,
             operation,
+            has_table,
             joined_at: None,
             has_seq: 0,
             keys: HashSet::new(),
@@ -72,7 +75,7 @@ impl Client {
             return Outcome::Taken;
         }
         let (after, to) = (body["after_seq"].as_u64().unwrap(), body["to_seq"].as_u64().unwrap());
-        if self.has_seq == 0 && self.keys.is_empty() {
+        if self.has_seq == 0 && (self.keys.is_empty() || self.has_table) {
             self.has_seq = after;
         }
         if to <= self.has_seq {

@@ -160,7 +160,7 @@ impl World {
                 self.next_client += 1;
                 let operation = if self.rng.percent(30) { Some("insert") } else { None };
                 let id = format!("client-{}", self.next_client);
-                self.clients.push(Client::new(id.clone(), operation));
+                self.clients.push(Client::new(id.clone(), operation, self.is_diffing));
                 (id, operation)
             }
         };
@@ -336,10 +336,10 @@ impl World {
     }
 
     fn deliver(&mut self, id: String, key: String, body: &str) {
+        let told_at = self.told_at();
         let Some(client) = self.clients.iter_mut().find(|client| client.id == id) else {
             return self.happens(Event::Sent { id, key, outcome: Outcome::Gone });
         };
-        let told_at = self.told_at();
         let outcome = match self.rng.below(10) {
             // It never arrives.
             0 if !self.is_calm => Outcome::Failed,
