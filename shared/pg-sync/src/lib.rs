@@ -19,6 +19,7 @@ pub mod fields;
 pub mod identity;
 mod js;
 pub mod options;
+pub mod paths;
 pub mod reference;
 pub mod register;
 pub mod ring;

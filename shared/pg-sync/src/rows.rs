@@ -122,7 +122,7 @@ fn column(name: &str, value: &str) -> [u8; COLUMN] {
     column
 }
 
-/// The types of columns, as far as they decide how one value is written in two ways: PostgreSQL writes it one way into its log, and
+/// The types of columns, as far as they decide how one value is written in two ways: a database writes it one way into its log, and
 /// another way where it is cast to a text, as a service may do with rows of a snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Types {

@@ -55,6 +55,13 @@ impl Cursor {
     }
 }
 
+impl Cursor {
+    /// Whether it could have been made.
+    pub fn is_readable(&self) -> bool {
+        Self::new(&self.handle, &self.offset, self.log_mode).is_some()
+    }
+}
+
 /// What is asked of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::change::Received;
 use crate::decode::{self, DecodeError};
 
-/// Most transactions that were under way at one moment. PostgreSQL has at most some thousand connections.
+/// Most transactions that were under way at one moment: a database has at most some thousand connections.
 const MAX_UNDER_WAY: usize = 10_000;
 
 /// Which transactions a snapshot shows. Numbers of transactions are taken modulo 2^32, as the log of the database has them.
@@ -106,13 +106,14 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn read(xmin: Json, xmax: Json, xip_list: Json) -> Option<Shown> {
+    fn read(xmin: impl Into<Json>, xmax: impl Into<Json>, xip_list: impl Into<Json>) -> Option<Shown> {
+        let (xmin, xmax, xip_list) = (xmin.into(), xmax.into(), xip_list.into());
         Shown::read(&json!({"xmin": xmin, "xmax": xmax, "xip_list": xip_list}))
     }
 
     #[test]
     fn what_a_snapshot_shows() {
-        let shown = read(json!("10"), json!(20), json!(["12", 15])).unwrap();
+        let shown = read("10", 20, json!(["12", 15])).unwrap();
         for (transactions, is_shown) in [
             (&[9][..], true),
             (&[10], true),
@@ -138,9 +139,8 @@ mod tests {
     #[test]
     fn numbers_go_round() {
         let epoch = 7_u64 << 32;
-        let shown =
-            read(json!((epoch + 10).to_string()), json!((epoch + 20).to_string()), json!([(epoch + 12).to_string()]))
-                .unwrap();
+        let text = |number: u64| (epoch + number).to_string();
+        let shown = read(text(10), text(20), vec![text(12)]).unwrap();
         assert!(shown.holds(&[u32::MAX]) && shown.holds(&[9]) && shown.holds(&[11]));
         assert!(!shown.holds(&[12]) && !shown.holds(&[20]) && !shown.holds(&[1 << 31]));
     }
@@ -158,8 +158,7 @@ mod tests {
         assert!(Snapshot::read(empty.as_bytes()).unwrap().is_empty());
         let odd = of(r#"[{"headers":{"operation":"insert"},"value":{"x":"1"}}]"#, metadata);
         assert!(Snapshot::read(odd.as_bytes()).unwrap().rows().all(|row| row.is_err()), "a row without a key");
-        let many = json!(vec!["1"; MAX_UNDER_WAY + 1]);
-        assert_eq!(read(json!("1"), json!("2"), many), None);
+        assert_eq!(read("1", "2", vec!["1"; MAX_UNDER_WAY + 1]), None);
         for body in
             ["", "[]", "{}", &of("[]", "{}"), &of("[]", r#"{"xmin":"a","xmax":"2","xip_list":[]}"#), &of("7", metadata)]
         {

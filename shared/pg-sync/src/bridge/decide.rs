@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Action, Bridge, Commit, Decision, Event, NotJoined, State};
-use crate::body::{EndReason, Notice};
+use crate::body::{EndReason, GapReason, Notice};
 use crate::change::Change;
 use crate::ring::Log;
 use crate::rows::Incomparable;
@@ -67,6 +67,13 @@ pub fn decide<L: Log>(bridge: &mut Bridge, log: &L, event: Event, context: &Cont
 
 impl<L: Log> Decide<'_, L> {
     fn happened(&mut self, event: Event) -> Result<(), L::Error> {
+        if self.bridge.stored.cursor.as_ref().is_some_and(|cursor| !cursor.is_readable()) {
+            // Nobody knows what came since it was stored.
+            self.open_gap(GapReason::SourceLost);
+            if !matches!(self.bridge.stored.state, State::Idle { .. } | State::Blocked { .. }) {
+                self.bridge.stored.state = State::Resync { next_at: self.now };
+            }
+        }
         match event {
             Event::Due => {}
             Event::Retry => self.retry(),

@@ -7,7 +7,7 @@ use crate::change::Position;
 use crate::options::Options;
 use crate::ring::Ring;
 use crate::rows::Known;
-use crate::shape::Cursor;
+use crate::shape::{Cursor, LogMode};
 use crate::snapshot::Shown;
 
 /// What a source is.
@@ -134,7 +134,13 @@ pub struct ShownUntil {
     pub until: i64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks in this way")]
+fn readable_or_none<'de, D: serde::Deserializer<'de>>(stored: D) -> Result<Option<Cursor>, D::Error> {
+    let stored = serde_json::Value::deserialize(stored)?;
+    let nowhere = || Cursor { handle: String::new(), offset: String::new(), log_mode: LogMode::ChangesOnly };
+    let is_none = stored.is_null();
+    Ok((!is_none).then(|| serde_json::from_value(stored).unwrap_or_else(|_| nowhere())))
+}
+
 const fn is_unknown(known: &Known) -> bool {
     matches!(known, Known::Unavailable)
 }
@@ -151,7 +157,9 @@ pub struct Stored {
     pub connection_revision: Option<i64>,
     /// What it does.
     pub state: State,
-    /// Where it is. None while it probes, and while a gap is open.
+    /// Where it is. None while it probes, and while a gap is open. One that is stored and means nothing is read as no place at all
+    /// ([`Cursor::is_readable`]): what came since it was stored is a gap.
+    #[serde(deserialize_with = "readable_or_none")]
     pub cursor: Option<Cursor>,
     /// The types of columns, as the service says.
     pub schema: Option<String>,

@@ -112,12 +112,11 @@ impl Client {
             let (tx, op) = text.split_once('_').unwrap();
             (tx.parse().unwrap(), op.parse().unwrap())
         };
-        match change["tx"].as_str() {
-            Some(tx) => self.told.push((tx.parse().unwrap(), change["op"].as_u64().unwrap())),
-            None => {
-                assert_eq!(change["synthetic"], true);
-                self.differences += 1;
-            }
+        if let Some(tx) = change["tx"].as_str() {
+            self.told.push((tx.parse().unwrap(), change["op"].as_u64().unwrap()));
+        } else {
+            assert_eq!(change["synthetic"], true);
+            self.differences += 1;
         }
         let written = (change["operation"] != "delete").then(|| place(&text(&change["value"]["place"])));
         self.rows.insert(text(&change["key"]).parse().unwrap(), written);
