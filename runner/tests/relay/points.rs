@@ -164,7 +164,11 @@ fn with_fragile_runner(moment: &str, number: u32) -> Option<bool> {
     assert_eq!(plane.ended("s1", "one"), "end_turn", "{at}\n{}", next.log());
     let after = machine.processes();
     // One that has to be started anew may not run yet.
-    assert!(before.iter().all(|pid| after.contains(pid)), "{at}: shim and agent go on: {before:?}, {after:?}\n{}", next.log());
+    assert!(
+        before.iter().all(|pid| after.contains(pid)),
+        "{at}: shim and agent go on: {before:?}, {after:?}\n{}",
+        next.log()
+    );
     let said = plane.said("s1");
     assert_eq!(said, "beforebegundone", "{at}");
     assert_eq!(plane.lock().sessions["s1"].endings("one").len(), 1, "{at}");
