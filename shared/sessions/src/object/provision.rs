@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::event::Draft;
 use crate::mailbox::{Offline, Presence};
 use crate::registry::{MailboxRunner, Runner};
-use crate::runtime::{GitBroker, Made, Progress, Provider, ProviderKind, Resume, Runtime, RuntimeError, Wish};
+use crate::runtime::{GitBroker, Made, Progress, Provider, ProviderKind, Resume, Runtime, RuntimeError, ToolServer, Wish};
 use crate::session::decide::{self, Provisioned};
 use crate::session::store::Rows;
 use crate::task::{Task, TaskSecrets};
@@ -28,6 +28,7 @@ pub(super) struct Wanted {
     github_token: Option<String>,
     broker: Option<GitBroker>,
     service_url: Option<String>,
+    pub(super) tools: Option<ToolServer>,
     pub(super) resume: Option<Resume>,
     is_rebuilt: bool,
     snapshot_id: Option<String>,
@@ -49,6 +50,7 @@ impl Wanted {
             broker: self.broker.as_ref(),
             service_url: self.service_url.as_deref(),
             resume: self.resume.as_ref(),
+            tools: self.tools.as_ref(),
             is_rebuilt: self.is_rebuilt,
             snapshot_id: self.snapshot_id.as_deref(),
             runner: self.runner.as_ref(),
@@ -79,6 +81,7 @@ impl<P: Platform> Session<P> {
             broker: self.broker(core).filter(|_| with_token || is_in_sandbox(core)),
             service_url: self.service_url(core).map(str::to_owned),
             resume: None,
+            tools: None,
             is_rebuilt: core.state.template_rebuilt,
             snapshot_id: None,
             runner: None,
@@ -196,6 +199,7 @@ impl<P: Platform> Session<P> {
             ProviderKind::LocalDev => {}
         }
         wanted.resume = self.conversation().await?;
+        wanted.tools = self.offer_tools().map_err(failed)?;
         let mut steps = Steps { session: Rc::clone(self), generation, user_id: wanted.user_id.clone() };
         let made = self.platform.runtimes(kind).provision(&wanted.wish(), &mut steps).await;
         if let (Err(_), Some(runner)) = (&made, &wanted.runner) {

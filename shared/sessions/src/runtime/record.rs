@@ -121,6 +121,9 @@ pub struct Runtime {
     /// Whether the agent can go on with a conversation of another sandbox (transcripts.md 4.1).
     #[serde(default)]
     pub can_load: bool,
+    /// Whether the agent was offered the tools of the session (pg-sync.md 4.12).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_tools: bool,
     /// What nobody else may see.
     #[serde(skip)]
     pub secrets: RuntimeSecrets,
@@ -150,6 +153,7 @@ impl Runtime {
             server_ended: false,
             agent_exited: false,
             can_load: false,
+            has_tools: false,
             secrets: RuntimeSecrets::default(),
         }
     }
