@@ -166,7 +166,11 @@ impl RunTokens {
     }
 
     /// Tokens of a kind that say this, one for each key; with the first of them tokens are made.
-    pub(crate) fn signed<T: Serialize>(&self, kind: &str, claims: &T) -> impl Iterator<Item = Result<String, TokenError>> {
+    pub(crate) fn signed<T: Serialize>(
+        &self,
+        kind: &str,
+        claims: &T,
+    ) -> impl Iterator<Item = Result<String, TokenError>> {
         // At most TOKEN_KEYS.
         self.0.iter().map(move |(kid, key)| {
             let header = Header { alg: ALGORITHM, typ: kind, kid };

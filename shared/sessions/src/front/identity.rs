@@ -55,7 +55,11 @@ pub(super) async fn caller<K: auth::KeySetSource + auth::Clock, B>(
             }
             _ => false,
         };
-        return if allowed { Ok(Caller { user: None, is_observer: true, tool: None }) } else { Err(Error::Unauthorized) };
+        return if allowed {
+            Ok(Caller { user: None, is_observer: true, tool: None })
+        } else {
+            Err(Error::Unauthorized)
+        };
     }
     if token.is_some_and(is_tool_token) {
         let claims = match target {

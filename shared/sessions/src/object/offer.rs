@@ -4,8 +4,8 @@ use super::core::Core;
 use super::{Platform, Session};
 use crate::error::Error;
 use crate::runtime::ToolServer;
-use crate::session::tools::{self, Offer};
 use crate::session::State;
+use crate::session::tools::{self, Offer};
 
 impl<P: Platform> Session<P> {
     /// What the session of the agent that is opened next is offered. Its token is written down before anybody is told: from then on it is
@@ -38,6 +38,8 @@ impl<P: Platform> Session<P> {
     pub(super) fn tool_tokens(&self, state: &State) -> Vec<String> {
         let keys = self.settings.transcripts.tokens.as_ref();
         // As many as are remembered, for each key.
-        keys.into_iter().flat_map(|keys| tools::known(state).flat_map(|claims| claims.tokens(keys).collect::<Vec<_>>())).collect()
+        keys.into_iter()
+            .flat_map(|keys| tools::known(state).flat_map(|claims| claims.tokens(keys).collect::<Vec<_>>()))
+            .collect()
     }
 }

@@ -13,9 +13,12 @@ use crate::error::Error;
 use crate::event::Draft;
 use crate::mailbox::{Offline, Presence};
 use crate::registry::{MailboxRunner, Runner};
-use crate::runtime::{GitBroker, Made, Progress, Provider, ProviderKind, Resume, Runtime, RuntimeError, ToolServer, Wish};
+use crate::runtime::{
+    GitBroker, Made, Progress, Provider, ProviderKind, Resume, Runtime, RuntimeError, ToolServer, Wish,
+};
 use crate::session::decide::{self, Provisioned};
 use crate::session::store::Rows;
+use crate::session::tools::Offer;
 use crate::task::{Task, TaskSecrets};
 
 /// What a runtime is wanted for, held while it is being made.
@@ -121,6 +124,7 @@ impl<P: Platform> Session<P> {
             Ok(Provided::Bound(runner, mailbox, presence)) => {
                 let new_id = || self.platform.random_uuid().to_string();
                 let outcome = self.change(|core, decide| {
+                    core.state.tools.offer = self.platform.bridges().map(|_| Offer::Runner);
                     mailbox::begin(core, decide, generation, (&runner, &mailbox, presence), &new_id)
                 })?;
                 self.tell_waiting(generation, &outcome);

@@ -328,7 +328,8 @@ impl<P: Platform> Session<P> {
             return Err(if self.platform.bridges().is_some() { Error::NotFound } else { PgSyncError::Disabled.into() });
         }
         let url = format!("{ORIGIN}changes?after={after}&limit={limit}");
-        let call = Call::new(Method::GET, url).with_header("x-caller", "service").map_err(|error| Error::Internal(error.0))?;
+        let call =
+            Call::new(Method::GET, url).with_header("x-caller", "service").map_err(|error| Error::Internal(error.0))?;
         match self.call_bridge(source_id, call, MAX_PAGE_BYTES).await {
             Answer::Well(page) => Ok(page),
             Answer::Refused(refused) => Err(refused.into()),

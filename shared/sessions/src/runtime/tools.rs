@@ -60,7 +60,12 @@ mod tests {
     fn only_agents_that_say_so_take_it() {
         let says = |capabilities: Value| takes_http(&json!({"result": {"agentCapabilities": capabilities}}));
         assert!(says(json!({"mcpCapabilities": {"http": true, "sse": false}})));
-        for silent in [json!({}), json!({"mcpCapabilities": {"http": false}}), json!({"mcpCapabilities": {"http": "yes"}}), json!(5)] {
+        for silent in [
+            json!({}),
+            json!({"mcpCapabilities": {"http": false}}),
+            json!({"mcpCapabilities": {"http": "yes"}}),
+            json!(5),
+        ] {
             assert!(!says(silent.clone()), "{silent}");
         }
         assert!(!takes_http(&json!({"error": {"code": 1}})));

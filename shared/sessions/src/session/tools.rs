@@ -23,6 +23,8 @@ pub enum Offer {
     NoAddress,
     /// The agent cannot use tools behind HTTP.
     NoHttp,
+    /// A runner that calls us opens the agent's session: it is told of no tools.
+    Runner,
 }
 
 impl Offer {
@@ -34,6 +36,7 @@ impl Offer {
             Self::NoKeys => "no-keys",
             Self::NoAddress => "no-address",
             Self::NoHttp => "no-http",
+            Self::Runner => "runner",
         })
     }
 }

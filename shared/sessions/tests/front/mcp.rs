@@ -42,7 +42,8 @@ fn status(answer: &Answer) -> u16 {
 #[test]
 fn a_call_goes_on_with_what_the_token_says() {
     let world = World::new(&[]);
-    let forged = [("x-tool-claims", "forged"), ("x-caller", "service"), ("x-user-id", "bob"), ("x-session-id", "other")];
+    let forged =
+        [("x-tool-claims", "forged"), ("x-caller", "service"), ("x-user-id", "bob"), ("x-session-id", "other")];
     assert_eq!(status(&world.send(asked("POST", &token(&claims()), &forged))), 200);
     let sent = world.sent.borrow();
     assert_eq!((sent[0].name.as_str(), sent[0].body.as_slice()), ("a/b", PING.as_bytes()));

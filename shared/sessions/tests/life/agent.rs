@@ -302,6 +302,7 @@ impl Provider for Runtimes {
         let session_id = self.begin_anew();
         self.clock.point().await;
         let broker_at = self.broker(wish, sandbox_id.as_deref());
+        let has_tools = self.offer(wish);
         let runtime = Runtime {
             provider: self.kind,
             base_url: "https://agent.test".into(),
@@ -324,7 +325,7 @@ impl Provider for Runtimes {
             agent_exited: false,
             // What is kept of the tree, and what of conversations, is looked at apart.
             can_load: self.agent.borrow().tree.number.is_none(),
-            has_tools: self.offer(wish),
+            has_tools,
             secrets: RuntimeSecrets { agent_token: Some("agent-token-secret".into()), ..RuntimeSecrets::default() },
         };
         if runtime.sandbox_id.is_some() {

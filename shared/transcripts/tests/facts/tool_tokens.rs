@@ -29,7 +29,8 @@ fn a_token_says_what_was_put_into_it_and_can_be_said_again() {
     assert_ne!(Claims::new("ann", "s/1", 4, NOW_S).token(&keys).unwrap(), token);
     let body = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
     let said: serde_json::Value = serde_json::from_slice(&body).unwrap();
-    let expected = json!({"sub": "ann", "sid": "s/1", "scope": ["tools:call"], "gen": 3, "iat": NOW_S, "exp": NOW_S + 86_400});
+    let expected =
+        json!({"sub": "ann", "sid": "s/1", "scope": ["tools:call"], "gen": 3, "iat": NOW_S, "exp": NOW_S + 86_400});
     assert_eq!(said, expected);
 }
 

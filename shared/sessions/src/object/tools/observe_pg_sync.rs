@@ -89,7 +89,10 @@ fn body(arguments: &Value) -> std::result::Result<Value, Vec<String>> {
 fn renamed(error: crate::error::Error) -> NotDone {
     match error.into() {
         NotDone::Arguments(fields) => NotDone::Arguments(
-            fields.into_iter().map(|name| if name == "wake.debounce_ms" { "wake.debounceMs".to_owned() } else { name }).collect(),
+            fields
+                .into_iter()
+                .map(|name| if name == "wake.debounce_ms" { "wake.debounceMs".to_owned() } else { name })
+                .collect(),
         ),
         failed @ NotDone::Failed(_) => failed,
     }
@@ -108,7 +111,10 @@ mod tests {
         assert_eq!(body(&json!({})), Ok(json!({})));
         for (asked, wrong) in [
             (json!({"table": "t", "replace": true, "on_gap": "diff"}), vec!["on_gap", "replace"]),
-            (json!({"wake": {"timeoutMs": 5, "debounce_ms": 1}, "more": 1}), vec!["more", "wake.debounce_ms", "wake.timeoutMs"]),
+            (
+                json!({"wake": {"timeoutMs": 5, "debounce_ms": 1}, "more": 1}),
+                vec!["more", "wake.debounce_ms", "wake.timeoutMs"],
+            ),
             (json!({"wake": 5}), vec!["wake"]),
             (json!([]), vec![]),
         ] {

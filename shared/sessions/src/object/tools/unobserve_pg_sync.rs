@@ -14,7 +14,8 @@ use crate::session::store::Watches;
 pub(super) const NAME: &str = "unobserve_pg_sync";
 
 pub(super) fn tool() -> Tool {
-    let observation = open_object("source_id", &json!({"source_id": {"type": "string"}, "table": {"type": ["string", "null"]}}));
+    let observation =
+        open_object("source_id", &json!({"source_id": {"type": "string"}, "table": {"type": ["string", "null"]}}));
     let observations = json!({"type": "array", "items": observation});
     let named = |description: &str| json!({"type": "string", "minLength": 1, "description": description});
     Tool {
@@ -29,7 +30,10 @@ pub(super) fn tool() -> Tool {
                 "table": named("The table, as it was observed."),
             }),
         ),
-        output: object("removed", &json!({"removed": {"type": "boolean"}, "observations": observations, "candidates": observations})),
+        output: object(
+            "removed",
+            &json!({"removed": {"type": "boolean"}, "observations": observations, "candidates": observations}),
+        ),
     }
 }
 

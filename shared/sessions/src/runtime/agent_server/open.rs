@@ -80,7 +80,8 @@ impl<F: Fetch, H: Host> AgentServer<'_, F, H> {
         let initialized = self.post(&request, launch.agent.as_deref(), start_ms).await.map_err(first)?;
         let initialized = reply(&initialized).envelope().unwrap_or_default();
         let can_load = can_load(&initialized);
-        let servers: Vec<Value> = tools.filter(|_| takes_http(&initialized)).map(ToolServer::to_acp).into_iter().collect();
+        let servers: Vec<Value> =
+            tools.filter(|_| takes_http(&initialized)).map(ToolServer::to_acp).into_iter().collect();
         let loaded = match resume.filter(|_| can_load) {
             Some(kept) => self.load(load_rpc_id(first_rpc_id), kept, &servers).await.map_err(later)?,
             None => None,

@@ -83,7 +83,10 @@ fn open(world: &World, api: ApiSetting) -> Result<Opened, ServerError> {
 fn opening_initializes_opens_and_sets_the_mode() {
     let world = World::new(good);
     let opened = open(&world, ApiSetting::Auto).unwrap();
-    assert_eq!(opened, Opened { session_id: "r7".to_owned(), dialect: Dialect::Acp, can_load: false, has_tools: false });
+    assert_eq!(
+        opened,
+        Opened { session_id: "r7".to_owned(), dialect: Dialect::Acp, can_load: false, has_tools: false }
+    );
     assert_eq!(
         world.lines(),
         ["POST https://a.test/v1/acp/s%201?agent=claude"; 1]
@@ -148,7 +151,10 @@ fn the_older_dialect_is_found_out() {
     };
     let world = older(200);
     let opened = open(&world, ApiSetting::Auto).unwrap();
-    assert_eq!(opened, Opened { session_id: "s 1".to_owned(), dialect: Dialect::Legacy, can_load: false, has_tools: false });
+    assert_eq!(
+        opened,
+        Opened { session_id: "s 1".to_owned(), dialect: Dialect::Legacy, can_load: false, has_tools: false }
+    );
     assert_eq!(world.lines().len(), 3, "{:?}", world.lines());
     let status = |result: Result<Opened, ServerError>| result.unwrap_err().status();
     assert_eq!(status(open(&older(500), ApiSetting::Auto)), Some(404), "no healthy server");

@@ -15,7 +15,9 @@ use crate::command::{Command, Push};
 use crate::legacy::{self, Dialect};
 use crate::publish::{FailureClass, PushReport};
 use crate::repository::sanitize_name;
-use crate::runtime::agent_server::{AgentServer, AgentStream, CALL_MS, FIRST_USE_MS, Files, Opening, Posted, ServerError};
+use crate::runtime::agent_server::{
+    AgentServer, AgentStream, CALL_MS, FIRST_USE_MS, Files, Opening, Posted, ServerError,
+};
 use crate::runtime::{
     BuildState, Building, E2bTerminal, Made, OpenedTerminal, Progress, Prompt, Provider, ProviderKind, PushError, Ran,
     Runtime, RuntimeError, RuntimeSecrets, Sent, Snapshot, Stopped, TerminalOrder, TerminalSize, Wish,
