@@ -91,7 +91,7 @@ fn heads_that_the_protocol_does_not_have() {
         let answer = world.send(asked(method, &own, &[]));
         assert_eq!((status(&answer), answer.headers["allow"].to_str().unwrap()), (405, "POST"), "{method}");
     }
-    assert_eq!(status(&world.send(asked("PATCH", &own, &[]))), 404);
+    assert_eq!(status(&world.send(asked("PATCH", &own, &[]))), 401, "no route, and a token that opens no other");
     for (headers, expected) in [
         (("origin", "https://agents.example"), 200),
         (("origin", "https://agents.test"), 403),
