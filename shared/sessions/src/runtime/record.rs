@@ -65,6 +65,7 @@ impl Transport {
 /// A runtime that a session is bound to. Its secrets are stored apart from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Runtime {
     /// Who runs it.
     pub provider: ProviderKind,
