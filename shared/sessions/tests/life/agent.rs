@@ -20,6 +20,7 @@ use crate::world::Clock;
 
 /// An agent on its server. It lives on when the object dies.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is something that may happen to it")]
 pub(crate) struct Agent {
     /// Prompts by how often they came.
     pub(crate) prompts: BTreeMap<String, usize>,

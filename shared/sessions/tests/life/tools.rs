@@ -318,7 +318,7 @@ fn the_token_is_shown_nowhere() {
         token.clone(),
         STANDARD.encode(&token),
         STANDARD.encode(format!("a{token}")),
-        token.bytes().map(|byte| format!("{byte:02x}")).collect::<String>(),
+        base16ct::lower::encode_string(token.as_bytes()),
         token.split('.').nth(2).unwrap().to_owned(),
     ];
     for life in 0..2 {
