@@ -10,6 +10,7 @@ mod platform;
 mod routes;
 
 pub(crate) use actions::exchange;
+pub(crate) use changes::{DEFAULT_LIMIT, MAX_LIMIT};
 pub use object::Bridge;
 pub use platform::Platform;
 pub use routes::handle;
