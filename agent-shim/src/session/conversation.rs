@@ -110,16 +110,16 @@ impl Session {
             Some((message, prompt))
         });
         let (Some((message, prompt)), Some(session)) = (found, self.open.clone()) else { return Ok(()) };
-        let content = match self.captured(&set.globs, &session, is_whole) {
-            Ok(None) => return Ok(()),
-            Ok(Some(captured)) => match self.lay_out(&captured, is_whole) {
-                Ok(Some(content)) => content,
-                Ok(None) => return Ok(()),
-                Err(error) => json!({"error": error.to_string()}),
-            },
+        let captured = self.captured(&set.globs, &session, is_whole);
+        let laid_out = captured.and_then(|captured| match captured {
+            None => Ok(None),
+            Some(captured) => self.lay_out(&captured, is_whole).map_err(|error| error.to_string()),
+        });
+        let content = match laid_out {
+            Ok(Some(content)) => content,
             Err(why) if is_whole => json!({"error": why}),
-            // The end of the turn tells whether that stays so.
-            Err(_) => return Ok(()),
+            // What goes wrong while the turn goes on may be right at its end.
+            Ok(None) | Err(_) => return Ok(()),
         };
         if let Some(why) = content.get("error").and_then(Value::as_str) {
             log::line("warn", "transcript-not-kept", why);

@@ -44,7 +44,7 @@ fn each_turn_is_kept_with_the_token_of_its_run_and_the_end_says_which() {
         _ => None,
     });
     let told = told.unwrap();
-    assert_eq!((told.run, told.sha256), (2, second.bundle().sha256()));
+    assert_eq!(told, (2, second.bundle().sha256()));
     assert!(plane.lock().transcripts.iter().all(|kept| kept.run < 3));
     assert_eq!(plane.count("s1", |told| matches!(told, Told::Notice { .. })), 0);
     // No token lies in the session's folder.
