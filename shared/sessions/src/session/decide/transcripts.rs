@@ -25,8 +25,7 @@ pub(super) fn on_turn_over(state: &mut State, decide: &mut Decide<'_>, turn: &Tu
     if !turn.is_with_agent() {
         return;
     }
-    let lease = state.desk.as_ref().filter(|_| state.is_at_desk()).map(|desk| desk.lease);
-    state.transcript.note_end(turn.number, lease, decide.now);
+    state.transcript.note_end(turn.number, decide.now);
     let can_load = state.runtime.as_ref().is_some_and(|runtime| runtime.can_load);
     if !can_load || stop_reason.is_none_or(|reason| reason == "cancelled") || state.status.is_terminal() {
         return;
