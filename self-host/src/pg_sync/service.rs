@@ -7,7 +7,6 @@ use http::Request;
 use http::header::{CACHE_CONTROL, HeaderValue};
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use pg_sync::answer::Answer;
-use pg_sync::decode::MAX_BODY_BYTES;
 use pg_sync::shape::{Ask, ShapeRequest};
 
 use crate::serve::client::Client;
@@ -35,7 +34,7 @@ async fn exchange(client: &Client<Empty<Bytes>>, url: &str, request: &ShapeReque
         Err(_) => return Answer::Broken("the connection to the service broke".into()),
     };
     let (head, body) = response.into_parts();
-    match Limited::new(body, MAX_BODY_BYTES).collect().await {
+    match Limited::new(body, request.ask.max_body_bytes()).collect().await {
         Ok(body) => {
             let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
             Answer::of(head.status.as_u16(), header, body.to_bytes().to_vec(), request.secret)

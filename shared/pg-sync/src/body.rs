@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 
 use crate::change::{Change, Operation};
+use crate::rows::Incomparable;
 
 /// Most changes in one wake.
 pub const MAX_WAKE_CHANGES: usize = 50;
@@ -143,8 +144,8 @@ pub enum Notice {
         at: i64,
         /// How many gaps.
         count: u64,
-        /// Whether rows were to be compared, and could not be.
-        diff: bool,
+        /// Why rows were not compared, where that was asked for.
+        diff: Option<Incomparable>,
     },
     /// The bridge waits for somebody.
     Blocked {
@@ -260,8 +261,8 @@ impl Whose<'_> {
         let more = match notice {
             Notice::Gap { from_seq, reason, at, count, diff } => {
                 let mut gap = json!({"from_seq": from_seq, "reason": reason.as_str(), "at": at, "count": count});
-                if let (true, Some(gap)) = (*diff, gap.as_object_mut()) {
-                    gap.insert("diff".into(), "unavailable".into());
+                if let (Some(diff), Some(gap)) = (diff, gap.as_object_mut()) {
+                    gap.insert("diff".into(), diff.as_str().into());
                 }
                 gap
             }

@@ -54,6 +54,10 @@ pub struct Received {
     pub old_value: Option<Json>,
     /// Where it stands. Rows of a snapshot and compacted items stand nowhere.
     pub position: Option<Position>,
+    /// Of which transactions it is, by their numbers modulo 2^32; empty when that is not said.
+    pub transactions: Vec<u32>,
+    /// Whether it was found by comparing rows: what else has happened to the row is not known.
+    pub is_synthetic: bool,
 }
 
 /// A change as it is kept.
@@ -79,6 +83,9 @@ pub struct Change {
     pub partial: bool,
     /// Whether a value was too large and is left out.
     pub truncated: bool,
+    /// Whether it was found by comparing rows ([`Received::is_synthetic`]).
+    #[serde(default)]
+    pub synthetic: bool,
 }
 
 impl Change {
@@ -99,7 +106,7 @@ impl Change {
         if let Some(old) = &self.old_value {
             told.insert("old_value".into(), parsed(old));
         }
-        for (name, holds) in [("partial", self.partial), ("truncated", self.truncated)] {
+        for (name, holds) in [("partial", self.partial), ("synthetic", self.synthetic), ("truncated", self.truncated)] {
             if holds {
                 told.insert(name.into(), true.into());
             }

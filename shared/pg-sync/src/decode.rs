@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::change::{Operation, Position, Received};
 use crate::js;
+use crate::snapshot::transaction;
 
 /// The largest body that is read, in bytes.
 pub const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
@@ -67,6 +68,11 @@ pub fn messages(body: &[u8]) -> Result<Messages, DecodeError> {
     Ok(messages)
 }
 
+/// The change that the text of one message tells, if it tells one.
+pub(crate) fn one(item: &RawValue) -> Result<Option<Received>, DecodeError> {
+    Ok(change(&exact(item, MAX_DEPTH)?))
+}
+
 /// The change that a message tells; `None` without a key or with an operation that nobody knows.
 pub fn change(message: &Json) -> Option<Received> {
     let headers = message.get("headers")?;
@@ -91,7 +97,15 @@ pub fn change(message: &Json) -> Option<Received> {
             .unwrap_or_else(|| Json::Object(<_>::default())),
         old_value: message.get("old_value").filter(|value| value.is_object()).cloned(),
         position,
+        transactions: transactions(headers.get("txids")),
+        is_synthetic: false,
     })
+}
+
+/// The transactions that a change is of; none when the header is another thing than a list of numbers.
+fn transactions(ids: Option<&Json>) -> Vec<u32> {
+    let ids = ids.and_then(Json::as_array).into_iter().flatten();
+    ids.map(transaction).collect::<Option<_>>().unwrap_or_default()
 }
 
 /// The key of a message: its own, else the first of the places where the reference looks for one.

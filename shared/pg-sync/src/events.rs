@@ -57,6 +57,9 @@ pub fn event(change: &Change) -> Json {
         headers.insert("lsn".into(), position.tx.to_string().into());
         headers.insert("op_position".into(), position.op.into());
     }
+    if change.synthetic {
+        headers.insert("synthetic".into(), true.into());
+    }
     let mut message = Map::new();
     message.insert("key".into(), change.key.as_str().into());
     message.insert("value".into(), parsed(&change.value));

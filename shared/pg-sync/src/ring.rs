@@ -1,8 +1,11 @@
 //! How much of a source's log is kept (pg-sync.md 4.5).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::change::Change;
+use crate::rows::Row;
 
 /// Most rows. The row of a number is written at [`slot`], over the one that is so many numbers older.
 pub const MAX_ROWS: u64 = 10_000;
@@ -50,6 +53,12 @@ pub trait Log {
 
     /// The same rows without their content.
     fn kept(&self, after: u64, to: u64, limit: usize) -> Result<Vec<Kept>, Self::Error>;
+
+    /// What is remembered of the row of the source with this key.
+    fn row(&self, key: &str) -> Result<Option<Row>, Self::Error>;
+
+    /// What is remembered of all rows of the source, by their keys: at most [`crate::rows::MAX_KNOWN_ROWS`].
+    fn rows(&self) -> Result<BTreeMap<String, Row>, Self::Error>;
 }
 
 impl Ring {

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::connection::is_reserved;
+use crate::decode::MAX_BODY_BYTES;
 use crate::options::{Options, Replica};
+use crate::rows::MAX_ROWS_BODY_BYTES;
 
 /// The longest address that is asked, in bytes.
 pub const MAX_REQUEST_URL_BYTES: usize = 8 * 1024;
@@ -53,6 +55,13 @@ impl Cursor {
     }
 }
 
+impl Cursor {
+    /// Whether it could have been made.
+    pub fn is_readable(&self) -> bool {
+        Self::new(&self.handle, &self.offset, self.log_mode).is_some()
+    }
+}
+
 /// What is asked of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
@@ -60,8 +69,20 @@ pub enum Ask {
     Now(LogMode),
     /// What follows a cursor; answered at once.
     CatchUp(Cursor),
+    /// All rows of the log's shape at one moment, instead of what follows a cursor.
+    Rows(Cursor),
     /// What follows a cursor, as soon as there is something. The second part echoes the answer before.
     Live(Cursor, String),
+}
+
+impl Ask {
+    /// The longest body of an answer that is read, in bytes.
+    pub const fn max_body_bytes(&self) -> usize {
+        match self {
+            Self::Rows(_) => MAX_ROWS_BODY_BYTES,
+            Self::Now(_) | Self::CatchUp(_) | Self::Live(..) => MAX_BODY_BYTES,
+        }
+    }
 }
 
 /// Everything that a request says.
@@ -112,6 +133,10 @@ impl ShapeRequest<'_> {
                     query.append_pair("offset", "now").append_pair("log", log_mode.as_str());
                 }
                 Ask::CatchUp(cursor) => place(&mut query, cursor),
+                Ask::Rows(cursor) => {
+                    place(&mut query, cursor);
+                    query.append_pair("subset__where", "true");
+                }
                 Ask::Live(cursor, echo) => {
                     place(&mut query, cursor);
                     query.append_pair("live", "true").append_pair("cursor", echo);

@@ -3,30 +3,35 @@
 //! Several bridges share the tables of one database, by a small number each; where an object has a database of its own there is
 //! one, number 0. Everything of a decision is written in one transaction.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use database::Param;
-use database::local::{Row, Sql, SqlError};
+use database::local::{self, Sql, SqlError};
 
 use crate::body::GapReason;
 use crate::bridge::{Bridge, Commit, Gap, MAX_GAPS, Observer, Stored};
 use crate::change::{Change, Operation, Position};
 use crate::ring::{Kept, Log, MAX_ROWS, slot};
+use crate::rows::Row;
 
 /// Makes the tables that are not there.
-const TABLES: [&str; 4] = [
+const TABLES: [&str; 5] = [
     "CREATE TABLE IF NOT EXISTS pg_bridges (number INTEGER PRIMARY KEY, source_id TEXT NOT NULL UNIQUE, stored TEXT NOT NULL)",
     // No index beside the key: each change is one row written.
     "CREATE TABLE IF NOT EXISTS pg_changes (slot INTEGER PRIMARY KEY, seq INTEGER NOT NULL, gap_seq INTEGER NOT NULL, tx TEXT, op INTEGER, \
      key TEXT NOT NULL, operation TEXT NOT NULL, value TEXT NOT NULL, old_value TEXT, at INTEGER NOT NULL, flags INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS pg_observers (bridge INTEGER NOT NULL, id TEXT NOT NULL, stored TEXT NOT NULL, \
      PRIMARY KEY (bridge, id)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS pg_rows (bridge INTEGER NOT NULL, key TEXT NOT NULL, columns TEXT NOT NULL, \
+     PRIMARY KEY (bridge, key)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS pg_gaps (bridge INTEGER NOT NULL, gap_seq INTEGER NOT NULL, seq INTEGER NOT NULL, reason TEXT NOT NULL, \
      at INTEGER NOT NULL, PRIMARY KEY (bridge, gap_seq)) WITHOUT ROWID",
 ];
 
 const PARTIAL: i64 = 1;
 const TRUNCATED: i64 = 2;
+const SYNTHETIC: i64 = 4;
 
 /// A bridge's part of a database.
 #[derive(Clone, Debug)]
@@ -139,6 +144,12 @@ impl<S: Sql> Store<S> {
             let params = [self.number(), Param::Text(id)];
             self.sql.execute("DELETE FROM pg_observers WHERE bridge = ? AND id = ?", &params)?;
         }
+        if commit.forgets_rows {
+            self.sql.execute("DELETE FROM pg_rows WHERE bridge = ?", &[self.number()])?;
+        }
+        for (key, row) in &commit.rows {
+            self.remember(key, row.as_ref())?;
+        }
         if let Some(gap) = commit.gap {
             let of =
                 [self.number(), int(gap.gap_seq), int(gap.seq), Param::Text(gap.reason.as_str()), Param::Int(gap.at)];
@@ -152,9 +163,23 @@ impl<S: Sql> Store<S> {
         Ok(())
     }
 
+    fn remember(&self, key: &str, row: Option<&Row>) -> Result<(), SqlError> {
+        let Some(row) = row else {
+            let params = [self.number(), Param::Text(key)];
+            return self.sql.execute("DELETE FROM pg_rows WHERE bridge = ? AND key = ?", &params);
+        };
+        let columns = row.to_text();
+        self.sql.execute(
+            "INSERT OR REPLACE INTO pg_rows (bridge, key, columns) VALUES (?, ?, ?)",
+            &[self.number(), Param::Text(key), Param::Text(&columns)],
+        )
+    }
+
     fn insert(&self, change: &Change) -> Result<(), SqlError> {
         let tx = change.position.map(|position| position.tx.to_string());
-        let flags = i64::from(change.partial) * PARTIAL + i64::from(change.truncated) * TRUNCATED;
+        let flags = i64::from(change.partial) * PARTIAL
+            + i64::from(change.truncated) * TRUNCATED
+            + i64::from(change.synthetic) * SYNTHETIC;
         self.sql.execute(
             "INSERT OR REPLACE INTO pg_changes (slot, seq, gap_seq, tx, op, key, operation, value, old_value, at, flags) \
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -188,7 +213,9 @@ impl<S: Sql> Store<S> {
     /// Deletes everything of the bridge.
     pub fn remove(&self) -> Result<(), SqlError> {
         self.sql.transaction(&mut || {
-            for of in ["pg_observers WHERE bridge", "pg_gaps WHERE bridge", "pg_bridges WHERE number"] {
+            for of in
+                ["pg_observers WHERE bridge", "pg_rows WHERE bridge", "pg_gaps WHERE bridge", "pg_bridges WHERE number"]
+            {
                 self.sql.execute(&format!("DELETE FROM {of} = ?"), &[self.number()])?;
             }
             let range = [int(self.base()), int(self.base() + MAX_ROWS - 1)];
@@ -217,7 +244,7 @@ impl<S: Sql> Store<S> {
         columns: &str,
         (after, to): (u64, u64),
         limit: usize,
-        each: &mut dyn FnMut(&dyn Row) -> Result<(), SqlError>,
+        each: &mut dyn FnMut(&dyn local::Row) -> Result<(), SqlError>,
     ) -> Result<(), SqlError> {
         let mut left = i64::try_from(limit).unwrap_or(i64::MAX);
         for (from, until) in slots(after + 1, to) {
@@ -266,6 +293,29 @@ impl<S: Sql> Log for Store<S> {
         })?;
         Ok(kept)
     }
+
+    fn row(&self, key: &str) -> Result<Option<Row>, SqlError> {
+        let mut found = None;
+        let of = [self.number(), Param::Text(key)];
+        self.sql.query("SELECT columns FROM pg_rows WHERE bridge = ? AND key = ?", &of, &mut |row| {
+            found = Some(remembered(&text(row, 0)?)?);
+            Ok(ControlFlow::Break(()))
+        })?;
+        Ok(found)
+    }
+
+    fn rows(&self) -> Result<BTreeMap<String, Row>, SqlError> {
+        let mut rows = BTreeMap::new();
+        self.sql.query("SELECT key, columns FROM pg_rows WHERE bridge = ?", &[self.number()], &mut |row| {
+            rows.insert(text(row, 0)?, remembered(&text(row, 1)?)?);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(rows)
+    }
+}
+
+fn remembered(columns: &str) -> Result<Row, SqlError> {
+    Row::from_text(columns).ok_or_else(|| SqlError::Other("a row that nobody wrote".into()))
 }
 
 /// The slots of a range of numbers, in the order of the numbers.
@@ -283,7 +333,7 @@ fn slots(first: u64, last: u64) -> Vec<(u64, u64)> {
     }
 }
 
-fn change(row: &dyn Row) -> Result<Change, SqlError> {
+fn change(row: &dyn local::Row) -> Result<Change, SqlError> {
     let operation = text(row, 5)?;
     let operation = Operation::ALL.into_iter().find(|known| known.as_str() == operation);
     let flags = row.int(9)?.unwrap_or_default();
@@ -299,6 +349,7 @@ fn change(row: &dyn Row) -> Result<Change, SqlError> {
         at: row.int(8)?.unwrap_or_default(),
         partial: flags & PARTIAL != 0,
         truncated: flags & TRUNCATED != 0,
+        synthetic: flags & SYNTHETIC != 0,
     })
 }
 
@@ -306,11 +357,11 @@ fn int<'p>(number: u64) -> Param<'p> {
     Param::Int(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
-fn number(row: &dyn Row, column: usize) -> Result<u64, SqlError> {
+fn number(row: &dyn local::Row, column: usize) -> Result<u64, SqlError> {
     Ok(row.int(column)?.unwrap_or_default().unsigned_abs())
 }
 
-fn text(row: &dyn Row, column: usize) -> Result<String, SqlError> {
+fn text(row: &dyn local::Row, column: usize) -> Result<String, SqlError> {
     Ok(row.text(column)?.unwrap_or_default().into_owned())
 }
 

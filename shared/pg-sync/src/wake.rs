@@ -87,9 +87,13 @@ impl Wake {
     }
 
     /// Whether a change is one that this observer waits for: the operation first, then the filter. A column that the change
-    /// does not carry matches nothing.
-    pub fn matches(&self, operation: Operation, value: &Json) -> bool {
+    /// does not carry matches nothing. Of a row that was found to be gone when rows were compared (`is_synthetic`) no column is known:
+    /// it matches every filter, because a wake too many does less harm than one that never comes.
+    pub fn matches(&self, operation: Operation, value: &Json, is_synthetic: bool) -> bool {
         let is_waited_for = self.ops.as_ref().is_none_or(|ops| ops.contains(&operation));
+        if is_synthetic && operation == Operation::Delete {
+            return is_waited_for;
+        }
         is_waited_for
             && self.filter.iter().all(|(column, wanted)| match (value.get(column), wanted) {
                 (Some(Json::Null), None) => true,

@@ -6,10 +6,11 @@ use std::rc::Rc;
 use database::local::Sql;
 use database::local_sqlite::Rusqlite;
 use pg_sync::answer::{Answer, Success};
-use pg_sync::bridge::{Action, Bridge, Connection, Context, Decision, Event, Mode, Source, Stored, decide};
+use pg_sync::bridge::{Action, Bridge, Commit, Connection, Context, Decision, Event, Mode, Source, Stored, decide};
 use pg_sync::change::Change;
 use pg_sync::options::{OnGap, Options, Replica};
 use pg_sync::ring::{Log, MAX_ROWS};
+use pg_sync::rows::{Row, Types};
 use pg_sync::store::{Store, bridges, create_tables, renew};
 use pg_sync::wake::Wake;
 use serde_json::json;
@@ -167,4 +168,36 @@ fn bridges_of_a_copy_are_new_ones() {
     };
     assert_eq!(incarnations(NOW + 5), [NOW + 5; 2]);
     assert_eq!(incarnations(NOW), [NOW + 6; 2], "also where the clock goes back");
+}
+
+/// What is remembered of rows comes back, one bridge beside the other.
+#[test]
+fn rows_are_remembered() {
+    let sql = database();
+    let stores = [Store::new(Rc::clone(&sql), 0), Store::new(Rc::clone(&sql), 1)];
+    let row = |n: &str| Row::of(&json!({"n": n, "text": null}), &Types::default());
+    let bridge = |number: usize| {
+        let stored = Stored::new(source(&format!("s{number}")), NOW);
+        stores[number].create(&stored).unwrap();
+        stores[number].open(NOW).unwrap().unwrap()
+    };
+    let bridges = [bridge(0), bridge(1)];
+    let store = |number: usize, forgets_rows: bool, rows: &[(&str, Option<Row>)]| {
+        let rows = rows.iter().map(|(key, row)| ((*key).to_owned(), row.clone())).collect();
+        let commit = Commit { forgets_rows, rows, ..Commit::default() };
+        stores[number].store(&bridges[number], &commit).unwrap();
+    };
+    store(0, false, &[("a", Some(row("1"))), ("é", Some(row("2")))]);
+    store(1, false, &[("a", Some(row("3")))]);
+    assert_eq!(stores[0].rows().unwrap(), [("a".to_owned(), row("1")), ("é".to_owned(), row("2"))].into());
+    assert_eq!(stores[1].row("a").unwrap(), Some(row("3")));
+    assert_eq!(stores[1].row("é").unwrap(), None);
+    store(0, false, &[("a", None), ("é", Some(row("4")))]);
+    assert_eq!(stores[0].rows().unwrap(), [("é".to_owned(), row("4"))].into());
+    store(0, true, &[("b", Some(row("5")))]);
+    assert_eq!(stores[0].rows().unwrap(), [("b".to_owned(), row("5"))].into());
+    assert_eq!(stores[1].rows().unwrap().len(), 1);
+    stores[1].remove().unwrap();
+    assert_eq!(stores[1].rows().unwrap().len(), 0);
+    assert_eq!(stores[0].rows().unwrap().len(), 1);
 }

@@ -129,6 +129,7 @@ impl Stream {
                 at: now,
                 partial: false,
                 truncated: false,
+                synthetic: false,
             })
             .collect();
         let ring = &mut self.stored.ring;

@@ -30,6 +30,6 @@ pub fn next_alarm(bridge: &Bridge, now: i64) -> i64 {
         [observer.next_at(), inflight]
     });
     let reader = stored.reader.as_ref().map(|reader| reader.until);
-    let dues = of_observers.chain([state, memory.asking, memory.reading, reader]).flatten();
+    let dues = of_observers.chain([state, memory.asking, memory.reading, reader, stored.comparing]).flatten();
     dues.min().map_or(now, |due| due.max(now))
 }

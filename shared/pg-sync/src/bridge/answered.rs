@@ -1,12 +1,13 @@
 //! What becomes of an answer of the service (pg-sync.md 4.6, 4.7).
 
+use super::compare::Remembering;
 use super::decide::Decide;
 use super::{NotJoined, State};
 use crate::answer::{Answer, Refusal, Success, mark};
 use crate::body::{BlockedReason, Counts};
 use crate::change::{Change, Operation, Received, kept};
 use crate::decode;
-use crate::options::Replica;
+use crate::options::{OnGap, Replica};
 use crate::ring::{Log, MAX_ROWS};
 use crate::shape::{Cursor, LogMode};
 
@@ -15,6 +16,9 @@ impl<L: Log> Decide<'_, L> {
         // It was given up, and something else is under way.
         if epoch != self.bridge.memory.epoch || self.bridge.memory.asking.take().is_none() {
             return Ok(());
+        }
+        if self.bridge.stored.comparing.is_some() {
+            return self.rows_answered(answer);
         }
         match answer {
             Answer::Success(success) => return self.succeeded(&success),
@@ -93,7 +97,10 @@ impl<L: Log> Decide<'_, L> {
         self.bridge.memory.echo.clear();
         self.bridge.memory.last_ok_at = Some(self.now);
         self.seen(success);
-        self.close_gap();
+        if self.bridge.stored.source.options.on_gap == OnGap::Diff {
+            return self.begin_comparing();
+        }
+        self.close_gap(None);
         self.join_waiting();
         self.pace(true);
     }
@@ -111,8 +118,11 @@ impl<L: Log> Decide<'_, L> {
     }
 
     /// Numbers changes, matches them, and keeps those that there is room for. The body's length bounds how many there are.
-    fn take_in(&mut self, received: Vec<Received>) -> Result<(), L::Error> {
+    pub(super) fn take_in(&mut self, received: Vec<Received>) -> Result<(), L::Error> {
+        let mut rows = Remembering::begin(&self.bridge.stored, self.log);
+        let now = self.now;
         let stored = &mut self.bridge.stored;
+        stored.shown.take_if(|shown| shown.until <= now);
         let is_partial = stored.source.options.replica == Replica::Default;
         let mut counts: Vec<Counts> = vec![Counts::default(); self.bridge.observers.len()];
         let mut added = std::collections::VecDeque::new();
@@ -123,9 +133,18 @@ impl<L: Log> Decide<'_, L> {
                 continue;
             }
             stored.position = change.position.or(stored.position);
+            if !change.is_synthetic {
+                // The log is behind the rows that were compared until it comes to a transaction that they cannot show.
+                if stored.shown.as_ref().is_some_and(|its| its.shown.holds(&change.transactions)) {
+                    continue;
+                }
+                stored.shown.take_if(|its| its.shown.is_passed_by(&change.transactions));
+                rows.note(&change)?;
+            }
             stored.ring.last_seq += 1;
             for (observer, counts) in self.bridge.observers.values().zip(&mut counts) {
-                if observer.is_active() && observer.wake.matches(change.operation, &change.value) {
+                let is_match = observer.wake.matches(change.operation, &change.value, change.is_synthetic);
+                if observer.is_active() && is_match {
                     counts.add(change.operation);
                 }
             }
@@ -144,10 +163,12 @@ impl<L: Log> Decide<'_, L> {
                 old_value: old.map(|(old, _)| old),
                 position: change.position,
                 at: self.now,
-                partial: is_partial && change.operation == Operation::Update,
+                partial: is_partial && change.operation == Operation::Update && !change.is_synthetic,
+                synthetic: change.is_synthetic,
                 key: change.key,
             });
         }
+        rows.end(&mut stored.known, &mut self.commit);
         for (observer, counts) in self.bridge.observers.values_mut().zip(counts) {
             if counts.total() > 0 {
                 observer.note(counts, self.now);

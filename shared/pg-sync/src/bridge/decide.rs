@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::{Action, Bridge, Commit, Decision, Event, NotJoined, State};
-use crate::body::{EndReason, Notice};
+use crate::body::{EndReason, GapReason, Notice};
 use crate::change::Change;
 use crate::ring::Log;
+use crate::rows::Incomparable;
 
 /// How often `last_ok_at` is stored when nothing else is, in milliseconds. Old rows leave the log then, too.
 const REMEMBER_MS: i64 = 600_000;
@@ -66,6 +67,13 @@ pub fn decide<L: Log>(bridge: &mut Bridge, log: &L, event: Event, context: &Cont
 
 impl<L: Log> Decide<'_, L> {
     fn happened(&mut self, event: Event) -> Result<(), L::Error> {
+        if self.bridge.stored.cursor.as_ref().is_some_and(|cursor| !cursor.is_readable()) {
+            // Nobody knows what came since it was stored.
+            self.open_gap(GapReason::SourceLost);
+            if !matches!(self.bridge.stored.state, State::Idle { .. } | State::Blocked { .. }) {
+                self.bridge.stored.state = State::Resync { next_at: self.now };
+            }
+        }
         match event {
             Event::Due => {}
             Event::Retry => self.retry(),
@@ -104,7 +112,11 @@ impl<L: Log> Decide<'_, L> {
     /// Observers whose callers have waited enough, or whose time is over.
     fn end_observers(&mut self) {
         let (now, last_seq) = (self.now, self.bridge.stored.ring.last_seq);
-        let has_cursor = self.bridge.stored.cursor.is_some();
+        let stored = &self.bridge.stored;
+        // While rows are compared after a gap, what happens is told as their differences: not all that somebody new would wait for.
+        let is_telling = stored.comparing.is_some() && stored.gap.is_some();
+        let has_cursor = stored.cursor.is_some() && !is_telling;
+        let mut is_early = false;
         let mut refused = Vec::new();
         for observer in self.bridge.observers.values_mut() {
             if observer.joining.is_some_and(|until| until <= now) {
@@ -113,6 +125,7 @@ impl<L: Log> Decide<'_, L> {
                     observer.join(self.bridge.stored.block.as_ref(), last_seq);
                     self.commit.observers.insert(observer.id.clone());
                     self.actions.push(Action::Joined { id: observer.id.clone() });
+                    is_early = true;
                 } else {
                     refused.push(observer.id.clone());
                 }
@@ -121,6 +134,10 @@ impl<L: Log> Decide<'_, L> {
                 observer.end(EndReason::Expired, last_seq);
                 self.commit.observers.insert(observer.id.clone());
             }
+        }
+        if is_early {
+            // It waits for everything from the cursor on. What rows would show of that is not told again, so they are not looked at.
+            self.give_up_comparing(Incomparable::Unavailable);
         }
         let why = match self.bridge.stored.state {
             State::Probing { .. } => NotJoined::NoAnswer,
@@ -147,6 +164,9 @@ impl<L: Log> Decide<'_, L> {
 
     /// States whose time is over.
     fn leave_waiting(&mut self) {
+        if self.bridge.stored.comparing.is_some_and(|until| until <= self.now) {
+            self.give_up_comparing(Incomparable::Unavailable);
+        }
         match self.bridge.stored.state {
             State::Probing { remove_at, .. } if remove_at <= self.now => self.remove(&NotJoined::NoAnswer),
             State::Backoff { until } | State::Blocked { retry_at: until } if until <= self.now => self.resume(),

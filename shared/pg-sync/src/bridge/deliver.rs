@@ -171,7 +171,7 @@ impl<L: Log> Decide<'_, L> {
 /// Whether a kept change is one that wakes. A value that was too large matches no filter any more.
 fn is_match(wake: &crate::wake::Wake, change: &Change) -> bool {
     let value = serde_json::from_str(&change.value).unwrap_or(serde_json::Value::Null);
-    wake.matches(change.operation, &value)
+    wake.matches(change.operation, &value, change.synthetic)
 }
 
 /// The rows of a source, with those of the decision that is being made.

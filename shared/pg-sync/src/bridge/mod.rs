@@ -9,6 +9,7 @@
 
 mod alarm;
 mod answered;
+mod compare;
 mod connection;
 mod decide;
 mod deliver;
@@ -22,7 +23,7 @@ mod view;
 pub use alarm::next_alarm;
 pub use decide::{Context, decide};
 pub use observer::{Inflight, Observer};
-pub use state::{OpenGap, Reader, Source, State, Stored};
+pub use state::{OpenGap, Reader, ShownUntil, Source, State, Stored};
 pub use subscribe::{NotJoined, READER_MS};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::answer::Answer;
 use crate::body::{BlockedReason, GapReason};
 use crate::change::Change;
+use crate::rows::Row;
 use crate::shape::Ask;
 use crate::wake::Wake;
 
@@ -244,6 +246,10 @@ pub struct Commit {
     pub observers: BTreeSet<String>,
     /// Observers who are gone, by name.
     pub gone: BTreeSet<String>,
+    /// Whether nothing that was remembered of the source's rows counts any more; before those that follow.
+    pub forgets_rows: bool,
+    /// What is remembered of rows from now on, by their keys: nothing of those that are gone.
+    pub rows: BTreeMap<String, Option<Row>>,
 }
 
 impl Commit {

@@ -49,6 +49,7 @@ impl<L: Log> Decide<'_, L> {
         };
         let ask = match (&stored.cursor, stored.state) {
             (None, _) => Ask::Now(LogMode::ChangesOnly),
+            (Some(cursor), _) if stored.comparing.is_some() => Ask::Rows(cursor.clone()),
             (Some(cursor), State::Live) if connection.mode == Mode::Live => {
                 Ask::Live(cursor.clone(), memory.echo.clone())
             }

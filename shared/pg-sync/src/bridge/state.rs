@@ -6,7 +6,9 @@ use crate::body::{BlockedReason, GapReason};
 use crate::change::Position;
 use crate::options::Options;
 use crate::ring::Ring;
-use crate::shape::Cursor;
+use crate::rows::Known;
+use crate::shape::{Cursor, LogMode};
+use crate::snapshot::Shown;
 
 /// What a source is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +125,26 @@ pub struct Reader {
     pub until: i64,
 }
 
+/// What the rows show that were compared last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownUntil {
+    /// Which transactions.
+    pub shown: Shown,
+    /// Until when that is looked at, in milliseconds since 1970: numbers of transactions come again.
+    pub until: i64,
+}
+
+fn readable_or_none<'de, D: serde::Deserializer<'de>>(stored: D) -> Result<Option<Cursor>, D::Error> {
+    let stored = serde_json::Value::deserialize(stored)?;
+    let nowhere = || Cursor { handle: String::new(), offset: String::new(), log_mode: LogMode::ChangesOnly };
+    let is_none = stored.is_null();
+    Ok((!is_none).then(|| serde_json::from_value(stored).unwrap_or_else(|_| nowhere())))
+}
+
+const fn is_unknown(known: &Known) -> bool {
+    matches!(known, Known::Unavailable)
+}
+
 /// What is stored of a bridge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stored {
@@ -135,12 +157,23 @@ pub struct Stored {
     pub connection_revision: Option<i64>,
     /// What it does.
     pub state: State,
-    /// Where it is. None while it probes, and while a gap is open.
+    /// Where it is. None while it probes, and while a gap is open. One that is stored and means nothing is read as no place at all
+    /// ([`Cursor::is_readable`]): what came since it was stored is a gap.
+    #[serde(deserialize_with = "readable_or_none")]
     pub cursor: Option<Cursor>,
     /// The types of columns, as the service says.
     pub schema: Option<String>,
     /// A gap whose end is not known yet.
     pub gap: Option<OpenGap>,
+    /// All rows are asked for, on top of the cursor: until when at the latest (pg-sync.md 4.8).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparing: Option<i64>,
+    /// Whether it is remembered what its rows are.
+    #[serde(default, skip_serializing_if = "is_unknown")]
+    pub known: Known,
+    /// Changes of these transactions have been told already, as differences of rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<ShownUntil>,
     /// How many gaps there were.
     pub gap_seq: u64,
     /// The place of the last change in the log of the database.
@@ -178,6 +211,9 @@ impl Stored {
             cursor: None,
             schema: None,
             gap: None,
+            comparing: None,
+            known: Known::Unavailable,
+            shown: None,
             gap_seq: 0,
             position: None,
             ring: Ring { first_seq: 1, last_seq: 0, bytes: 0 },

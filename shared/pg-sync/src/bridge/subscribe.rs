@@ -48,7 +48,7 @@ impl<L: Log> Decide<'_, L> {
             return self.actions.push(Action::NotJoined { id, why: super::NotJoined::Quota });
         }
         self.bridge.memory.sending.remove(&id);
-        let has_cursor = self.bridge.stored.cursor.is_some();
+        let has_cursor = self.bridge.stored.cursor.is_some() && self.bridge.stored.comparing.is_none();
         let joins_at_once = match self.bridge.stored.state {
             State::Live | State::Backoff { .. } | State::Blocked { .. } => has_cursor,
             // What it reads now happened before anybody asked, for the most part: the caller waits until that is done.

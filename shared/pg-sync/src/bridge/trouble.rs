@@ -5,8 +5,8 @@ use super::state::Block;
 use super::{Gap, NotJoined, OpenGap, State};
 use crate::answer::Refusal;
 use crate::body::{BlockedReason, GapReason, Notice};
-use crate::options::OnGap;
 use crate::ring::Log;
+use crate::rows::Incomparable;
 
 /// The first pause after a failure, in milliseconds; it doubles with each.
 const FIRST_PAUSE_MS: i64 = 1_000;
@@ -101,6 +101,9 @@ impl<L: Log> Decide<'_, L> {
         let (now, stored) = (self.now, &mut self.bridge.stored);
         stored.cursor = None;
         stored.position = None;
+        // Rows that were being asked for are asked for again, on another log; those that were told stay told.
+        stored.comparing = None;
+        stored.shown = None;
         if stored.gap.is_some() {
             return;
         }
@@ -111,10 +114,9 @@ impl<L: Log> Decide<'_, L> {
     }
 
     /// There is a cursor again, and observers are told what they may have missed. Not before: whoever reads the table when it
-    /// hears of a gap hears of everything that comes after its reading.
-    pub(super) fn close_gap(&mut self) {
+    /// hears of a gap hears of everything that comes after its reading. `diff`: why that could not be found out.
+    pub(super) fn close_gap(&mut self, diff: Option<Incomparable>) {
         let Some(OpenGap { reason, seq, at }) = self.bridge.stored.gap.take() else { return };
-        let diff = self.bridge.stored.source.options.on_gap == OnGap::Diff;
         let last_seq = self.bridge.stored.ring.last_seq;
         for observer in self.bridge.observers.values_mut().filter(|observer| observer.is_active()) {
             observer.tell_gap(Notice::Gap { from_seq: seq, reason, at, count: 1, diff }, last_seq, self.now);

@@ -5,8 +5,9 @@ use pg_sync::bridge::{Action, Event, Mode, State};
 use pg_sync::fields::Fields;
 use pg_sync::identity::{Origin, owner_hash, source_id, subscription_id};
 use pg_sync::options::{Options, Params, Replica};
-use pg_sync::reference::canonical;
-use pg_sync::shape::{Ask, LogMode, ShapeRequest};
+use pg_sync::paths::Place;
+use pg_sync::reference::{canonical, stream_path};
+use pg_sync::shape::{Ask, Cursor, LogMode, ShapeRequest};
 use pg_sync::wake::{Wake, WakeError};
 use serde_json::{Value as Json, json};
 use url::Url;
@@ -233,6 +234,72 @@ fn fact_19_a_bridge_goes_on_from_what_is_stored() {
     rig.happens(Event::Due);
     let Ask::Live(_, echo) = rig.ask() else { panic!() };
     assert_eq!(echo, "7", "later ones echo what the service said");
+}
+
+/// Fact 20: a stored cursor that means nothing is a gap that is told, and the end of the log is asked for.
+#[test]
+fn fact_20_an_unreadable_cursor_is_a_gap() {
+    for cursor in [
+        json!({"handle": "h1", "offset": "now", "log_mode": "changes_only"}),
+        json!({"handle": 7}),
+        json!("h1_0"),
+        json!([]),
+    ] {
+        let mut rig = Rig::live(options(), Mode::Live, Wake::default());
+        rig.answer(200, "h1", "5_0", &inserts(&[(5, 0)]));
+        rig.told();
+        let mut stored: Json = serde_json::from_str(&rig.storage.bridge).unwrap();
+        stored["cursor"] = cursor.clone();
+        rig.storage.bridge = stored.to_string();
+        rig.restart();
+        rig.connect();
+        assert_eq!(rig.ask(), Ask::Now(LogMode::ChangesOnly), "{cursor}");
+        rig.answer(200, "h2", "9_0", "[]");
+        let told = rig.told();
+        assert_eq!((&told[0]["type"], &told[0]["reason"]), (&json!("pg_sync.gap"), &json!("source_lost")), "{cursor}");
+        rig.connect();
+        rig.answer(200, "h2", "10_0", &inserts(&[(10, 0)]));
+        assert_eq!(places(&rig.told()[0]), [(10, 0)]);
+    }
+}
+
+/// Fact 21: a replaced log is asked for its end, from which on it is followed.
+#[test]
+fn fact_21_a_replaced_log_is_followed_from_its_end() {
+    let mut rig = Rig::live(options(), Mode::Live, Wake::default());
+    rig.answer(200, "h1", "5_0", &inserts(&[(5, 0)]));
+    rig.answer(409, "", "", "[]");
+    assert_eq!((rig.ask(), &rig.bridge.stored().cursor), (Ask::Now(LogMode::ChangesOnly), &None));
+    rig.restart();
+    rig.connect();
+    assert_eq!(rig.ask(), Ask::Now(LogMode::ChangesOnly), "a new process does not go back");
+    rig.answer(200, "h2", "0_inf", "[]");
+    assert_eq!(rig.bridge.stored().cursor.as_ref().map(|cursor| cursor.handle.as_str()), Some("h2"));
+}
+
+/// Fact 17: the path of a stream holds its owner, as a hash.
+#[test]
+fn fact_17_paths_hold_the_owner() {
+    let path = stream_path(Some(&owner_hash("ann")), "0123456789abcdef");
+    assert_eq!(path, format!("/_electric/pg-sync/{}/0123456789abcdef", owner_hash("ann")));
+    assert!(matches!(Place::of(&path), Some(Place::Stream { owner, .. }) if owner == owner_hash("ann")));
+    assert_ne!(path, stream_path(Some(&owner_hash("bob")), "0123456789abcdef"));
+}
+
+/// Fact 10: whatever options and addresses say, who asks is what the server knows.
+#[test]
+fn fact_10_who_asks_is_said_by_the_server_alone() {
+    let base =
+        Url::parse("https://e.example/v1/shape?electric_agents_principal_id=root&electric_agents_tenant_id=t").unwrap();
+    for ask in [Ask::Now(LogMode::ChangesOnly), Ask::Rows(Cursor::new("h", "1_0", LogMode::ChangesOnly).unwrap())] {
+        let (options, secret, cache_buster) = (options(), Some("s"), "b");
+        let request = ShapeRequest { base: &base, options: &options, owner: "ann", secret, cache_buster, ask: &ask };
+        let url = request.url().unwrap();
+        let said = url.query_pairs().filter(|(name, _)| name.starts_with("electric_agents_"));
+        let said: Vec<_> = said.map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(said, ["electric_agents_principal_kind=user", "electric_agents_principal_id=ann"]);
+    }
+    assert_eq!(read(&json!({"table": "t", "owner": "root", "tenantId": "x"})).unwrap_err(), ["owner", "tenantId"]);
 }
 
 /// Fact 25: a source whose first request fails does not exist.

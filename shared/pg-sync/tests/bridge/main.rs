@@ -8,6 +8,7 @@
 )]
 
 mod bugs;
+mod diff;
 mod facts;
 mod histories;
 mod rig;

@@ -11,6 +11,7 @@ use pg_sync::bridge::{
 use pg_sync::change::Change;
 use pg_sync::options::{OnGap, Options, Replica};
 use pg_sync::ring::{Kept, Log, slot};
+use pg_sync::rows::Row;
 use pg_sync::shape::Ask;
 use pg_sync::wake::Wake;
 use serde_json::{Value as Json, json};
@@ -24,6 +25,7 @@ pub(crate) struct Storage {
     pub(crate) observers: BTreeMap<String, String>,
     pub(crate) rows: BTreeMap<u64, Change>,
     pub(crate) gaps: Vec<Gap>,
+    pub(crate) known: BTreeMap<String, Row>,
     pub(crate) writes: u64,
 }
 
@@ -46,6 +48,15 @@ impl Storage {
             self.observers.remove(id);
         }
         self.gaps.extend(commit.gap);
+        if commit.forgets_rows {
+            self.known.clear();
+        }
+        for (key, row) in &commit.rows {
+            match row {
+                Some(row) => drop(self.known.insert(key.clone(), row.clone())),
+                None => drop(self.known.remove(key)),
+            }
+        }
         self.writes += u64::from(!commit.is_empty());
     }
 
@@ -72,6 +83,14 @@ impl Log for Storage {
     fn kept(&self, after: u64, to: u64, limit: usize) -> Result<Vec<Kept>, Infallible> {
         let kept = |row: &Change| Kept { seq: row.seq, bytes: row.bytes(), at: row.at };
         Ok(self.sorted(after, to).into_iter().take(limit).map(kept).collect())
+    }
+
+    fn row(&self, key: &str) -> Result<Option<Row>, Infallible> {
+        Ok(self.known.get(key).cloned())
+    }
+
+    fn rows(&self) -> Result<BTreeMap<String, Row>, Infallible> {
+        Ok(self.known.clone())
     }
 }
 

@@ -8,7 +8,6 @@ use http::{HeaderValue, Method, StatusCode};
 use pg_sync::answer::Answer;
 use pg_sync::body::BlockedReason;
 use pg_sync::bridge::{Action, ConnectionFault, Event, Outcome, Source};
-use pg_sync::decode::MAX_BODY_BYTES;
 use pg_sync::shape::{Ask, ShapeRequest};
 use serde_json::Value;
 use web::{Call, CallError, Fetch, Peers as _, ReplyError, url};
@@ -170,7 +169,7 @@ pub(crate) async fn exchange(
         Err(CallError::TimedOut) => return Answer::Broken("the service did not answer in time".into()),
     };
     let (status, headers) = (reply.status.as_u16(), reply.headers.clone());
-    match reply.bytes(MAX_BODY_BYTES).await {
+    match reply.bytes(ask.max_body_bytes()).await {
         Ok(body) => Answer::of(status, |name| headers.get(name)?.to_str().ok(), body, secret),
         Err(ReplyError::TooLarge) => Answer::TooLarge,
         Err(ReplyError::Broken(_)) => Answer::Broken("the answer was cut off".into()),

@@ -3,7 +3,8 @@
 //! two of its steps.
 //!
 //! Whatever happens: each change that was committed after an observer had joined is told to it, once, in order, or lies within a
-//! gap that is told; and when all is well again everything arrives.
+//! gap that is told; and when all is well again everything arrives. Where gaps are told as differences of rows, whoever goes by what it was
+//! told has the rows of the table in the end.
 //!
 //! `PG_SYNC_SEEDS` is how many, from `PG_SYNC_FIRST_SEED` on.
 

@@ -1,4 +1,7 @@
-//! A shape service with one shape, in memory: what it answers follows pg-sync.md 2.8.
+//! A shape service with one shape, in memory: what it answers follows pg-sync.md 2.8. It hears of commits a little later, as through a
+//! replication slot; rows that it is asked for it reads from the table itself.
+
+use std::collections::BTreeMap;
 
 use pg_sync::answer::Answer;
 use pg_sync::shape::{Ask, Cursor};
@@ -19,6 +22,8 @@ pub(crate) struct Row {
 pub(crate) struct Service {
     /// All that was ever committed.
     pub(crate) rows: Vec<Row>,
+    /// How many of those it has heard of.
+    heard: usize,
     next_tx: u64,
     /// Which log is served, and how many rows came before it.
     handle: u64,
@@ -34,7 +39,7 @@ const AT_THE_BEGINNING: &str = "0_inf";
 impl Service {
     pub(crate) fn new(rng: &mut Rng) -> Self {
         let chunk = [1, 2, 3, 7, 1_000][usize::try_from(rng.below(5)).unwrap()];
-        Self { rows: Vec::new(), next_tx: 100, handle: 1, begin: 0, chunk, is_moody: true }
+        Self { rows: Vec::new(), heard: 0, next_tx: 100, handle: 1, begin: 0, chunk, is_moody: true }
     }
 
     /// A transaction commits.
@@ -42,24 +47,49 @@ impl Service {
         self.next_tx += 1 + rng.below(3);
         let size = [1, 1, 1, 3, 10, 60][usize::try_from(rng.below(6)).unwrap()];
         let mut op = 0;
+        let mut table = self.table(self.rows.len());
         for _ in 0..size {
-            let operation = ["insert", "update", "delete"][usize::try_from(rng.below(3)).unwrap()];
-            let key = rng.below(5);
-            self.rows.push(Row { place: (self.next_tx, op), operation, key });
-            op += 2;
-            if rng.percent(5) {
+            let key = rng.below(8);
+            let operation = match table.contains_key(&key) {
+                false => "insert",
+                true if rng.percent(50) => "update",
+                true => "delete",
+            };
+            let mut push = |op, operation, key| {
+                let row = Row { place: (self.next_tx, op), operation, key };
+                row.happens_to(&mut table);
+                self.rows.push(row);
+            };
+            if operation == "delete" && rng.percent(20) {
                 // A changed key: the row leaves, and another one comes.
-                self.rows.push(Row { place: (self.next_tx, op), operation: "delete", key });
-                self.rows.push(Row { place: (self.next_tx, op + 1), operation: "insert", key: key + 1 });
-                op += 2;
+                push(op, "delete", key);
+                push(op + 1, "insert", key + 100 + op);
+            } else {
+                push(op, operation, key);
             }
+            op += 2;
         }
+        if rng.percent(70) {
+            self.hears();
+        }
+    }
+
+    /// It hears of everything that was committed.
+    pub(crate) fn hears(&mut self) {
+        self.heard = self.rows.len();
+    }
+
+    /// The table after so many changes: the rows by their keys, each with the place where it was written.
+    pub(crate) fn table(&self, changes: usize) -> BTreeMap<u64, (u64, u64)> {
+        let mut table = BTreeMap::new();
+        self.rows.iter().take(changes).for_each(|row| row.happens_to(&mut table));
+        table
     }
 
     /// The log is replaced: truncation, another schema, eviction.
     pub(crate) fn rotate(&mut self) {
         self.handle += 1;
-        self.begin = self.rows.len();
+        self.begin = self.heard;
     }
 
     /// How many rows lie before a cursor's place; `None` for one of another log.
@@ -92,16 +122,18 @@ impl Service {
             return self.fault(rng);
         }
         let (from, is_now) = match ask {
-            Ask::Now(_) => (self.rows.len(), true),
+            Ask::Now(_) => (self.heard, true),
+            Ask::Rows(cursor) if self.index(cursor).is_some() => return self.all_rows(),
+            Ask::Rows(_) => return answer(409, "", "", &[]),
             Ask::CatchUp(cursor) | Ask::Live(cursor, _) => match self.index(cursor) {
                 // The log holds nothing that came before it.
                 Some(from) if from >= self.begin => (from, false),
                 _ => return answer(409, "", "", &[json!({"headers": {"control": "must-refetch"}})]),
             },
         };
-        let to = self.rows.len().min(from + self.chunk);
+        let to = self.heard.min(from + self.chunk);
         let mut body: Vec<Json> = self.rows[from..to].iter().map(told).collect();
-        if to == self.rows.len() {
+        if to == self.heard {
             body.push(json!({"headers": {"control": "up-to-date", "global_last_seen_lsn": "1"}}));
         }
         if self.is_moody && !is_now && rng.percent(3) {
@@ -114,6 +146,18 @@ impl Service {
             return crate::rig::answer(200, &handle, &offset, &text[..cut], false);
         }
         answer(200, &format!("log-{}", self.handle), &self.offset(to), &body)
+    }
+
+    /// The table as it is, which may be later than what the log tells.
+    fn all_rows(&self) -> Answer {
+        let row = |(key, (tx, op)): (u64, (u64, u64))| told(&Row { place: (tx, op), operation: "insert", key });
+        let mut data: Vec<Json> = self.table(self.rows.len()).into_iter().map(row).collect();
+        for row in &mut data {
+            row["headers"] = json!({"operation": "insert", "snapshot_mark": 1});
+        }
+        let next = transaction(self.next_tx + 1).to_string();
+        let body = json!({"metadata": {"xmin": next, "xmax": next, "xip_list": [], "snapshot_mark": 1}, "data": data});
+        crate::rig::answer(200, &format!("log-{}", self.handle), "0_0", &body.to_string(), false)
     }
 
     fn fault(&self, rng: &mut Rng) -> Answer {
@@ -134,7 +178,24 @@ impl Service {
 
 fn told(row: &Row) -> Json {
     let value = json!({"id": row.key.to_string(), "place": format!("{}_{}", row.place.0, row.place.1)});
-    message(row.operation, &row.key.to_string(), row.place.0, row.place.1, &value)
+    let mut told = message(row.operation, &row.key.to_string(), row.place.0, row.place.1, &value);
+    told["headers"]["txids"] = json!([transaction(row.place.0) % (1 << 32)]);
+    told
+}
+
+/// The number of a transaction, as the database counts them: histories are where the lower half of them begins anew.
+fn transaction(tx: u64) -> u64 {
+    (7 << 32) - 150 + tx
+}
+
+impl Row {
+    fn happens_to(&self, table: &mut BTreeMap<u64, (u64, u64)>) {
+        if self.operation == "delete" {
+            table.remove(&self.key);
+        } else {
+            table.insert(self.key, self.place);
+        }
+    }
 }
 
 fn answer(status: u16, handle: &str, offset: &str, body: &[Json]) -> Answer {

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use pg_sync::body::BlockedReason;
 use pg_sync::bridge::{
-    Action, Bridge, Connection, ConnectionFault, Context, Event, Mode, Outcome, State, Stored, decide, next_alarm,
+    Action, Bridge, Connection, ConnectionFault, Context, Event, Mode, Outcome, ShownUntil, State, Stored, decide,
+    next_alarm,
 };
 use pg_sync::change::Operation;
+use pg_sync::options::{OnGap, Options};
 use pg_sync::shape::{Ask, Cursor};
 use pg_sync::wake::Wake;
 
@@ -27,6 +29,7 @@ pub(crate) struct Seen {
     joined: u64,
     not_joined: u64,
     late: u64,
+    differences: u64,
 }
 
 impl Seen {
@@ -40,12 +43,21 @@ impl Seen {
         self.joined += other.joined;
         self.not_joined += other.not_joined;
         self.late += other.late;
+        self.differences += other.differences;
     }
 
     pub(crate) fn assert_rich(&self) {
-        for count in
-            [self.told, self.gaps, self.deaths, self.blocked, self.idle, self.joined, self.not_joined, self.late]
-        {
+        for count in [
+            self.told,
+            self.gaps,
+            self.deaths,
+            self.blocked,
+            self.idle,
+            self.joined,
+            self.not_joined,
+            self.late,
+            self.differences,
+        ] {
             assert!(count >= 100, "{self:?}");
         }
     }
@@ -60,6 +72,8 @@ enum Outside {
 
 struct World {
     rng: Rng,
+    /// Gaps are told as differences of rows where they can be.
+    is_diffing: bool,
     now: i64,
     service: Service,
     connection: Connection,
@@ -71,6 +85,10 @@ struct World {
     lost: Vec<(usize, usize)>,
     /// The place of the cursor, among all changes.
     place: Option<usize>,
+    /// The same of the rows that were told last, and of those that were asked for last.
+    rows_at: usize,
+    asked_at: usize,
+    shown: Option<ShownUntil>,
     /// No faults any more: everything has to arrive.
     is_calm: bool,
     seen: Seen,
@@ -80,7 +98,9 @@ struct World {
 pub(crate) fn play(seed: u64) -> Seen {
     let mut rng = Rng(seed);
     let mode = if rng.percent(50) { Mode::Live } else { Mode::Interval(5_000) };
+    let is_diffing = rng.percent(50);
     let mut world = World {
+        is_diffing,
         now: START,
         service: Service::new(&mut rng),
         connection: Connection { revision: 1, mode },
@@ -90,6 +110,9 @@ pub(crate) fn play(seed: u64) -> Seen {
         clients: Vec::new(),
         lost: Vec::new(),
         place: None,
+        rows_at: 0,
+        asked_at: 0,
+        shown: None,
         is_calm: false,
         seen: Seen::default(),
         next_client: 0,
@@ -137,16 +160,18 @@ impl World {
                 self.next_client += 1;
                 let operation = if self.rng.percent(30) { Some("insert") } else { None };
                 let id = format!("client-{}", self.next_client);
-                self.clients.push(Client::new(id.clone(), operation));
+                self.clients.push(Client::new(id.clone(), operation, self.is_diffing));
                 (id, operation)
             }
         };
         if self.bridge.is_none() {
             self.storage = Storage::default();
             self.now += 1;
-            self.storage.bridge = serde_json::to_string(&Stored::new(source(options()), self.now)).unwrap();
+            self.storage.bridge = serde_json::to_string(&Stored::new(source(self.options()), self.now)).unwrap();
             self.bridge = Some(self.storage.open(self.now));
             self.place = None;
+            self.rows_at = 0;
+            self.shown = None;
             // Whoever observed the bridge before has lost it.
             self.clients.retain(|client| client.id == id);
             self.lost.clear();
@@ -157,6 +182,11 @@ impl World {
             ..Wake::default()
         };
         self.happens(Event::Subscribe { id, session: "s".into(), wake });
+    }
+
+    fn options(&self) -> Options {
+        let on_gap = if self.is_diffing { OnGap::Diff } else { OnGap::Event };
+        Options { on_gap, ..options() }
     }
 
     fn unsubscribe(&mut self) {
@@ -210,12 +240,23 @@ impl World {
         let stored = self.bridge.as_ref().unwrap().stored();
         self.seen.blocked += u64::from(matches!(stored.state, State::Blocked { .. }));
         self.seen.idle += u64::from(matches!(stored.state, State::Idle { .. }));
+        if stored.shown != self.shown {
+            self.shown.clone_from(&stored.shown);
+            if self.shown.is_some() {
+                self.rows_at = self.asked_at;
+            }
+        }
         let Some(cursor) = &stored.cursor else { return };
         let Some(place) = self.index_of(cursor) else { return };
         let gaps = self.storage.gaps.len() - self.lost.len();
         assert!(gaps <= 1, "one gap at a time");
         self.lost.extend(self.place.filter(|_| gaps == 1).map(|before| (before, place)));
         self.place = Some(place);
+    }
+
+    /// How many changes are told by now, one by one or as differences.
+    fn told_at(&self) -> usize {
+        self.place.unwrap_or(0).max(self.rows_at)
     }
 
     fn index_of(&self, cursor: &Cursor) -> Option<usize> {
@@ -233,10 +274,11 @@ impl World {
             }
             Action::Send { id, key, body, .. } => self.outside.push(Outside::Send { id, key, body }),
             Action::Joined { id } => {
-                let committed = self.service.rows.len();
+                let (committed, told_at) = (self.service.rows.len(), self.told_at());
                 if let Some(client) = self.clients.iter_mut().find(|client| client.id == id) {
                     self.seen.joined += 1;
                     client.joined_at.get_or_insert(committed);
+                    client.read_at.get_or_insert(told_at);
                 }
             }
             Action::NotJoined { id, .. } => {
@@ -283,11 +325,18 @@ impl World {
         if self.is_calm && matches!(ask, Ask::Live(cursor, _) if has_all(cursor)) {
             self.now += 20_000;
         }
+        if self.rng.percent(30) {
+            self.service.hears();
+        }
+        if matches!(ask, Ask::Rows(_)) {
+            self.asked_at = self.service.rows.len();
+        }
         let answer = self.service.answer(ask, &mut self.rng);
         self.happens(Event::Answered { epoch, answer });
     }
 
     fn deliver(&mut self, id: String, key: String, body: &str) {
+        let told_at = self.told_at();
         let Some(client) = self.clients.iter_mut().find(|client| client.id == id) else {
             return self.happens(Event::Sent { id, key, outcome: Outcome::Gone });
         };
@@ -296,10 +345,10 @@ impl World {
             0 if !self.is_calm => Outcome::Failed,
             // It arrives, and the answer is lost.
             1 if !self.is_calm => {
-                client.take(&key, body, &self.storage);
+                client.take(&key, body, &self.storage, told_at);
                 Outcome::Failed
             }
-            _ => client.take(&key, body, &self.storage),
+            _ => client.take(&key, body, &self.storage, told_at),
         };
         self.seen.behind += u64::from(matches!(outcome, Outcome::Behind(_)));
         if self.is_calm || !self.rng.percent(5) {
@@ -311,6 +360,7 @@ impl World {
     fn settle(&mut self) {
         self.is_calm = true;
         self.service.is_moody = false;
+        self.service.hears();
         self.happens(Event::ConnectionTouched);
         self.subscribe();
         let calm_at = self.now;
@@ -344,6 +394,15 @@ impl World {
         assert!(is_idle || bridge.stored().state == State::Live, "{:?}", bridge.stored());
         for client in &self.clients {
             let Some(joined_at) = client.joined_at else { continue };
+            assert!(client.told.is_sorted_by(|a, b| a < b), "once, and in order");
+            self.seen.told += client.told.len() as u64;
+            self.seen.gaps += client.gaps;
+            self.seen.differences += client.differences;
+            if self.is_diffing {
+                check_rows(client, &self.service);
+                continue;
+            }
+            assert_eq!(client.differences, 0);
             let is_lost = |at: usize| self.lost.iter().any(|(from, to)| (*from..*to).contains(&at));
             let wanted = |operation: &str| client.operation.is_none_or(|wanted| wanted == operation);
             let expected: Vec<_> = (0_usize..)
@@ -363,9 +422,22 @@ impl World {
                 self.lost,
                 client.has_seq()
             );
-            assert!(client.told.is_sorted_by(|a, b| a < b), "once, and in order");
-            self.seen.told += client.told.len() as u64;
-            self.seen.gaps += client.gaps;
         }
     }
+}
+
+/// Where gaps are told as differences, whoever had the table as it was told once, and hears of changes since then, has the table as it is.
+fn check_rows(client: &Client, service: &Service) {
+    if client.operation.is_some() {
+        return;
+    }
+    let mut has = service.table(client.read_at.unwrap());
+    for (key, place) in &client.rows {
+        match place {
+            Some(place) => drop(has.insert(*key, *place)),
+            None => drop(has.remove(key)),
+        }
+    }
+    let is = service.table(service.rows.len());
+    assert_eq!(has, is, "{}: {} gaps, {} differences", client.id, client.gaps, client.differences);
 }
