@@ -18,9 +18,12 @@
 //   exit CODE       the process ends
 //   recall          what was said to it in this conversation, over all of its processes
 //   half            writes down a call of a tool, and never its result
+//   call NAME JSON  calls a tool of the server that it was told of, with the official client, and says what came of it
 // Anything else is said back. AGENT_LOG names a file to which a line is appended for each prompt, before anything is done:
 // {"pid", "session", "text"}, and a line {"pid", "cancel"} for each cancellation, {"pid", "load", "refused"} for each
-// conversation that it is to load.
+// conversation that it is to load, and {"session", "servers"} for the servers of tools that it is told of.
+//
+// With AGENT_TOOLS it says that it can use tools behind HTTP.
 //
 // With AGENT_KEEPS it keeps conversations as Claude does: a file of JSON lines for each, below its home, in a folder named by the
 // working directory. Each line holds the hash of everything before it; a file of which anything was changed is refused.
@@ -121,6 +124,34 @@ async function runScript(sessionId, name) {
   say(sessionId, printed + failed);
 }
 
+/** Servers of tools, by session. */
+const servers = new Map();
+
+/** Remembers the servers of tools of a session. */
+function offered(sessionId, told) {
+  servers.set(sessionId, told);
+  if (process.env.AGENT_TOOLS) log({ session: sessionId, servers: told });
+}
+
+/** Calls a tool and says what came of it. */
+async function callTool(sessionId, name, text) {
+  const [{ Client }, { StreamableHTTPClientTransport }] = await Promise.all([
+    import('@modelcontextprotocol/sdk/client/index.js'), import('@modelcontextprotocol/sdk/client/streamableHttp.js'),
+  ]);
+  const [server] = servers.get(sessionId) ?? [];
+  const client = new Client({ name: 'agent', version: '1' });
+  const headers = Object.fromEntries(server.headers.map((header) => [header.name, header.value]));
+  try {
+    await client.connect(new StreamableHTTPClientTransport(new URL(server.url), { requestInit: { headers } }));
+    const { structuredContent, content } = await client.callTool({ name, arguments: JSON.parse(text) });
+    say(sessionId, `tool: ${structuredContent ? JSON.stringify(structuredContent) : content[0].text}`);
+  } catch (error) {
+    say(sessionId, `tool failed: ${error.message}`);
+  } finally {
+    await client.close();
+  }
+}
+
 async function prompt(id, { sessionId, prompt: blocks }) {
   const text = blocks.filter((block) => block.type === 'text').map((block) => block.text).join('');
   log({ session: sessionId, text });
@@ -144,6 +175,7 @@ async function prompt(id, { sessionId, prompt: blocks }) {
       case 'deaf': turn.deaf = true; break;
       case 'recall': say(sessionId, kept(sessionId).filter((entry) => entry.type === 'user').map((entry) => entry.text).join(' | ')); break;
       case 'half': keep(sessionId, { type: 'assistant', content: [{ type: 'tool_use', id: crypto.randomUUID() }] }); break;
+      case 'call': await callTool(sessionId, ...rest.split(/ (.*)/s)); break;
       case 'exit': process.exit(Number(rest));
       // falls through
       default: say(sessionId, `echo: ${order}`);
@@ -154,15 +186,17 @@ async function prompt(id, { sessionId, prompt: blocks }) {
 }
 
 const methods = {
-  initialize: () => ({ protocolVersion: 1, agentCapabilities: { loadSession: keeps, promptCapabilities: {} }, authMethods: [] }),
-  'session/new': ({ cwd }) => {
+  initialize: () => ({ protocolVersion: 1, agentCapabilities: { loadSession: keeps, promptCapabilities: {}, ...(process.env.AGENT_TOOLS && { mcpCapabilities: { http: true, sse: false } }) }, authMethods: [] }),
+  'session/new': ({ cwd, mcpServers }) => {
     const sessionId = crypto.randomUUID();
+    offered(sessionId, mcpServers);
     sessions.set(sessionId, null);
     files.set(sessionId, fileOf(sessionId, cwd));
     folders.set(sessionId, cwd);
     return { sessionId };
   },
-  'session/load': ({ sessionId, cwd }) => {
+  'session/load': ({ sessionId, cwd, mcpServers }) => {
+    offered(sessionId, mcpServers);
     files.set(sessionId, fileOf(sessionId, cwd));
     try {
       for (const entry of kept(sessionId)) {

@@ -51,8 +51,11 @@ const REPOSITORY = 'https://github.com/acme/project';
 /** What git in a sandbox asks with. */
 const runToken = (own) => /Bearer ([^"]+)/.exec(fs.readFileSync(own.path('.logseq-agents/git-broker'), 'utf8'))[1];
 
+/** What opens the tools that agents of a sandbox were told of, as the stand-in of an agent has written it down. */
+const toolTokens = (own) => [...fs.readFileSync(own.path('prompts.jsonl'), 'utf8').matchAll(/"Bearer ([^"]+)"/g)].map(([, token]) => token);
+
 /** All secrets there are by now, by their slots. */
-function secrets({ own = [], tokens = [], webhook, observer }) {
+function secrets({ own = [], tokens = [], tools = [], webhook, observer }) {
   return {
     'user token': USER_TOKEN, 'admin token': settings.DB_SYNC_ADMIN_TOKEN, MANAGED_AUTH_KEY: settings.MANAGED_AUTH_KEY,
     RUN_TOKEN_KEYS: settings.RUN_TOKEN_KEYS.slice(3), SANDBOX_AGENT_TOKEN: settings.SANDBOX_AGENT_TOKEN, OPENAI_API_KEY: settings.OPENAI_API_KEY,
@@ -60,7 +63,7 @@ function secrets({ own = [], tokens = [], webhook, observer }) {
     GITHUB_APP_PRIVATE_KEY: hub.privateKey.split('\n').slice(1, -2).filter((line) => line.length > 40), 'installation token': hub.tokens.map(({ text }) => text),
     'access token of the login': login.access, 'refresh token of the login': login.refresh, 'api-token': task.api, 'variable of the task': task.variable, 'auth-json': task.file,
     'token of a runner': runner.agent, 'access id of a runner': runner.id, 'access secret of a runner': runner.secret,
-    'envd token': own.map(({ envdToken }) => envdToken), 'run token': tokens, ...(webhook ? { 'webhook secret': webhook } : {}), ...(observer ? { 'viewing token': observer } : {}),
+    'envd token': own.map(({ envdToken }) => envdToken), 'run token': tokens, 'tool token': tools, ...(webhook ? { 'webhook secret': webhook } : {}), ...(observer ? { 'viewing token': observer } : {}),
   };
 }
 
@@ -109,7 +112,7 @@ test('no canary is found outside of its own place', async () => {
   assert.equal(made.status, 200, made.text);
   const session = await it.create({
     project: project({ 'repo-url': REPOSITORY }),
-    agent: { provider: 'claude', 'permission-mode': 'default', 'api-token': task.api, env: { MY_SECRET: task.variable, AGENT_KEEPS: '1' }, 'auth-json': JSON.stringify({ tokens: { access_token: task.file } }) },
+    agent: { provider: 'claude', 'permission-mode': 'default', 'api-token': task.api, env: { MY_SECRET: task.variable, AGENT_KEEPS: '1', AGENT_TOOLS: '1' }, 'auth-json': JSON.stringify({ tokens: { access_token: task.file } }) },
   });
   const observer = (await new Client(it.worker.base, USER_TOKEN).ask('GET', `${session.path}/observer-token`)).body.token;
   const stream = await session.stream();
@@ -131,13 +134,17 @@ test('no canary is found outside of its own place', async () => {
   await stream.until((event) => event.data?.update?.content?.text === prompt.slice(4, 12), 'the turn runs');
   tokens.push(runToken(own));
   const frames = stream.frames.map(({ data }) => JSON.stringify(data));
-  const left = await search(session, frames, secrets({ own: [own], tokens, webhook: made.body.secret, observer }), [
+  const tools = toolTokens(own);
+  assert.ok(tools.length > 0, 'tools were offered');
+  const left = await search(session, frames, secrets({ own: [own], tokens, tools, webhook: made.body.secret, observer }), [
     // What the agent works with is in its environment (5.3.2); the operator's key too.
     /^environments: (api-token|variable of the task|OPENAI_API_KEY) /,
     // The agent server is started with its token (5.3.5, part 6): in its arguments.
     /^arguments: SANDBOX_AGENT_TOKEN /,
     // What came with the session as the agent's own file (5.3.5, part 4), and what git asks with (20.6).
     /^files: auth-json in home\/user\/\.codex\/auth\.json$/, /^files: run token in home\/user\/\.logseq-agents\/git-broker$/,
+    // What the agent was told at session/new (pg-sync.md 4.12), in the stand-in's own log.
+    /^files: tool token in home\/user\/prompts\.jsonl$/,
   ]);
   assert.deepEqual(left, []);
   await stream.type('turn.completed', from);
@@ -148,15 +155,17 @@ test('an agent that shows what it has is not repeated', async () => {
   const imported = await client.ask('POST', '/auth/chatgpt/import', { access_token: login.access, refresh_token: login.refresh, expires_in: 3600 });
   assert.equal(imported.status, 200, imported.text);
   const session = await it.create({
-    project: project({ 'repo-url': REPOSITORY }), agent: { provider: 'codex', env: { MY_SECRET: task.variable } },
+    project: project({ 'repo-url': REPOSITORY }), agent: { provider: 'codex', env: { MY_SECRET: task.variable, AGENT_TOOLS: '1' } },
   });
   const stream = await session.stream();
   const own = it.sandbox(session);
   assert.match(fs.readFileSync(own.path('.codex/auth.json'), 'utf8'), new RegExp(login.access));
   fs.writeFileSync(own.path('show.sh'), `env; cat ~/.codex/auth.json ~/.logseq-agents/git-broker ~/.gitconfig .git/config
 cat ~/.logseq-agents/git-broker | tr -d '\\n'
+TOOL=$(sed -n 's/.*"Bearer \\([^"]*\\)".*/\\1/p' ~/prompts.jsonl | tail -1)
+echo "x?token=$TOOL"
 printf 'protocol=https\\nhost=github.com\\npath=acme/project.git\\n\\n' | git credential fill
-for secret in "$OPENAI_API_KEY" "$MY_SECRET" ${login.access}; do
+for secret in "$OPENAI_API_KEY" "$MY_SECRET" "$TOOL" ${login.access}; do
   for before in '' a ab; do printf '%s%s' "$before" "$secret" | base64 -w 0; echo; printf '%s%s' "$before" "$secret" | od -An -tx1 -v | tr -d ' \\n'; echo; done
 done
 tr '\\0' '\\n' < /proc/$PPID/environ`);
@@ -165,7 +174,9 @@ tr '\\0' '\\n' < /proc/$PPID/environ`);
   const pieces = [...settings.OPENAI_API_KEY].map((letter) => `say ${letter}`).join('; ');
   await turn(session, stream, unique(pieces));
   await turn(session, stream, unique(`say key ${task.variable.slice(0, 20)}; say ${task.variable.slice(20)}; say end`));
-  const canaries = new Canaries(secrets({ own: [own], tokens: [runToken(own)] }));
+  const tools = toolTokens(own);
+  assert.ok(tools.length > 0, 'tools were offered');
+  const canaries = new Canaries(secrets({ own: [own], tokens: [runToken(own)], tools }));
   const shown = { events: JSON.stringify(await session.events('?limit=10000')), stream: stream.frames.map(({ data }) => JSON.stringify(data)).join('\n'), logs: it.worker.output };
   assert.deepEqual(canaries.found(shown), []);
   assert.match(shown.events, /\[redacted\]/);
