@@ -8,6 +8,7 @@ mod machine;
 mod plane;
 mod plane_http;
 mod points;
+mod rest;
 mod restarts;
 mod storm;
 mod turns;

@@ -30,6 +30,9 @@ use crate::settings::Settings;
 
 /// How often everything is looked at.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How often a session is looked at in which nothing goes on: without a process nobody but the worker, whose orders come at once, can change
+/// anything there, and each look opens its files.
+const REST: Duration = Duration::from_secs(10);
 /// How often the agent's side is told that somebody is here.
 const BELL: Duration = Duration::from_mins(1);
 /// How often is cleaned up.
@@ -91,6 +94,17 @@ pub(crate) struct Status {
     pub(crate) is_active: bool,
     /// Nothing is left to be done: its thread has ended.
     pub(crate) is_over: bool,
+}
+
+/// What a look has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// Something goes on, or is to be tried again.
+    Work,
+    /// Nothing does.
+    Rest,
+    /// Nothing ever will.
+    Over,
 }
 
 /// A session.
@@ -232,10 +246,10 @@ impl Session {
 
     /// Works until it is told to end, or nothing is left.
     pub(crate) fn run(mut self, orders: &Receiver<Order>) {
-        let mut looked: Option<Instant> = None;
+        let (mut looked, mut pace): (Option<Instant>, Duration) = (None, SWEEP);
         // Each turn waits for an order or a deadline.
         loop {
-            let wait = looked.map_or(Duration::ZERO, |at| SWEEP.saturating_sub(at.elapsed()));
+            let wait = looked.map_or(Duration::ZERO, |at| pace.saturating_sub(at.elapsed()));
             let first = match orders.recv_timeout(wait) {
                 Ok(order) => Some(order),
                 Err(RecvTimeoutError::Timeout) => None,
@@ -260,20 +274,15 @@ impl Session {
             // Whoever rings has something to say; everything else is looked at in its time.
             let is_soon = is_bell && !self.is_fenced && looked.is_some_and(|at| at.elapsed() < SWEEP);
             let done = if is_soon {
-                self.send_outputs().map(|()| false)
+                self.send_outputs().map(|_| Found::Work)
             } else {
                 looked = Some(Instant::now());
                 self.look()
             };
+            pace = if matches!(done, Ok(Found::Rest)) { REST } else { SWEEP };
             match done {
-                Ok(is_over) => {
-                    if !is_soon {
-                        self.show(is_over);
-                    }
-                    if is_over {
-                        return;
-                    }
-                }
+                Ok(Found::Over) => return,
+                Ok(Found::Work | Found::Rest) => {}
                 Err(error) => {
                     let log = self.station.log;
                     log.warn(format_args!("session {}: {}: {error}", self.known.session_id, error.code()));
@@ -302,7 +311,7 @@ impl Session {
             return false;
         }
         self.report(error.code(), &error.to_string());
-        let said = self.send_notes();
+        let said = self.send_notes().map(drop);
         let moved = FileHost::set_aside(self.host.places(), now());
         for wrong in [said, moved].into_iter().filter_map(Result::err) {
             self.station.log.warn(format_args!("session {}: {wrong}", self.known.session_id));
@@ -310,25 +319,39 @@ impl Session {
         true
     }
 
-    /// Looks at everything once, and does what follows. Whether nothing is left to be done.
-    fn look(&mut self) -> Result<bool, Error> {
+    /// Looks at everything once, does what follows, and shows what came of it.
+    fn look(&mut self) -> Result<Found, Error> {
+        let found = self.do_what_is_due()?;
+        let unfinished = self.host.unfinished()?;
+        self.show(&unfinished, found == Found::Over);
+        Ok(if found == Found::Rest && !unfinished.is_empty() { Found::Work } else { found })
+    }
+
+    fn do_what_is_due(&mut self) -> Result<Found, Error> {
         self.ring();
         if self.is_fenced {
-            return Ok(self.end_process());
+            return Ok(if self.end_process() { Found::Over } else { Found::Work });
         }
         let control = self.look_after_process()?;
-        self.send_outputs()?;
+        let is_sent = self.send_outputs()?;
         if self.known.closing.is_some() {
             self.go_on_closing()?;
         } else if self.known.closed_at.is_none() {
             self.start_if_due(&control)?;
         }
-        self.send_notes()?;
+        let is_said = self.send_notes()?;
         if self.pruned.elapsed() >= PRUNE {
             self.pruned = Instant::now();
             self.host.prune(now())?;
         }
-        Ok(self.known.closed_at.is_some() && self.process.is_none() && self.host.notes()?.is_empty())
+        if self.process.is_some() || !is_said {
+            return Ok(Found::Work);
+        }
+        if self.known.closed_at.is_some() {
+            return Ok(Found::Over);
+        }
+        let is_at_rest = is_sent && self.known.closing.is_none() && !is_open(&control);
+        Ok(if is_at_rest { Found::Rest } else { Found::Work })
     }
 
     fn ring(&mut self) {
@@ -339,8 +362,7 @@ impl Session {
         }
     }
 
-    fn show(&mut self, is_over: bool) {
-        let unfinished = self.host.unfinished().unwrap_or_default();
+    fn show(&mut self, unfinished: &[Message], is_over: bool) {
         let prompt = self.known.prompt.as_ref();
         let turn = prompt.filter(|prompt| unfinished.iter().any(|one| one.id == prompt.item_id));
         let status = Status {

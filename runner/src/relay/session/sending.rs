@@ -120,10 +120,10 @@ impl Session {
         format!("/sessions/{}", web::url::encode(&self.known.session_id))
     }
 
-    /// Sends what the worker does not have yet.
-    pub(super) fn send_outputs(&mut self) -> Result<(), Error> {
+    /// Sends what the worker does not have yet. Whether nothing of it waits for another try.
+    pub(super) fn send_outputs(&mut self) -> Result<bool, Error> {
         if self.again_at.is_some_and(|at| at > now()) {
-            return Ok(());
+            return Ok(false);
         }
         self.again_at = None;
         for _ in 0..BATCHES {
@@ -140,7 +140,7 @@ impl Session {
             };
             let delivered = match deliver(&mut self.host, &mut way, &mut self.chain, now()) {
                 // The process is in the middle of it; or gone, and then it is rolled back first.
-                Err(error) if error.is_passing() => return Ok(()),
+                Err(error) if error.is_passing() => return Ok(false),
                 delivered => delivered?,
             };
             let lost = way.lost.take();
@@ -150,22 +150,22 @@ impl Session {
             }
             if let Some(why) = lost {
                 self.fence(&why);
-                return Ok(());
+                return Ok(false);
             }
             self.again_at = delivered.again_at;
             if delivered.sent == 0 || self.again_at.is_some() {
-                return Ok(());
+                return Ok(self.again_at.is_none());
             }
         }
-        Ok(())
+        Ok(false)
     }
 
-    /// Sends the runner's own reports: after everything that could be read when they were first seen.
-    pub(super) fn send_notes(&mut self) -> Result<(), Error> {
+    /// Sends the runner's own reports: after everything that could be read when they were first seen. Whether none is left.
+    pub(super) fn send_notes(&mut self) -> Result<bool, Error> {
         let notes = self.host.notes()?;
         if notes.is_empty() {
             self.notes_after = None;
-            return Ok(());
+            return Ok(true);
         }
         let after = if let Some(after) = self.notes_after {
             after
@@ -179,7 +179,7 @@ impl Session {
             *self.notes_after.insert(after)
         };
         if self.chain.accepted < after {
-            return Ok(());
+            return Ok(false);
         }
         let path = format!("{}/notices", self.path());
         for note in notes {
@@ -198,7 +198,7 @@ impl Session {
                 Reply::Later(why) => {
                     self.station.log.warn(format_args!("a report is not sent ({why}); again"));
                     self.again_at = Some(now().saturating_add(1_000));
-                    return Ok(());
+                    return Ok(false);
                 }
                 // Nobody wants it any more.
                 Reply::Refused(status, text, _) => {
@@ -208,6 +208,6 @@ impl Session {
             }
         }
         self.notes_after = None;
-        Ok(())
+        Ok(true)
     }
 }
