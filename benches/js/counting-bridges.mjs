@@ -1,7 +1,6 @@
 // Takes the agents worker's place and counts what its bridges cost: `cargo xtask serve --worker agents --wrapper counting-bridges.mjs`.
 //   GET /cost    requests of the objects of bridges (alarms too), rows that SQLite says were written (an alarm that is set is one), and milliseconds
-//                in which an object could not rest: while it was asked, and while a request of its own was under way. Requests to services count for
-//                the bridge that makes them: here nobody else asks one.
+//                in which an object could not rest: while it was asked, and while a request of its own to a shape service was under way.
 import * as bundle from './index.js';
 
 export * from './index.js';
@@ -26,11 +25,16 @@ async function timed(work) {
 }
 
 const fetchOutside = globalThis.fetch;
-globalThis.fetch = (input, init) => timed(async () => {
-  const answer = await fetchOutside(input, init);
-  // The answer is there when its body is.
-  return new Response(await answer.arrayBuffer(), answer);
-});
+globalThis.fetch = (input, init) => {
+  const request = new Request(input, init);
+  // Sessions have requests of their own.
+  if (new URL(request.url).pathname !== '/v1/shape') return fetchOutside(request);
+  return timed(async () => {
+    const answer = await fetchOutside(request);
+    // The answer is there when its body is.
+    return new Response(await answer.arrayBuffer(), answer);
+  });
+};
 
 /** `target` with some of its members replaced. Methods of the platform insist on being called on their own object. */
 function wrapped(target, members) {

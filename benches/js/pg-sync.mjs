@@ -15,6 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { Client, eventually } from '../../tests/agents/client.mjs';
 import { Worker } from '../../tests/agents/processes.mjs';
+import { Runtime } from './agent-runtime.mjs';
 import { figures, percentile } from './figures.mjs';
 import { Shapes } from './shapes.mjs';
 
@@ -37,12 +38,13 @@ const LIMIT_MS = 120_000;
 
 const { lines, figure } = figures('pg-sync');
 const shapes = await Shapes.start();
+const runtime = await Runtime.start();
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'bench-pg-sync-'));
 
 /** The worker over the service. */
 function startWorker(wrapper) {
   const connection = (mode) => ({ url: shapes.url, mode });
-  return Worker.start(null, {
+  return Worker.start(runtime.url, {
     wrapper: wrapper && path.join(import.meta.dirname, wrapper),
     env: { PG_SYNC_CONNECTIONS: JSON.stringify({ live: connection('live'), interval: connection('interval') }), PG_SYNC_MAX_WAKES: '1000000', AGENT_MAX_ACTIVE_SESSIONS: '1000' },
   });
@@ -264,5 +266,6 @@ try {
   console.log(lines.join('\n'));
 } finally {
   shapes.stop();
+  runtime.stop();
   fs.rmSync(folder, { recursive: true, force: true });
 }

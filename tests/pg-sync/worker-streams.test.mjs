@@ -1,5 +1,5 @@
 // The log of a bridge of the agents worker as a durable stream, read by the official client in every mode (pg-sync.md 2.9, 4.14): what streams.test.mjs is for the native
-// server. The worker runs behind the sync worker, as clients reach it, under workerd.
+// server. The worker is the built one, under workerd.
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { stream } from '@durable-streams/client';
@@ -16,7 +16,6 @@ let client;
 const these = harness(async () => {
   const others = { url: 'http://127.0.0.1:9/v1/shape' };
   worker = await Worker.start(null, {
-    workers: ['sync', 'agents'],
     env: {
       PG_SYNC_CONNECTIONS: JSON.stringify({
         main: { url: these.url, poll_ms: 100 }, closed: { ...others, users: ['somebody-else'] }, few: { url: `${these.url}?few=1`, tables: ['public.few'] },

@@ -618,7 +618,7 @@ fn a_log_is_read_as_a_stream() {
     assert_eq!(ask_bridge(&mut world, &source_id, read("", "ann", "ref")).0, 200);
     go_on(&mut world, 6 * DAY);
     assert_eq!(rows(&db)[0].1, "active");
-    go_on(&mut world, 2 * DAY);
+    go_on(&mut world, DAY + DAY / 4);
     assert_eq!(rows(&db)[0].1, "idle");
     assert_eq!(ask_bridge(&mut world, &source_id, read("", "ann", "ref")).0, 404);
     go_on(&mut world, 2 * DAY);
