@@ -573,7 +573,8 @@ fn ask_bridge(world: &mut World, source: &str, call: Call) -> (u16, Vec<u8>) {
     panic!("no answer");
 }
 
-/// The log of a bridge as a stream (4.14): asked for, read, waited for, and not there for others. Fact 6: before it is registered there is none.
+/// The log of a bridge as a stream (4.14): asked for, read, waited for, and not there for others. Facts 5 and 6: the answer
+/// has the path of the stream, and before it is registered there is none.
 #[test]
 fn a_log_is_read_as_a_stream() {
     let (mut world, db) = world();

@@ -108,8 +108,7 @@ fn observing(root: &Path, is_long: bool) -> Result<()> {
     }
     let mut observing = Command::new("node");
     observing.current_dir(root).envs(tools::npm::QUIET).env("PG_SYNC_CHANGES", if is_long { "10000" } else { "1000" });
-    let cases = ["worker", "worker-streams"].map(|name| format!("tests/pg-sync/{name}.test.mjs"));
-    process::run(observing.args(["--test", "--test-force-exit", "--test-concurrency=1"]).args(cases))
+    process::run(observing.args(["--test", "--test-force-exit", "tests/pg-sync/worker.test.mjs"]))
 }
 
 /// The agents worker against the description of its API.
