@@ -129,8 +129,8 @@ fn strike(pid: u32, file: &Path, moment: &str, number: u32) -> Child {
     tracer
 }
 
-/// One prompt with a runner that dies at the n-th commit to the mailbox. None when it lived.
-fn with_fragile_runner(moment: &str, number: u32) -> Option<Outcome> {
+/// One prompt with a runner that dies at the n-th commit to the mailbox: whether a shim ran in that moment. None when it lived.
+fn with_fragile_runner(moment: &str, number: u32) -> Option<bool> {
     let machine = Machine::new("plain");
     let plane = &machine.plane;
     let mut runner = machine.start(&[]);
@@ -162,14 +162,20 @@ fn with_fragile_runner(moment: &str, number: u32) -> Option<Outcome> {
     let before = machine.processes();
     let mut next = machine.start(&[]);
     assert_eq!(plane.ended("s1", "one"), "end_turn", "{at}\n{}", next.log());
-    assert_eq!(machine.processes(), before, "{at}: shim and agent go on");
+    let after = machine.processes();
+    // One that has to be started anew may not run yet.
+    assert!(
+        before.iter().all(|pid| after.contains(pid)),
+        "{at}: shim and agent go on: {before:?}, {after:?}\n{}",
+        next.log()
+    );
     let said = plane.said("s1");
     assert_eq!(said, "beforebegundone", "{at}");
     assert_eq!(plane.lock().sessions["s1"].endings("one").len(), 1, "{at}");
     let seen = (machine.noted(PROMPT), machine.noted("interrupted"));
     assert_eq!(seen, (1, 0), "{at}");
     next.stop();
-    Some(Outcome::Once)
+    Some(!before.is_empty())
 }
 
 /// Rows of docs/spec/session-mailbox.md 7.11: "item given out, before the commit in inbound", "after that commit, ack not sent or lost", "during a
@@ -177,5 +183,5 @@ fn with_fragile_runner(moment: &str, number: u32) -> Option<Outcome> {
 #[test]
 fn a_runner_that_dies_at_any_of_its_commits_loses_and_repeats_nothing() {
     let seen = sweep(2, with_fragile_runner);
-    assert!(seen.len() >= 6, "{seen:?}");
+    assert!(seen.len() >= 6 && seen.iter().filter(|has_shim| **has_shim).count() >= 4, "{seen:?}");
 }

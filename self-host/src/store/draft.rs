@@ -51,19 +51,38 @@ impl Drop for Draft {
 /// # Errors
 /// What the system refuses.
 pub(super) fn make_once(tmp: &Path, path: &Path, content: &[u8]) -> std::io::Result<()> {
-    let (draft, mut file) = Draft::create(tmp)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    if let Some(name) = &draft.0 {
+    make_once_after(tmp, path, content, &mut || {})
+}
+
+/// How often a draft is written before somebody who removes it has to be told.
+const DRAFTS: usize = 5;
+
+/// [`make_once`], which calls `written` with each draft that is about to get its name.
+fn make_once_after(tmp: &Path, path: &Path, content: &[u8], written: &mut dyn FnMut()) -> std::io::Result<()> {
+    let mut left = DRAFTS;
+    // At most `DRAFTS` rounds.
+    loop {
+        left -= 1;
+        let (draft, mut file) = Draft::create(tmp)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        written();
+        let Some(name) = &draft.0 else { return Ok(()) };
         // A link is not made over a file that is there. What stays of the draft goes with it.
-        match std::fs::hard_link(name, path) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        let named = match std::fs::hard_link(name, path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(error),
             // Some file systems have no links.
-            Err(_) => std::fs::rename(name, path)?,
-            Ok(()) => {}
+            Err(_) => std::fs::rename(name, path),
+            Ok(()) => Ok(()),
+        };
+        match named {
+            // A server that starts in the same directory empties the folder of drafts.
+            Err(error) if error.kind() == ErrorKind::NotFound && left > 0 => {}
+            Err(error) => return Err(error),
+            Ok(()) => return path.parent().map_or(Ok(()), sync_folder),
         }
     }
-    path.parent().map_or(Ok(()), sync_folder)
 }
 
 #[cfg(test)]
@@ -85,5 +104,26 @@ mod tests {
         make_once(folder.path(), &path, b"two").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"one");
         assert_eq!(folder.path().read_dir().unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_draft_that_another_server_removes_is_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (tmp, path) = (folder.path().join("tmp"), folder.path().join("file"));
+        std::fs::create_dir(&tmp).unwrap();
+        let empty = |times: usize| {
+            let mut drafts = 0;
+            let tmp = tmp.clone();
+            move || {
+                drafts += 1;
+                if drafts <= times {
+                    tmp.read_dir().unwrap().for_each(|file| std::fs::remove_file(file.unwrap().path()).unwrap());
+                }
+            }
+        };
+        let refused = make_once_after(&tmp, &path, b"one", &mut empty(DRAFTS)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::NotFound);
+        make_once_after(&tmp, &path, b"one", &mut empty(DRAFTS - 1)).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"one");
     }
 }

@@ -37,6 +37,10 @@ pub trait Sql {
 
     /// Removes everything the database holds, its tables included.
     fn delete_all(&self) -> Result<(), SqlError>;
+
+    /// Tells that what had to be looked at to open the object has been, and may not be needed again for long: what was remembered of it
+    /// can go. Nothing changes but memory.
+    fn was_opened(&self) {}
 }
 
 impl<S: Sql + ?Sized> Sql for std::rc::Rc<S> {
@@ -52,6 +56,9 @@ impl<S: Sql + ?Sized> Sql for std::rc::Rc<S> {
     fn delete_all(&self) -> Result<(), SqlError> {
         (**self).delete_all()
     }
+    fn was_opened(&self) {
+        (**self).was_opened();
+    }
 }
 
 impl<S: Sql + ?Sized> Sql for &S {
@@ -66,6 +73,9 @@ impl<S: Sql + ?Sized> Sql for &S {
     }
     fn delete_all(&self) -> Result<(), SqlError> {
         (**self).delete_all()
+    }
+    fn was_opened(&self) {
+        (**self).was_opened();
     }
 }
 

@@ -178,6 +178,12 @@ impl Sql for Rusqlite {
             })
         })
     }
+
+    fn was_opened(&self) {
+        self.connection.flush_prepared_statement_cache();
+        // Pages are read again when they are needed; that they could not be given back is no failure.
+        let _ = self.connection.execute_batch("PRAGMA shrink_memory");
+    }
 }
 
 struct ResultRow<'r, 's>(&'r rusqlite::Row<'s>);

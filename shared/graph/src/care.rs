@@ -269,6 +269,7 @@ impl<S: Sql + 'static> Graph<S> {
         if epoch != (Epoch { generation: self.generation, upload: self.upload_epoch }) {
             return Err(Error::Replaced);
         }
+        self.counted = None;
         let sql = Rc::clone(&self.sql);
         Ok(sql.transaction(&mut || kvs::delete(&*sql, part))?)
     }

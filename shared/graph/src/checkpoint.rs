@@ -77,6 +77,7 @@ impl<S: Sql + 'static> Graph<S> {
         let meta = self.meta()?;
         let (last, t, checksum) = (meta.journaled.last, meta.t, meta.checksum.clone());
         self.settle_exports()?;
+        self.counted = None;
         let sql = Rc::clone(&self.sql);
         let (open, exports) = self.open_with_exports()?;
         let fault = Cell::new(None);

@@ -89,6 +89,8 @@ pub struct Graph<S> {
     pub(crate) tally: Tally,
     /// Whether rows of tables that were replaced wait to be deleted, where that is known.
     pub(crate) discarded: Option<bool>,
+    /// How many rows are stored, where they were counted since they last changed.
+    pub(crate) counted: Option<i64>,
 }
 
 /// A graph whose database was opened.
@@ -154,6 +156,7 @@ impl<S: Sql + 'static> Graph<S> {
             notice: None,
             tally: Tally::default(),
             discarded: None,
+            counted: None,
         }
     }
 
@@ -186,7 +189,22 @@ impl<S: Sql + 'static> Graph<S> {
     pub fn row_count(&mut self) -> Result<i64> {
         self.require_undeleted()?;
         self.checkpoint()?;
-        Ok(kvs::count(&*self.sql)?)
+        self.stored_rows()
+    }
+
+    /// The number of rows in `kvs`. Counting reads every page of the table, so whatever writes rows forgets the number and
+    /// nothing else does.
+    fn stored_rows(&mut self) -> Result<i64> {
+        let rows = match self.counted {
+            Some(rows) => rows,
+            None => kvs::count(&*self.sql)?,
+        };
+        debug_assert!(
+            kvs::count(&*self.sql).map_or(true, |now| now == rows),
+            "rows were written, and their number was not forgotten"
+        );
+        self.counted = Some(rows);
+        Ok(rows)
     }
 
     /// The counter and the checksum. A graph that was never written gets its first rows (sync.md 9.4); one that is
@@ -278,7 +296,8 @@ impl<S: Sql + 'static> Graph<S> {
             self.create_if_empty()?;
         }
         self.checkpoint()?;
-        self.exports.begin(&*self.sql, encoding, self.clock.now_ms())
+        let rows = self.stored_rows()?;
+        self.exports.begin(&*self.sql, rows, encoding, self.clock.now_ms())
     }
 
     /// The next bytes of an export, about a megabyte; `None` at its end.
@@ -396,6 +415,7 @@ impl<S: Sql + 'static> Graph<S> {
         }
         if conn.has_writes() {
             let t = self.meta()?.t;
+            self.counted = None;
             self.sql.transaction(&mut || {
                 kvs::write_out(&*self.sql, &mut conn, &mut |_| Ok(()))?;
                 meta::advance(&*self.sql, t, None)
@@ -444,6 +464,8 @@ impl<S: Sql + 'static> Graph<S> {
         let may_lack_data = plants && meta.t == 0 && meta.checksum.is_none();
         if !may_lack_data && kvs::exists(&*self.sql, 0)? {
             self.created = true;
+            // Many graphs are greeted, and have nothing to do for long.
+            self.sql.was_opened();
             return Ok(());
         }
         self.open().map(|_| ())
@@ -462,6 +484,7 @@ impl<S: Sql + 'static> Graph<S> {
         self.open = None;
         self.meta = None;
         self.created = false;
+        self.counted = None;
     }
 
     /// The rows are no longer those that exports and pulls began to read.

@@ -22,6 +22,7 @@ impl<S: Sql + 'static> Graph<S> {
         }
         faults::reach(Point::CommitBeforeStorage)?;
         self.settle_exports()?;
+        self.counted = None;
         let (t, checksum) = (pending.t, pending.checksum.as_deref());
         let mut journaled = self.meta()?.journaled;
         let is_journaled = self.options.writes == WritePolicy::Journal || !journaled.is_checkpointed();

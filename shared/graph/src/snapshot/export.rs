@@ -137,12 +137,20 @@ impl Running {
             }
             let bytes = self.frame_bytes.min(frame_bytes);
             self.frame_bytes = bytes.saturating_mul(2);
-            let (rows, complete) = self.page(sql, bytes, saved)?;
-            self.done = complete;
-            let mut frame = FrameWriter::new();
-            for row in &rows {
-                frame.row(row.addr, &row.content, row.addresses.as_deref());
-                self.cursor = row.addr;
+            let mut frame = FrameWriter::with_capacity(bytes);
+            if saved {
+                let (rows, complete) = self.page(sql, bytes)?;
+                self.done = complete;
+                for row in &rows {
+                    frame.row(row.addr, &row.content, row.addresses.as_deref());
+                    self.cursor = row.addr;
+                }
+            } else {
+                let cursor = &mut self.cursor;
+                self.done = kvs::show_page(sql, *cursor, self.end, bytes, &mut |row| {
+                    frame.row(row.addr, &row.content, row.addresses.as_deref());
+                    *cursor = row.addr;
+                })?;
             }
             if frame.rows() == 0 {
                 continue;
@@ -157,13 +165,10 @@ impl Running {
         }
     }
 
-    /// The next rows as they were at the start, and whether they are the last.
-    fn page(&self, sql: &impl Sql, frame_bytes: usize, saved: bool) -> Result<(Vec<StoredRow>, bool), SqlError> {
+    /// The next rows as they were at the start, some of which may be saved ones, and whether they are the last.
+    fn page(&self, sql: &impl Sql, frame_bytes: usize) -> Result<(Vec<StoredRow>, bool), SqlError> {
         let after = self.cursor;
         let (mut live, mut complete) = kvs::page(sql, after, self.end, frame_bytes)?;
-        if !saved {
-            return Ok((live, complete));
-        }
         let (mut saved, saved_complete) = kvs::saved_page(sql, self.begun, after, self.end, frame_bytes)?;
         // A list that was cut short does not tell which addresses beyond its last row exist.
         let horizon = |rows: &[StoredRow], complete: bool| {
@@ -208,7 +213,8 @@ impl RunningExports {
         !self.running.is_empty()
     }
 
-    pub(crate) fn begin(&mut self, sql: &impl Sql, encoding: Encoding, now_ms: i64) -> Result<Export> {
+    /// Begins an export of the `rows` that are stored.
+    pub(crate) fn begin(&mut self, sql: &impl Sql, rows: i64, encoding: Encoding, now_ms: i64) -> Result<Export> {
         self.settle(sql, now_ms)?;
         if self.running.len() >= self.limit {
             return Err(Error::TooManyExports);
@@ -217,7 +223,6 @@ impl RunningExports {
             Encoding::Identity => None,
             Encoding::Gzip => Some(GzEncoder::new(Vec::new(), Compression::fast())),
         };
-        let rows = kvs::count(sql)?;
         let fate = Rc::new(Fate { state: Cell::new(State::Running), unfinished: RefCell::default() });
         self.running.push(Running {
             fate: Rc::clone(&fate),

@@ -19,7 +19,16 @@ impl Default for FrameWriter {
 impl FrameWriter {
     /// An empty frame.
     pub fn new() -> Self {
-        Self { text: String::from("\0\0\0\0["), rows: 0 }
+        Self::with_capacity(0)
+    }
+
+    /// An empty frame with room for rows of about so many bytes, up to a megabyte of them.
+    pub fn with_capacity(bytes: usize) -> Self {
+        let bytes = bytes.min(1 << 20);
+        // Quotes within a row's text are written with a backslash each.
+        let mut text = String::with_capacity(bytes + bytes / 2);
+        text.push_str("\0\0\0\0[");
+        Self { text, rows: 0 }
     }
 
     /// Adds a row.

@@ -222,14 +222,45 @@ pub(crate) struct StoredRow {
     pub(crate) addresses: Option<String>,
 }
 
-/// Rows with `after < addr <= last` in order, until they pass `budget` bytes. The flag tells whether there were no more.
-pub(crate) fn page(sql: &impl Sql, after: i64, last: i64, budget: usize) -> Result<(Vec<StoredRow>, bool), SqlError> {
+/// The same while it is read, its texts where the database has them.
+pub(crate) struct SeenRow<'r> {
+    pub(crate) addr: i64,
+    pub(crate) content: Cow<'r, str>,
+    pub(crate) addresses: Option<Cow<'r, str>>,
+}
+
+impl SeenRow<'_> {
+    fn into_stored(self) -> StoredRow {
+        StoredRow {
+            addr: self.addr,
+            content: self.content.into_owned(),
+            addresses: self.addresses.map(Cow::into_owned),
+        }
+    }
+}
+
+/// Shows the rows with `after < addr <= last` in order, until they pass `budget` bytes; returns whether there were no more.
+pub(crate) fn show_page(
+    sql: &impl Sql,
+    after: i64,
+    last: i64,
+    budget: usize,
+    show: &mut dyn FnMut(SeenRow<'_>),
+) -> Result<bool, SqlError> {
     read_page(
         sql,
         "SELECT addr, content, addresses FROM kvs WHERE addr > ? AND addr <= ? ORDER BY addr",
         &[Param::Int(after), Param::Int(last)],
         budget,
+        show,
     )
+}
+
+/// [`show_page`], all of it at once. The flag tells whether there were no more.
+pub(crate) fn page(sql: &impl Sql, after: i64, last: i64, budget: usize) -> Result<(Vec<StoredRow>, bool), SqlError> {
+    let mut rows = Vec::new();
+    let complete = show_page(sql, after, last, budget, &mut |row| rows.push(row.into_stored()))?;
+    Ok((rows, complete))
 }
 
 /// [`page`] over the rows as they were after commit `begun`, as far as later ones have overwritten them.
@@ -240,14 +271,17 @@ pub(crate) fn saved_page(
     last: i64,
     budget: usize,
 ) -> Result<(Vec<StoredRow>, bool), SqlError> {
-    read_page(
+    let mut rows = Vec::new();
+    let complete = read_page(
         sql,
         // With `min` SQLite takes the other columns from the row that has the least.
         "SELECT addr, content, addresses, min(overwritten) FROM saved_rows \
          WHERE addr > ? AND addr <= ? AND overwritten > ? GROUP BY addr ORDER BY addr",
         &[Param::Int(after), Param::Int(last), Param::Int(begun)],
         budget,
-    )
+        &mut |row| rows.push(row.into_stored()),
+    )?;
+    Ok((rows, complete))
 }
 
 fn read_page(
@@ -255,21 +289,22 @@ fn read_page(
     statement: &str,
     params: &[Param<'_>],
     budget: usize,
-) -> Result<(Vec<StoredRow>, bool), SqlError> {
-    let (mut rows, mut bytes, mut complete) = (Vec::new(), 0_usize, true);
+    show: &mut dyn FnMut(SeenRow<'_>),
+) -> Result<bool, SqlError> {
+    let (mut bytes, mut complete) = (0_usize, true);
     sql.query(statement, params, &mut |row| {
         if bytes >= budget {
             complete = false;
             return Ok(ControlFlow::Break(()));
         }
         let addr = row.int(0)?.unwrap_or_default();
-        let content = row.text(1)?.map(Cow::into_owned).unwrap_or_default();
-        let addresses = row.text(2)?.map(Cow::into_owned);
+        let content = row.text(1)?.unwrap_or_default();
+        let addresses = row.text(2)?;
         bytes = bytes.saturating_add(content.len()).saturating_add(addresses.as_deref().map_or(0, str::len));
-        rows.push(StoredRow { addr, content, addresses });
+        show(SeenRow { addr, content, addresses });
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok((rows, complete))
+    Ok(complete)
 }
 
 /// The rows as the engine reads them.
