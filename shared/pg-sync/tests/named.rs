@@ -1,4 +1,4 @@
-//! Each fact of pg-sync.md 3 and each row of its section 5 is named by a test, here or in the suites that need a database or a worker: a row that nobody
+//! Each fact of pg-sync.md 3 and each row of pg-sync.md 5 is named by a test, here or in the suites that need a database or a worker: a row that nobody
 //! tests any more, or one that was added without a test, is found.
 #![expect(clippy::unwrap_used, reason = "a failed assumption ends the test")]
 
