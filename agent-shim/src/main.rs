@@ -12,6 +12,7 @@ mod awake;
 mod chunks;
 mod failure;
 mod http;
+mod local;
 mod log;
 mod prompt;
 mod provider;

@@ -25,7 +25,7 @@ use crate::relay::driver::Driver;
 use crate::run::{PAUSES, Runner};
 use crate::sandbox_agent;
 use crate::service;
-use crate::settings::{KEYS, Machine, NamedFile, Settings, Tables, Transport, Values, as_toml, gather};
+use crate::settings::{Current, KEYS, Machine, NamedFile, Settings, Tables, Transport, Values, as_toml, gather};
 
 /// The program.
 pub fn main() -> ExitCode {
@@ -128,8 +128,13 @@ fn command() -> Command {
 
 fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let file = file(matches);
-    let values = values(matches, &file)?;
-    let settings = Settings::new(&values, &machine(), Tables::read(&file)?)?;
+    let read = || {
+        let values = values(matches, &file)?;
+        let settings = Settings::new(&values, &machine(), Tables::read(&file)?)?;
+        Ok::<_, Failure>((values, settings))
+    };
+    let (values, settings) = read()?;
+    let reread = || Ok(read()?.1);
     if matches.get_flag("print-config") {
         print!("{}", as_toml(&values));
         return Ok(ExitCode::SUCCESS);
@@ -139,7 +144,7 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         Some(("sandbox-agent", _)) => start_agent(&settings),
         Some(("run", run)) => {
             let owner = run.get_one::<String>("owner").map_or(Owner::Cli, |owner| Owner::read(owner));
-            serve(&settings, &Run { fail_fast: run.get_flag("fail-fast"), owner })
+            serve(&settings, &Run { fail_fast: run.get_flag("fail-fast"), owner }, &reread)
         }
         Some(("launch", launch)) => {
             let line: Vec<OsString> = launch.get_many::<OsString>("command").into_iter().flatten().cloned().collect();
@@ -166,7 +171,7 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
             let unit = service::place(&folder.ok_or_else(|| Failure::Other("no home folder".to_owned()))?);
             let told = if service.subcommand_name() == Some("install") {
                 let program = crate::daemon::program()?.executable;
-                let named = file.path.filter(|path| path.is_file());
+                let named = file.path.clone().filter(|path| path.is_file());
                 service::install(&unit, &program, named.as_deref())
             } else {
                 service::uninstall(&unit)
@@ -175,7 +180,7 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Some((verb, _)) if LIFECYCLE.contains(&verb) => lifecycle(&settings, matches),
-        _ => serve(&settings, &Run { fail_fast: false, owner: Owner::Cli }),
+        _ => serve(&settings, &Run { fail_fast: false, owner: Owner::Cli }, &reread),
     }
 }
 
@@ -265,8 +270,11 @@ fn start_agent(settings: &Settings) -> Result<ExitCode, Failure> {
     Err(Failure::other("sandbox-agent cannot be started", command.into_std().exec()))
 }
 
+/// Reads what is set once more.
+type Reread<'a> = &'a dyn Fn() -> Result<Settings, Failure>;
+
 /// The runner, until a signal.
-fn serve(settings: &Settings, run: &Run) -> Result<ExitCode, Failure> {
+fn serve(settings: &Settings, run: &Run, reread: Reread<'_>) -> Result<ExitCode, Failure> {
     // Before any thread is started: what the starter left open.
     let spawned = Spawned::from_environment().map_err(|error| Failure::other("what the starter left open", error))?;
     let fail_fast = run.fail_fast;
@@ -279,11 +287,22 @@ fn serve(settings: &Settings, run: &Run) -> Result<ExitCode, Failure> {
         }
     };
     let daemon = Daemon::take(settings, run.owner, spawned, log)?;
+    let logs = settings.state_dir.join("log");
+    Log::keep(&logs).map_err(|error| Failure::other(logs.display(), error))?;
     let instance = instance(settings)?;
     let worked = driver.map_or(Ok(relay::Worked::NotOffered(String::new())), |driver| {
         let instance = instance.clone();
-        let given = relay::Given { settings, daemon: &daemon, driver, instance, fail_fast, pauses: &PAUSES };
-        through_the_mailbox(given, &daemon, log)
+        let current = Current::new(settings.clone());
+        let renewed = Arc::clone(&current);
+        let hang_up = move || match reread() {
+            Ok(fresh) => {
+                renewed.renew(fresh);
+                log.info("limits, agents and who may use this machine were read again");
+            }
+            Err(why) => log.warn(format_args!("everything stays as it is set: {why}")),
+        };
+        let given = relay::Given { settings, current, daemon: &daemon, driver, instance, fail_fast, pauses: &PAUSES };
+        through_the_mailbox(given, &daemon, &hang_up, log)
     });
     let worked = match worked {
         Ok(relay::Worked::Stopped) => Ok(ExitCode::SUCCESS),
@@ -308,12 +327,20 @@ fn serve(settings: &Settings, run: &Run) -> Result<ExitCode, Failure> {
     worked
 }
 
-/// Waits until the runner is to end: a signal, or somebody who asks its daemon. Whoever asks twice does not want to wait.
-async fn asked_to_end(daemon: &Arc<Daemon>, log: Log) -> Result<(), Failure> {
+/// Waits until the runner is to end: a signal, or somebody who asks its daemon. Whoever asks twice does not want to wait. SIGHUP is no wish to end:
+/// `hang_up` is called for it.
+async fn asked_to_end(daemon: &Arc<Daemon>, hang_up: &dyn Fn(), log: Log) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    tokio::select! {
-        () = signals.any() => {}
-        asked = daemon.serve() => asked?,
+    let mut hang_ups = signal(SignalKind::hangup()).map_err(|error| Failure::other("signals", error))?;
+    let asked = daemon.serve();
+    tokio::pin!(asked);
+    // Each turn waits for a signal.
+    loop {
+        tokio::select! {
+            () = signals.any() => break,
+            asked = &mut asked => break asked?,
+            Some(()) = hang_ups.recv() => hang_up(),
+        }
     }
     log.info("stopping");
     tokio::spawn(async move {
@@ -324,10 +351,15 @@ async fn asked_to_end(daemon: &Arc<Daemon>, log: Log) -> Result<(), Failure> {
 }
 
 /// Works in transport `mailbox`, until a signal. What works for sessions stays when the runner ends.
-fn through_the_mailbox(given: relay::Given<'_>, daemon: &Arc<Daemon>, log: Log) -> Result<relay::Worked, Failure> {
+fn through_the_mailbox(
+    given: relay::Given<'_>,
+    daemon: &Arc<Daemon>,
+    hang_up: &dyn Fn(),
+    log: Log,
+) -> Result<relay::Worked, Failure> {
     // Never dropped: a session that still waits for an answer does so until the process ends.
     let runtime = Box::leak(Box::new(runtime()?));
-    runtime.block_on(relay::work(given, asked_to_end(daemon, log)))
+    runtime.block_on(relay::work(given, asked_to_end(daemon, hang_up, log)))
 }
 
 /// Works in transport `tunnel`, until a signal.
@@ -346,11 +378,12 @@ fn through_a_tunnel(
     }
     let runtime = runtime()?;
     let ready = || daemon.ready(&settings.runner_id, "tunnel");
+    let hang_up = || log.info("by tunnel nothing is read again");
     let worked = runtime.block_on(async {
         let runner = Runner { settings, children: &children, log, fail_fast, pauses: &PAUSES, ready: &ready };
         tokio::select! {
             worked = runner.work() => worked,
-            asked = asked_to_end(daemon, log) => {
+            asked = asked_to_end(daemon, &hang_up, log) => {
                 asked?;
                 let ending = children.clone();
                 let ended = tokio::task::spawn_blocking(move || ending.end_all()).await;

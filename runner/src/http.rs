@@ -15,7 +15,7 @@ use serde_json::Value;
 /// How long an answer may take, all of it.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Bytes of an answer that are read: work for a runner is 1 MiB of bodies, and their heads.
-const ANSWER_BYTES: usize = 2 << 20;
+pub(crate) const ANSWER_BYTES: usize = 2 << 20;
 
 /// Sends requests.
 #[derive(Clone)]
@@ -35,6 +35,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) body: Option<(&'a str, Bytes)>,
     /// How long its answer may take, all of it.
     pub(crate) patience: Duration,
+    /// Bytes of its answer that are read.
+    pub(crate) most: usize,
 }
 
 /// An answer.
@@ -43,6 +45,8 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     /// Its body, where that is JSON.
     pub(crate) body: Option<Value>,
+    /// Its body as it came.
+    pub(crate) bytes: Bytes,
     /// Its head.
     pub(crate) headers: http::HeaderMap,
 }
@@ -80,7 +84,7 @@ impl Client {
         body: Option<String>,
     ) -> Result<Answer, String> {
         let body = body.map(|body| ("application/json", Bytes::from(body)));
-        self.send(Ask { method, url, token, headers: Vec::new(), body, patience: PATIENCE }).await
+        self.send(Ask { method, url, token, headers: Vec::new(), body, patience: PATIENCE, most: ANSWER_BYTES }).await
     }
 
     /// Sends a request. The error says why there is no answer; it names no token.
@@ -100,9 +104,10 @@ impl Client {
         let answered = async {
             let response = self.0.request(request).await.map_err(|error| causes(&error))?;
             let (head, body) = response.into_parts();
-            let body = Limited::new(body, ANSWER_BYTES).collect().await.map_err(|error| error.to_string())?;
-            let body = serde_json::from_slice(&body.to_bytes()).ok();
-            Ok(Answer { status: head.status, body, headers: head.headers })
+            let body = Limited::new(body, ask.most).collect().await.map_err(|error| error.to_string())?;
+            let bytes = body.to_bytes();
+            let body = serde_json::from_slice(&bytes).ok();
+            Ok(Answer { status: head.status, body, bytes, headers: head.headers })
         };
         tokio::time::timeout(ask.patience, answered)
             .await

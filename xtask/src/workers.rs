@@ -17,8 +17,6 @@ pub(crate) struct Worker {
     pub(crate) config: &'static str,
     /// Port on which it is served locally unless another is named.
     pub(crate) port: u16,
-    /// How the compiler optimises what Cargo.toml has no level for; `None`: as the release profile says.
-    pub(crate) opt_level: Option<&'static str>,
     /// Packages whose tests need it built and served.
     pub(crate) suites: &'static [Suite],
 }
@@ -39,7 +37,6 @@ pub(crate) const SYNC: Worker = Worker {
     package: "sync-worker",
     config: "wrangler.toml",
     port: 8787,
-    opt_level: None,
     suites: &[
         Suite { title: "Black-box suite against the worker under workerd", package: "conformance" },
         Suite { title: "Attacks on the worker under workerd", package: "attacks" },
@@ -55,8 +52,6 @@ pub(crate) const AGENTS: Worker = Worker {
     package: "agents-worker",
     config: "wrangler.agents.toml",
     port: 8788,
-    // It waits for others most of the time, and its module has a limit of size.
-    opt_level: Some("z"),
     suites: &[],
 };
 

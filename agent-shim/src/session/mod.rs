@@ -1,5 +1,6 @@
 //! A session: what the host wants, and what the agent says, one event after the other.
 
+mod conversation;
 mod opening;
 mod questions;
 mod saying;
@@ -73,6 +74,12 @@ pub(crate) struct Session {
     started: u64,
     /// The agent's own session.
     open: Option<String>,
+    /// Whether the agent can go on with a conversation.
+    can_load: bool,
+    /// When the conversation of the turn was last kept.
+    kept_at: Instant,
+    /// What was kept then, by its digest.
+    kept_part: Option<String>,
     next_rpc: u64,
     turn: Option<Turn>,
     questions: Questions,
@@ -112,6 +119,9 @@ impl Session {
             agent: None,
             started: 0,
             open: None,
+            can_load: false,
+            kept_at: awake.now(),
+            kept_part: None,
             next_rpc: 1,
             turn: None,
             questions: Questions::default(),
@@ -187,6 +197,7 @@ impl Session {
             self.flush()?;
         }
         self.turn_on_time()?;
+        self.keep_part_on_time()?;
         if now.saturating_duration_since(self.pruned) >= PRUNE {
             self.pruned = now;
             match self.mailbox.prune(log::now()) {

@@ -48,7 +48,7 @@ impl Session {
     /// Opens the agent because the host says so.
     pub(super) fn open_as_asked(&mut self, message: &Message) -> Result<(), Failure> {
         self.acknowledge(message, AckStatus::Processing, None)?;
-        self.remember_given(message)?;
+        self.take_given(message)?;
         self.end_agent();
         match self.ensure_open() {
             Ok(_) => {
@@ -63,16 +63,6 @@ impl Session {
             Err(NotOpen::Stopped) => Ok(()),
             Err(NotOpen::Failed(failure)) => Err(failure),
         }
-    }
-
-    /// A conversation that came from elsewhere goes before the one that is remembered here.
-    fn remember_given(&mut self, message: &Message) -> Result<(), Failure> {
-        let body: Value =
-            message.content.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-        let given = body.pointer("/resume/native-session-id").and_then(Value::as_str).filter(|id| is_id(id));
-        let Some(given) = given else { return Ok(()) };
-        let values = vec![(self.continuation(), Some(given.to_owned()))];
-        self.commit(Step { values, ..Step::default() })
     }
 
     /// The key of the agent's conversation.
@@ -125,6 +115,7 @@ impl Session {
         let cwd = self.cwd().to_string_lossy().into_owned();
         let can_load = self.config.agent.load
             && told.pointer("/agentCapabilities/loadSession").and_then(Value::as_bool).unwrap_or_default();
+        self.can_load = can_load;
         let kept = self.mailbox.value(&self.continuation()).map_err(|error| NoAnswer::Failed(error.into()))?;
         let loaded = match kept.filter(|_| can_load) {
             None => None,
@@ -240,6 +231,6 @@ impl Session {
     }
 }
 
-fn is_id(id: &str) -> bool {
+pub(super) fn is_id(id: &str) -> bool {
     !id.is_empty() && id.len() <= MAX_ID
 }

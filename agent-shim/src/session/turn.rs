@@ -108,6 +108,7 @@ impl Session {
         let acks = messages.iter().map(|one| NewAck::of(one, AckStatus::Sent)).collect();
         let before = tree::members(None);
         self.turn = Some(Turn { messages, rpc, begun: self.awake.now(), before, stopping: None });
+        (self.kept_at, self.kept_part) = (self.awake.now(), None);
         // Stored before the agent gets its first byte.
         self.commit(Step { acks, ..Step::default() })?;
         self.send(acp::prompt(rpc, &session, &blocks));
@@ -149,9 +150,11 @@ impl Session {
         match outcome {
             Ok(result) => {
                 let reason = result.get("stopReason").and_then(Value::as_str).unwrap_or("end_turn").to_owned();
+                let messages = turn.messages.clone();
                 self.tell_update(envelope);
                 let end = End { status: AckStatus::Completed, stop_reason: &reason, stopped: None, error: None };
-                self.end_turn(&end, Vec::new())
+                self.end_turn(&end, Vec::new())?;
+                if reason == "cancelled" { Ok(()) } else { self.keep_whole(&messages) }
             }
             Err(refusal) => match provider::judge(&refusal) {
                 Verdict::Wait(pause) => self.put_off(log::now().saturating_add(pause)),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mailbox::config::{Agent, Config, Limits};
+use mailbox::config::{Agent, Config, Limits, Transcript};
 use mailbox::delivery::{Chain, Event, Relay, Sent, deliver};
 use mailbox::host::{HostMailbox as _, Settings, Spawn, sweep};
 use mailbox::message::{NewMessage, RuntimeState};
@@ -124,6 +124,7 @@ impl Runner {
             limits: self.limits,
             skills: vec![],
             git_helper: false,
+            transcript: Some(Transcript { globs: String::new(), max_bytes: 1 << 20, part_ms: 300 }),
         }
     }
 

@@ -163,3 +163,37 @@ fn the_agent_gets_the_variables_that_are_listed_and_no_others() {
         ["AGENT_KEEPS", "AGENT_LOG", "HOME", "LOGSEQ_MAILBOX", "PATH", "SANDBOX_AGENT_REQUIRE_PREINSTALL", "TERM"]
     );
 }
+
+/// docs/spec/transcripts.md 4.7: what an agent has written is laid out when its turn has ended, and now and then before.
+#[test]
+fn the_conversation_of_a_turn_is_laid_out_while_it_runs_and_when_it_has_ended() {
+    let mut runner = Runner::new();
+    runner.prompt("one", "say hello; wait 1500");
+    runner.spawn();
+    runner.until_ended("one");
+    runner.until("all is laid out", |runner| laid_out(runner).iter().any(|one| one["status"] == "completed"));
+    let all = laid_out(&runner);
+    assert_eq!(all.iter().filter(|one| one["status"] == "partial").count(), 1, "the same is laid out once: {all:?}");
+    let folder = runner.host.places().outside().join("transcripts");
+    let last = std::fs::read(folder.join(all.last().unwrap()["file"].as_str().unwrap())).unwrap();
+    let bundle = transcripts::archive::read(&last, 1 << 20).unwrap();
+    assert_eq!(transcripts::sha256_hex(&last), all.last().unwrap()["sha256"]);
+    assert!(String::from_utf8_lossy(bundle.body()).contains("say hello; wait 1500"));
+    // Of many turns only the last few are kept for a host that is away.
+    for id in ["two", "three", "four", "five", "six"] {
+        runner.prompt(id, "say more");
+        runner.until_ended(id);
+    }
+    runner.until("all are laid out", |runner| laid_out(runner).len() == all.len() + 5);
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), 5, "four, and the last part");
+}
+
+/// What the shim has told its host of conversations.
+fn laid_out(runner: &Runner) -> Vec<serde_json::Value> {
+    let readings = runner.host.outputs(0, 10_000, usize::MAX).unwrap();
+    let good = readings.into_iter().filter_map(|reading| match reading {
+        mailbox::host::Reading::Good(output) if output.kind == "transcript" => Some(output.content),
+        _ => None,
+    });
+    good.map(|content| serde_json::from_str(&content).unwrap()).collect()
+}

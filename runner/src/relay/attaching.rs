@@ -143,7 +143,7 @@ impl Runner<'_> {
 }
 
 /// Whether a session that was ended has nothing more to say.
-fn is_silent(places: &Places) -> bool {
+pub(super) fn is_silent(places: &Places) -> bool {
     use mailbox::host::{HostMailbox as _, Settings as HostSettings};
     let host = FileHost::open(places.clone(), HostSettings::default(), session::now());
     host.and_then(|host| host.notes()).is_ok_and(|notes| notes.is_empty())

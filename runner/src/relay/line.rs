@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::http::{Ask, Client};
+use crate::http::{ANSWER_BYTES, Ask, Client};
 use crate::settings::Settings;
 
 /// How long an answer may take.
@@ -49,7 +49,9 @@ struct Proof {
 
 /// The line.
 pub(crate) struct Line {
-    client: Client,
+    pub(super) client: Client,
+    /// The address of the worker.
+    pub(super) api: String,
     base: String,
     proof: Mutex<Proof>,
     fates: UnboundedSender<Fate>,
@@ -60,6 +62,7 @@ impl Line {
     pub(crate) fn new(settings: &Settings, fates: UnboundedSender<Fate>) -> Self {
         Self {
             client: Client::new(),
+            api: settings.api.clone(),
             base: format!("{}/runners/{}", settings.api, web::url::encode(&settings.runner_id)),
             proof: Mutex::new(Proof::default()),
             fates,
@@ -102,6 +105,7 @@ impl Line {
             headers: attach.as_deref().map(|attach| ("x-runner-attach", attach)).into_iter().collect(),
             body,
             patience,
+            most: ANSWER_BYTES,
         };
         let answer = match self.client.send(ask).await {
             Ok(answer) => answer,

@@ -4,12 +4,14 @@
 
 mod attaching;
 mod bells;
+mod conversations;
 pub(crate) mod driver;
 mod line;
 pub(crate) mod process;
 pub(crate) mod records;
 pub(crate) mod register;
 mod session;
+mod tidy;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -27,7 +29,7 @@ use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::http::Client;
 use crate::log::{Level, Log};
-use crate::settings::Settings;
+use crate::settings::{Current, Settings};
 use attaching::Heard;
 use bells::Bells;
 use driver::Driver;
@@ -46,6 +48,8 @@ const SOON: Duration = Duration::from_secs(2);
 const LEASES: Duration = Duration::from_secs(20);
 /// How often sessions are looked at that have ended.
 const TICK: Duration = Duration::from_secs(1);
+/// How often is looked for what nobody needs any more.
+const TIDY: Duration = Duration::from_hours(1);
 /// A worker that answers at once with nothing is not asked more often than this.
 const BREATH: Duration = Duration::from_millis(200);
 /// How long sessions may take to end with the runner.
@@ -64,6 +68,8 @@ pub(crate) enum Worked {
 pub(crate) struct Given<'a> {
     /// What is set.
     pub(crate) settings: &'a Settings,
+    /// The same, as far as it is read again.
+    pub(crate) current: Arc<Current>,
     /// Who holds the state folder.
     pub(crate) daemon: &'a Daemon,
     /// What agents are walled in with.
@@ -116,7 +122,7 @@ pub(crate) async fn work(given: Given<'_>, stop: impl Future<Output = Result<(),
     let (tell_fate, fates) = unbounded_channel();
     let (tell_ack, acks) = unbounded_channel();
     let station = Arc::new(Station {
-        settings: settings.clone(),
+        settings: Arc::clone(&given.current),
         driver: given.driver.clone(),
         state,
         share,
@@ -234,6 +240,7 @@ impl Runner<'_> {
         let station = Arc::clone(&self.station);
         let mut leases = tokio::time::interval(LEASES);
         let mut ticks = tokio::time::interval(TICK);
+        let mut tidying = tokio::time::interval(TIDY);
         let mut tokens = tokio::time::interval_at(tokio::time::Instant::now() + register::AGE, register::AGE);
         let (mut waiting, mut pause) = (Vec::new(), Duration::ZERO);
         loop {
@@ -254,6 +261,7 @@ impl Runner<'_> {
                         tokio::spawn(async move { station.line.ask(Method::POST, "/acks", Some(&body), PATIENCE).await });
                     }
                     _ = leases.tick() => self.renew(),
+                    _ = tidying.tick() => self.tidy(),
                     _ = tokens.tick() => self.rotate().await?,
                     _ = ticks.tick() => {
                         let over: Vec<String> =
@@ -277,6 +285,25 @@ impl Runner<'_> {
                     self.log.warn(format_args!("no work ({why}); again in {} s", pause.as_secs()));
                 }
             }
+        }
+    }
+
+    /// Removes what nobody needs any more. Moved aside here, where no session is opened meanwhile; that is quick.
+    fn tidy(&self) {
+        let is_here = |id: &str| self.slots.contains_key(id);
+        let keeps_work = self.given.settings.keep_work;
+        match tidy::set_aside(self.state(), session::now(), keeps_work, &is_here) {
+            Ok(folders) if folders.is_empty() => {}
+            Ok(folders) => {
+                let log = self.log;
+                // Whatever is left when the runner ends is removed by the next one.
+                tokio::task::spawn_blocking(move || {
+                    for (folder, why) in tidy::remove(folders) {
+                        log.warn(format_args!("{} cannot be removed: {why}", folder.display()));
+                    }
+                });
+            }
+            Err(error) => self.log.warn(format_args!("old folders: {error}")),
         }
     }
 

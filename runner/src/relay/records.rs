@@ -33,8 +33,14 @@ pub(crate) struct Session {
     pub(crate) generation: i64,
     /// What the agent's session is opened with: the body of the last item that said so.
     pub(crate) open: Option<Value>,
+    /// That item.
+    pub(crate) opened_by: Option<String>,
     /// The last prompt: its turn may run.
     pub(crate) prompt: Option<Prompt>,
+    /// The last runs that this runner was given.
+    pub(crate) runs: Vec<Prompt>,
+    /// The last conversation that both the worker and the agent's home have.
+    pub(crate) kept: Option<Kept>,
     /// It is being ended.
     pub(crate) closing: Option<Closing>,
     /// When it was ended, in milliseconds since 1970.
@@ -51,6 +57,15 @@ pub(crate) struct Prompt {
     pub(crate) run: u64,
     /// Which try of the worker's.
     pub(crate) attempt: u64,
+}
+
+/// A conversation that is kept at the worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    /// Its run.
+    pub(crate) run: u64,
+    /// The digest of its files, in hex.
+    pub(crate) sha256: String,
 }
 
 /// A session that is being ended (docs/spec/session-mailbox.md 7.4).

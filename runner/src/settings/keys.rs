@@ -54,7 +54,7 @@ const fn secret(name: &'static str, variable: &'static str, default: &'static st
 }
 
 /// All of them.
-pub const KEYS: [Key; 33] = [
+pub const KEYS: [Key; 37] = [
     key("api.url", "BASE_URL", "base-url", "http://127.0.0.1:8787", Kind::Text, "Address of the agents worker"),
     Key {
         name: "api.allow-http",
@@ -92,6 +92,14 @@ pub const KEYS: [Key; 33] = [
         Kind::Text,
         "Folder in which sessions work; the worker's choice if none is named",
     ),
+    Key {
+        name: "runner.keep-work",
+        variable: None,
+        flag: None,
+        default: "1",
+        kind: Kind::Switch,
+        help: "Whether the working tree of a session stays when its folder is removed a week after its end",
+    },
     key(
         "runner.shim",
         "RUNNER_SHIM",
@@ -174,6 +182,30 @@ pub const KEYS: [Key; 33] = [
         "1",
         Kind::Switch,
         "Hear of an agent's files at once, and not at the next look",
+    ),
+    key(
+        "transcript.globs",
+        "TRANSCRIPT_GLOBS",
+        "transcript-globs",
+        "",
+        Kind::Text,
+        "Where agents keep conversations: agent=path entries, besides those that are known",
+    ),
+    key(
+        "transcript.max-bytes",
+        "TRANSCRIPT_MAX_BYTES",
+        "transcript-max-bytes",
+        "4MiB",
+        Kind::Size,
+        "The longest conversation that is kept",
+    ),
+    key(
+        "transcript.on-fail",
+        "TRANSCRIPT_ON_FAIL",
+        "transcript-on-fail",
+        "fail",
+        Kind::Choice(&["fail", "continue"]),
+        "What is done when a conversation cannot be had: the session fails, or goes on without it",
     ),
     key(
         "tunnel.url",

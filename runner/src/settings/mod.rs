@@ -1,5 +1,6 @@
 //! The runner's settings (docs/spec/session-mailbox.md 8.2).
 
+mod current;
 mod gather;
 mod keys;
 mod print;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
+pub(crate) use current::Current;
 pub use gather::{NamedFile, Source, Values, gather};
 pub use keys::{KEYS, Key, Kind};
 pub use print::as_toml;
@@ -33,6 +35,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// Folder in which sessions work.
     pub workspace_dir: Option<String>,
+    /// Whether working trees stay when the folders of their sessions go.
+    pub keep_work: bool,
     /// What is written to the log.
     pub log: Level,
     /// Time between two heartbeats.
@@ -45,8 +49,21 @@ pub struct Settings {
     pub transport: Transport,
     /// How agents run in transport `mailbox`.
     pub mailbox: Mailbox,
+    /// How conversations are kept.
+    pub transcripts: Transcripts,
     /// What the file alone can say.
     pub tables: Tables,
+}
+
+/// How conversations are kept (docs/spec/transcripts.md).
+#[derive(Clone, Debug)]
+pub struct Transcripts {
+    /// Where agents keep theirs, besides those that are known.
+    pub globs: String,
+    /// The longest, in bytes.
+    pub max_bytes: usize,
+    /// Whether an agent is opened without a conversation that cannot be had.
+    pub continues: bool,
 }
 
 /// How the worker reaches this machine.
@@ -177,6 +194,7 @@ impl Settings {
             runner_id: text("runner.id").unwrap_or_else(|| short.to_owned()),
             max_sessions: number("runner.max-sessions"),
             workspace_dir: text("runner.workspace-dir"),
+            keep_work: is_on("runner.keep-work"),
             log: Level::named(values.get("runner.log").0).unwrap_or(Level::Info),
             heartbeat: Duration::from_secs(number("tunnel.heartbeat-seconds").into()),
             tunnel: Tunnel {
@@ -202,8 +220,23 @@ impl Settings {
                 _ => Transport::Auto,
             },
             mailbox: Mailbox::new(values),
+            transcripts: Transcripts::new(values)?,
             tables,
             state_dir,
+        })
+    }
+}
+
+impl Transcripts {
+    fn new(values: &Values) -> Result<Self, Failure> {
+        let globs = values.get("transcript.globs").0.trim().to_owned();
+        transcripts::places::Places::parse(&globs).map_err(|error| wrong("TRANSCRIPT_GLOBS", &error.to_string()))?;
+        let size = gather::size(values.get("transcript.max-bytes").0).and_then(|size| usize::try_from(size).ok());
+        let size = size.filter(|size| (1..=transcripts::limits::MOST_BYTES).contains(size));
+        Ok(Self {
+            globs,
+            max_bytes: size.ok_or_else(|| wrong("TRANSCRIPT_MAX_BYTES", "at most 16MiB are expected"))?,
+            continues: values.get("transcript.on-fail").0 == "continue",
         })
     }
 }

@@ -38,12 +38,18 @@ pub struct Agent {
     /// Whether it can load conversations.
     #[serde(default = "yes")]
     pub load: bool,
+    /// Where it keeps its conversations, below its home: a path with `{session}`, `{cwd}` and `*`.
+    #[serde(default)]
+    pub transcript: Option<String>,
     /// Where calls of tools say how long they may run: a JSON pointer into their input, by name or kind of the tool.
     #[serde(default)]
     pub declares_limits: BTreeMap<String, String>,
     /// A command that succeeds when the agent is logged in.
     #[serde(default)]
     pub login_check: Vec<String>,
+    /// Files of its login, below the home folder of this user: it gets copies where it has none.
+    #[serde(default)]
+    pub login: Vec<PathBuf>,
     /// Paths of the machine that it sees read-only, such as tools in a home folder.
     #[serde(default)]
     pub binds: Vec<PathBuf>,
@@ -97,8 +103,10 @@ impl Tables {
                 args: Vec::new(),
                 env: Vec::new(),
                 load: true,
+                transcript: None,
                 declares_limits: BTreeMap::new(),
                 login_check: Vec::new(),
+                login: Vec::new(),
                 binds: Vec::new(),
             })
         };
@@ -170,7 +178,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_with_its_line() {
         assert!(read("\n[agents.own]\ncommand = 1\n").unwrap_err().starts_with("line 3: "));
-        assert!(read("[agents.own]\ncommand = \"x\"\nlogin = 1\n").unwrap_err().contains("unknown field"));
+        assert!(read("[agents.own]\ncommand = \"x\"\nlogins = 1\n").unwrap_err().contains("unknown field"));
         assert!(read("[allow]\nuser = []\n").unwrap_err().starts_with("line 2: unknown field"));
     }
 

@@ -93,3 +93,36 @@ fn a_token_that_counts_no_more_is_followed_by_another_registration() {
     plane.say("s1", "one", "say hello");
     assert_eq!(plane.ended("s1", "one"), "end_turn");
 }
+
+/// Rows of docs/spec/session-mailbox.md 8.2 and 8.3: `[allow]` is read again with SIGHUP, and `login`.
+#[test]
+fn a_hang_up_has_the_agents_and_who_may_use_them_read_again() {
+    let machine = Machine::new("plain");
+    let plane = &machine.plane;
+    let config = machine.state().with_file_name("config.toml");
+    let before = std::fs::read_to_string(&config).unwrap();
+    let login = machine.state().with_file_name("login.json");
+    std::fs::write(&login, "secret").unwrap();
+    std::fs::write(&config, format!("{before}login = [{login:?}]\n")).unwrap();
+    let mut runner = machine.start(&[]);
+    plane.say("s1", "one", "say hello");
+    assert_eq!(plane.ended("s1", "one"), "end_turn");
+    assert_eq!(std::fs::read_to_string(machine.session("s1").home().join("login.json")).unwrap(), "secret");
+    let again = |text: &str, told: &str| {
+        std::fs::write(&config, text).unwrap();
+        assert!(
+            std::process::Command::new("kill").args(["-HUP", &runner.pid().to_string()]).status().unwrap().success()
+        );
+        plane.until(told, |_| runner.log().contains(told).then_some(()));
+    };
+    again("[allow]\nusers = 1\n", "everything stays as it is set");
+    plane.say("s1", "two", "say hello");
+    assert_eq!(plane.ended("s1", "two"), "end_turn");
+    again(&format!("{before}\n[allow]\nusers = [\"bob\"]\n"), "were read again");
+    plane.say("s1", "three", "say hello");
+    assert_eq!(plane.ended("s1", "three"), "not allowed by the runner");
+    runner.stop();
+    let log = std::fs::read_to_string(machine.state().join("log/runner.jsonl")).unwrap();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().any(|line| line["level"] == "info" && line["message"] == "stopping"), "{log}");
+}

@@ -38,6 +38,7 @@ pub(crate) struct Session {
     orders: VecDeque<(String, String)>,
     pub(crate) told: Vec<Told>,
     ids: u64,
+    runs: u64,
     is_ended: bool,
 }
 
@@ -53,6 +54,24 @@ pub(crate) struct State {
     /// Paths that were asked, with what came with them.
     pub(crate) asked: Vec<(String, Value)>,
     pub(crate) files: BTreeMap<String, Vec<u8>>,
+    /// Conversations that were kept, in the order in which they came.
+    pub(crate) transcripts: Vec<Transcript>,
+}
+
+/// A conversation that was kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Transcript {
+    pub(crate) session: String,
+    pub(crate) run: u64,
+    pub(crate) status: String,
+    pub(crate) token: String,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Transcript {
+    pub(crate) fn bundle(&self) -> transcripts::Bundle {
+        transcripts::archive::read(&self.bytes, 1 << 20).unwrap()
+    }
 }
 
 /// The worker.
@@ -176,9 +195,17 @@ impl State {
         self.runner.as_ref().map_or(gone, |runner| runner.presence)
     }
 
+    /// The conversation that a session goes on with.
+    pub(crate) fn conversation(&self, id: &str) -> Option<&Transcript> {
+        self.transcripts.iter().rev().find(|kept| kept.session == id && kept.status == "completed")
+    }
+
     /// Something happens to a session: stored, and what follows of it.
     pub(crate) fn change<R>(&mut self, id: &str, happens: impl FnOnce(&mut Desk, &mut Decide<'_>) -> R) -> R {
         let presence = self.presence();
+        let resume = self
+            .conversation(id)
+            .map_or(Value::Null, |kept| json!({"run": kept.run, "epoch": 0, "sha256": kept.bundle().sha256()}));
         let session = self.sessions.entry(id.to_owned()).or_default();
         let mut decide = Decide::new(now(), &TIMES);
         let result = happens(&mut session.desk, &mut decide);
@@ -195,7 +222,7 @@ impl State {
                 match &told {
                     Told::OpenNeeded => {
                         session.ids += 1;
-                        let body = json!({"task": {"title": "t"}, "agent": "claude", "mode": null, "cwd": null, "resume": null});
+                        let body = json!({"task": {"title": "t"}, "agent": "claude", "mode": null, "cwd": null, "resume": resume});
                         let item = NewItem::new(&format!("open-{id}-{}", session.ids), body.to_string());
                         desk::open(&mut session.desk, &mut decide, item).unwrap();
                     }
@@ -213,8 +240,9 @@ impl State {
             }
             let may = session.desk.prompt.is_none() && session.desk.holder.is_some() && session.desk.closing.is_none();
             if let Some((order, body)) = session.orders.front().filter(|_| may).cloned()
-                && desk::prompt(&mut session.desk, &mut decide, NewItem::new(&order, body), 1, 1).is_ok()
+                && desk::prompt(&mut session.desk, &mut decide, NewItem::new(&order, body), session.runs + 1, 1).is_ok()
             {
+                session.runs += 1;
                 session.orders.pop_front();
             }
             let count = decide.effects.iter().filter(|effect| matches!(effect, Effect::Tell(_))).count();

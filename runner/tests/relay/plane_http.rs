@@ -10,7 +10,7 @@ use sessions::mailbox::desk::{self, Ack, AckResult, Batch, Claim, Incoming, Noti
 use sessions::mailbox::runner::{self, Attachment, Detach, Poll, Registration};
 use sessions::mailbox::{Token, answer, limits};
 
-use super::plane::{Fault, Plane, RUNNER_TIMES, State, key, now};
+use super::plane::{Fault, Plane, RUNNER_TIMES, State, Transcript, key, now};
 
 type Answer = (StatusCode, Value);
 
@@ -19,6 +19,7 @@ struct Asked {
     path: String,
     token: String,
     attach: Option<String>,
+    status: Option<String>,
     body: Vec<u8>,
 }
 
@@ -33,6 +34,12 @@ pub(crate) fn serve(plane: Plane, listener: TcpListener) {
                     let at = state.faults.iter().position(|(path, _)| asked.path.contains(path.as_str()));
                     at.and_then(|at| state.faults.remove(at)).map(|(_, fault)| fault)
                 };
+                if fault.is_none()
+                    && let Some(bytes) = conversation(&plane, &asked)
+                {
+                    let _gone = stream.write_all(&bytes);
+                    return;
+                }
                 let (status, body) = match fault {
                     Some(Fault::Error) => (StatusCode::INTERNAL_SERVER_ERROR, json!({"error": "server error"})),
                     _ => reply(&plane, &asked),
@@ -58,8 +65,14 @@ fn read(stream: TcpStream) -> Option<(Asked, TcpStream)> {
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
     let mut words = line.split(' ').map(str::to_owned);
-    let mut asked =
-        Asked { method: words.next()?, path: words.next()?, token: String::new(), attach: None, body: Vec::new() };
+    let mut asked = Asked {
+        method: words.next()?,
+        path: words.next()?,
+        token: String::new(),
+        attach: None,
+        status: None,
+        body: Vec::new(),
+    };
     let mut length = 0;
     loop {
         let mut line = String::new();
@@ -68,6 +81,7 @@ fn read(stream: TcpStream) -> Option<(Asked, TcpStream)> {
         match name.to_ascii_lowercase().as_str() {
             "authorization" => value.trim_start_matches("Bearer ").clone_into(&mut asked.token),
             "x-runner-attach" => asked.attach = Some(value.to_owned()),
+            "x-terminal-status" => asked.status = Some(value.to_owned()),
             "content-length" => length = value.parse().ok()?,
             _ => {}
         }
@@ -75,6 +89,41 @@ fn read(stream: TcpStream) -> Option<(Asked, TcpStream)> {
     asked.body = vec![0; length];
     reader.read_exact(&mut asked.body).ok()?;
     Some((asked, reader.into_inner()))
+}
+
+/// The answer to a request for a conversation, which is no JSON.
+fn conversation(plane: &Plane, asked: &Asked) -> Option<Vec<u8>> {
+    let id = asked.path.strip_prefix("/sessions/")?.strip_suffix("/transcript").filter(|_| asked.method == "GET")?;
+    let state = plane.lock();
+    let Some(kept) = state.conversation(id).filter(|_| asked.token == "run-token") else {
+        return Some(b"HTTP/1.1 204 x\r\nconnection: close\r\n\r\n".to_vec());
+    };
+    let mut answer = format!(
+        "HTTP/1.1 200 x\r\ncontent-type: application/x-tar\r\nx-snapshot-run-id: run-{}\r\nx-snapshot-epoch: 0\r\ncontent-length: {}\r\n\
+         connection: close\r\n\r\n",
+        kept.run,
+        kept.bytes.len()
+    )
+    .into_bytes();
+    answer.extend_from_slice(&kept.bytes);
+    Some(answer)
+}
+
+/// Keeps a conversation.
+fn keep(plane: &Plane, asked: &Asked) -> Option<Answer> {
+    let (session, run) =
+        asked.path.strip_prefix("/sessions/")?.strip_suffix("/transcript")?.split_once("/runs/run-")?;
+    if !matches!(asked.token.as_str(), "run-token" | "late-token") {
+        return Some((StatusCode::UNAUTHORIZED, json!({"error": "unauthorized"})));
+    }
+    plane.lock().transcripts.push(Transcript {
+        session: session.to_owned(),
+        run: run.parse().ok()?,
+        status: asked.status.clone()?,
+        token: asked.token.clone(),
+        bytes: asked.body.clone(),
+    });
+    Some((StatusCode::OK, json!({"ok": true})))
 }
 
 fn not_found() -> Answer {
@@ -96,6 +145,9 @@ fn text(value: &Value, name: &str) -> String {
 fn reply(plane: &Plane, asked: &Asked) -> Answer {
     let body: Value = serde_json::from_slice(&asked.body).unwrap_or_default();
     plane.lock().asked.push((asked.path.clone(), body.clone()));
+    if let Some(answer) = keep(plane, asked) {
+        return answer;
+    }
     if asked.path == "/runners" {
         return register(plane, asked, &body);
     }
@@ -306,7 +358,11 @@ fn leases(plane: &Plane, body: &Value) -> Answer {
     for one in body["sessions"].as_array().into_iter().flatten() {
         let id = text(one, "session-id");
         let renewed = state.change(&id, |desk, decide| desk::renew(desk, decide, &key(), number(one, "lease"), None));
-        shown.push(Renewed::shown(&renewed, &id, None));
+        let mut renewed = Renewed::shown(&renewed, &id, None);
+        if one["want-run-token"] == true {
+            renewed["run-token"] = "late-token".into();
+        }
+        shown.push(renewed);
     }
     (StatusCode::OK, json!({"sessions": shown, "server-time": now()}))
 }

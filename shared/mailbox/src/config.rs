@@ -16,7 +16,7 @@ const MAX_BYTES: u64 = 1 << 20;
 /// The version that this program knows.
 pub const VERSION: u64 = 1;
 
-/// How a process drives its agent. Every member is required; members that are not known pass.
+/// How a process drives its agent. Every member is required but `transcript`; members that are not known pass.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Config {
@@ -38,6 +38,21 @@ pub struct Config {
     pub skills: Vec<String>,
     /// Whether git gets its passwords through the mailbox.
     pub git_helper: bool,
+    /// How conversations are kept (docs/spec/transcripts.md 4.7); none: they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transcript: Option<Transcript>,
+}
+
+/// How conversations are kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Transcript {
+    /// Where agents keep theirs: `agent=path` entries separated by commas, besides those that are known.
+    pub globs: String,
+    /// The longest conversation, in bytes.
+    pub max_bytes: u64,
+    /// Between two times at which that of a turn that goes on is kept, in milliseconds.
+    pub part_ms: u64,
 }
 
 /// What is started.
@@ -154,6 +169,11 @@ mod tests {
             limits,
             skills: vec!["a".into()],
             git_helper: false,
+            transcript: Some(Transcript {
+                globs: "pi=.pi/{session}.jsonl".into(),
+                max_bytes: 4 << 20,
+                part_ms: 60_000,
+            }),
         }
     }
 
@@ -172,7 +192,14 @@ mod tests {
         let refused =
             |value: &serde_json::Value| matches!(Config::read(value.to_string().as_bytes()), Err(Error::Config(_)));
         assert!(!refused(&good));
-        for member in good.as_object().unwrap().keys() {
+        let mut without = good.clone();
+        without.as_object_mut().unwrap().remove("transcript");
+        assert_eq!(
+            Config::read(without.to_string().as_bytes()).unwrap().transcript,
+            None,
+            "as runners before it wrote it"
+        );
+        for member in good.as_object().unwrap().keys().filter(|member| *member != "transcript") {
             let mut without = good.clone();
             without.as_object_mut().unwrap().remove(member);
             assert!(refused(&without), "without {member}");

@@ -65,6 +65,9 @@ pub const IDENTITY: &str = "mailbox.json";
 /// Attachments.
 pub const FILES: &str = "files";
 
+/// Conversations that the agent's side has laid out for the host, in `out/`.
+pub const TRANSCRIPTS: &str = "transcripts";
+
 /// The folder's name of a session: a hash, because ids are other people's texts.
 pub fn name_of(session: &str) -> String {
     let digest = Sha256::digest(session.as_bytes());

@@ -101,7 +101,7 @@ fn requests_are_those_that_were_recorded() {
         json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": 1, "clientCapabilities": {}, "clientInfo": {"name": "logseq-workers", "version": "v1"}}})
     );
     assert_eq!(
-        request::new_session(2, "/home/user/workspace/s1"),
+        request::new_session(2, "/home/user/workspace/s1", &[]),
         json!({"jsonrpc": "2.0", "id": 2, "method": "session/new", "params": {"cwd": "/home/user/workspace/s1", "mcpServers": []}})
     );
     // Under the session that the answer named, not under the control plane's.

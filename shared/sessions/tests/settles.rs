@@ -64,6 +64,7 @@ fn runtime(number: u64, kind: ProviderKind) -> Runtime {
         server_ended: false,
         agent_exited: false,
         can_load: true,
+        has_tools: false,
         secrets: RuntimeSecrets::default(),
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! A *bundle* is what an agent program has written, byte for byte, with a manifest. A *snapshot* is the bundle of one run, stored
 //! under an *epoch*: whoever resets a conversation raises it, and what comes late from before is refused. What follows from
-//! an upload ([`rules`]), what a lease allows ([`lease`]) and what a token says ([`run_token`]) are pure functions; the store, the
+//! an upload ([`rules`]), what a lease allows ([`lease`]) and what a token says ([`run_token`], [`tool_token`]) are pure functions; the store, the
 //! files of a sandbox and HTTP are ports.
 
 pub mod alias;
@@ -22,6 +22,7 @@ pub mod rules;
 pub mod run_token;
 pub mod store;
 pub mod target;
+pub mod tool_token;
 
 pub use bundle::{Bundle, BundleError, Described, File, Manifest};
 pub use refused::Refused;

@@ -22,6 +22,8 @@ pub const ALIAS_REST_BYTES: usize = 4 << 10;
 pub const TOKEN_CHARS: usize = 4 << 10;
 /// How long a run token is valid, in seconds.
 pub const TOKEN_S: i64 = 15 * 60;
+/// How long a tool token is valid, in seconds: what an agent is offered when its session is opened cannot be renewed (pg-sync.md 4.12).
+pub const TOOL_TOKEN_S: i64 = 24 * 60 * 60;
 /// How far in the future a run token may have been made, in seconds.
 pub const TOKEN_SKEW_S: i64 = 30;
 /// Keys of run tokens.

@@ -5,6 +5,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::Sha256;
@@ -88,7 +89,7 @@ impl Claims {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// It has another form, another key, or was changed.
-    #[error("not a run token of this service")]
+    #[error("not a token of this service")]
     Unknown,
     /// Its time is over.
     #[error("expired")]
@@ -154,19 +155,38 @@ impl RunTokens {
     /// # Errors
     /// Without a key there is none.
     pub fn issue(&self, claims: &Claims) -> Result<String, TokenError> {
-        let (kid, key) = self.0.first().ok_or(TokenError::Unknown)?;
-        let header = serde_json::to_vec(&Header { alg: ALGORITHM, typ: KIND, kid }).map_err(|_| TokenError::Unknown)?;
-        let claims = serde_json::to_vec(claims).map_err(|_| TokenError::Unknown)?;
-        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
-        let tag = mac(key, signed.as_bytes()).finalize().into_bytes();
-        Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag)))
+        self.signed(KIND, claims).next().unwrap_or(Err(TokenError::Unknown))
     }
 
-    /// What a valid token says. Its signature is looked at before anything else of it is believed.
+    /// What a valid token says.
     pub fn verify(&self, token: &str, now_ms: i64) -> Result<Claims, TokenError> {
+        let claims: Claims = self.opened(KIND, token)?;
+        check_times(claims.iat, claims.exp, TOKEN_S, now_ms)?;
+        Ok(claims)
+    }
+
+    /// Tokens of a kind that say this, one for each key; with the first of them tokens are made.
+    pub(crate) fn signed<T: Serialize>(
+        &self,
+        kind: &str,
+        claims: &T,
+    ) -> impl Iterator<Item = Result<String, TokenError>> {
+        // At most TOKEN_KEYS.
+        self.0.iter().map(move |(kid, key)| {
+            let header = Header { alg: ALGORITHM, typ: kind, kid };
+            let header = serde_json::to_vec(&header).map_err(|_| TokenError::Unknown)?;
+            let claims = serde_json::to_vec(claims).map_err(|_| TokenError::Unknown)?;
+            let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+            let tag = mac(key, signed.as_bytes()).finalize().into_bytes();
+            Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag)))
+        })
+    }
+
+    /// What a token of a kind says, whenever that was. Its signature is looked at before anything else of it is believed.
+    pub(crate) fn opened<T: DeserializeOwned>(&self, kind: &str, token: &str) -> Result<T, TokenError> {
         let (signed, tag) = token.rsplit_once('.').ok_or(TokenError::Unknown)?;
         let (head, body) = signed.split_once('.').ok_or(TokenError::Unknown)?;
-        let head = header(token, head).ok_or(TokenError::Unknown)?;
+        let head = header(kind, token, head).ok_or(TokenError::Unknown)?;
         let head: Header<'_> = serde_json::from_slice(&head).map_err(|_| TokenError::Unknown)?;
         let key = self.0.iter().find(|(kid, _)| head.alg == ALGORITHM && kid == head.kid);
         let (_, key) = key.ok_or(TokenError::Unknown)?;
@@ -174,27 +194,36 @@ impl RunTokens {
         // The comparison takes the same time for every tag.
         mac(key, signed.as_bytes()).verify_slice(&tag).map_err(|_| TokenError::Unknown)?;
         let claims = URL_SAFE_NO_PAD.decode(body).map_err(|_| TokenError::Unknown)?;
-        let claims: Claims = serde_json::from_slice(&claims).map_err(|_| TokenError::Unknown)?;
-        if claims.iat.saturating_mul(1_000) > now_ms.saturating_add(TOKEN_SKEW_S * 1_000) {
-            return Err(TokenError::Future);
-        }
-        let is_short = claims.exp.saturating_sub(claims.iat) <= TOKEN_S;
-        if is_short && now_ms < claims.exp.saturating_mul(1_000) { Ok(claims) } else { Err(TokenError::Expired) }
+        serde_json::from_slice(&claims).map_err(|_| TokenError::Unknown)
     }
+}
+
+/// Whether a token that was made and ends at these seconds, and may live for so many, is valid now.
+pub(crate) fn check_times(iat: i64, exp: i64, longest_s: i64, now_ms: i64) -> Result<(), TokenError> {
+    if iat.saturating_mul(1_000) > now_ms.saturating_add(TOKEN_SKEW_S * 1_000) {
+        return Err(TokenError::Future);
+    }
+    let is_short = exp.saturating_sub(iat) <= longest_s;
+    if is_short && now_ms < exp.saturating_mul(1_000) { Ok(()) } else { Err(TokenError::Expired) }
 }
 
 /// Whether a text claims to be one of these, whatever it is worth.
 pub fn is_run_token(text: &str) -> bool {
-    text.split('.').count() == 3 && text.split('.').next().is_some_and(|head| header(text, head).is_some())
+    is_of_kind(KIND, text)
 }
 
-/// The header of what claims to be such a token.
-fn header(token: &str, head: &str) -> Option<Vec<u8>> {
+/// Whether a text claims to be a token of a kind, whatever it is worth.
+pub(crate) fn is_of_kind(kind: &str, text: &str) -> bool {
+    text.split('.').count() == 3 && text.split('.').next().is_some_and(|head| header(kind, text, head).is_some())
+}
+
+/// The header of what claims to be a token of a kind.
+fn header(kind: &str, token: &str, head: &str) -> Option<Vec<u8>> {
     if token.len() > TOKEN_CHARS {
         return None;
     }
     let head = URL_SAFE_NO_PAD.decode(head).ok()?;
-    let is_ours = serde_json::from_slice::<Header<'_>>(&head).is_ok_and(|head| head.typ == KIND);
+    let is_ours = serde_json::from_slice::<Header<'_>>(&head).is_ok_and(|head| head.typ == kind);
     is_ours.then_some(head)
 }
 

@@ -85,8 +85,7 @@ pub(crate) fn build(worker: &Worker, tools: &Tools, profile: Profile) -> Result<
     let (root, bundle, stamp) = (workers::root(), worker.bundle(), worker.stamp());
     // `wrangler dev` starts the next build before the last one has ended when files change quickly.
     let _one_at_a_time = lock(&stamp.with_extension("lock"))?;
-    let facts = [profile.flag(), worker.opt_level.unwrap_or_default(), &tools.wasm.identity, &tools.versions()];
-    let current = fingerprint::of_worker(worker, &facts)?;
+    let current = fingerprint::of_worker(worker, &[profile.flag(), &tools.wasm.identity, &tools.versions()])?;
     if bundle.join("index.js").is_file() && std::fs::read_to_string(&stamp).is_ok_and(|built| built == current) {
         step(format!("{}: unchanged since the last build", worker.title));
         return Ok(());
@@ -103,11 +102,6 @@ pub(crate) fn build(worker: &Worker, tools: &Tools, profile: Profile) -> Result<
         .env("WASM_OPT_BIN", workers::npm_bin("wasm-opt"))
         .env("ESBUILD_BIN", workers::npm_bin("esbuild"))
         .env("CARGO_ENCODED_RUSTFLAGS", flags().join("\x1f"));
-    if let Some(level) = worker.opt_level
-        && profile == Profile::Release
-    {
-        command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", level);
-    }
     process::run(&mut command)?;
     if profile == Profile::Release {
         strip_names(&bundle.join("index_bg.wasm"))?;

@@ -12,12 +12,15 @@ use super::{Session, is_open, now};
 
 /// How long a process may take to end that was asked to.
 const GRACE: Duration = Duration::from_secs(30);
+/// How long the last conversation has to get to the worker, who waits for 30 s itself.
+const KEEP: Duration = Duration::from_secs(20);
 
 /// How far it is. After a restart it begins again, which does no harm.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Progress {
     begun: Option<Instant>,
     stopped: Option<Instant>,
+    gone: Option<Instant>,
 }
 
 impl Session {
@@ -48,9 +51,13 @@ impl Session {
         if is_open(&control) {
             return Ok(());
         }
+        // Whoever has the session next goes on with what is kept.
+        if !self.keeping.is_sent && self.closing.gone.get_or_insert_with(Instant::now).elapsed() < KEEP {
+            return Ok(());
+        }
         self.host.take_back(TakeBack::Below { work_seq: closing.work_seq, process: Presence::Gone }, now())?;
         let id = format!("closed-{}", closing.item_id);
-        let data = json!({"transcript": null}).to_string();
+        let data = json!({"transcript": self.known.kept}).to_string();
         self.host.note(&Notice { id, code: "closed".to_owned(), data }, now())?;
         (self.known.closing, self.known.open, self.known.closed_at) = (None, None, Some(now()));
         self.known.write(self.host.places())

@@ -86,22 +86,27 @@ impl Session {
         let task = item.body.get("task");
         let repository =
             task.and_then(|task| task.pointer("/project/repo-url").or_else(|| task.get("repo-url"))?.as_str());
-        let tables = &self.station.settings.tables;
+        let settings = self.station.settings.get();
+        let tables = &settings.tables;
         if !tables.allow.admits_repo(repository) {
             return Ok(Err("not allowed by the runner".to_owned()));
         }
         if item.text("agent").and_then(|name| tables.agent(name)).is_none() {
             return Ok(Err("agent-missing".to_owned()));
         }
-        self.known.open = Some(item.body.clone());
+        let body = match self.with_conversation(item)? {
+            Ok(body) => body,
+            Err(why) => return Ok(Err(why)),
+        };
+        (self.known.open, self.known.opened_by) = (Some(body.clone()), Some(item.item_id.clone()));
         (self.known.closing, self.known.closed_at) = (None, None);
         self.known.write(self.host.places())?;
         self.crashes.new_message();
-        self.insert(item, item.body.to_string(), false)
+        self.insert(item, body.to_string(), false)
     }
 
     fn store_prompt(&mut self, item: &Item) -> Result<Stored, Error> {
-        if !self.station.settings.tables.allow.admits_user(item.text("by")) {
+        if !self.station.settings.get().tables.allow.admits_user(item.text("by")) {
             return Ok(Err("not allowed by the runner".to_owned()));
         }
         let said = item.body.pointer("/content/0/text").and_then(Value::as_str).unwrap_or_default();
@@ -120,8 +125,10 @@ impl Session {
             members.remove("run-token-expires-in-ms");
         }
         let count = |name: &str| item.number(name).and_then(|number| number.try_into().ok()).unwrap_or(1);
-        self.known.prompt =
-            Some(Prompt { item_id: item.item_id.clone(), run: count("run"), attempt: count("attempt") });
+        let prompt = Prompt { item_id: item.item_id.clone(), run: count("run"), attempt: count("attempt") };
+        self.learn_token(prompt.run, item);
+        self.note_run(&prompt);
+        self.known.prompt = Some(prompt);
         self.known.write(self.host.places())?;
         self.crashes.new_message();
         self.insert(item, body.to_string(), false)
@@ -158,6 +165,7 @@ impl Session {
         self.chain = mailbox::delivery::Chain::default();
         (self.above, self.is_fenced, self.notes_after, self.again_at) = (0, false, None, None);
         self.crashes.finished();
+        self.keeping = super::keeping::Keeping::default();
         self.rung = None;
         if unsent > 0 {
             self.report(

@@ -3,6 +3,8 @@
 
 mod closing;
 mod items;
+mod keeping;
+mod logins;
 mod process;
 mod sending;
 
@@ -26,7 +28,7 @@ use super::process::Process;
 use super::records::{self, Spawn};
 use super::wire::{Ack, Claim, Item, Turn};
 use crate::log::Log;
-use crate::settings::Settings;
+use crate::settings::Current;
 
 /// How often everything is looked at.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -44,7 +46,7 @@ const CLAIM: Duration = Duration::from_secs(10);
 /// What all sessions of a runner share.
 pub(crate) struct Station {
     /// What is set.
-    pub(crate) settings: Settings,
+    pub(crate) settings: Arc<Current>,
     /// What agents are walled in with.
     pub(crate) driver: Driver,
     /// The state directory, without links.
@@ -63,7 +65,7 @@ pub(crate) struct Station {
 
 impl Station {
     fn host_settings(&self) -> HostSettings {
-        HostSettings { max_bytes: self.settings.mailbox.max_bytes, ..HostSettings::default() }
+        HostSettings { max_bytes: self.settings.get().mailbox.max_bytes, ..HostSettings::default() }
     }
 }
 
@@ -121,6 +123,7 @@ pub(crate) struct Session {
     /// Nothing counts any more that is done here.
     is_fenced: bool,
     closing: closing::Progress,
+    keeping: keeping::Keeping,
     /// The first unsent report waits until the worker has this much of the order.
     notes_after: Option<i64>,
     again_at: Option<Millis>,
@@ -174,6 +177,7 @@ impl Session {
             crashes: Crashes::default(),
             is_fenced: false,
             closing: closing::Progress::default(),
+            keeping: keeping::Keeping::default(),
             notes_after: None,
             again_at: None,
             is_unproven: false,
@@ -334,6 +338,7 @@ impl Session {
         }
         let control = self.look_after_process()?;
         let is_sent = self.send_outputs()?;
+        self.keeping.is_sent = self.send_conversations()?;
         if self.known.closing.is_some() {
             self.go_on_closing()?;
         } else if self.known.closed_at.is_none() {
@@ -350,7 +355,7 @@ impl Session {
         if self.known.closed_at.is_some() {
             return Ok(Found::Over);
         }
-        let is_at_rest = is_sent && self.known.closing.is_none() && !is_open(&control);
+        let is_at_rest = is_sent && self.keeping.is_sent && self.known.closing.is_none() && !is_open(&control);
         Ok(if is_at_rest { Found::Rest } else { Found::Work })
     }
 
@@ -395,7 +400,8 @@ impl Session {
 
     /// Where the agent works on this machine.
     fn work(&self) -> Result<PathBuf, Error> {
-        let Some(folder) = &self.station.settings.workspace_dir else { return Ok(self.host.places().work()) };
+        let settings = self.station.settings.get();
+        let Some(folder) = &settings.workspace_dir else { return Ok(self.host.places().work()) };
         let name = mailbox::places::name_of(&self.known.session_id);
         let folder = Path::new(folder).join(name);
         std::fs::create_dir_all(&folder)?;

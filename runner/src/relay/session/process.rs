@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use command_fds::{CommandFdExt as _, FdMapping};
-use mailbox::config::{Agent, Config, Limits, VERSION};
+use mailbox::config::{Agent, Config, Limits, Transcript, VERSION};
 use mailbox::host::{self, HostMailbox as _, Seen, Spawn as Begin, TakeBack};
 use mailbox::liveness::{Decision, Sight, Watch};
 use mailbox::message::{Control, Message};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::super::driver::{Commands, Driver, INFO, Launch};
 use super::super::process::{Exit, Identity, Process};
 use super::super::records::Spawn;
-use super::{SWEEP, Session, is_open, jitter, now, prompts};
+use super::{SWEEP, Session, is_open, jitter, logins, now, prompts};
 use crate::program::append_log;
 
 /// How long bubblewrap may take to tell which process is inside, and rolling back may take.
@@ -71,12 +71,12 @@ impl Session {
 
     fn rules(&self) -> Rules {
         let loadable = self.agent().is_some_and(|agent| agent.load);
-        Rules { retry_sent: self.station.settings.mailbox.retry_sent, loadable }
+        Rules { retry_sent: self.station.settings.get().mailbox.retry_sent, loadable }
     }
 
     fn agent(&self) -> Option<crate::settings::AgentTable> {
         let name = self.known.open.as_ref()?.get("agent")?.as_str()?;
-        self.station.settings.tables.agent(name)
+        self.station.settings.get().tables.agent(name)
     }
 
     fn on_changes(&mut self, changes: &[(Message, Change)]) -> Result<(), Error> {
@@ -144,7 +144,8 @@ impl Session {
             claims: &claims,
             now: now(),
         };
-        let mailbox = &self.station.settings.mailbox;
+        let settings = self.station.settings.get();
+        let mailbox = &settings.mailbox;
         // Rings make looks more frequent than this; a longer gap than two of these is a sleep of the machine.
         let limits = liveness::Limits { start: mailbox.start, turn: mailbox.turn, sweep: 4 * SWEEP };
         let clocks = self.clocks();
@@ -230,6 +231,9 @@ impl Session {
         }
         let Some(agent) = self.agent() else { return Ok(()) };
         let (work, cwd) = self.workplace()?;
+        for (path, why) in logins::bring(&self.host.places().home(), std::env::home_dir().as_deref(), &agent.login) {
+            self.station.log.warn(format_args!("the login file {}: {why}", path.display()));
+        }
         let begin = Begin { lease: self.known.lease, above: self.above, config_hash: None };
         let generation = self.host.begin(&begin, now())?;
         self.config(agent, &cwd, generation).store(self.host.inside())?;
@@ -280,7 +284,8 @@ impl Session {
         name: &str,
         make: impl FnOnce(&Driver, &Launch<'_>) -> T,
     ) -> T {
-        let mailbox = &self.station.settings.mailbox;
+        let settings = self.station.settings.get();
+        let mailbox = &settings.mailbox;
         let binds = self.agent().map(|agent| agent.binds).unwrap_or_default();
         let launch = Launch {
             places: self.host.places(),
@@ -301,7 +306,8 @@ impl Session {
     fn config(&self, agent: crate::settings::AgentTable, cwd: &str, generation: i64) -> Config {
         let open = self.known.open.as_ref();
         let text = |name: &str| open.and_then(|open| Some(open.get(name)?.as_str()?.to_owned()));
-        let mailbox = &self.station.settings.mailbox;
+        let settings = self.station.settings.get();
+        let mailbox = &settings.mailbox;
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         // Never is a time that no process lives to see.
         let or_never = |time: Option<Duration>| time.map_or(u64::from(u32::MAX) * 1_000, ms);
@@ -330,6 +336,14 @@ impl Session {
             },
             skills: Vec::new(),
             git_helper: false,
+            transcript: Some(Transcript {
+                globs: agent.transcript.map_or_else(
+                    || settings.transcripts.globs.clone(),
+                    |path| format!("{id}={path}", id = text("agent").unwrap_or_default()),
+                ),
+                max_bytes: settings.transcripts.max_bytes as u64,
+                part_ms: transcripts::limits::PARTIAL_MS.unsigned_abs(),
+            }),
         }
     }
 

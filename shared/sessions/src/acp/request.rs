@@ -44,14 +44,14 @@ pub fn initialize(id: u64) -> Value {
     )
 }
 
-/// Opens a session of the agent in a folder of the runtime.
-pub fn new_session(id: u64, cwd: &str) -> Value {
-    call(id, "session/new", &json!({"cwd": cwd, "mcpServers": []}))
+/// Opens a session of the agent in a folder of the runtime, with servers of tools.
+pub fn new_session(id: u64, cwd: &str, servers: &[Value]) -> Value {
+    call(id, "session/new", &json!({"cwd": cwd, "mcpServers": servers}))
 }
 
-/// Goes on with a session that the agent has kept in its files.
-pub fn load_session(id: u64, session: &str, cwd: &str) -> Value {
-    call(id, "session/load", &json!({"sessionId": session, "cwd": cwd, "mcpServers": []}))
+/// Goes on with a session that the agent has kept in its files, with servers of tools.
+pub fn load_session(id: u64, session: &str, cwd: &str, servers: &[Value]) -> Value {
+    call(id, "session/load", &json!({"sessionId": session, "cwd": cwd, "mcpServers": servers}))
 }
 
 /// Sets what the agent may do without asking.

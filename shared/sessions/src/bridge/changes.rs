@@ -10,9 +10,9 @@ use super::object::Bridge;
 use crate::runtime::exchange::within;
 
 /// Changes of one answer.
-pub(super) const MAX_LIMIT: usize = 500;
+pub(crate) const MAX_LIMIT: usize = 500;
 /// The same where nothing is asked for.
-pub(super) const DEFAULT_LIMIT: usize = 100;
+pub(crate) const DEFAULT_LIMIT: usize = 100;
 /// How long a reader may wait, in seconds.
 pub(super) const MAX_WAIT_S: u32 = 20;
 /// Bytes of values in one answer, but for its last change.

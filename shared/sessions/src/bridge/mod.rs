@@ -11,6 +11,7 @@ mod routes;
 mod streams;
 
 pub(crate) use actions::exchange;
+pub(crate) use changes::{DEFAULT_LIMIT, MAX_LIMIT};
 pub use object::Bridge;
 pub use platform::Platform;
 pub use routes::handle;

@@ -7,6 +7,7 @@ use web::{Forward, Objects as _, url};
 use super::identity::Caller;
 use super::platform::Platform;
 use crate::error::Error;
+use crate::object::TOOL_CLAIMS;
 
 /// Where objects are. They look at paths only.
 pub(super) const ORIGIN: &str = "https://session/__session__/";
@@ -56,7 +57,14 @@ pub(super) async fn send<P: Platform>(
     };
     set("x-session-id", &url::encode(errand.session_id))?;
     set("x-user-id", &url::encode(errand.caller.user.as_deref().unwrap_or_default()))?;
-    set("x-caller", if errand.caller.is_observer { "observer" } else { "user" })?;
+    match &errand.caller.tool {
+        Some(claims) => {
+            let text = serde_json::to_string(claims).map_err(|error| Error::Internal(error.to_string()))?;
+            set(TOOL_CLAIMS, &url::encode(&text))?;
+            set("x-caller", "tool")?;
+        }
+        None => set("x-caller", if errand.caller.is_observer { "observer" } else { "user" })?,
+    }
     if let Some(base) = errand.base {
         set("x-stream-base", base)?;
     }

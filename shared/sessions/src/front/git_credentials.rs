@@ -34,6 +34,6 @@ pub(super) async fn answer<P: Platform>(
     if service.settings.rate_limits {
         service.rates.take(session_id, Kind::GitCredentials, platform.now_ms())?;
     }
-    let caller = Caller { user: Some(claims.sub.clone()), is_observer: false };
+    let caller = Caller::of_user(Some(claims.sub.clone()));
     transcripts::send(platform, session_id, &caller, Some(&claims), "git-credentials", request).await
 }

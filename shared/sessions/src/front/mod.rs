@@ -11,6 +11,7 @@ mod github_routes;
 mod health;
 mod identity;
 mod mailbox_routes;
+mod mcp_routes;
 mod openapi;
 mod overview;
 mod paging;
@@ -98,6 +99,7 @@ async fn dispatch<P: Platform>(
         Some(Target::GitHubWebhook) => return github_routes::take(platform, service, request).await,
         Some(Target::TranscriptAlias) => return transcripts::alias(platform, service, request).await,
         Some(Target::GitCredentials(id)) => return git_credentials::answer(platform, service, id, request).await,
+        Some(Target::Mcp(id)) => return mcp_routes::answer(platform, service, id, request).await,
         Some(Target::Transcript(id, verb)) => return transcripts::answer(platform, service, id, verb, request).await,
         Some(Target::OfRunner(id, verb)) => return mailbox_routes::answer(platform, service, id, verb, request).await,
         Some(Target::DeleteRunner(id)) if mailbox_routes::is_runner(request) => {
@@ -132,6 +134,7 @@ async fn dispatch<P: Platform>(
         | Target::Overview
         | Target::GitHubWebhook
         | Target::GitCredentials(_)
+        | Target::Mcp(_)
         | Target::TranscriptAlias
         | Target::OfRunner(..)
         | Target::Transcript(..) => Err(Error::NotFound),

@@ -21,6 +21,8 @@ pub(super) enum Kind {
     Branches,
     /// Git's credentials of one session, by its id.
     GitCredentials,
+    /// Calls of tools in one session, by its id.
+    Tools,
     /// Registrations of runners that call us.
     Register,
 }
@@ -33,6 +35,7 @@ impl Kind {
             Self::Register => i64::from(REGISTRATIONS_A_MINUTE),
             Self::Branches | Self::GitCredentials => 30,
             Self::Message | Self::Control => 60,
+            Self::Tools => 120,
         }
     }
 }
@@ -96,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_bucket_empties_and_fills() {
-        for kind in [Kind::Create, Kind::Message, Kind::Control, Kind::Branches, Kind::GitCredentials] {
+        for kind in [Kind::Create, Kind::Message, Kind::Control, Kind::Branches, Kind::GitCredentials, Kind::Tools] {
             let rates = Rates::default();
             for _ in 0..kind.a_minute() {
                 assert_eq!(rates.take("ann", kind, 0), Ok(()));

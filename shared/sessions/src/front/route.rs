@@ -95,6 +95,8 @@ pub enum Target {
     Transcript(String, TranscriptVerb),
     /// `POST /sessions/:id/git-credentials`: what git in a sandbox asks (agents.md 20.6).
     GitCredentials(String),
+    /// `/sessions/:id/mcp`: an agent calls tools of its session (pg-sync.md 4.12). Methods that the protocol has no use for are told so.
+    Mcp(String),
     /// `GET`, `POST` and `DELETE /worker/transcript/snapshot`: the same, for clients of 7.2.
     TranscriptAlias,
     /// `GET /pg-sync/:source-id/changes` (pg-sync.md 4.2).
@@ -205,6 +207,11 @@ impl Verb {
         matches!(self, Self::Events | Self::Branches | Self::Files | Self::Diff | Self::Terminal | Self::Stream)
     }
 
+    /// Whether the token of an agent for its tools is enough (pg-sync.md 4.2).
+    pub fn is_for_tools(&self) -> bool {
+        matches!(self, Self::Observe | Self::Observations | Self::Unobserve(_))
+    }
+
     /// Whether an observer token is enough.
     pub fn is_for_observers(&self) -> bool {
         matches!(
@@ -249,8 +256,8 @@ const fn put(pattern: &'static str, target: fn(Ids) -> Target) -> Route {
 }
 
 /// Every route below the prefixes. `tests/front/table.rs` has a case for each, `tests/front/transcripts.rs`, `git_credentials.rs`,
-/// `github.rs`, `operator.rs` and `mailbox.rs` for those that take other tokens, or none.
-pub static ROUTES: [Route; 69] = [
+/// `github.rs`, `mcp.rs`, `operator.rs` and `mailbox.rs` for those that take other tokens, or none.
+pub static ROUTES: [Route; 73] = [
     post("/auth/chatgpt/import", |_| Target::Import),
     get("/auth/chatgpt/status", |_| Target::LoginStatus),
     delete("/auth/chatgpt", |_| Target::Logout),
@@ -322,6 +329,10 @@ pub static ROUTES: [Route; 69] = [
     delete("/pg-connections/:name", |ids| Target::DeleteConnection(ids.first)),
     post("/pg-connections/:name/test", |ids| Target::TestConnection(ids.first)),
     post("/sessions/:id/git-credentials", |ids| Target::GitCredentials(ids.first)),
+    post("/sessions/:id/mcp", |ids| Target::Mcp(ids.first)),
+    get("/sessions/:id/mcp", |ids| Target::Mcp(ids.first)),
+    put("/sessions/:id/mcp", |ids| Target::Mcp(ids.first)),
+    delete("/sessions/:id/mcp", |ids| Target::Mcp(ids.first)),
     get("/worker/transcript/snapshot", |_| Target::TranscriptAlias),
     post("/worker/transcript/snapshot", |_| Target::TranscriptAlias),
     delete("/worker/transcript/snapshot", |_| Target::TranscriptAlias),

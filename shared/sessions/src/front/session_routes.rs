@@ -60,8 +60,11 @@ pub(super) async fn forward<P: Platform>(
 ) -> Result<Response<P::Response>, Error> {
     crate::request::check_session_id(session_id).map_err(|_| Error::NotFound)?;
     // Observers have no bucket; the object bounds what they may ask at the same time.
-    if let Some(kind) = kind_of(verb).filter(|_| !caller.is_observer) {
-        take_rate(platform, service, caller.user()?, kind)?;
+    match kind_of(verb) {
+        // An agent does not use up what people may ask.
+        Some(_) if caller.tool.is_some() => take_rate(platform, service, session_id, Kind::Tools)?,
+        Some(kind) if !caller.is_observer => take_rate(platform, service, caller.user()?, kind)?,
+        _ => {}
     }
     let body = checked_body(verb, request).await?;
     let path = verb.path();

@@ -65,7 +65,7 @@ pub(super) async fn answer<P: Platform>(
         (Some(claims), _) if claims.sid != session_id => {
             return Err(Error::transcript(Refused::RunNotInSession, false));
         }
-        (Some(claims), _) => Caller { user: Some(claims.sub.clone()), is_observer: false },
+        (Some(claims), _) => Caller::of_user(Some(claims.sub.clone())),
         (None, TranscriptVerb::Read | TranscriptVerb::Reset) => {
             let target = Target::Transcript(session_id.to_owned(), verb.clone());
             identity::caller(service, request, Some(&target), platform.now_ms()).await?
@@ -90,7 +90,7 @@ pub(super) async fn alias<P: Platform>(
     if claims.sid.is_empty() || claims.sub.is_empty() {
         return Err(Error::transcript(Refused::Invalid("the token has no scope"), true));
     }
-    let caller = Caller { user: Some(claims.sub.clone()), is_observer: false };
+    let caller = Caller::of_user(Some(claims.sub.clone()));
     let session_id = claims.sid.clone();
     send(platform, &session_id, &caller, Some(&claims), "transcript-alias", request).await
 }

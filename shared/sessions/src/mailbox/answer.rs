@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::desk::{BatchAnswer, FilesRefused, Given, NotTaken, Refused, Renewed, Stop, Verdicted};
+use super::desk::{BatchAnswer, FilesRefused, Given, ItemKind, NotTaken, Refused, Renewed, Stop, Verdicted};
 use super::limits;
 use super::runner::{AttachError, AuthError, RegisterError, Woken};
 
@@ -140,17 +140,23 @@ impl Renewed {
 }
 
 impl Given {
-    /// An item as the runner gets it. `body` is what is stored of it, `token` that of its run and how long it is valid, in milliseconds.
-    /// None when the stored body cannot be read.
+    /// Whether it opens the agent's session to go on with a conversation.
+    fn goes_on(&self, body: &Value) -> bool {
+        self.item.kind == ItemKind::Open && body.get("resume").is_some_and(Value::is_object)
+    }
+
+    /// An item as the runner gets it. `body` is what is stored of it, `token` how long and with what the runner may do what the item needs: of a
+    /// prompt that of its run, of an opening one that reads the conversation to go on with; valid for so many milliseconds. None when the
+    /// stored body cannot be read.
     pub fn shown(&self, session_id: &str, body: &str, token: Option<(&str, i64)>) -> Option<Value> {
         let mut body: Value = serde_json::from_str(body).ok().filter(Value::is_object)?;
         if let Some((run, attempt)) = self.run {
             set(&mut body, "run", json!(run));
             set(&mut body, "attempt", json!(attempt));
-            if let Some((token, expires_in_ms)) = token {
-                set(&mut body, "run-token", json!(token));
-                set(&mut body, "run-token-expires-in-ms", json!(expires_in_ms));
-            }
+        }
+        if let Some((token, expires_in_ms)) = token.filter(|_| self.run.is_some() || self.goes_on(&body)) {
+            set(&mut body, "run-token", json!(token));
+            set(&mut body, "run-token-expires-in-ms", json!(expires_in_ms));
         }
         let mut shown = json!({
             "item-id": self.item.id,

@@ -27,7 +27,7 @@ impl<P: Platform> Session<P> {
                 return Ok(false);
             };
             let secrets = self.open_secrets(&loaded.state, loaded.secrets.as_deref())?;
-            let redactor = self.redactor(&secrets, &loaded.task);
+            let redactor = self.redactor(&secrets, &loaded.task, &loaded.state);
             let mut core = Core::new(loaded, secrets.task, redactor);
             if let Some(runtime) = &mut core.state.runtime {
                 runtime.secrets = secrets.runtime;
@@ -94,7 +94,7 @@ impl<P: Platform> Session<P> {
         let sealed = has_new_secrets.then(|| self.seal_secrets(core)).transpose()?;
         if has_new_secrets {
             let runtime = core.state.runtime.as_ref().map(|runtime| runtime.secrets.clone()).unwrap_or_default();
-            let redactor = self.redactor(&Secrets { task: core.secrets.clone(), runtime }, &core.task);
+            let redactor = self.redactor(&Secrets { task: core.secrets.clone(), runtime }, &core.task, &core.state);
             core.redactor = redactor.with_learned(&core.redactor);
         }
         let commit = Commit {

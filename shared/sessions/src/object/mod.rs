@@ -11,6 +11,7 @@ mod github;
 mod jobs;
 mod mailbox;
 mod notify;
+mod offer;
 mod platform;
 mod prompt;
 mod provision;
@@ -22,6 +23,7 @@ mod routes;
 mod secrets;
 mod telling;
 mod terminal;
+mod tools;
 mod transcripts;
 mod usage;
 mod viewers;
@@ -30,7 +32,7 @@ mod workspace;
 
 pub use platform::{Platform, Socket};
 pub use routes::handle;
-pub(crate) use routes::{CLAIMS, Told};
+pub(crate) use routes::{CLAIMS, TOOL_CLAIMS, Told};
 pub use terminal::{Inbox, MAX_FRAME_BYTES, MAX_TERMINALS, MAX_WAITING_BYTES};
 pub use viewers::{MAX_QUEUE_BYTES, MAX_VIEWERS, MAX_VIEWERS_OF_USER};
 

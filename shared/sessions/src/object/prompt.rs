@@ -73,6 +73,7 @@ impl<P: Platform> Session<P> {
                 self.take_runner_place(runtime).await?;
             }
             wanted.resume = self.conversation().await?;
+            wanted.tools = self.offer_tools().map_err(failed)?;
             self.refresh(runtime, &wanted).await?;
         }
         self.attach_and_wait().await;
@@ -129,6 +130,7 @@ impl<P: Platform> Session<P> {
             let refreshed = match self.conversation().await {
                 Ok(resume) => {
                     wanted.resume = resume;
+                    wanted.tools = self.offer_tools()?;
                     self.refresh(&mut runtime, &wanted).await
                 }
                 Err(error) => Err(error),

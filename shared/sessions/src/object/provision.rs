@@ -13,9 +13,12 @@ use crate::error::Error;
 use crate::event::Draft;
 use crate::mailbox::{Offline, Presence};
 use crate::registry::{MailboxRunner, Runner};
-use crate::runtime::{GitBroker, Made, Progress, Provider, ProviderKind, Resume, Runtime, RuntimeError, Wish};
+use crate::runtime::{
+    GitBroker, Made, Progress, Provider, ProviderKind, Resume, Runtime, RuntimeError, ToolServer, Wish,
+};
 use crate::session::decide::{self, Provisioned};
 use crate::session::store::Rows;
+use crate::session::tools::Offer;
 use crate::task::{Task, TaskSecrets};
 
 /// What a runtime is wanted for, held while it is being made.
@@ -28,6 +31,7 @@ pub(super) struct Wanted {
     github_token: Option<String>,
     broker: Option<GitBroker>,
     service_url: Option<String>,
+    pub(super) tools: Option<ToolServer>,
     pub(super) resume: Option<Resume>,
     is_rebuilt: bool,
     snapshot_id: Option<String>,
@@ -49,6 +53,7 @@ impl Wanted {
             broker: self.broker.as_ref(),
             service_url: self.service_url.as_deref(),
             resume: self.resume.as_ref(),
+            tools: self.tools.as_ref(),
             is_rebuilt: self.is_rebuilt,
             snapshot_id: self.snapshot_id.as_deref(),
             runner: self.runner.as_ref(),
@@ -79,6 +84,7 @@ impl<P: Platform> Session<P> {
             broker: self.broker(core).filter(|_| with_token || is_in_sandbox(core)),
             service_url: self.service_url(core).map(str::to_owned),
             resume: None,
+            tools: None,
             is_rebuilt: core.state.template_rebuilt,
             snapshot_id: None,
             runner: None,
@@ -118,6 +124,7 @@ impl<P: Platform> Session<P> {
             Ok(Provided::Bound(runner, mailbox, presence)) => {
                 let new_id = || self.platform.random_uuid().to_string();
                 let outcome = self.change(|core, decide| {
+                    core.state.tools.offer = self.platform.bridges().map(|_| Offer::Runner);
                     mailbox::begin(core, decide, generation, (&runner, &mailbox, presence), &new_id)
                 })?;
                 self.tell_waiting(generation, &outcome);
@@ -196,6 +203,7 @@ impl<P: Platform> Session<P> {
             ProviderKind::LocalDev => {}
         }
         wanted.resume = self.conversation().await?;
+        wanted.tools = self.offer_tools().map_err(failed)?;
         let mut steps = Steps { session: Rc::clone(self), generation, user_id: wanted.user_id.clone() };
         let made = self.platform.runtimes(kind).provision(&wanted.wish(), &mut steps).await;
         if let (Err(_), Some(runner)) = (&made, &wanted.runner) {

@@ -69,7 +69,7 @@ impl<P: Platform> Session<P> {
     }
 
     /// What takes the secrets of a session and of the operator out of texts.
-    pub(super) fn redactor(&self, secrets: &Secrets, task: &Task) -> Redactor {
+    pub(super) fn redactor(&self, secrets: &Secrets, task: &Task, state: &State) -> Redactor {
         let settings = &self.settings;
         let own = [&settings.runtime.e2b_api_key, &settings.runtime.agent_token, &secrets.task.api_token];
         let own = own.into_iter().flatten().cloned();
@@ -80,7 +80,8 @@ impl<P: Platform> Session<P> {
         let variables = variables.map(str::to_owned);
         let login = secrets.task.auth_json().map(tokens_of).unwrap_or_default();
         let runtime = secrets.runtime.values().map(str::to_owned);
-        Redactor::new(own.chain(keys).chain(variables).chain(login).chain(runtime))
+        let tools = self.tool_tokens(state);
+        Redactor::new(own.chain(keys).chain(variables).chain(login).chain(runtime).chain(tools))
     }
 }
 

@@ -30,6 +30,8 @@ use crate::session::watch::{Arrival, MAX_WATCHES, Reception, Watch, Watching};
 const CALL_MS: u32 = 20_000;
 /// The largest answer of a bridge: the state of one subscription.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
+/// The largest page of a log: a mebibyte of values, a last change that goes beyond it, and what stands around them.
+const MAX_PAGE_BYTES: usize = 4 << 20;
 
 /// What is observed now.
 #[derive(Clone, Debug)]
@@ -320,11 +322,30 @@ impl<P: Platform> Session<P> {
         Ok(())
     }
 
+    /// Changes of a source that is observed, after a number.
+    pub(super) async fn changes(&self, source_id: &str, after: u64, limit: usize) -> Result<Value, Error> {
+        if self.watch_of(source_id)?.is_none() {
+            return Err(if self.platform.bridges().is_some() { Error::NotFound } else { PgSyncError::Disabled.into() });
+        }
+        let url = format!("{ORIGIN}changes?after={after}&limit={limit}");
+        let call =
+            Call::new(Method::GET, url).with_header("x-caller", "service").map_err(|error| Error::Internal(error.0))?;
+        match self.call_bridge(source_id, call, MAX_PAGE_BYTES).await {
+            Answer::Well(page) => Ok(page),
+            Answer::Refused(refused) => Err(refused.into()),
+            Answer::Unknown | Answer::Lost => Err(PgSyncError::BridgeUnavailable.into()),
+        }
+    }
+
     async fn ask_bridge(&self, source_id: &str, method: Method, verb: &str, body: &Value) -> Answer {
-        let Some(bridges) = self.platform.bridges() else { return Answer::Refused(PgSyncError::Disabled) };
         let call = Call { body: body.to_string().into_bytes(), ..Call::new(method, format!("{ORIGIN}{verb}")) };
+        self.call_bridge(source_id, call, MAX_ANSWER_BYTES).await
+    }
+
+    async fn call_bridge(&self, source_id: &str, call: Call, limit: usize) -> Answer {
+        let Some(bridges) = self.platform.bridges() else { return Answer::Refused(PgSyncError::Disabled) };
         let name = object_name(source_id);
-        let asked = async { bridges.ask(&name, call.with_header(SOURCE_HEADER, source_id)?, MAX_ANSWER_BYTES).await };
+        let asked = async { bridges.ask(&name, call.with_header(SOURCE_HEADER, source_id)?, limit).await };
         let Some(Ok((status, body))) = within(&self.platform, CALL_MS, asked).await else { return Answer::Lost };
         match status.as_u16() {
             200..=299 => Answer::Well(serde_json::from_slice(&body).unwrap_or_default()),

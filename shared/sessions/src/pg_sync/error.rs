@@ -104,6 +104,7 @@ impl PgSyncError {
                 let scope = SCOPES.into_iter().find(|known| Some(*known) == scope).unwrap_or("source");
                 Self::Quota { limit: number("limit"), scope }
             }
+            Some("gone") => Self::Gone(u64::try_from(number("first_seq")).unwrap_or_default()),
             Some("url_not_allowed") => Self::UrlNotAllowed,
             Some("table_not_allowed") => Self::TableNotAllowed,
             Some("connection_not_found") => Self::ConnectionNotFound,
@@ -121,6 +122,7 @@ mod tests {
         for error in [
             PgSyncError::ProbeFailed { status: 401, detail: "no".into() },
             PgSyncError::Quota { limit: 1_000, scope: "source" },
+            PgSyncError::Gone(17),
             PgSyncError::UrlNotAllowed,
             PgSyncError::TableNotAllowed,
             PgSyncError::ConnectionNotFound,

@@ -9,6 +9,7 @@ mod provider;
 mod record;
 mod runner;
 mod signature;
+mod tools;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -25,3 +26,4 @@ pub use provider::{OpenedTerminal, TerminalOrder, TerminalOutput, TerminalSaid, 
 pub use record::{ProviderKind, Runtime, RuntimeSecrets, Transport};
 pub use runner::RunnerProvider;
 pub use signature::{SIGNATURE_HEADER, signature};
+pub use tools::ToolServer;

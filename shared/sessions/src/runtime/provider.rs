@@ -88,6 +88,8 @@ pub struct Wish<'a> {
     pub service_url: Option<&'a str>,
     /// The conversation that the agent is to go on with.
     pub resume: Option<&'a super::Resume>,
+    /// What the agent is offered when its session is opened, if it can use it.
+    pub tools: Option<&'a super::ToolServer>,
     /// Whether the project's template was just built again because it was gone: then it is not built a second time.
     pub is_rebuilt: bool,
     /// The snapshot to begin with; only one of the same owner is ever named.

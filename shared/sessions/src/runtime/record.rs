@@ -65,6 +65,7 @@ impl Transport {
 /// A runtime that a session is bound to. Its secrets are stored apart from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Runtime {
     /// Who runs it.
     pub provider: ProviderKind,
@@ -121,6 +122,9 @@ pub struct Runtime {
     /// Whether the agent can go on with a conversation of another sandbox (transcripts.md 4.1).
     #[serde(default)]
     pub can_load: bool,
+    /// Whether the agent was offered the tools of the session (pg-sync.md 4.12).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_tools: bool,
     /// What nobody else may see.
     #[serde(skip)]
     pub secrets: RuntimeSecrets,
@@ -150,6 +154,7 @@ impl Runtime {
             server_ended: false,
             agent_exited: false,
             can_load: false,
+            has_tools: false,
             secrets: RuntimeSecrets::default(),
         }
     }

@@ -364,6 +364,7 @@ pub(crate) fn wish<'a>(task: &'a Task, secrets: &'a TaskSecrets) -> Wish<'a> {
         broker: None,
         service_url: None,
         resume: None,
+        tools: None,
         is_rebuilt: false,
         snapshot_id: None,
         runner: None,

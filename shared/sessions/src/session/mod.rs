@@ -9,6 +9,7 @@ mod state;
 mod status;
 pub mod store;
 mod times;
+pub mod tools;
 pub mod transcript;
 mod transition;
 pub mod watch;

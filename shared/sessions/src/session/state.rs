@@ -316,6 +316,9 @@ pub struct State {
     /// What it observes. At most [`super::watch::MAX_WATCHES`].
     #[serde(default)]
     pub watches: Vec<super::watch::Watch>,
+    /// What is known of tokens with which its agent calls tools.
+    #[serde(default)]
+    pub tools: super::tools::Tools,
     /// What is known of its working tree.
     #[serde(default)]
     pub workspace: crate::workspace::Saved,
@@ -381,6 +384,7 @@ impl State {
             tick_at: now,
             terminals: Vec::new(),
             watches: Vec::new(),
+            tools: super::tools::Tools::default(),
             workspace: crate::workspace::Saved::default(),
             moved_to: None,
             moving: None,

@@ -26,6 +26,8 @@ pub struct PgSyncSettings {
     pub poll_ms: i64,
     /// `PG_SYNC_MAX_WAKES`: wakes of one subscription in an hour.
     pub max_wakes: u32,
+    /// `PG_SYNC_TOOLS` is not `off`: agents are offered tools to observe databases (pg-sync.md 4.12).
+    pub offers_tools: bool,
     /// `PG_SYNC_CONNECTIONS`: connections of the operator, by name.
     pub connections: BTreeMap<String, ConfiguredConnection>,
 }
@@ -102,6 +104,7 @@ pub(super) fn read<F: Fn(&str) -> Option<String>>(get: &Lookup<F>) -> Result<PgS
             .ok_or_else(|| wrong("PG_SYNC_ALLOW_PRIVATE", "must be networks such as 10.1.0.0/16"))?,
         poll_ms,
         max_wakes: get.sized("PG_SYNC_MAX_WAKES", 30, 1_000_000)?,
+        offers_tools: get.word("PG_SYNC_TOOLS", "on or off", &[("on", true), ("off", false)])?.unwrap_or(true),
         connections: connections(get)?,
     })
 }

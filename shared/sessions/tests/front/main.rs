@@ -11,6 +11,7 @@ mod github;
 #[expect(dead_code, reason = "the object of another suite, to which less happens here")]
 mod life;
 mod mailbox;
+mod mcp;
 mod objects;
 mod operator;
 mod pg_sync;

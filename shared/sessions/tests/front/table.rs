@@ -170,7 +170,7 @@ fn case_of(route: &'static Route) -> Case {
     }
 }
 
-/// Whether other tokens are asked for than those of users, or none: `transcripts.rs`, `git_credentials.rs`, `github.rs`, `operator.rs` and `mailbox.rs` have a case
+/// Whether other tokens are asked for than those of users, or none: `transcripts.rs`, `git_credentials.rs`, `github.rs`, `mcp.rs`, `operator.rs` and `mailbox.rs` have a case
 /// for each.
 /// Connections and logs of databases have theirs in `pg_sync.rs`.
 fn takes_other_tokens(route: &Route) -> bool {
@@ -184,6 +184,7 @@ fn takes_other_tokens(route: &Route) -> bool {
         "/agents/openapi.json",
         "/agents/github/webhook",
         "/git-credentials",
+        "/sessions/:id/mcp",
         "/runners/:id/token",
         "/runners/:id/detach",
         "/runners/:id/attach",

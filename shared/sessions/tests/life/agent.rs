@@ -12,7 +12,7 @@ use sessions::publish::{CommitId, FailureClass, PushReport};
 use sessions::runtime::{
     BuildState, Building, Made, OpenedTerminal, Progress, Prompt, Provider, ProviderKind, PushError, Ran, Runtime,
     RuntimeError, RuntimeSecrets, Sent, Snapshot, Stopped, TerminalOrder, TerminalOutput, TerminalSaid, TerminalSize,
-    Wish,
+    ToolServer, Wish,
 };
 use web::{Failure, Incoming};
 
@@ -20,6 +20,7 @@ use crate::world::Clock;
 
 /// An agent on its server. It lives on when the object dies.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is something that may happen to it")]
 pub(crate) struct Agent {
     /// Prompts by how often they came.
     pub(crate) prompts: BTreeMap<String, usize>,
@@ -49,6 +50,9 @@ pub(crate) struct Agent {
     pub(crate) permission_answers: Vec<Value>,
     /// What was done with it, in order: `provision` with the snapshot that it began with, `stream`, `snapshot`, `end`, `destroy`.
     pub(crate) done: Vec<String>,
+    /// Whether it can use tools behind HTTP, and what it was offered whenever a session of it was opened.
+    pub(crate) takes_tools: bool,
+    pub(crate) offered: Vec<Value>,
     /// What git in its sandbox was given to ask with, and at which time.
     pub(crate) brokered: Vec<(i64, String)>,
     /// Its terminals, by their processes: what each was told, and with which code it has ended.
@@ -260,6 +264,14 @@ impl Runtimes {
         Some(wish.now)
     }
 
+    /// The agent is told of the tools, if it can use them. Whether it was.
+    fn offer(&self, wish: &Wish<'_>) -> bool {
+        let mut agent = self.agent.borrow_mut();
+        let offered = wish.tools.filter(|_| agent.takes_tools).map(ToolServer::to_acp);
+        agent.offered.extend(offered.clone());
+        offered.is_some()
+    }
+
     fn begin_anew(&self) -> String {
         let mut agent = self.agent.borrow_mut();
         agent.epoch += 1;
@@ -291,6 +303,7 @@ impl Provider for Runtimes {
         let session_id = self.begin_anew();
         self.clock.point().await;
         let broker_at = self.broker(wish, sandbox_id.as_deref());
+        let has_tools = self.offer(wish);
         let runtime = Runtime {
             provider: self.kind,
             base_url: "https://agent.test".into(),
@@ -313,6 +326,7 @@ impl Provider for Runtimes {
             agent_exited: false,
             // What is kept of the tree, and what of conversations, is looked at apart.
             can_load: self.agent.borrow().tree.number.is_none(),
+            has_tools,
             secrets: RuntimeSecrets { agent_token: Some("agent-token-secret".into()), ..RuntimeSecrets::default() },
         };
         if runtime.sandbox_id.is_some() {
@@ -363,8 +377,9 @@ impl Provider for Runtimes {
         Ok(())
     }
 
-    async fn refresh(&self, runtime: &mut Runtime, _: &Wish<'_>) -> Result<(), RuntimeError> {
+    async fn refresh(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<(), RuntimeError> {
         runtime.session_id = self.begin_anew();
+        runtime.has_tools = self.offer(wish);
         self.clock.point().await;
         Ok(())
     }

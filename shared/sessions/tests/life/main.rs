@@ -18,6 +18,7 @@ mod simulation;
 mod snapshots;
 mod steps;
 mod terminals;
+mod tools;
 mod tree;
 mod webhooks;
 mod working_tree;

@@ -17,6 +17,7 @@ use sessions::github::Sign;
 use sessions::object::{Inbox, Platform, Session};
 use sessions::runtime::ProviderKind;
 use sessions::settings::Settings;
+use transcripts::tool_token::Claims;
 use uuid::Uuid;
 use web::{Event, Failure, Host, LiveBody, LiveSource, RequestBody, ResponseBody, Source, Trace, Undone};
 
@@ -603,6 +604,38 @@ impl World {
         let presence = web::url::encode(&presence);
         let headers = [("x-caller", "service"), ("x-runner-key", key), ("x-runner-presence", presence.as_str())];
         self.send(&headers, "POST", &format!("mailbox/{verb}"), Some(body))
+    }
+
+    /// The agent of the session asks, with what its token says, as the service sends it on.
+    pub(crate) fn of_tool(&self, claims: &Claims, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let claims = web::url::encode(&serde_json::to_string(claims).unwrap());
+        let headers = [("x-user-id", "ann"), ("x-caller", "tool"), ("x-tool-claims", claims.as_str())];
+        self.send(&headers, method, path, body)
+    }
+
+    /// Everything that the object has stored of itself, as text.
+    pub(crate) fn stored_text(&self) -> String {
+        let connection = self.lasting.sql.connection();
+        let mut statement = connection.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").unwrap();
+        let tables: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        let mut text = String::new();
+        for table in tables {
+            let mut statement = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
+            let columns = statement.column_count();
+            let mut rows = statement.query([]).unwrap();
+            while let Some(row) = rows.next().unwrap() {
+                for column in 0..columns {
+                    match row.get_ref(column).unwrap() {
+                        rusqlite::types::ValueRef::Text(bytes) | rusqlite::types::ValueRef::Blob(bytes) => {
+                            text.push_str(&String::from_utf8_lossy(bytes));
+                            text.push('\n');
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+        text
     }
 
     /// GitHub tells something, as the service sends it on.

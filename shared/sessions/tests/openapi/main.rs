@@ -60,6 +60,8 @@ fn security(who: Who) -> Value {
         Who::Runner => json!([{"runner": []}]),
         Who::UserOrRunner => json!([{"user": []}, {"runner": []}]),
         Who::UserOrRun => json!([{"user": []}, {"run": []}]),
+        Who::Tool => json!([{"tool": []}]),
+        Who::UserOrTool => json!([{"user": []}, {"tool": []}]),
     }
 }
 
@@ -108,6 +110,7 @@ fn description() -> Value {
                 "observer": bearer("What observerToken gives; for one session, to read."),
                 "runner": bearer("What registerRunner gives to a runner that calls us."),
                 "run": bearer("What the service gives to whoever runs an agent."),
+                "tool": bearer("What an agent is given with its tools, for one session."),
                 "github": {"type": "apiKey", "in": "header", "name": "x-hub-signature-256"},
                 "operator": {"type": "apiKey", "in": "header", "name": "x-db-sync-admin-token"},
             },

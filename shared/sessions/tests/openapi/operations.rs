@@ -27,6 +27,10 @@ pub(crate) enum Who {
     Run,
     /// A user, or whoever runs the agent.
     UserOrRun,
+    /// The agent of a session, with the token for its tools.
+    Tool,
+    /// A user, or such an agent.
+    UserOrTool,
     /// A runner that calls us, with its own token.
     Runner,
     /// A user, or such a runner itself.
@@ -54,7 +58,8 @@ pub(crate) struct Operation {
 fn operation(id: &'static str, who: Who, summary: &'static str) -> Operation {
     let refusals = match who {
         Who::Anybody | Who::GitHub => vec![],
-        Who::Operator | Who::User | Who::Observer | Who::UserOrRunner => group("signed"),
+        Who::Tool => vec![Error::Internal(String::new())],
+        Who::Operator | Who::User | Who::Observer | Who::UserOrRunner | Who::UserOrTool => group("signed"),
         Who::Run => [group("run"), vec![Error::Internal(String::new())]].concat(),
         Who::Runner => vec![
             Error::NotFound,
@@ -157,6 +162,13 @@ fn of_runner(id: &'static str, summary: &'static str) -> Operation {
         .or("409", json_content("Another process, lease or mailbox counts", named("Refusal")));
     asked.body = Some((json!({"application/json": {"schema": object("", &json!({}))}}), true));
     asked
+}
+
+/// A method that the protocol of tools has no use for here.
+fn no_method_of_tools(id: &'static str, summary: &'static str) -> Operation {
+    let mut refused = operation(id, Who::Tool, summary).or("405", json_content("Only POST", named("Refusal")));
+    refused.refusals = vec![];
+    refused
 }
 
 /// A file of the agent of a session.
@@ -366,16 +378,16 @@ pub(crate) fn of(method: &str, pattern: &str) -> Option<Operation> {
             .query("wake", json!({"enum": ["1"]}))
             .answers(named("Diff"))
             .groups("session tree"),
-        ("POST", "/sessions/:id/pg-sync") => operation("observe", Who::User, "Observes a table of a database")
+        ("POST", "/sessions/:id/pg-sync") => operation("observe", Who::UserOrTool, "Observes a table of a database")
             .takes("Observe")
             .answers(named("Observed"))
             .or("201", json_content("New", named("Observed")))
             .groups("session rate pg-sync observed")
             .refuses([Error::NotWritable]),
-        ("GET", "/sessions/:id/pg-sync") => operation("observations", Who::User, "What the session observes")
+        ("GET", "/sessions/:id/pg-sync") => operation("observations", Who::UserOrTool, "What the session observes")
             .answers(list("observations", "Observation"))
             .groups("session pg-sync"),
-        ("DELETE", "/sessions/:id/pg-sync/:source-id") => operation("unobserve", Who::User, "Observes no more")
+        ("DELETE", "/sessions/:id/pg-sync/:source-id") => operation("unobserve", Who::UserOrTool, "Observes no more")
             .answers(exact("removed", &json!({"removed": {"const": true}})))
             .groups("session rate pg-sync"),
         ("POST", "/sessions/:id/pg-sync/:source-id/retry") => {
@@ -409,6 +421,21 @@ pub(crate) fn of(method: &str, pattern: &str) -> Option<Operation> {
             .takes("TestConnection")
             .answers(exact("ok ms", &json!({"ok": {"const": true}, "ms": number()})))
             .groups("rate pg-sync observed"),
+        ("POST", "/sessions/:id/mcp") => {
+            let mut call = operation("callTool", Who::Tool, "The Model Context Protocol: tools of the session's agent")
+                .answers(object("jsonrpc", &json!({})))
+                .or("202", no_content("A notification, or an answer to nothing"))
+                .or("400", json_content("No message of JSON-RPC, or another version", object("error", &json!({}))))
+                .or("401", json_content("No token, or none that counts", named("Refusal")))
+                .or("403", json_content("A page of another origin", named("Refusal")))
+                .or("406", json_content("JSON is not accepted", named("Refusal")))
+                .refuses([Error::RequestTooLarge, Error::RateLimited(1), Error::InvalidBody, Error::NotFound]);
+            call.body = Some((json!({"application/json": {"schema": object("jsonrpc", &json!({}))}}), true));
+            call
+        }
+        ("GET", "/sessions/:id/mcp") => no_method_of_tools("streamTools", "Streams are not offered"),
+        ("PUT", "/sessions/:id/mcp") => no_method_of_tools("putTools", "No such method"),
+        ("DELETE", "/sessions/:id/mcp") => no_method_of_tools("endTools", "There are no sessions of the protocol"),
         ("POST", "/sessions/:id/git-credentials") => {
             let mut ask = operation("gitCredentials", Who::Run, "Credentials for git, in the words of its helpers")
                 .or(

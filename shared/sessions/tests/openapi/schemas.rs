@@ -129,6 +129,7 @@ fn sessions() -> Named {
     let session = json!({"session-id": text(), "status": statuses(), "runtime-provider": providers(),
         "runner": exact("runner-id online last-seen-at queued phase", &json!({"runner-id": text(), "online": flag(),
             "last-seen-at": time(), "queued": int(), "phase": text_or_null()})),
+        "tools": exact("offered", &json!({"offered": flag(), "reason": {"enum": ["off", "no-keys", "no-address", "no-http", "runner"]}})),
         "terminal-enabled": flag(), "task": named("Task"), "audit": audit, "created-at": time(), "updated-at": time()});
     let option = exact(
         "optionId name kind",

@@ -9,3 +9,4 @@ mod hydrating;
 mod storing;
 mod support;
 mod tokens;
+mod tool_tokens;

@@ -1,9 +1,14 @@
 //! Who asks, as the front worker says.
 
 use http::Request;
+use transcripts::tool_token::Claims as ToolClaims;
 
 use crate::error::Error;
 use crate::object::{Platform, Session};
+use crate::session::tools::may_call;
+
+/// The header in which the front worker says what the token of an agent for its tools said.
+pub(crate) const TOOL_CLAIMS: &str = "x-tool-claims";
 
 /// What a caller is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +17,8 @@ pub(crate) enum CallerKind {
     User,
     /// Whoever holds an observer token of this session (agents.md 18.1).
     Observer,
+    /// An agent that calls the tools of its session (pg-sync.md 4.12).
+    Tool,
     /// The service itself.
     Service,
 }
@@ -25,6 +32,8 @@ pub(crate) struct Caller {
     pub(crate) user_id: Option<String>,
     /// What the caller is.
     pub(crate) kind: CallerKind,
+    /// What the token of an agent says.
+    tool: Option<ToolClaims>,
 }
 
 impl Caller {
@@ -35,10 +44,13 @@ impl Caller {
         let kind = match header("x-caller") {
             Some("observer") => CallerKind::Observer,
             Some("service") => CallerKind::Service,
+            Some("tool") => CallerKind::Tool,
             _ => CallerKind::User,
         };
         let user_id = header("x-user-id").and_then(web::url::decode).filter(|id| !id.is_empty());
-        Ok(Self { session_id, user_id, kind })
+        let tool = header(TOOL_CLAIMS).filter(|_| kind == CallerKind::Tool).and_then(web::url::decode);
+        let tool = tool.and_then(|text| serde_json::from_str(&text).ok());
+        Ok(Self { session_id, user_id, kind, tool })
     }
 
     /// The user, where one is needed.
@@ -65,8 +77,23 @@ impl<P: Platform> Session<P> {
         }
         match caller.kind {
             CallerKind::Observer | CallerKind::Service => Ok(()),
+            CallerKind::Tool => Err(Error::Unauthorized),
             CallerKind::User => self.admit(caller.user_id.as_deref()).await,
         }
+    }
+
+    /// Whether an agent may call the tools of the session now.
+    pub(in crate::object) fn may_call_tools(&self, caller: &Caller) -> Result<bool, Error> {
+        let Some(claims) = &caller.tool else { return Ok(false) };
+        Ok(self.is_there()? && self.look(|core| may_call(&core.state, claims))?)
+    }
+
+    /// The session, for somebody who may steer it, or for its own agent with its tools.
+    pub(in crate::object) async fn observed_by(&self, caller: &Caller) -> Result<(), Error> {
+        if caller.kind == CallerKind::Tool {
+            return if self.may_call_tools(caller)? { Ok(()) } else { Err(Error::Unauthorized) };
+        }
+        self.steered_by(caller).await.map(drop)
     }
 
     /// The session, for somebody who may steer it. Gives the user.

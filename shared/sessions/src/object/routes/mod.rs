@@ -10,6 +10,7 @@ mod follow_up;
 mod git_credentials;
 mod mailbox;
 mod mailbox_files;
+mod mcp;
 mod messages;
 mod moving;
 mod pg_sync;
@@ -21,7 +22,7 @@ mod status;
 mod transcripts;
 mod tree;
 
-pub(crate) use caller::Caller;
+pub(crate) use caller::{Caller, TOOL_CLAIMS};
 pub(crate) use follow_up::Told;
 pub(crate) use transcripts::CLAIMS;
 pub(super) use transcripts::UPLOADS;
@@ -74,6 +75,7 @@ async fn dispatch<P: Platform>(
         ("mailbox", Some(verb), false) => mailbox::handle(session, &caller, request, verb).await,
         ("mailbox-file", Some(digest), _) => mailbox_files::handle(session, &caller, request, digest).await,
         ("git-credentials", None, false) => git_credentials::give(session, request).await,
+        ("mcp", None, false) => mcp::answer(session, &caller, request).await,
         ("init", None, false) => create::create(session, &caller, request).await,
         ("status", None, true) => status::status(session, &caller).await,
         ("access", None, true) => status::access(session, &caller).await,

@@ -22,7 +22,7 @@ pub(super) async fn observe<P: Platform>(
     caller: &Caller,
     request: &mut Request<P::Request>,
 ) -> Result<Response<P::Response>, Error> {
-    session.steered_by(caller).await?;
+    session.observed_by(caller).await?;
     let (wanted, _): (Value, _) = body::<P, _>(request).await?;
     let observed = session.observe(&wanted).await?;
     let status = if observed.is_new { StatusCode::CREATED } else { StatusCode::OK };
@@ -33,7 +33,7 @@ pub(super) async fn list<P: Platform>(
     session: &Rc<Session<P>>,
     caller: &Caller,
 ) -> Result<Response<P::Response>, Error> {
-    session.steered_by(caller).await?;
+    session.observed_by(caller).await?;
     if session.platform().bridges().is_none() {
         return Err(PgSyncError::Disabled.into());
     }
@@ -45,7 +45,7 @@ pub(super) async fn unobserve<P: Platform>(
     caller: &Caller,
     source_id: &str,
 ) -> Result<Response<P::Response>, Error> {
-    session.steered_by(caller).await?;
+    session.observed_by(caller).await?;
     if session.unobserve(source_id).await? { Ok(ok::<P>(&json!({"removed": true}))) } else { Err(Error::NotFound) }
 }
 

@@ -53,6 +53,13 @@ fn shown(core: &Core) -> Value {
             }),
         );
     }
+    if let Some(offer) = state.tools.offer {
+        let told = match offer.why_not() {
+            None => json!({"offered": true}),
+            Some(why) => json!({"offered": false, "reason": why}),
+        };
+        shown.insert("tools".to_owned(), told);
+    }
     shown.insert("session-id".to_owned(), state.id.as_str().into());
     shown.insert("status".to_owned(), state.status.as_str().into());
     shown.insert("task".to_owned(), task);

@@ -84,6 +84,7 @@ fn runtime() -> Runtime {
         server_ended: false,
         agent_exited: false,
         can_load: false,
+        has_tools: false,
         secrets: RuntimeSecrets::default(),
     }
 }

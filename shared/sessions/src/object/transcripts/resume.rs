@@ -85,6 +85,7 @@ pub(in crate::object) fn note_opened(
     runtime: &Runtime,
     first_rpc_id: u64,
 ) {
+    core.state.tools.opened(runtime.has_tools);
     let transcript = &mut core.state.transcript;
     let is_loaded = resume.is_some_and(|resume| resume.native_session_id == runtime.session_id);
     transcript.replay_until = is_loaded.then(|| load_rpc_id(first_rpc_id));

@@ -24,7 +24,7 @@ use crate::command::Command;
 use crate::legacy;
 
 pub use files::Files;
-pub use open::{FIRST_USE_MS, Opened, load_rpc_id};
+pub use open::{FIRST_USE_MS, Opened, Opening, load_rpc_id};
 pub use prompt::Posted;
 pub use resume::Resume;
 pub use stream::{AgentStream, MAX_KEPT_EVENTS};

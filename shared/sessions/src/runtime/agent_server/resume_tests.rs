@@ -12,7 +12,7 @@ use transcripts::places::Places;
 use transcripts::{Bundle, sha256_hex};
 use web::Call;
 
-use super::{AgentServer, FIRST_USE_MS, Files, Opened, Resume, ServerError};
+use super::{AgentServer, FIRST_USE_MS, Files, Opened, Opening, Resume, ServerError};
 use crate::acp::Launch;
 use crate::legacy::{ApiSetting, Dialect};
 use crate::runtime::testing::{Script, World};
@@ -134,7 +134,15 @@ fn open(machine: &Rc<RefCell<Machine>>, resume: &Resume) -> Result<Opened, Serve
     let world = World::new(move |call| server.borrow_mut().answer(call));
     let (clock, runtime, launch) = (&world.clock, runtime(), Launch::of(&json!({"provider": "claude"})));
     let server = AgentServer::of(&runtime, &world, clock);
-    clock.run(server.open(ApiSetting::Auto, &launch, "/w/dir", 5, FIRST_USE_MS, Some(resume)))
+    let opening = Opening {
+        launch: &launch,
+        directory: "/w/dir",
+        first_rpc_id: 5,
+        start_ms: FIRST_USE_MS,
+        resume: Some(resume),
+        tools: None,
+    };
+    clock.run(server.open(ApiSetting::Auto, opening))
 }
 
 fn machine(change: impl FnOnce(&mut Machine)) -> Rc<RefCell<Machine>> {
@@ -152,7 +160,7 @@ fn spoken(machine: &Rc<RefCell<Machine>>) -> Vec<String> {
 fn files_come_before_the_agent() {
     let machine = machine(|_| {});
     let opened = open(&machine, &resume(Some(bundle(b"one\n")))).unwrap();
-    assert_eq!(opened, Opened { session_id: "n1".into(), dialect: Dialect::Acp, can_load: true });
+    assert_eq!(opened, Opened { session_id: "n1".into(), dialect: Dialect::Acp, can_load: true, has_tools: false });
     let told = &machine.borrow().told;
     let at = |word: &str| told.iter().position(|it| it == word).unwrap_or_else(|| panic!("{word}: {told:?}"));
     assert!(at(&format!("move {FILE}")) < at("initialize 5") && at("initialize 5") < at("session/load 6"));

@@ -44,16 +44,49 @@ fn good(call: &Call) -> Script {
     }
 }
 
+fn opening(launch: &Launch) -> Opening<'_> {
+    Opening { launch, directory: "/w/dir", first_rpc_id: 5, start_ms: FIRST_USE_MS, resume: None, tools: None }
+}
+
+/// Tools are told of where they are offered, to agents that can use them (pg-sync.md 4.12).
+#[test]
+fn tools_are_offered_to_agents_that_take_them() {
+    let server = crate::runtime::ToolServer::new("https://agents.test", "s 1", "token".to_owned());
+    let offered = json!([server.to_acp()]);
+    for (tools, says, told) in [
+        (Some(&server), json!({"mcpCapabilities": {"http": true}}), offered),
+        (Some(&server), json!({"mcpCapabilities": {"sse": true}}), json!([])),
+        (Some(&server), json!({}), json!([])),
+        (None, json!({"mcpCapabilities": {"http": true}}), json!([])),
+    ] {
+        let capabilities = says.clone();
+        let world = World::new(move |call| match rpc_method(call).as_str() {
+            "initialize" => ok(json!({"agentCapabilities": capabilities})),
+            _ => good(call),
+        });
+        let (clock, runtime, launch) = (&world.clock, runtime(ProviderKind::LocalRunner), launch());
+        let opening = Opening { tools, ..opening(&launch) };
+        let opened = clock.run(AgentServer::of(&runtime, &world, clock).open(ApiSetting::Auto, opening)).unwrap();
+        let calls = world.calls();
+        let body: Value = serde_json::from_slice(&calls[1].body).unwrap();
+        assert_eq!(body["params"], json!({"cwd": "/w/dir", "mcpServers": told}), "{says}");
+        assert_eq!(opened.has_tools, told != json!([]), "{says}");
+    }
+}
+
 fn open(world: &World, api: ApiSetting) -> Result<Opened, ServerError> {
     let (clock, runtime) = (&world.clock, runtime(ProviderKind::LocalRunner));
-    clock.run(AgentServer::of(&runtime, world, clock).open(api, &launch(), "/w/dir", 5, FIRST_USE_MS, None))
+    clock.run(AgentServer::of(&runtime, world, clock).open(api, opening(&launch())))
 }
 
 #[test]
 fn opening_initializes_opens_and_sets_the_mode() {
     let world = World::new(good);
     let opened = open(&world, ApiSetting::Auto).unwrap();
-    assert_eq!(opened, Opened { session_id: "r7".to_owned(), dialect: Dialect::Acp, can_load: false });
+    assert_eq!(
+        opened,
+        Opened { session_id: "r7".to_owned(), dialect: Dialect::Acp, can_load: false, has_tools: false }
+    );
     assert_eq!(
         world.lines(),
         ["POST https://a.test/v1/acp/s%201?agent=claude"; 1]
@@ -118,7 +151,10 @@ fn the_older_dialect_is_found_out() {
     };
     let world = older(200);
     let opened = open(&world, ApiSetting::Auto).unwrap();
-    assert_eq!(opened, Opened { session_id: "s 1".to_owned(), dialect: Dialect::Legacy, can_load: false });
+    assert_eq!(
+        opened,
+        Opened { session_id: "s 1".to_owned(), dialect: Dialect::Legacy, can_load: false, has_tools: false }
+    );
     assert_eq!(world.lines().len(), 3, "{:?}", world.lines());
     let status = |result: Result<Opened, ServerError>| result.unwrap_err().status();
     assert_eq!(status(open(&older(500), ApiSetting::Auto)), Some(404), "no healthy server");

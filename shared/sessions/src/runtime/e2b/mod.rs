@@ -21,7 +21,7 @@ use web::{CallError, Fetch, Host};
 
 use self::api::{Api, Failed, Refused, Sandbox};
 use self::envd::Envd;
-use super::agent_server::{AgentServer, AgentStream, FIRST_USE_MS, ServerError};
+use super::agent_server::{AgentServer, AgentStream, FIRST_USE_MS, Opening, ServerError};
 use super::runner::sent;
 use super::{
     BuildState, Building, Made, OpenedTerminal, Progress, Prompt, Provider, ProviderKind, PushError, Ran, Runtime,
@@ -221,12 +221,20 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
 
     async fn open(&self, runtime: &mut Runtime, wish: &Wish<'_>, start_ms: u32) -> Result<(), RuntimeError> {
         let (api, launch) = (self.settings.agent_api, wish.task.launch());
-        let opened =
-            self.server(runtime).open(api, &launch, &runtime.directory, wish.first_rpc_id, start_ms, wish.resume).await;
+        let opening = Opening {
+            launch: &launch,
+            directory: &runtime.directory,
+            first_rpc_id: wish.first_rpc_id,
+            start_ms,
+            resume: wish.resume,
+            tools: wish.tools,
+        };
+        let opened = self.server(runtime).open(api, opening).await;
         let opened = opened.map_err(|error| failure(runtime, &error))?;
         runtime.session_id = opened.session_id;
         runtime.dialect = opened.dialect;
         runtime.can_load = opened.can_load;
+        runtime.has_tools = opened.has_tools;
         runtime.server_ended = false;
         runtime.agent_exited = false;
         Ok(())
@@ -498,6 +506,7 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
             server_ended: false,
             agent_exited: false,
             can_load: false,
+            has_tools: false,
             secrets: RuntimeSecrets {
                 agent_token: Some(token),
                 envd_token: sandbox.envd_token.clone(),

@@ -228,6 +228,7 @@ mod tests {
             server_ended: false,
             agent_exited: false,
             can_load: false,
+            has_tools: false,
             secrets: RuntimeSecrets { envd_token: Some("old-token".to_owned()), ..RuntimeSecrets::default() },
         }
     }

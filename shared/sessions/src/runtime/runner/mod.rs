@@ -15,7 +15,9 @@ use crate::command::{Command, Push};
 use crate::legacy::{self, Dialect};
 use crate::publish::{FailureClass, PushReport};
 use crate::repository::sanitize_name;
-use crate::runtime::agent_server::{AgentServer, AgentStream, CALL_MS, FIRST_USE_MS, Files, Posted, ServerError};
+use crate::runtime::agent_server::{
+    AgentServer, AgentStream, CALL_MS, FIRST_USE_MS, Files, Opening, Posted, ServerError,
+};
 use crate::runtime::{
     BuildState, Building, E2bTerminal, Made, OpenedTerminal, Progress, Prompt, Provider, ProviderKind, PushError, Ran,
     Runtime, RuntimeError, RuntimeSecrets, Sent, Snapshot, Stopped, TerminalOrder, TerminalSize, Wish,
@@ -100,13 +102,21 @@ impl<F: Fetch, H: Host> RunnerProvider<F, H> {
     }
 
     async fn open(&self, runtime: &mut Runtime, wish: &Wish<'_>, start_ms: u32) -> Result<(), RuntimeError> {
-        let server = self.server(runtime);
         let (api, launch) = (self.settings.agent_api, wish.task.launch());
-        let opened = server.open(api, &launch, &runtime.directory, wish.first_rpc_id, start_ms, wish.resume).await;
+        let opening = Opening {
+            launch: &launch,
+            directory: &runtime.directory,
+            first_rpc_id: wish.first_rpc_id,
+            start_ms,
+            resume: wish.resume,
+            tools: wish.tools,
+        };
+        let opened = self.server(runtime).open(api, opening).await;
         let opened = opened.map_err(failure)?;
         runtime.session_id = opened.session_id;
         runtime.dialect = opened.dialect;
         runtime.can_load = opened.can_load;
+        runtime.has_tools = opened.has_tools;
         runtime.server_ended = false;
         runtime.agent_exited = false;
         Ok(())
@@ -143,6 +153,7 @@ impl<F: Fetch, H: Host> Provider for RunnerProvider<F, H> {
             server_ended: false,
             agent_exited: false,
             can_load: false,
+            has_tools: false,
             secrets: target.secrets,
         };
         if has_workspace {

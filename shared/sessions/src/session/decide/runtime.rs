@@ -24,6 +24,7 @@ pub enum Provisioned {
 pub fn begin_provisioning(state: &mut State, decide: &mut Decide<'_>, for_orders: bool) -> u64 {
     let lease = state.lease(decide.now, decide.times.lease(60_000));
     let deadline = decide.after(decide.times.provisioning());
+    state.tools.begin_anew();
     state.provisioning = Some(Provisioning { lease, deadline, for_orders });
     decide.push(Effect::Start(Job::Provision { generation: lease.generation }));
     lease.generation

@@ -57,6 +57,7 @@ pub fn cancel(state: &mut State, decide: &mut Decide<'_>, by: &str) {
     state.orders.clear();
     decide.push(Effect::DropOrders);
     super::watches::unobserve_all(state, decide);
+    state.tools.begin_anew();
     let checkpoint = Checkpointing { by: Some(by.to_owned()), reason: "cancel" };
     stop(state, decide, StopCause::Cancel);
     super::runtime::end(state, decide, checkpoint);
