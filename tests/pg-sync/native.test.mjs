@@ -83,7 +83,7 @@ ${observations.map((observation) => `[[pg_sync.observations]]\nconnection = "mai
 
 const brief = (changes) => changes.map(({ operation, key, value }) => [operation, key, value]);
 
-test('a wake for an insert, and what it says; the secret is in no file and no log', async () => {
+test('a wake for an insert, and what it says; the end does not wait for what is asked (fact 31); the secret is in no file and no log', async () => {
   const table = await these.table('id int PRIMARY KEY, status text');
   await sql(`INSERT INTO ${table} VALUES (1, 'there before')`);
   these.service.options.secret = SERVICE_SECRET;
@@ -108,14 +108,40 @@ test('a wake for an insert, and what it says; the secret is in no file and no lo
     const nowhere = (await server.list()).observations.find(({ id }) => id === 'nowhere');
     assert.equal(nowhere.state, 'ended');
     assert.match(server.log, /nowhere is not observed: the service answers 400/);
+    const ending = Date.now();
+    these.service.options.longPollMs = 30_000;
+    await sql(`INSERT INTO ${table} VALUES (3, 'open')`);
+    await until(() => sink.changes(all).length === 3, () => 'the third');
+    await new Promise((done) => setTimeout(done, 300));
     await server.kill('SIGTERM');
     assert.equal(server.child.exitCode, 0, server.log);
+    assert.ok(Date.now() - ending < 15_000, 'a long poll was under way');
     const stored = fs.readdirSync(server.data).filter((name) => fs.statSync(path.join(server.data, name)).isFile()).map((name) => fs.readFileSync(path.join(server.data, name)).toString('latin1')).join('');
     assert.ok(stored.includes(source_id) && !stored.includes(SERVICE_SECRET) && !stored.includes(SINK_SECRET));
     assert.ok(!server.log.includes(SERVICE_SECRET) && !server.log.includes(SINK_SECRET));
   } finally {
     these.service.options.secret = undefined;
+    these.service.options.longPollMs = 500;
   }
+});
+
+test('a redirect is an answer: nobody is led elsewhere', async () => {
+  const table = await these.table('id int PRIMARY KEY');
+  let led = 0;
+  const elsewhere = http.createServer((_, response) => { led += 1; response.end('[]'); }).listen(0, '127.0.0.1');
+  await once(elsewhere, 'listening');
+  const location = `http://127.0.0.1:${elsewhere.address().port}/v1/shape`;
+  const sink = await new Sink().start();
+  const server = new Server('redirect', config(sink, [`id = "all"\ntable = "${table}"`], 'mode = "interval"\npoll_ms = 100'));
+  await server.start();
+  await server.live('all');
+  these.service.faults.script([301, 302, 303, 307, 308].map((status) => ({ way: 'status', status, headers: { location } })));
+  await until(async () => (await server.list()).observations[0].state === 'blocked', () => 'blocked');
+  await until(() => sink.types().includes('pg_sync.blocked'), () => 'and told');
+  assert.deepEqual([sink.bodies.at(-1).reason, sink.bodies.at(-1).status, led], ['refused', 303, 0]);
+  elsewhere.close();
+  these.service.faults.list = [];
+  await server.kill('SIGTERM');
 });
 
 test(`killed ${KILLS} times: nothing is missing, nothing comes twice, order is kept, and the official client says the same`, async () => {

@@ -1,7 +1,9 @@
 // Changes of a real PostgreSQL, through the stand-in of the shape service and a bridge of the agents worker, to events of a session (pg-sync.md 6.3): compared with a log
 // that a trigger writes in the same database, while workerd is killed and started again. `PG_SYNC_CHANGES` changes (1000) in transactions of 1, 10 and 1,000.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import fs from 'node:fs';
+import http from 'node:http';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { Client } from '../agents/client.mjs';
@@ -180,9 +182,37 @@ test(`${CHANGES} changes while workerd is killed: nothing is missing, nothing co
   assert.ok((await events(session)).every(({ type }) => type === 'pg_sync.change'));
 });
 
+test('whatever a service says, or leads to, the secret of a connection stays where it is', async () => {
+  const table = await these.table('id int PRIMARY KEY');
+  let led = 0;
+  const elsewhere = http.createServer((_, response) => { led += 1; response.end('[]'); }).listen(0, '127.0.0.1');
+  await once(elsewhere, 'listening');
+  const made = await client.ask('PUT', '/pg-connections/mine', { url: `https://127.0.0.1:9/v1/shape`, secret: SECRET });
+  assert.equal(made.status, 201, made.text);
+  assert.ok(!made.text.includes(SECRET) && !(await client.ask('GET', '/pg-connections')).text.includes(SECRET));
+  const session = await paused();
+  for (const fault of [
+    { way: 'status', status: 400, body: { message: `bad ?secret=${SECRET}` } }, { way: 'status', status: 401, body: { message: encodeURIComponent(SECRET) } },
+    { way: 'status', status: 302, headers: { location: `http://127.0.0.1:${elsewhere.address().port}/?secret=${encodeURIComponent(SECRET)}` } },
+  ]) {
+    // A refusal for the secret is asked about once more.
+    these.service.faults.script([fault, ...(fault.status === 401 ? [fault] : [])]);
+    const refused = await session.ask('POST', '/pg-sync', { connection: 'main', table, where: `id > ${fault.status}` });
+    assert.deepEqual([refused.status, refused.body.error], [422, 'probe_failed'], refused.text);
+    assert.ok(!refused.text.includes(SECRET) && !refused.text.includes(encodeURIComponent(SECRET)), refused.text);
+  }
+  assert.equal(led, 0, 'redirects are not followed');
+  elsewhere.close();
+  const unreachable = await session.ask('POST', '/pg-sync', { connection: 'mine', table });
+  assert.ok([422, 503].includes(unreachable.status) && !unreachable.text.includes(SECRET), unreachable.text);
+});
+
 test('the secret is in no file and no log', () => {
   const files = fs.readdirSync(worker.data, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   assert.ok(files.length > 5);
-  for (const { parentPath, name } of files) assert.ok(!fs.readFileSync(path.join(parentPath, name)).includes(SECRET), name);
-  assert.ok(!worker.output.includes(SECRET));
+  for (const { parentPath, name } of files) {
+    const bytes = fs.readFileSync(path.join(parentPath, name));
+    assert.ok(!bytes.includes(SECRET) && !bytes.includes(encodeURIComponent(SECRET)), name);
+  }
+  assert.ok(!worker.output.includes(SECRET) && !worker.output.includes(encodeURIComponent(SECRET)));
 });

@@ -9,6 +9,7 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use pg_sync::bridge::NotJoined;
 use pg_sync::identity::owner_hash;
+use pg_sync::paths::{PREFIX, Place};
 use pg_sync::reference::stream_path;
 use pg_sync::register::{MAX_REGISTER_BYTES, Registration};
 use serde_json::{Value as Json, json};
@@ -20,38 +21,6 @@ use crate::bodies::NativeResponse;
 use crate::host::now_ms;
 use crate::pg_sync::{NotRegistered, Reading, Sent};
 
-/// What all of these paths begin with.
-const PREFIX: &str = "/_electric/pg-sync/";
-/// Digits of an owner's hash.
-const OWNER_DIGITS: usize = 32;
-/// Digits of the name of a source.
-const REF_DIGITS: usize = 16;
-
-/// Where a path leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place<'p> {
-    Register,
-    Stream { owner: &'p str, source_ref: &'p str },
-    Nowhere,
-}
-
-impl<'p> Place<'p> {
-    /// Each place has one path: what would have to be made regular first leads nowhere.
-    fn of(path: &'p str) -> Self {
-        let is_hex = |text: &str, digits: usize| {
-            text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-        };
-        let rest = path.strip_prefix(PREFIX).unwrap_or_default();
-        match rest.split_once('/') {
-            None if rest == "register" => Self::Register,
-            Some((owner, source_ref)) if is_hex(owner, OWNER_DIGITS) && is_hex(source_ref, REF_DIGITS) => {
-                Self::Stream { owner, source_ref }
-            }
-            _ => Self::Nowhere,
-        }
-    }
-}
-
 /// Whether a request is answered here.
 pub(super) fn is_for<B>(request: &Request<B>) -> bool {
     request.uri().path().starts_with(PREFIX)
@@ -60,10 +29,12 @@ pub(super) fn is_for<B>(request: &Request<B>) -> bool {
 /// Answers one.
 pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<NativeResponse> {
     let (started_ms, method) = (now_ms(), request.method().clone());
-    let (route, mut response) = match Place::of(request.uri().path()) {
-        Place::Register => ("/_electric/pg-sync/register", register(shared, request).await),
-        Place::Stream { .. } => ("/_electric/pg-sync/:owner/:source", stream(shared, request).await),
-        Place::Nowhere => ("/_electric/pg-sync/*", whole(missing())),
+    let place = Place::of(request.uri().path()).unwrap_or(Place::Nowhere);
+    let route = place.pattern();
+    let mut response = match place {
+        Place::Register => register(shared, request).await,
+        Place::Stream { .. } => stream(shared, request).await,
+        Place::Nowhere => whole(missing()),
     };
     dress(response.headers_mut());
     let (status, ended_ms) = (response.status().as_u16(), now_ms());
@@ -153,7 +124,9 @@ async fn stream(shared: &Shared, request: Request<Incoming>) -> Response<NativeR
 }
 
 async fn read<B>(shared: &Shared, request: &Request<B>) -> Result<Response<NativeResponse>, Response<NativeResponse>> {
-    let Place::Stream { owner, source_ref } = Place::of(request.uri().path()) else { return Err(whole(missing())) };
+    let Some(Place::Stream { owner, source_ref }) = Place::of(request.uri().path()) else {
+        return Err(whole(missing()));
+    };
     let user = user(shared, request).await?;
     let observations = shared.observations.as_ref().ok_or_else(disabled)?;
     if owner != owner_hash(&user) {
@@ -183,32 +156,4 @@ fn told(status: StatusCode, body: &Json) -> Response<NativeResponse> {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_place_has_one_path() {
-        let (owner, source_ref) = ("0123456789abcdef0123456789abcdef", "0123456789abcdef");
-        let of = |rest: &str| Place::of(&format!("{PREFIX}{rest}")) == Place::Nowhere;
-        assert_eq!(Place::of("/_electric/pg-sync/register"), Place::Register);
-        assert_eq!(Place::of(&format!("{PREFIX}{owner}/{source_ref}")), Place::Stream { owner, source_ref });
-        let others = [
-            String::new(),
-            "register/".into(),
-            "register/x".into(),
-            "%72egister".into(),
-            "/register".into(),
-            "x/../register".into(),
-            format!("{owner}/{source_ref}/"),
-            format!("{owner}//{source_ref}"),
-            format!("./{owner}/{source_ref}"),
-            format!("{owner}/{}", source_ref.to_uppercase()),
-            format!("{owner}/{source_ref}x"),
-            owner.into(),
-        ];
-        assert!(others.iter().all(|rest| of(rest)));
-    }
 }

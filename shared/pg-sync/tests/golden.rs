@@ -3,6 +3,7 @@
 use golden_support::{Tally, lines};
 use pg_sync::reference::{canonical, source_ref};
 
+/// Fact 4 of pg-sync.md 3: the identity is the one that the reference's runtime computes.
 #[test]
 fn identities_of_the_reference() {
     let mut tally = Tally::default();

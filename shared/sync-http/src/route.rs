@@ -31,7 +31,7 @@ pub fn target<'a>(method: &Method, path: &'a str) -> Target<'a> {
         || path.starts_with("/e2ee")
     {
         Target::Index
-    } else if ["/auth", "/sessions", "/runners", "/worker/", "/agents/", "/pg-sync/", "/pg-connections/"]
+    } else if ["/auth", "/sessions", "/runners", "/worker/", "/agents/", "/pg-sync/", "/pg-connections/", "/_electric/"]
         .iter()
         .any(|prefix| path.starts_with(prefix))
         || matches!(path, "/agents" | "/pg-connections")
@@ -237,6 +237,7 @@ mod tests {
             (&get, "/agentsX", Target::None),
             (&get, "/pg-sync/s/changes", Target::Agents),
             (&get, "/pg-connections", Target::Agents),
+            (&get, "/_electric/pg-sync/register", Target::Agents),
             (&get, "/pg-connections/main", Target::Agents),
             (&get, "/pg-connectionsX", Target::None),
             (&options, "/assets/a", Target::Asset("a")),

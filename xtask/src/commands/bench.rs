@@ -16,7 +16,7 @@ Measure, each figure beside its yardstick in the same run; one JSON object a fig
 
 Usage: cargo xtask bench [PART...]
 
-Parts (default: all but load, native, agents and runner):
+Parts (default: all but load, native, agents, runner and pg-sync):
   engine     (a) transactions of 7 datoms in memory, beside npm datascript
   pipeline   (b) message in, rows on disk, beside npm datascript and bare inserts of the same log rows
   workerd    (c) the running worker beside a bare Durable Object
@@ -31,6 +31,8 @@ Parts (default: all but load, native, agents and runner):
                  memory file system (NATIVE_MEMORY, default /dev/shm), beside a bare commit that waits for the same disk
   agents     (h) the agents worker: events to viewers, events a second, replay, messages, size; the last lines are
                  `agents FIGURE value unit`
+  pg-sync    (m) observed databases: from a change to its wake, what quiet bridges cost on Cloudflare as counted in workerd, 200 bridges
+                 of the native server, changes through one bridge; the last lines are `pg-sync FIGURE value unit` (25 minutes)
   runner     (l) a runner that calls its worker: the delay from a message to its agent, with and without inotify, and what 100 idle
                  sessions cost; the last lines are `runner FIGURE value unit`
 
@@ -41,6 +43,7 @@ const LOAD: &str = "load";
 const NATIVE: &str = "native";
 const AGENTS_PART: &str = "agents";
 const RUNNER: &str = "runner";
+const PG_SYNC: &str = "pg-sync";
 
 /// Runs the command.
 pub(crate) fn run(mut args: lexopt::Parser) -> Result<()> {
@@ -55,8 +58,9 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<()> {
             other => return Err(other.unexpected().into()),
         }
     }
-    if let Some(unknown) =
-        parts.iter().find(|part| ![&ALL[..], &[LOAD, NATIVE, AGENTS_PART, RUNNER]].concat().contains(&part.as_str()))
+    if let Some(unknown) = parts
+        .iter()
+        .find(|part| ![&ALL[..], &[LOAD, NATIVE, AGENTS_PART, RUNNER, PG_SYNC]].concat().contains(&part.as_str()))
     {
         bail!("unknown part {unknown:?}; `cargo xtask bench --help` lists the parts");
     }
@@ -65,7 +69,10 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<()> {
     }
     let tools = setup::prepare()?;
     for (worker, of_agents) in [(&SYNC, false), (&AGENTS, true)] {
-        if parts.iter().any(|part| part != NATIVE && [AGENTS_PART, RUNNER].contains(&part.as_str()) == of_agents) {
+        if parts
+            .iter()
+            .any(|part| part != NATIVE && [AGENTS_PART, RUNNER, PG_SYNC].contains(&part.as_str()) == of_agents)
+        {
             build::build(worker, &tools, build::Profile::Release)?;
         }
     }
@@ -116,6 +123,20 @@ fn measure(part: &str) -> Result<()> {
         AGENTS_PART => {
             step("agents: the worker with a runtime and viewers of its own");
             process::run(&mut node(&root, "agents.mjs"))?;
+        }
+        PG_SYNC => {
+            step("pg-sync: the worker and the native server over a shape service of the benchmark");
+            let mut build = process::cargo();
+            process::run(build.current_dir(&root).args([
+                "build",
+                "--quiet",
+                "--profile",
+                "fast",
+                "-p",
+                "logseq-sync",
+            ]))?;
+            let binary = native::target(&root).join("fast/logseq-sync");
+            process::run(node(&root, "pg-sync.mjs").env("LOGSEQ_SYNC_BIN", binary))?;
         }
         RUNNER => {
             step("runner: a runner with its shims, and the worker");

@@ -1,5 +1,5 @@
 //! The facts of pg-sync.md 3 that are about a bridge and what it asks, as pg-sync.md 4 decides them. Facts 12 and 13 are tests of
-//! `decode`, 15 to 26 are also told by the tests of states, 27 and 28 by those of wakes.
+//! `decode`, 15 to 26 are also told by the tests of states, 27 and 28 by those of wakes. `named.rs` has where all are.
 
 use pg_sync::bridge::{Action, Event, Mode, State};
 use pg_sync::fields::Fields;

@@ -13,6 +13,7 @@ use serde_json::Value;
 use web::{Call, CallError, Fetch, Peers as _, ReplyError, url};
 
 use super::object::Bridge;
+use super::streams::REGISTERING;
 use super::{MAX_SESSION_ANSWER_BYTES, Platform, SESSIONS};
 use crate::pg_sync::{Resolved, resolve};
 use crate::registry::pg_bridges;
@@ -27,6 +28,10 @@ impl<P: Platform> Bridge<P> {
             Action::ReadConnection { epoch } => self.spawn(move |me| async move { me.read_connection(epoch).await }),
             Action::Ask { epoch, ask, timeout_ms } => self.ask(epoch, ask, timeout_ms),
             Action::Abort => self.abort(),
+            // It waited for a moment only, and is told of nothing: one that a death has left ends here.
+            Action::Send { id, key, .. } if id == REGISTERING => {
+                self.spawn(move |me| async move { me.came(Event::Sent { id, key, outcome: Outcome::Gone }) });
+            }
             Action::Send { id, session, key, body } => {
                 self.spawn(move |me| async move { me.send(id, &session, key, body).await });
             }
@@ -120,13 +125,19 @@ impl<P: Platform> Bridge<P> {
     }
 
     /// Tells the index what the bridge does. What fails is told the next time that anything happens.
-    pub(super) fn tell_state(&self, word: &'static str) {
+    pub(super) fn tell_state(&self, word: &'static str, source_ref: Option<String>) {
         self.spawn(move |me| async move {
             let (Some(db), Some(source)) = (me.platform.db(), me.source()) else { return };
             let now = me.platform.now_ms();
-            let told = pg_bridges::note(&*db, &source.id, &source.owner, &source.connection, word, now).await;
-            if let Err(error) = told {
-                me.told.set(None);
+            let noted = pg_bridges::Noted {
+                source_id: &source.id,
+                user: &source.owner,
+                connection: &source.connection,
+                state: word,
+                source_ref: source_ref.as_deref(),
+            };
+            if let Err(error) = pg_bridges::note(&*db, &noted, now).await {
+                *me.told.borrow_mut() = None;
                 me.warn("agents/bridge-not-told", &error.to_string());
             }
         });

@@ -8,6 +8,7 @@ mod changes;
 mod object;
 mod platform;
 mod routes;
+mod streams;
 
 pub(crate) use actions::exchange;
 pub(crate) use changes::{DEFAULT_LIMIT, MAX_LIMIT};
@@ -26,12 +27,24 @@ const SESSIONS: &str = "https://session/__session__/";
 /// The largest answer of a session to a bridge, in bytes: a few fields.
 const MAX_SESSION_ANSWER_BYTES: usize = 64 << 10;
 
+/// The header with the name under which a log is read.
+pub const REF_HEADER: &str = "x-source-ref";
+
 /// The header with the name of the source: an object refuses another than its own.
 pub const SOURCE_HEADER: &str = "x-source-id";
 
 /// The object of a source.
 pub fn object_name(source_id: &str) -> String {
     format!("pgsync:{source_id}")
+}
+
+/// What somebody asks for who wants to read a log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Register {
+    /// What is observed.
+    pub source: Source,
+    /// The name under which it is read.
+    pub source_ref: String,
 }
 
 /// What a session asks for.

@@ -36,13 +36,15 @@ pub struct Bridge<P: Platform> {
     pub(super) joining: RefCell<HashMap<String, Vec<Joining>>>,
     /// Whoever waits for the next change.
     pub(super) readers: RefCell<Vec<oneshot::Sender<()>>>,
+    /// How many read the log as a stream and wait for more.
+    pub(super) streams: Cell<usize>,
     /// The request that is under way.
     pub(super) asking: RefCell<Option<AbortHandle>>,
     /// The connection as it was read last: as long as the bridge believes it.
     pub(super) resolved: RefCell<Option<Rc<Resolved>>>,
     alarm: Cell<Option<i64>>,
-    /// What the index was told that it does.
-    pub(super) told: Cell<Option<&'static str>>,
+    /// What the index was told: what it does, and the name under which it is read.
+    pub(super) told: RefCell<Option<(&'static str, Option<String>)>>,
     pub(super) me: Weak<Self>,
 }
 
@@ -66,10 +68,11 @@ impl<P: Platform> Bridge<P> {
             known: RefCell::new(Known::Nothing),
             joining: RefCell::default(),
             readers: RefCell::default(),
+            streams: Cell::default(),
             asking: RefCell::default(),
             resolved: RefCell::default(),
             alarm: Cell::default(),
-            told: Cell::default(),
+            told: RefCell::default(),
             me: Weak::clone(me),
         })
     }
@@ -158,6 +161,8 @@ impl<P: Platform> Bridge<P> {
     /// Everything of the bridge is deleted, its alarm first.
     pub(super) fn remove(&self) {
         self.abort();
+        // Whoever waits for changes hears that there will be none.
+        drop(self.readers.take());
         self.alarm.set(None);
         self.platform.clear_alarm();
         let source_id = self.look(|bridge| bridge.stored().source.id.clone());
@@ -170,7 +175,7 @@ impl<P: Platform> Bridge<P> {
                 return;
             }
         }
-        self.told.set(None);
+        *self.told.borrow_mut() = None;
         if let Some(source_id) = source_id {
             self.tell_removed(source_id);
         }
@@ -179,8 +184,11 @@ impl<P: Platform> Bridge<P> {
     /// Sets the alarm, and tells the index what is new.
     fn settle(&self) {
         let now = self.platform.now_ms();
-        let seen = self.look(|bridge| (next_alarm(bridge, now), bridge.stored().state));
-        let Some((next, state)) = seen else { return };
+        let seen = self.look(|bridge| {
+            let source_ref = bridge.stored().reader.as_ref().map(|reader| reader.source_ref.clone());
+            (next_alarm(bridge, now), bridge.stored().state, source_ref)
+        });
+        let Some((next, state, source_ref)) = seen else { return };
         self.wake_at(next);
         let word = match state {
             bridge::State::Probing { .. } => return,
@@ -188,8 +196,10 @@ impl<P: Platform> Bridge<P> {
             bridge::State::Idle { .. } => "idle",
             _ => "active",
         };
-        if self.told.replace(Some(word)) != Some(word) {
-            self.tell_state(word);
+        let telling = Some((word, source_ref.clone()));
+        if *self.told.borrow() != telling {
+            self.told.replace(telling);
+            self.tell_state(word, source_ref);
         }
     }
 

@@ -5,14 +5,14 @@ use std::rc::Rc;
 
 use database::Database;
 use database::local::Sql;
-use web::{Fetch, Host, Peers, RequestBody, ResponseBody};
+use web::{Fetch, Host, LiveBody, Peers, RequestBody};
 
 /// The platform of one bridge.
 pub trait Platform: Host + 'static {
     /// The body of a request.
     type Request: RequestBody;
     /// The body of a response.
-    type Response: ResponseBody;
+    type Response: LiveBody;
     /// The bridge's own database.
     type Sql: Sql + 'static;
     /// The database of all sessions.

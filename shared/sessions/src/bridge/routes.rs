@@ -5,6 +5,7 @@ use std::rc::Rc;
 use futures_channel::oneshot;
 use http::{Method, Request, Response, StatusCode};
 use pg_sync::bridge::{Event, MAX_OBSERVERS, NotJoined};
+use pg_sync::wake::Wake;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use web::{Call, Failure, Peers, RequestBody, url};
 
 use super::changes::{DEFAULT_LIMIT, MAX_LIMIT, MAX_WAIT_S, Read};
 use super::object::Bridge;
-use super::{MAX_SESSION_ANSWER_BYTES, Platform, SESSIONS, SOURCE_HEADER, Subscribe};
+use super::{MAX_SESSION_ANSWER_BYTES, Platform, SESSIONS, SOURCE_HEADER, Subscribe, streams};
 use crate::error::{CORS, Error};
 use crate::pg_sync::PgSyncError;
 use crate::runtime::exchange::within;
@@ -31,6 +32,9 @@ struct Subscription {
 
 /// Answers a request.
 pub async fn handle<P: Platform>(bridge: &Rc<Bridge<P>>, mut request: Request<P::Request>) -> Response<P::Response> {
+    if let Some(verb) = streams::Verb::of(request.uri().path()) {
+        return streams::handle(bridge, verb, &mut request).await;
+    }
     match dispatch(bridge, &mut request).await {
         Ok((status, body)) => web::json(&CORS, status, body.to_string()),
         Err(error) => {
@@ -45,12 +49,7 @@ async fn dispatch<P: Platform>(
     bridge: &Rc<Bridge<P>>,
     request: &mut Request<P::Request>,
 ) -> Result<(StatusCode, Value), Error> {
-    let named = header(request, SOURCE_HEADER).ok_or(Error::NotFound)?.to_owned();
-    let is_there = bridge.load()?;
-    let is_own = bridge.look(|bridge| bridge.stored().source.id == named).unwrap_or(true);
-    if !is_own {
-        return Err(Error::NotFound);
-    }
+    let (named, is_there) = named(bridge, request)?;
     let verb = request.uri().path().strip_prefix("/__bridge__/").ok_or(Error::NotFound)?.to_owned();
     let is_get = request.method() == Method::GET;
     if verb == "subscribe" && !is_get {
@@ -79,16 +78,27 @@ async fn dispatch<P: Platform>(
     }
 }
 
+/// The source that is named, and whether its bridge is there. An object refuses another source than its own.
+pub(super) fn named<P: Platform>(
+    bridge: &Rc<Bridge<P>>,
+    request: &Request<P::Request>,
+) -> Result<(String, bool), Error> {
+    let named = header(request, SOURCE_HEADER).ok_or(Error::NotFound)?.to_owned();
+    let is_there = bridge.load()?;
+    let is_own = bridge.look(|bridge| bridge.stored().source.id == named).unwrap_or(true);
+    if is_own { Ok((named, is_there)) } else { Err(Error::NotFound) }
+}
+
 fn happened<P: Platform>(bridge: &Rc<Bridge<P>>, event: Event) -> Result<(StatusCode, Value), Error> {
     bridge.happens(event)?;
     Ok((StatusCode::OK, json!({"ok": true})))
 }
 
-fn header<'r, B>(request: &'r Request<B>, name: &str) -> Option<&'r str> {
+pub(super) fn header<'r, B>(request: &'r Request<B>, name: &str) -> Option<&'r str> {
     request.headers().get(name).and_then(|value| value.to_str().ok())
 }
 
-async fn body<T: DeserializeOwned>(request: &mut Request<impl RequestBody>) -> Result<T, Error> {
+pub(super) async fn body<T: DeserializeOwned>(request: &mut Request<impl RequestBody>) -> Result<T, Error> {
     let bytes = web::read(request, MAX_BODY_BYTES).await.map_err(|_| Error::InvalidBody)?;
     serde_json::from_slice(&bytes).map_err(|_| Error::InvalidBody)
 }
@@ -105,22 +115,31 @@ async fn subscribe<P: Platform>(
     }
     bridge.create(source)?;
     let is_known = bridge.look(|bridge| bridge.observers().contains_key(&id)).unwrap_or(false);
-    let (told, joined) = oneshot::channel();
-    bridge.joining.borrow_mut().entry(id.clone()).or_default().push(told);
-    bridge.happens(Event::Subscribe { id: id.clone(), session, wake })?;
-    let joined = within(&bridge.platform, JOINING_MS, joined).await;
-    match joined {
-        Some(Ok(Ok(()))) => {}
-        Some(Ok(Err(why))) => return Err(refusal(why).into()),
-        Some(Err(_)) | None => {
-            // Whoever waited is told that there is none: so there is none.
-            bridge.happens(Event::Unsubscribe { id })?;
-            return Err(PgSyncError::BridgeUnavailable.into());
-        }
-    }
+    join(bridge, id, session, wake).await?;
     let status = if is_known { StatusCode::OK } else { StatusCode::CREATED };
     let state = bridge.look(|bridge| bridge.stored().state.as_str()).unwrap_or_default();
     Ok((status, json!({"state": state})))
+}
+
+/// Subscribes, and waits for the moment from which nothing is missed.
+pub(super) async fn join<P: Platform>(
+    bridge: &Rc<Bridge<P>>,
+    id: String,
+    session: String,
+    wake: Wake,
+) -> Result<(), Error> {
+    let (told, joined) = oneshot::channel();
+    bridge.joining.borrow_mut().entry(id.clone()).or_default().push(told);
+    bridge.happens(Event::Subscribe { id: id.clone(), session, wake })?;
+    match within(&bridge.platform, JOINING_MS, joined).await {
+        Some(Ok(Ok(()))) => Ok(()),
+        Some(Ok(Err(why))) => Err(refusal(why).into()),
+        Some(Err(_)) | None => {
+            // Whoever waited is told that there is none: so there is none.
+            bridge.happens(Event::Unsubscribe { id })?;
+            Err(PgSyncError::BridgeUnavailable.into())
+        }
+    }
 }
 
 fn refusal(why: NotJoined) -> PgSyncError {

@@ -26,6 +26,7 @@ mod scheduled;
 mod service;
 mod session_list;
 mod session_routes;
+mod stream_routes;
 mod transcripts;
 pub mod view;
 mod webhook_routes;
@@ -87,6 +88,7 @@ async fn dispatch<P: Platform>(
         Place::Outside if is_preflight => return Ok(web::no_content(&CORS)),
         Place::Health | Place::Outside => return Err(Error::NotFound),
         Place::View(view) => return view::answer(view),
+        Place::Stream(stream) => return Ok(stream_routes::answer(platform, service, stream, request).await),
         Place::Inside(_) if is_preflight || request.method() == Method::HEAD => return Ok(web::no_content(&CORS)),
         Place::Inside(found) => found.as_ref().map(|found| &found.target),
     };

@@ -1,6 +1,7 @@
 //! Every route of the service (agents.md 2.4, 18.1). Paths are taken apart here and nowhere else.
 
 use http::Method;
+use pg_sync::paths;
 use web::url;
 
 use super::mailbox_routes::RunnerVerb;
@@ -16,8 +17,26 @@ pub enum Place {
     Inside(Option<Found>),
     /// `GET /sessions/view`, `GET /sessions/:id/view`, and the files of these pages: anybody may have them.
     View(View),
+    /// Below the prefix of logs that are read as streams, whatever the method (pg-sync.md 4.14).
+    Stream(Stream),
     /// Anywhere else.
     Outside,
+}
+
+/// Where a request about a stream goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// `/_electric/pg-sync/register`.
+    Register,
+    /// `/_electric/pg-sync/:owner/:source`.
+    Log {
+        /// The hash of the owner.
+        owner: String,
+        /// The name of the source.
+        source_ref: String,
+    },
+    /// Nowhere.
+    Nowhere,
 }
 
 /// A route that a request takes.
@@ -365,6 +384,16 @@ pub fn place(method: &Method, path: &str) -> Place {
     if path == "/health" {
         return Place::Health;
     }
+    // Looked at as it is: what would have to be decoded first is nowhere.
+    match paths::Place::of(path) {
+        Some(paths::Place::Register) => return Place::Stream(Stream::Register),
+        Some(paths::Place::Stream { owner, source_ref }) => {
+            let (owner, source_ref) = (owner.to_owned(), source_ref.to_owned());
+            return Place::Stream(Stream::Log { owner, source_ref });
+        }
+        Some(paths::Place::Nowhere) => return Place::Stream(Stream::Nowhere),
+        None => {}
+    }
     let is_added =
         |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     if !PREFIXES.iter().any(|prefix| path.starts_with(prefix)) && !ADDED.into_iter().any(is_added) {
@@ -398,6 +427,9 @@ impl Place {
             Self::View(View::Session) => "/sessions/:id/view",
             Self::View(View::List) => "/sessions/view",
             Self::View(View::Asset(..)) => "/sessions/view/assets",
+            Self::Stream(Stream::Register) => paths::Place::Register.pattern(),
+            Self::Stream(Stream::Log { .. }) => "/_electric/pg-sync/:owner/:source",
+            Self::Stream(Stream::Nowhere) => paths::Place::Nowhere.pattern(),
             Self::Inside(Some(found)) => found.pattern,
         }
     }

@@ -1,6 +1,6 @@
 //! Where a shape service is, for a user who names a connection or an address (pg-sync.md 4.4, 4.11).
 
-use database::Database;
+use database::{Database, DbError};
 use pg_sync::body::BlockedReason;
 use pg_sync::bridge::{Connection, ConnectionFault, Mode};
 use pg_sync::connection::{Tables, is_name, reserved_parameter};
@@ -9,7 +9,7 @@ use url::Url;
 use web::address::{self, AddressRules};
 
 use super::PgSyncError;
-use crate::registry::pg_connections;
+use crate::registry::pg_connections::{self, UserConnection};
 use crate::settings::{PgSyncSettings, Settings};
 
 /// A connection that can be used.
@@ -89,6 +89,26 @@ fn allowed_origin(of: &PgSyncSettings, url: &str) -> Option<Url> {
     let rules = AddressRules { allow_private: true, ..AddressRules::default() };
     let url = address::checked(url, &rules).ok().filter(|url| reserved_parameter(url).is_none())?;
     of.allow_urls.contains(&url.origin().ascii_serialization()).then_some(url)
+}
+
+/// What a user calls the connections that lead to an address, their own first, then the operator's; the address itself where it may be named.
+/// Whether each can be used is another question ([`resolve`]).
+pub(crate) async fn leading_to(
+    db: &impl Database,
+    of: &PgSyncSettings,
+    user: &str,
+    url: &Url,
+) -> Result<Vec<String>, DbError> {
+    let own = pg_connections::list(db, user).await?;
+    let is_it = |found: &&UserConnection| Url::parse(&found.url).is_ok_and(|found| found == *url);
+    let mut names: Vec<String> = own.iter().filter(is_it).map(|found| found.name.clone()).collect();
+    // One's own of that name wins.
+    let others = of.connections.iter().filter(|(name, found)| {
+        found.url == *url && found.is_for(user) && own.iter().all(|known| known.name != **name)
+    });
+    names.extend(others.map(|(name, _)| name.clone()));
+    names.extend(allowed_origin(of, url.as_str()).map(String::from));
+    Ok(names)
 }
 
 /// An address as it is shown: its query may hold what opens the service.

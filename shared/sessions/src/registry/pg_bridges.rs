@@ -15,8 +15,15 @@ const RESERVE: &str = "INSERT INTO pg_sync_bridges (source_id, user_id, connecti
     SELECT ?, ?, ?, 'reserved', ?, ? WHERE (SELECT COUNT(*) FROM pg_sync_bridges WHERE user_id = ?) < ? \
     ON CONFLICT(source_id) DO NOTHING";
 const KNOWS: &str = "SELECT 1 FROM pg_sync_bridges WHERE source_id = ?";
-const NOTE: &str = "INSERT INTO pg_sync_bridges (source_id, user_id, connection, state, reserved_at, checked_at) \
-    VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT(source_id) DO UPDATE SET state = excluded.state";
+// A name that somebody has given it meanwhile stays.
+const NOTE: &str = "INSERT INTO pg_sync_bridges (source_id, user_id, connection, state, reserved_at, checked_at, source_ref) \
+    VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT(source_id) DO UPDATE SET state = excluded.state, \
+    source_ref = COALESCE(excluded.source_ref, pg_sync_bridges.source_ref)";
+const UNNAME: &str =
+    "UPDATE pg_sync_bridges SET source_ref = NULL WHERE user_id = ? AND source_ref = ? AND source_id <> ?";
+const NAME: &str = "UPDATE pg_sync_bridges SET source_ref = ? WHERE source_id = ? AND user_id = ?";
+const NAMED: &str =
+    "SELECT source_id, connection FROM pg_sync_bridges WHERE user_id = ? AND source_ref = ? ORDER BY source_id LIMIT 1";
 const REMOVE: &str = "DELETE FROM pg_sync_bridges WHERE source_id = ?";
 const REMOVE_STALE: &str = "DELETE FROM pg_sync_bridges WHERE state = 'reserved' AND reserved_at < ?";
 const OLDEST: &str = "SELECT source_id FROM pg_sync_bridges ORDER BY checked_at LIMIT ?";
@@ -48,25 +55,47 @@ pub async fn reserve(
     Ok(!db.query(ReadFrom::Primary, KNOWS, &[Param::Text(source_id)]).await?.is_empty())
 }
 
+/// What a bridge does, as the index is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Noted<'a> {
+    /// Its source.
+    pub source_id: &'a str,
+    /// Whose it is.
+    pub user: &'a str,
+    /// Over which connection.
+    pub connection: &'a str,
+    /// A word for what it does.
+    pub state: &'a str,
+    /// The name under which its log is read, if it is.
+    pub source_ref: Option<&'a str>,
+}
+
 /// Notes what a bridge does.
-pub async fn note(
-    db: &impl Database,
-    source_id: &str,
-    user: &str,
-    connection: &str,
-    state: &str,
-    now: i64,
-) -> Result<(), DbError> {
+pub async fn note(db: &impl Database, noted: &Noted<'_>, now: i64) -> Result<(), DbError> {
     let params = [
-        Param::Text(source_id),
-        Param::Text(user),
-        Param::Text(connection),
-        Param::Text(state),
+        Param::Text(noted.source_id),
+        Param::Text(noted.user),
+        Param::Text(noted.connection),
+        Param::Text(noted.state),
         Param::Int(now),
         Param::Int(now),
+        noted.source_ref.map_or(Param::Null, Param::Text),
     ];
     db.execute(NOTE, &params).await?;
     Ok(())
+}
+
+/// Gives a bridge of a user the name under which its log is read. No other one of them has it from then on.
+pub async fn name(db: &impl Database, source_id: &str, user: &str, source_ref: &str) -> Result<(), DbError> {
+    db.execute(UNNAME, &[Param::Text(user), Param::Text(source_ref), Param::Text(source_id)]).await?;
+    db.execute(NAME, &[Param::Text(source_ref), Param::Text(source_id), Param::Text(user)]).await?;
+    Ok(())
+}
+
+/// The bridge of a user whose log is read under a name: its source, and its connection.
+pub async fn named(db: &impl Database, user: &str, source_ref: &str) -> Result<Option<(String, String)>, DbError> {
+    let rows = db.query(ReadFrom::Primary, NAMED, &[Param::Text(user), Param::Text(source_ref)]).await?;
+    Ok(rows.first().and_then(|row| Some((row.string(0)?, row.string(1)?))))
 }
 
 /// A bridge is gone.

@@ -168,12 +168,76 @@ fn a_log_is_asked_of_its_object() {
     assert_eq!(world.sent.borrow().len(), 1, "whoever guesses makes no object");
 }
 
+/// Facts 7, 9, 10 of pg-sync.md 3 as 4.14 has them: who asks is known by the token, the object of the source is told, and nobody else's log is there.
+#[test]
+fn a_stream_is_asked_of_the_object_of_its_source() {
+    let world = world();
+    let register = |options: Value, metadata: Value| {
+        let body = json!({"options": options, "metadata": metadata}).to_string();
+        world.call("POST", "/_electric/pg-sync/register", &body).status
+    };
+    let url = "http://10.0.0.5:3000/v1/shape?source_id=1";
+    assert_eq!(register(json!({"url": url, "table": "orders"}), json!({"principalId": "root", "tenantId": "x"})), 200);
+    let (source, source_ref) = {
+        let sent = world.sent.borrow();
+        let [sent] = &sent[..] else { panic!() };
+        assert_eq!(sent.line, "POST https://bridge/__bridge__/register");
+        let body = sent.json();
+        assert_eq!((&body["source"]["owner"], &body["source"]["connection"]), (&json!("ann/é"), &json!("house")));
+        assert_eq!(sent.name, format!("pgsync:{}", body["source"]["id"].as_str().unwrap()));
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        (text(&body["source"]["id"]), text(&body["source_ref"]))
+    };
+    let owner = pg_sync::identity::owner_hash("ann/é");
+    let path = format!("/_electric/pg-sync/{owner}/{source_ref}");
+    for (method, query, line) in [
+        ("GET", "", "GET https://bridge/__bridge__/stream"),
+        ("GET", "?offset=-1&live=sse&cursor=7", "GET https://bridge/__bridge__/stream?offset=-1&live=sse&cursor=7"),
+        ("HEAD", "?offset=-1", "GET https://bridge/__bridge__/stream-head"),
+    ] {
+        assert_eq!(world.call(method, &format!("{path}{query}"), "").status, 200);
+        let sent = world.sent.borrow();
+        let sent = sent.last().unwrap();
+        assert_eq!((sent.line.as_str(), sent.name.as_str()), (line, format!("pgsync:{source}").as_str()));
+        assert_eq!((sent.header("x-user-id"), sent.header("x-source-ref")), (Some("ann%2F%C3%A9"), Some(&*source_ref)));
+        assert_eq!((sent.header("x-source-id"), sent.header("authorization")), (Some(&*source), None));
+    }
+    let sent = world.sent.borrow().len();
+    // The same again is the same source; another table, or what the operator closed, is none.
+    assert_eq!(register(json!({"url": url, "table": "secret.orders"}), json!({})), 403);
+    assert_eq!(register(json!({"url": "http://10.0.0.6/v1/shape", "table": "t"}), json!({})), 403, "bob's");
+    assert_eq!(register(json!({"url": "http://10.0.0.5:3000/v1/shape", "table": "orders"}), json!({})), 403);
+    assert_eq!(register(json!({"url": url, "table": "t", "tenant": "x"}), json!({})), 400);
+    let other = path.replace(&owner, &pg_sync::identity::owner_hash("bob"));
+    for (method, path) in [
+        ("GET", other.clone()),
+        ("HEAD", other),
+        ("GET", path.replace(&source_ref, "0123456789abcdef")),
+        ("POST", path.clone()),
+        ("DELETE", path.clone()),
+        ("GET", format!("{path}/")),
+        ("GET", "/_electric/pg-sync/register".to_owned()),
+        ("GET", "/_electric/pg-sync/".to_owned()),
+    ] {
+        let answer = world.call(method, &path, "");
+        assert_eq!((answer.status, answer.header("cache-control")), (404, None), "{method} {path}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    }
+    let stranger = world.send(request("GET", &path, ""));
+    assert_eq!((stranger.status, stranger.header("cache-control")), (401, Some("private, no-store")));
+    let asked = world.send(request("OPTIONS", &path, ""));
+    assert_eq!((asked.status, asked.header("access-control-allow-methods")), (204, Some("GET, HEAD, OPTIONS")));
+    assert_eq!(world.sent.borrow().len(), sent, "nothing of that reaches an object");
+    world.has_bridges.set(false);
+    assert_eq!(answered(&world.call("GET", &path, "")), (503, json!({"error": "pg_sync_disabled"})));
+}
+
 /// The clock looks after bridges: rows without a bridge go, places that were kept too long too.
 #[test]
 fn the_clock_looks_after_bridges() {
     let world = world();
     let row = |id: &str, state: &str, at: i64| {
-        let put = format!("INSERT INTO pg_sync_bridges VALUES ('{id}', 'ann', 'main', '{state}', {at}, {at})");
+        let put = format!("INSERT INTO pg_sync_bridges VALUES ('{id}', 'ann', 'main', '{state}', {at}, {at}, NULL)");
         block_on(database::Database::execute(world.database(), &put, &[])).unwrap();
     };
     let now = world.now.get();

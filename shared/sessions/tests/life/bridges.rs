@@ -17,7 +17,7 @@ use sessions::settings::Settings;
 use uuid::Uuid;
 use web::{Call, CallError, Event, Failure, Fetch, Host, Incoming, Peers, Reply, Trace, Undone};
 
-use super::{Answer, Body, Clock, Here, Remote, Reports, Tasks};
+use super::{Answer, Body, Clock, Here, Owner, Remote, Reports, Tasks};
 
 /// What becomes of a call between two objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,10 @@ pub(crate) enum Fate {
     BridgeDies,
     /// The bridge dies when it is done.
     BridgeDiesAfter,
+    /// The object of the session dies before it comes, alone: the bridge lives on, and hears no answer.
+    SessionDies,
+    /// The same when it has come.
+    SessionDiesAfter,
     /// Both objects die before it comes.
     AllDie,
     /// Both objects die when it has come, before anybody hears of that.
@@ -37,8 +41,16 @@ pub(crate) enum Fate {
 }
 
 impl Fate {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Lost, Self::Unanswered, Self::BridgeDies, Self::BridgeDiesAfter, Self::AllDie, Self::AllDieAfter];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Lost,
+        Self::Unanswered,
+        Self::BridgeDies,
+        Self::BridgeDiesAfter,
+        Self::SessionDies,
+        Self::SessionDiesAfter,
+        Self::AllDie,
+        Self::AllDieAfter,
+    ];
 }
 
 /// The shape service: one log.
@@ -118,6 +130,8 @@ pub(crate) struct Bridges {
     /// After so many more calls between objects one of them ends so.
     pub(crate) fuse: Cell<Option<(u64, Fate)>>,
     pub(crate) is_bound: Cell<bool>,
+    /// Of the objects that have died, only the session is one.
+    pub(crate) only_session_died: Cell<bool>,
     /// Calls that went through or not.
     pub(crate) calls: RefCell<Vec<String>>,
 }
@@ -141,6 +155,7 @@ impl Bridges {
             shapes: RefCell::default(),
             fuse: Cell::default(),
             is_bound: Cell::new(true),
+            only_session_died: Cell::default(),
             calls: RefCell::default(),
         })
     }
@@ -200,11 +215,19 @@ impl Bridges {
         homes.iter().filter(|(_, home)| has_rows(home)).map(|(name, _)| name.clone()).collect()
     }
 
+    /// What a bridge follows.
+    pub(crate) fn source(&self, source_id: &str) -> Value {
+        let homes = self.homes.borrow();
+        let connection = homes[&format!("pgsync:{source_id}")].sql.connection();
+        let stored: String = connection.query_row("SELECT stored FROM pg_bridges", [], |row| row.get(0)).unwrap();
+        serde_json::from_str::<Value>(&stored).unwrap()["source"].clone()
+    }
+
     /// Every byte that bridges have stored.
     pub(crate) fn bytes(&self) -> String {
         let mut all = String::new();
         for home in self.homes.borrow().values() {
-            for table in ["pg_bridges", "pg_observers", "pg_changes"] {
+            for table in ["pg_bridges", "pg_observers", "pg_changes", "pg_gaps", "pg_rows"] {
                 let connection = home.sql.connection();
                 let Ok(mut statement) = connection.prepare(&format!("SELECT * FROM {table}")) else { continue };
                 let columns = statement.column_count();
@@ -264,8 +287,19 @@ impl Bridges {
         (left == 0).then_some(fate)
     }
 
+    /// The object of the session dies, and nothing else does: the bridge that calls it hears so, whom it calls hears no more of it.
+    async fn session_dies(&self, caller: Owner) -> Failure {
+        self.only_session_died.set(true);
+        self.clock.die();
+        match caller {
+            Owner::Bridge => Failure("it died".into()),
+            Owner::Session => std::future::pending().await,
+        }
+    }
+
     async fn between<F: Future<Output = Option<(u16, Vec<u8>)>>>(
         self: &Rc<Self>,
+        caller: Owner,
         what: String,
         call: F,
     ) -> Result<(u16, Vec<u8>), Failure> {
@@ -278,6 +312,7 @@ impl Bridges {
                 self.kill_all();
                 return Err(Failure("it died".into()));
             }
+            Some(Fate::SessionDies) => return Err(self.session_dies(caller).await),
             Some(Fate::AllDie) => {
                 self.clock.die();
                 return std::future::pending().await;
@@ -291,6 +326,7 @@ impl Bridges {
                 self.kill_all();
                 return Err(Failure("it died".into()));
             }
+            Some(Fate::SessionDiesAfter) => return Err(self.session_dies(caller).await),
             Some(Fate::AllDieAfter) => {
                 self.clock.die();
                 return std::future::pending().await;
@@ -337,7 +373,8 @@ pub(crate) struct ToBridges(pub(crate) Rc<Bridges>);
 
 impl Peers for ToBridges {
     async fn ask(&self, name: &str, call: Call, limit: usize) -> Result<(StatusCode, Vec<u8>), Failure> {
-        let answer = self.0.between(path_of(&call), async { Some(self.0.ask(name, call).await) }).await?;
+        let answer =
+            self.0.between(Owner::Session, path_of(&call), async { Some(self.0.ask(name, call).await) }).await?;
         Ok(within_limit(answer, limit))
     }
 }
@@ -355,7 +392,7 @@ impl Peers for ToSessions {
             let Answer::Bytes(bytes) = response.into_body() else { return None };
             Some((status, bytes))
         };
-        Ok(within_limit(Box::pin(self.0.between(what, answer)).await?, limit))
+        Ok(within_limit(Box::pin(self.0.between(Owner::Bridge, what, answer)).await?, limit))
     }
 }
 
@@ -428,9 +465,14 @@ impl bridge::Platform for There {
     fn spawn(&self, work: impl Future<Output = ()> + 'static) {
         let (is_alive, mut work) = (Rc::clone(&self.is_alive), Box::pin(work));
         let tasks = Rc::clone(&self.world.tasks.borrow());
-        tasks.spawn(std::future::poll_fn(move |context| {
-            if is_alive.get() { Pin::new(&mut work).poll(context) } else { Poll::Ready(()) }
-        }));
+        tasks.spawn_of(
+            Owner::Bridge,
+            std::future::poll_fn(
+                move |context| {
+                    if is_alive.get() { Pin::new(&mut work).poll(context) } else { Poll::Ready(()) }
+                },
+            ),
+        );
     }
 }
 

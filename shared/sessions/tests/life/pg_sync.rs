@@ -177,6 +177,38 @@ fn what_cannot_be_observed_is_refused() {
     }
 }
 
+/// Fact 30 of pg-sync.md 3, as the routes have it: what is observed is listed, one goes by its name, and an unknown one is not there.
+#[test]
+fn what_is_observed_is_listed_and_goes_by_its_name() {
+    let (mut world, _) = world();
+    assert_eq!(world.ask("GET", "pg-sync", None).1, json!({"observations": []}));
+    let source = observe(&world).1["source_id"].as_str().unwrap().to_owned();
+    let mut others = orders();
+    others["where"] = json!("id > 5");
+    assert_eq!(world.ask("POST", "pg-sync", Some(&others)).0, 201);
+    let tables = |world: &World| {
+        let (_, list) = world.ask("GET", "pg-sync", None);
+        let list = list["observations"].as_array().unwrap().clone();
+        list.into_iter()
+            .map(|it| (it["source_id"].as_str().unwrap().to_owned(), it["table"].clone()))
+            .collect::<Vec<_>>()
+    };
+    let before = tables(&world);
+    assert_eq!(
+        (before.len(), &before[0].1, &before[1].1),
+        (2, &json!("orders"), &json!("orders")),
+        "one table, two sources"
+    );
+    let unknown = "0".repeat(32);
+    assert_eq!(world.ask("DELETE", &format!("pg-sync/{unknown}"), None).0, 404);
+    assert_eq!(world.ask("DELETE", "pg-sync/orders", None).0, 404, "a table is no name");
+    assert_eq!(world.ask("DELETE", &format!("pg-sync/{source}"), None), (200, json!({"removed": true})));
+    go_on(&mut world, SECOND);
+    let after = tables(&world);
+    assert!(after.len() == 1 && after[0].0 != source);
+    assert_eq!(world.ask("DELETE", &format!("pg-sync/{source}"), None).0, 404, "twice");
+}
+
 #[test]
 fn another_wake_takes_its_place_only_if_that_is_wanted() {
     let (world, _) = world();
@@ -521,6 +553,94 @@ fn crash_points_of_a_row_that_is_lost() {
     world.bridges.kill_all();
     go_on(&mut world, 3 * SECOND);
     assert_eq!(rows(&db).len(), 1);
+}
+
+/// Asks the object of a bridge, while time goes by.
+fn ask_bridge(world: &mut World, source: &str, call: Call) -> (u16, Vec<u8>) {
+    let slot = Rc::new(std::cell::RefCell::new(None));
+    let (bridges, told, name) = (Rc::clone(&world.bridges), Rc::clone(&slot), format!("pgsync:{source}"));
+    let call = call.with_header("x-source-id", source).unwrap();
+    world.tasks.spawn(async move {
+        let answer = bridges.ask(&name, call).await;
+        *told.borrow_mut() = Some(answer);
+    });
+    for _ in 0..1_000 {
+        if let Some(answer) = slot.borrow_mut().take() {
+            return answer;
+        }
+        go_on(world, 100);
+    }
+    panic!("no answer");
+}
+
+/// The log of a bridge as a stream (4.14): asked for, read, waited for, and not there for others. Facts 5 and 6: the answer
+/// has the path of the stream, and before it is registered there is none.
+#[test]
+fn a_log_is_read_as_a_stream() {
+    let (mut world, db) = world();
+    let options =
+        pg_sync::register::Registration::read(&json!({"options": {"url": "http://shapes.test", "table": "orders"}}));
+    let options = options.unwrap().options;
+    let source_id = pg_sync::identity::source_id("ann", pg_sync::identity::Origin::Connection("main"), &options);
+    let source =
+        pg_sync::bridge::Source { id: source_id.clone(), owner: "ann".into(), connection: "main".into(), options };
+    let read = |query: &str, user: &str, source_ref: &str| {
+        let call = Call::new(Method::GET, format!("https://bridge/__bridge__/stream{query}"));
+        call.with_header("x-user-id", user).unwrap().with_header("x-source-ref", source_ref).unwrap()
+    };
+    let register = |source_ref: &str| {
+        let body = json!({"source": source, "source_ref": source_ref}).to_string().into_bytes();
+        Call { body, ..Call::new(Method::POST, "https://bridge/__bridge__/register") }
+    };
+    assert_eq!(ask_bridge(&mut world, &source_id, read("", "ann", "ref")).0, 404, "nobody has registered");
+    let (status, body) = ask_bridge(&mut world, &source_id, register("ref"));
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    let path = format!("/_electric/pg-sync/{}/ref", pg_sync::identity::owner_hash("ann"));
+    assert_eq!((status, body), (200, json!({"sourceRef": "ref", "streamUrl": path})));
+    assert_eq!(ask_bridge(&mut world, &source_id, read("", "ann", "ref")), (200, b"[]".to_vec()));
+    commit(&world, 0..3);
+    go_on(&mut world, 2 * SECOND);
+    let (status, body) = ask_bridge(&mut world, &source_id, read("", "ann", "ref"));
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, body.as_array().unwrap().len()), (200, 3));
+    // A long poll waits for its time, or for what comes.
+    let begun = world.clock.now.get();
+    assert_eq!(ask_bridge(&mut world, &source_id, read("?offset=now&live=long-poll", "ann", "ref")), (204, Vec::new()));
+    assert!((20 * SECOND..22 * SECOND).contains(&(world.clock.now.get() - begun)));
+    world.bridges.shapes.borrow_mut().insert("late");
+    let (status, body) = ask_bridge(&mut world, &source_id, read("?offset=now&live=long-poll", "ann", "ref"));
+    assert!(status == 200 && String::from_utf8(body).unwrap().contains("late"));
+    for (user, source_ref) in [("bob", "ref"), ("ann", "other"), ("", "ref"), ("ann", "")] {
+        assert_eq!(ask_bridge(&mut world, &source_id, read("", user, source_ref)).0, 404, "{user} {source_ref}");
+    }
+    // It is kept by whoever reads, across deaths, and rests a week after the last of them.
+    world.bridges.kill_all();
+    go_on(&mut world, 6 * DAY);
+    assert_eq!(ask_bridge(&mut world, &source_id, read("", "ann", "ref")).0, 200);
+    go_on(&mut world, 6 * DAY);
+    assert_eq!(rows(&db)[0].1, "active");
+    go_on(&mut world, DAY + DAY / 4);
+    assert_eq!(rows(&db)[0].1, "idle");
+    assert_eq!(ask_bridge(&mut world, &source_id, read("", "ann", "ref")).0, 404);
+    go_on(&mut world, 2 * DAY);
+    assert!(world.bridges.stored().is_empty() && rows(&db).is_empty());
+}
+
+/// One who died while waiting to be read leaves nothing that goes on for ever.
+#[test]
+fn a_registration_that_nobody_finishes_ends() {
+    let (mut world, _) = world();
+    let source_id = observe(&world).1["source_id"].as_str().unwrap().to_owned();
+    let observers = |world: &mut World| world.ask("GET", "pg-sync", None).1["observations"][0]["observers"].clone();
+    let wake = json!({"expires_in_s": 60});
+    let subscribe = json!({"source": world.bridges.source(&source_id), "subscription_id": "registering", "session": "", "wake": wake});
+    let body = subscribe.to_string().into_bytes();
+    let call = Call { body, ..Call::new(Method::POST, "https://bridge/__bridge__/subscribe") };
+    assert_eq!(ask_bridge(&mut world, &source_id, call).0, 201);
+    world.bridges.kill_all();
+    assert_eq!(observers(&mut world), json!(2));
+    go_on(&mut world, 2 * MINUTE);
+    assert_eq!(observers(&mut world), json!(1));
 }
 
 /// Everything that is stored is searched for the secret.

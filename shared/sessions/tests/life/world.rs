@@ -120,11 +120,18 @@ impl Wake for Flag {
     }
 }
 
-/// Tasks of one life of the object.
+/// Whose task something is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    Session,
+    Bridge,
+}
+
+/// Tasks of one life of the objects.
 #[derive(Default)]
 pub(crate) struct Tasks {
-    new: RefCell<Vec<Task>>,
-    running: RefCell<Vec<Task>>,
+    new: RefCell<Vec<(Owner, Task)>>,
+    running: RefCell<Vec<(Owner, Task)>>,
     dead: Rc<Cell<bool>>,
 }
 
@@ -135,7 +142,17 @@ impl Tasks {
     }
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        self.new.borrow_mut().push(Box::pin(task));
+        self.spawn_of(Owner::Session, task);
+    }
+
+    pub(crate) fn spawn_of(&self, owner: Owner, task: impl Future<Output = ()> + 'static) {
+        self.new.borrow_mut().push((owner, Box::pin(task)));
+    }
+
+    /// Drops everything of one of them.
+    fn end_of(&self, owner: Owner) {
+        self.new.borrow_mut().retain(|(of, _)| *of != owner);
+        self.running.borrow_mut().retain(|(of, _)| *of != owner);
     }
 
     /// Drops everything.
@@ -151,7 +168,7 @@ impl Tasks {
         while !self.dead.get() && (flag.0.swap(false, Ordering::Relaxed) || !self.new.borrow().is_empty()) {
             let mut running = std::mem::take(&mut *self.running.borrow_mut());
             running.append(&mut self.new.borrow_mut());
-            running.retain_mut(|task| {
+            running.retain_mut(|(_, task)| {
                 self.dead.get() || task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending()
             });
             self.running.borrow_mut().append(&mut running);
@@ -481,6 +498,12 @@ impl World {
 
     /// The object dies, with everything that it was doing, and is started anew.
     pub(crate) fn crash(&mut self) {
+        if self.bridges.only_session_died.take() {
+            self.tasks.end_of(Owner::Session);
+            self.clock.dead.set(false);
+            self.session = self.lasting.object(&self.tasks);
+            return;
+        }
         self.tasks.end();
         self.clock.fuse.set(None);
         self.clock.dead.set(false);
