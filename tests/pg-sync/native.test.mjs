@@ -253,6 +253,79 @@ test('a replaced log is told as a gap, and what follows comes', async () => {
   await server.kill('SIGTERM');
 });
 
+test('logs that are replaced while rows change and the server is killed: whoever goes by the differences has the table', async () => {
+  const table = await these.table('id int PRIMARY KEY, n int, flag bool, text text');
+  const rows = async () => (await sql(`SELECT id::text, n::text, flag, text FROM ${table}`)).rows.map(({ id, n, flag, text }) => [id, { id, n, flag: String(flag), text }]);
+  // Larger than what PostgreSQL keeps in the row.
+  const large = () => crypto.randomBytes(4_000).toString('hex');
+  let state = 23;
+  const random = (bound) => { state = (state * 48_271) % 2_147_483_647; return state % bound; };
+  const present = new Set();
+  let number = 0;
+  const change = () => {
+    number += 1;
+    const id = random(40);
+    if (!present.has(id)) {
+      present.add(id);
+      return [`INSERT INTO ${table} VALUES ($1, $2, $3, $4)`, [id, number, number % 2 === 0, random(3) === 0 ? large() : `${number}`]];
+    }
+    // A large text that is not changed is not told with the row.
+    if (random(3) > 0) return [`UPDATE ${table} SET n = $2 WHERE id = $1`, [id, number]];
+    present.delete(id);
+    return [`DELETE FROM ${table} WHERE id = $1`, [id]];
+  };
+  await together(Array.from({ length: 30 }, change));
+  const has = new Map(await rows());
+  const sink = await new Sink().start();
+  const server = new Server('diff', config(sink, [`id = "all"\ntable = "${table}"\non_gap = "diff"`], 'mode = "interval"\npoll_ms = 100'));
+  await server.start();
+  await server.live('all');
+  const gaps = async () => (await server.list()).observations[0].gaps;
+  const rotate = () => [...these.service.shapes.values()].forEach((shape) => these.service.forget(shape));
+  for (let round = 1; round <= 12; round += 1) {
+    const isDown = round % 3 === 0;
+    if (isDown) await server.kill();
+    await together(Array.from({ length: 1 + random(6) }, change));
+    rotate();
+    // Some come before the new log ends, some between its end and the rows, some after both.
+    for (let more = random(4); more > 0; more -= 1) await together([change()]);
+    if (isDown) await server.start();
+    for (let more = random(4); more > 0; more -= 1) {
+      await new Promise((done) => setTimeout(done, random(150)));
+      await together([change()]);
+    }
+    await until(async () => await gaps() >= round, () => `gap ${round}: ${server.log}`);
+    await server.live('all');
+  }
+  await sql(`TRUNCATE ${table}`);
+  present.clear();
+  await until(async () => await gaps() > 12, () => 'the last gap');
+  await together(Array.from({ length: 3 }, change));
+  const apply = () => {
+    const table = new Map(has);
+    for (const { operation, key, value } of sink.changes()) {
+      const [, id] = /"(\d+)"$/.exec(key);
+      if (operation === 'delete') table.delete(id);
+      else table.set(id, { ...table.get(id), ...value });
+    }
+    return JSON.stringify([...table].sort());
+  };
+  const expected = JSON.stringify((await rows()).sort());
+  await until(() => apply() === expected, () => `${expected}: ${apply()}`);
+  assert.ok(sink.bodies.every(({ type, more }) => type === 'pg_sync.change' && !more), JSON.stringify(sink.types()));
+  const differences = sink.changes().filter(({ synthetic }) => synthetic);
+  assert.ok(differences.length >= 12, `${differences.length}`);
+  assert.deepEqual([...new Set(differences.map(({ operation }) => operation))].sort(), ['delete', 'insert', 'update']);
+  const pairs = sink.changes().filter(({ tx }) => tx).map(({ tx, op }) => `${tx}_${op}`);
+  assert.equal(new Set(pairs).size, pairs.length, 'nothing comes twice');
+  // A service without such rows: the gap is told.
+  these.service.faults.script([{ way: 'rotated' }, { way: 'none' }, { way: 'status', status: 400 }]);
+  await until(() => sink.types().includes('pg_sync.gap'), () => 'a gap');
+  const gap = sink.bodies.find(({ type }) => type === 'pg_sync.gap');
+  assert.deepEqual([gap.reason, gap.count, gap.diff], ['must_refetch', 1, 'unavailable']);
+  await server.kill('SIGTERM');
+});
+
 test('the service fails in every way, and is back', async () => {
   const table = await these.table('id int PRIMARY KEY');
   const sink = await new Sink().start();

@@ -128,6 +128,32 @@ test('a replaced log is told as a gap, and what follows comes', async () => {
   await until(async () => (await events(session)).filter(({ type }) => type === 'pg_sync.change').length === 2, () => 'the second');
 });
 
+test('where differences are wanted, a replaced log is told as what has become of the rows', async () => {
+  const table = await these.table('id int PRIMARY KEY, n int');
+  await sql(`INSERT INTO ${table} VALUES (1, 1), (2, 2), (3, 3)`);
+  const session = await paused();
+  const { source_id: source } = await observe(session, { table, on_gap: 'diff' });
+  await worker.evict();
+  await together([[`UPDATE ${table} SET n = 20 WHERE id = 2`], [`DELETE FROM ${table} WHERE id = 3`], [`INSERT INTO ${table} VALUES (4, 4)`]]);
+  await until(async () => (await changes(source, 0, 3).catch(() => [])).length === 3, () => 'the first');
+  await worker.kill();
+  await sql(`DELETE FROM ${table} WHERE id = 1`);
+  await sql(`UPDATE ${table} SET n = 40 WHERE id = 4`);
+  [...these.service.shapes.values()].forEach((shape) => these.service.forget(shape));
+  await sql(`INSERT INTO ${table} VALUES (5, 5)`);
+  await worker.run();
+  const told = await until(async () => {
+    const { body } = await client.ask('GET', `/pg-sync/${source}/changes?after=3`).catch(() => ({}));
+    return body?.changes?.length === 3 && body.changes;
+  }, () => 'the differences');
+  assert.deepEqual(told.map(({ operation, key, value, synthetic }) => [operation, key, value.n, synthetic]), [
+    ['delete', `"public"."${table}"/"1"`, undefined, true], ['update', `"public"."${table}"/"4"`, '40', true], ['insert', `"public"."${table}"/"5"`, '5', true],
+  ]);
+  const seen = await events(session);
+  assert.ok(seen.every(({ type }) => type === 'pg_sync.change'), JSON.stringify(seen));
+  assert.equal((await session.ok('GET', '/pg-sync')).observations[0].gaps, 1);
+});
+
 test(`${CHANGES} changes while workerd is killed: nothing is missing, nothing comes twice, order is kept`, async () => {
   const table = await these.table('id int PRIMARY KEY, n int');
   await sql(`CREATE TABLE ${table}_log (at bigserial PRIMARY KEY, operation text, id int, n int)`);
