@@ -117,9 +117,10 @@ function write(sessionId, name, text) {
 
 /** Runs a script and says what it prints. */
 async function runScript(sessionId, name) {
-  const child = spawn('sh', [path.join(process.env.HOME, name)], {
-    cwd: folders.get(sessionId).replace(/^\/home\/user(?=\/|$)/, process.env.HOME), stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  // Without a sandbox there is no tree of the session's project.
+  const tree = folders.get(sessionId).replace(/^\/home\/user(?=\/|$)/, process.env.HOME);
+  const cwd = fs.existsSync(tree) ? tree : process.env.HOME;
+  const child = spawn('sh', [path.join(process.env.HOME, name)], { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
   const [printed, failed] = await Promise.all([child.stdout, child.stderr].map(async (it) => (await it.setEncoding('utf8').toArray()).join('')));
   say(sessionId, printed + failed);
 }

@@ -4,18 +4,20 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { stream } from '@durable-streams/client';
 import { Client } from '../agents/client.mjs';
-import { TOKEN, Worker } from '../agents/processes.mjs';
+import { SandboxAgent, TOKEN, Worker } from '../agents/processes.mjs';
 import { harness } from './harness.mjs';
 
 const LIMIT_MS = 60_000;
 const authorization = `Bearer ${TOKEN}`;
 const HEADERS = ['x-content-type-options', 'cross-origin-resource-policy', 'access-control-allow-origin', 'access-control-expose-headers'];
 
+let agents;
 let worker;
 let client;
 const these = harness(async () => {
   const others = { url: 'http://127.0.0.1:9/v1/shape' };
-  worker = await Worker.start(null, {
+  agents = await SandboxAgent.start();
+  worker = await Worker.start(agents.url, {
     env: {
       PG_SYNC_CONNECTIONS: JSON.stringify({
         main: { url: these.url, poll_ms: 100 }, closed: { ...others, users: ['somebody-else'] }, few: { url: `${these.url}?few=1`, tables: ['public.few'] },
@@ -26,7 +28,7 @@ const these = harness(async () => {
 });
 const { sql, together } = these;
 
-after(() => worker?.stop());
+after(async () => { await worker?.stop(); await agents?.stop(); });
 
 const ask = (path, init = {}) => fetch(`${worker.base}${path}`, { ...init, headers: { authorization, ...init.headers } });
 const register = (options, more = {}) => ask('/_electric/pg-sync/register', { method: 'POST', body: JSON.stringify({ options: { url: these.url, ...options }, ...more }) });
