@@ -49,15 +49,17 @@ export class Faults {
     this.list = [];
   }
 
-  /** What becomes of the next requests, in order: `[{way: 'status', status: 503}, …]`. */
+  /** What becomes of the next requests, in order: `[{way: 'status', status: 503}, …]`; with `of` of those alone whose address has this text. */
   script(list) {
     this.list.push(...list);
   }
 
   /** Whether the request was dealt with. */
   async strike(request, response) {
-    const fault = this.list.shift();
-    if (!fault || fault.way === 'none') return false;
+    const at = this.list.findIndex(({ of }) => !of || request.url.includes(of));
+    if (at < 0) return false;
+    const [fault] = this.list.splice(at, 1);
+    if (fault.way === 'none') return false;
     return WAYS[fault.way](response, fault, this.service) !== 'goes on';
   }
 }
