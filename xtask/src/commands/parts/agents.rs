@@ -101,7 +101,7 @@ fn runner(root: &Path, server: &Path, node: &dyn Fn() -> Command, kills: u64) ->
 }
 
 /// Changes of a real database to events of sessions, while workerd is killed: a tenth of them, unless all are asked for; tools with
-/// which agents observe them, and logs of bridges as streams.
+/// which agents observe them, logs of bridges as streams, and the commands of docs/pg-sync.md.
 fn observing(root: &Path, is_long: bool) -> Result<()> {
     step("Changes of PostgreSQL tables to events of sessions");
     if !tools::postgres::is_usable()? {
@@ -109,7 +109,7 @@ fn observing(root: &Path, is_long: bool) -> Result<()> {
     }
     let mut observing = Command::new("node");
     observing.current_dir(root).envs(tools::npm::QUIET).env("PG_SYNC_CHANGES", if is_long { "10000" } else { "1000" });
-    let cases = ["worker", "tools", "worker-streams"].map(|name| format!("tests/pg-sync/{name}.test.mjs"));
+    let cases = ["worker", "tools", "worker-streams", "guide"].map(|name| format!("tests/pg-sync/{name}.test.mjs"));
     process::run(observing.args(["--test", "--test-force-exit", "--test-concurrency=1"]).args(cases))
 }
 
