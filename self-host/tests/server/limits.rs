@@ -35,17 +35,17 @@ fn a_graph_has_so_many_downloads() {
     let settings = [("DB_SYNC_LIMIT_EXPORTS", "1"), ("DB_SYNC_SNAPSHOT_STREAM_GZIP", "false")];
     let server = Server::start(folder.path(), &settings);
     let graph_id = graph_with_pages(&server, "notes", 2);
-    assert_eq!(server.ask("GET", &format!("/sync/{graph_id}/snapshot/download"), TOKEN, "").0, 200);
     let path = folder.path().join("graphs").join(&graph_id).join("db.sqlite");
     let mut connection = rusqlite::Connection::open(&path).unwrap();
     connection.busy_timeout(Duration::from_mins(1)).unwrap();
-    // More than all buffers on the way hold.
+    // More than all buffers on the way hold, before anybody has asked how many rows there are.
     let transaction = connection.transaction().unwrap();
     for addr in 0..64 {
         let sql = "INSERT INTO kvs (addr, content, addresses) VALUES (?, ?, NULL)";
         transaction.execute(sql, (50_000_000 + addr, "x".repeat(1 << 20))).unwrap();
     }
     transaction.commit().unwrap();
+    assert_eq!(server.ask("GET", &format!("/sync/{graph_id}/snapshot/download"), TOKEN, "").0, 200);
     let mut first = server.connect();
     let path = format!("/sync/{graph_id}/snapshot/stream");
     let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n\r\n");
