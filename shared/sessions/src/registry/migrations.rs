@@ -33,6 +33,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0023_add_runner_key_index.sql"),
     migration!("0024_add_pg_sync.sql"),
     migration!("0025_add_pg_sync_streams.sql"),
+    migration!("0026_add_pg_sync_stream_index.sql"),
 ];
 
 /// The names of the migrations that the operator has yet to apply. Empty: the schema is up to date.
