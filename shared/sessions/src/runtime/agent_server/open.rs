@@ -8,6 +8,7 @@ use super::{AgentServer, CALL_MS, ServerError, reply};
 use crate::acp::{self, AcpError, Launch};
 use crate::legacy::{self, ApiSetting, Dialect, Probe};
 use crate::runtime::tools::{ToolServer, takes_http};
+use crate::runtime::{Runtime, Wish};
 
 /// How long the first request to a server may take: it installs the agent (agents.md 4.3). In milliseconds.
 pub const FIRST_USE_MS: u32 = 300_000;
@@ -43,6 +44,25 @@ pub struct Opening<'a> {
     pub resume: Option<&'a Resume>,
     /// What it is offered, if it can use it.
     pub tools: Option<&'a ToolServer>,
+}
+
+impl<'a> Opening<'a> {
+    /// As a runtime is wanted.
+    pub fn of(wish: &Wish<'a>, launch: &'a Launch, directory: &'a str, start_ms: u32) -> Self {
+        Self { launch, directory, first_rpc_id: wish.first_rpc_id, start_ms, resume: wish.resume, tools: wish.tools }
+    }
+}
+
+impl Opened {
+    /// Notes it in its runtime, whose server and agent run.
+    pub fn note(self, runtime: &mut Runtime) {
+        runtime.session_id = self.session_id;
+        runtime.dialect = self.dialect;
+        runtime.can_load = self.can_load;
+        runtime.has_tools = self.has_tools;
+        runtime.server_ended = false;
+        runtime.agent_exited = false;
+    }
 }
 
 impl<F: Fetch, H: Host> AgentServer<'_, F, H> {

@@ -221,22 +221,9 @@ impl<F: Fetch, H: Host> E2bProvider<F, H> {
 
     async fn open(&self, runtime: &mut Runtime, wish: &Wish<'_>, start_ms: u32) -> Result<(), RuntimeError> {
         let (api, launch) = (self.settings.agent_api, wish.task.launch());
-        let opening = Opening {
-            launch: &launch,
-            directory: &runtime.directory,
-            first_rpc_id: wish.first_rpc_id,
-            start_ms,
-            resume: wish.resume,
-            tools: wish.tools,
-        };
+        let opening = Opening::of(wish, &launch, &runtime.directory, start_ms);
         let opened = self.server(runtime).open(api, opening).await;
-        let opened = opened.map_err(|error| failure(runtime, &error))?;
-        runtime.session_id = opened.session_id;
-        runtime.dialect = opened.dialect;
-        runtime.can_load = opened.can_load;
-        runtime.has_tools = opened.has_tools;
-        runtime.server_ended = false;
-        runtime.agent_exited = false;
+        opened.map_err(|error| failure(runtime, &error))?.note(runtime);
         Ok(())
     }
 
