@@ -6,11 +6,11 @@ import { test } from 'node:test';
 import { stream } from '@durable-streams/client';
 import { harness } from './harness.mjs';
 import { Server, TOKEN, folder, until } from './native-server.mjs';
+import { HEADERS, follow as read, ids } from './stream-reader.mjs';
 
 const these = harness();
 const { sql, together } = these;
 const authorization = `Bearer ${TOKEN}`;
-const HEADERS = ['x-content-type-options', 'cross-origin-resource-policy', 'access-control-allow-origin', 'access-control-expose-headers'];
 
 const config = (more = '') => `
 [pg_sync.connections.main]
@@ -35,21 +35,7 @@ const registered = async (server, options) => {
 };
 
 /** Reads with the official client until there are so many events. */
-async function follow(server, path, live, count, offset) {
-  const response = await stream({ url: `${server.base}${path}`, offset, live, headers: { authorization } });
-  const events = [];
-  await new Promise((done, failed) => {
-    const timer = setTimeout(() => failed(new Error(`${live}: ${JSON.stringify(events)} ${server.log}`)), 60_000);
-    response.subscribeJson(async ({ items }) => {
-      events.push(...items);
-      if (events.length >= count) { clearTimeout(timer); done(); }
-    });
-  });
-  response.cancel();
-  return events;
-}
-
-const ids = (events) => events.map(({ value }) => value.value.id);
+const follow = (server, path, live, count, offset) => read(`${server.base}${path}`, { authorization, live, count, offset, log: () => server.log });
 
 test('changes are read from where the stream was asked for: what there is, by long poll and by events', async () => {
   const table = await these.table('id int PRIMARY KEY, big bigint');

@@ -6,10 +6,10 @@ import { stream } from '@durable-streams/client';
 import { Client } from '../agents/client.mjs';
 import { SandboxAgent, TOKEN, Worker } from '../agents/processes.mjs';
 import { harness } from './harness.mjs';
+import { HEADERS, follow as read, ids } from './stream-reader.mjs';
 
 const LIMIT_MS = 60_000;
 const authorization = `Bearer ${TOKEN}`;
-const HEADERS = ['x-content-type-options', 'cross-origin-resource-policy', 'access-control-allow-origin', 'access-control-expose-headers'];
 
 let agents;
 let worker;
@@ -51,21 +51,7 @@ async function until(isThere, what) {
 }
 
 /** Reads with the official client until there are so many events. */
-async function follow(path, live, count, offset) {
-  const response = await stream({ url: `${worker.base}${path}`, offset, live, headers: { authorization } });
-  const events = [];
-  await new Promise((done, failed) => {
-    const timer = setTimeout(() => failed(new Error(`${live}: ${JSON.stringify(events)} ${worker.output.slice(-2_000)}`)), LIMIT_MS);
-    response.subscribeJson(async ({ items }) => {
-      events.push(...items);
-      if (events.length >= count) { clearTimeout(timer); done(); }
-    });
-  });
-  response.cancel();
-  return events;
-}
-
-const ids = (events) => events.map(({ value }) => value.value.id);
+const follow = (path, live, count, offset) => read(`${worker.base}${path}`, { authorization, live, count, offset, log: () => worker.output });
 
 test('changes are read from where the stream was asked for: what there is, by long poll and by events (facts 5, 6, 9)', async () => {
   const table = await these.table('id int PRIMARY KEY, big bigint');
