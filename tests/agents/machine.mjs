@@ -22,7 +22,10 @@ function* processes() {
   }
 }
 
-/** The configuration of both agents, of which `agent` is the script of the first. */
+/** Whether a program is on the path. */
+const programs = (name) => process.env.PATH.split(':').some((folder) => fs.existsSync(path.join(folder, name)));
+
+/** The configuration of both agents, of which `agent` is the script of the first, which can be read within walls. */
 function config(agent) {
   const text = JSON.stringify;
   const server = ['server', '--host', '127.0.0.1', '--port', '{port}', '--token', '{token}', '--no-telemetry'];
@@ -30,6 +33,7 @@ function config(agent) {
 command = ${text(process.execPath)}
 args = [${text(agent)}]
 env = ["AGENT_KEEPS", "AGENT_LOG", "STDIN_LOG"]
+binds = [${text(path.dirname(agent))}, ${text(process.execPath)}]
 
 [agents.pi]
 command = ${text(sandboxAgentBin())}
@@ -39,13 +43,14 @@ env = ["AGENT_KEEPS", "AGENT_LOG", "SANDBOX_AGENT_REQUIRE_PREINSTALL"]
 }
 
 export class Machine {
-  /** `base`: the address of the worker. */
-  constructor(base, { id = 'workstation', agent = path.join(here, 'agent.mjs') } = {}) {
+  /** `base`: the address of the worker. `walls`: agents may be walled in with bubblewrap, or its stand-in where this computer has none. */
+  constructor(base, { id = 'workstation', agent = path.join(here, 'agent.mjs'), walls = false } = {}) {
     const home = fs.mkdtempSync(path.join(os.tmpdir(), 'machine-'));
     Object.assign(this, { base, id, home, state: path.join(home, 'state'), programs: path.join(home, 'bin'), output: '' });
     fs.writeFileSync(path.join(home, 'config.toml'), config(agent));
     fs.mkdirSync(this.programs);
     standIns(this.programs);
+    if (walls && !programs('bwrap')) fs.symlinkSync(path.join(here, 'bwrap.sh'), path.join(this.programs, 'bwrap'));
   }
 
   /** Starts a runner. `env`: its further variables; `before`: the words of a program that starts it in its own place. */

@@ -11,24 +11,30 @@ use crate::world::World;
 use crate::{database, settings_with};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
+/// The key of another runner of the same user.
+const OTHER: &str = "fedcba9876543210fedcba9876543210";
 const START: i64 = 1_700_000_000_000;
 
 /// A runner's process with one session.
-struct Runner<'a> {
+pub(crate) struct Runner<'a> {
     world: &'a World,
+    key: &'static str,
     mailbox: String,
-    lease: Cell<u64>,
+    pub(crate) lease: Cell<u64>,
     said: Cell<u64>,
 }
 
-fn world() -> World {
+/// A session of somebody with two runners, of which the newer one is `r`.
+pub(crate) fn world() -> World {
     let db = database();
-    let row = format!(
-        "INSERT INTO agent_runners (runner_id, user_id, base_url, status, max_sessions, active_sessions, \
-         last_heartbeat_at, created_at, updated_at, transport, runner_key, instance_id, runner_epoch) \
-         VALUES ('r', 'ann', 'mailbox:', 'online', 4, 0, {START}, 1, 1, 'mailbox', '{KEY}', 'i', 1)"
-    );
-    block_on(db.execute(&row, &[])).unwrap();
+    for (id, key, at) in [("other", OTHER, 0), ("r", KEY, START)] {
+        let row = format!(
+            "INSERT INTO agent_runners (runner_id, user_id, base_url, status, max_sessions, active_sessions, \
+             last_heartbeat_at, created_at, updated_at, transport, runner_key, instance_id, runner_epoch) \
+             VALUES ('{id}', 'ann', 'mailbox:', 'online', 4, 0, {at}, 1, 1, 'mailbox', '{key}', 'i', 1)"
+        );
+        block_on(db.execute(&row, &[])).unwrap();
+    }
     let world = World::beside(
         Some(db),
         settings_with(&[
@@ -43,12 +49,30 @@ fn world() -> World {
 }
 
 impl<'a> Runner<'a> {
-    fn of(world: &'a World) -> Self {
-        Self { world, mailbox: "m1".to_owned(), lease: Cell::new(0), said: Cell::new(0) }
+    /// The runner `r`.
+    pub(crate) fn of(world: &'a World) -> Self {
+        Self::new(world, KEY, "m1")
+    }
+
+    /// The runner `r`, or the other one, with a mailbox of this name.
+    pub(crate) fn named(world: &'a World, id: &str, mailbox: &str) -> Self {
+        Self::new(world, if id == "r" { KEY } else { OTHER }, mailbox)
+    }
+
+    fn new(world: &'a World, key: &'static str, mailbox: &str) -> Self {
+        Self { world, key, mailbox: mailbox.to_owned(), lease: Cell::new(0), said: Cell::new(0) }
+    }
+
+    /// Asks for a token of a run, under that lease.
+    pub(crate) fn token(&self, lease: u64, run: u64) -> Option<String> {
+        let (status, body) =
+            self.world.of_runner(self.key, "lease", &json!({"lease": lease, "run": run, "attempt": 1}));
+        assert_eq!(status, 200, "{body}");
+        body["run-token"].as_str().map(str::to_owned)
     }
 
     fn fetch(&self) -> Vec<Value> {
-        let (status, body) = self.world.of_runner(KEY, "fetch", &json!({"max-items": 50, "max-bytes": 1 << 20}));
+        let (status, body) = self.world.of_runner(self.key, "fetch", &json!({"max-items": 50, "max-bytes": 1 << 20}));
         assert_eq!(status, 200, "{body}");
         let items = body["items"].as_array().cloned().unwrap_or_default();
         if let Some(item) = items.first() {
@@ -60,11 +84,11 @@ impl<'a> Runner<'a> {
     fn ack(&self, item: &Value) {
         let ack =
             json!({"session-id": "s", "item-id": item["item-id"], "work-seq": item["work-seq"], "result": "stored"});
-        assert_eq!(self.world.of_runner(KEY, "acks", &json!({"acks": [ack]})).0, 200);
+        assert_eq!(self.world.of_runner(self.key, "acks", &json!({"acks": [ack]})).0, 200);
     }
 
     /// Takes in all that is there, and acknowledges it.
-    fn take(&self) -> Vec<Value> {
+    pub(crate) fn take(&self) -> Vec<Value> {
         let items = self.fetch();
         for item in &items {
             self.ack(item);
@@ -80,38 +104,43 @@ impl<'a> Runner<'a> {
     }
 
     /// Sends one event, which must be taken in.
-    fn say(&self, kind: &str, data: &Value) {
+    pub(crate) fn say(&self, kind: &str, data: &Value) {
         let prev = self.said.get();
-        let (status, body) = self.world.of_runner(KEY, "events", &self.batch(prev, kind, data));
+        let (status, body) = self.world.of_runner(self.key, "events", &self.batch(prev, kind, data));
         assert_eq!((status, &body["stored"], &body["rejected"]), (200, &json!(1), &Value::Null), "{kind}: {body}");
         self.said.set(body["accepted-seq"].as_u64().unwrap());
     }
 
     fn opens(&self) {
-        self.say("opened", &json!({"runtime-session-id": "agent-1", "loaded": false, "cwd": "/home/user/workspace/s"}));
+        self.opens_as("agent-1", false);
     }
 
-    fn starts(&self, item: &Value) {
+    /// The agent's session is open, under this name; whether it has loaded a conversation.
+    pub(crate) fn opens_as(&self, name: &str, loaded: bool) {
+        self.say("opened", &json!({"runtime-session-id": name, "loaded": loaded, "cwd": "/home/user/workspace/repo"}));
+    }
+
+    pub(crate) fn starts(&self, item: &Value) {
         let data =
             json!({"message-id": item["item-id"], "run": item["body"]["run"], "attempt": item["body"]["attempt"]});
         self.say("turn.started", &data);
     }
 
-    fn speaks(&self, text: &str) {
+    pub(crate) fn speaks(&self, text: &str) {
         let update = json!({"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": text}});
         let envelope =
             json!({"jsonrpc": "2.0", "method": "session/update", "params": {"sessionId": "agent-1", "update": update}});
         self.say("update", &json!({"envelope": envelope}));
     }
 
-    fn ends(&self, item: &Value, stop_reason: &str) {
+    pub(crate) fn ends(&self, item: &Value, stop_reason: &str) {
         let data = json!({"message-id": item["item-id"], "run": item["body"]["run"], "attempt": item["body"]["attempt"],
             "stop-reason": stop_reason});
         self.say("turn.ended", &data);
     }
 
     /// Opens the session, and takes the first prompt.
-    fn begins(&self) -> Value {
+    pub(crate) fn begins(&self) -> Value {
         let items = self.take();
         assert_eq!(kinds_of(&items), ["session.open", "prompt"]);
         self.opens();
@@ -119,7 +148,7 @@ impl<'a> Runner<'a> {
     }
 }
 
-fn kinds_of(items: &[Value]) -> Vec<&str> {
+pub(crate) fn kinds_of(items: &[Value]) -> Vec<&str> {
     items.iter().map(|item| item["kind"].as_str().unwrap()).collect()
 }
 
@@ -127,7 +156,7 @@ fn kinds(world: &World) -> Vec<String> {
     world.events().iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
 }
 
-fn count(world: &World, kind: &str) -> usize {
+pub(crate) fn count(world: &World, kind: &str) -> usize {
     kinds(world).iter().filter(|found| *found == kind).count()
 }
 
@@ -149,7 +178,7 @@ fn a_session_is_opened_and_carries_a_message_out() {
     let (open, prompt) = (&items[0]["body"], &items[1]["body"]);
     assert_eq!(
         (&open["agent"], &open["cwd"], &open["resume"]),
-        (&json!("claude"), &json!("/home/user/workspace/s"), &Value::Null)
+        (&json!("claude"), &json!("/home/user/workspace/repo"), &Value::Null)
     );
     assert_eq!(
         (&prompt["by"], &prompt["role"], &prompt["run"], &prompt["attempt"]),
@@ -202,7 +231,7 @@ fn whatever_is_said_twice_counts_once_and_gaps_are_told() {
     let batch = runner.batch(
         0,
         "opened",
-        &json!({"runtime-session-id": "agent-1", "loaded": false, "cwd": "/home/user/workspace/s"}),
+        &json!({"runtime-session-id": "agent-1", "loaded": false, "cwd": "/home/user/workspace/repo"}),
     );
     let (status, body) = world.of_runner(KEY, "events", &batch);
     assert_eq!((status, &body["duplicates"], &body["stored"]), (200, &json!(1), &json!(0)));
@@ -487,6 +516,8 @@ fn a_session_moves_when_its_runner_has_kept_what_it_knows() {
     );
     world.pass(60_000);
     assert_eq!(count(&world, "session.runner.moved"), 0);
+    let told = world.events().into_iter().find(|event| event["type"] == "runner.notice").unwrap();
+    assert_eq!(told["data"]["code"], "not-moved");
     assert_eq!(world.ask("GET", "status", None).1["runner"]["runner-id"], "r");
     // It answers.
     assert_eq!(world.ask("POST", "move", Some(&to)).0, 0);

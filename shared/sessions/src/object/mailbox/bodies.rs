@@ -4,16 +4,14 @@ use serde_json::{Value, json};
 
 use crate::acp::request::{self, ResourceLink};
 use crate::object::core::Core;
-use crate::repository::sanitize_name;
+use crate::repository::sandbox_directory;
 use crate::session::store::Order;
 
-/// Where sessions work that have no conversation yet.
-const WORKSPACE: &str = "/home/user/workspace";
-
-/// The directory that the agent works in: that of the conversation, if it goes on.
+/// The directory that the agent works in: that of the conversation, if it goes on; else that of a sandbox, so that a conversation that begins here
+/// can go on there, where agents find their files by the directory.
 pub(super) fn directory(core: &Core) -> String {
     let kept = resumed(core).map(|kept| kept.directory.clone()).filter(|directory| !directory.is_empty());
-    kept.unwrap_or_else(|| format!("{WORKSPACE}/{}", sanitize_name(&core.state.id)))
+    kept.unwrap_or_else(|| sandbox_directory(core.task.repo_url()))
 }
 
 /// The conversation that the agent is to go on with. One agent does not read the files of another.

@@ -63,7 +63,15 @@ pub(super) fn hear(core: &mut Core, decide: &mut Decide<'_>, told: Told, new_id:
         }
         Told::Usage(usage) => used(core, decide, &usage),
         Told::PushDone { .. } | Told::Closed { .. } => {}
-        Told::NotMoved => decide::on_not_moved(&mut core.state),
+        Told::NotMoved => {
+            decide::on_not_moved(&mut core.state);
+            // Whoever asked for the move may not wait for its answer any more.
+            let message = "the runner did not answer; the session stays where it is";
+            decide.append(
+                &mut core.state,
+                Draft::new(Kind::RunnerNotice, json!({"code": "not-moved", "message": message})),
+            );
+        }
         Told::File { name, sha256, size } => {
             let data = json!({"name": name, "sha256": sha256, "size": size});
             decide.append(&mut core.state, Draft::new(Kind::AgentFile, data));

@@ -12,7 +12,7 @@ use super::caller::CallerKind;
 use super::{Caller, body};
 use crate::error::{CORS, Error};
 use crate::mailbox::Presence;
-use crate::mailbox::desk::{self, Claim, Desk, Given, Verdict};
+use crate::mailbox::desk::{self, Claim, Desk, Given, ItemKind, Verdict};
 use crate::mailbox::store::MailboxRows;
 use crate::object::core::Core;
 use crate::object::mailbox::at_desk;
@@ -21,6 +21,9 @@ use crate::request::mailbox::{Report, acks_of, events};
 use crate::runner_object::{KEY, presence_of};
 use crate::session::decide::Decide;
 use crate::session::transcript::run_name;
+
+/// What a runner may do for a run that goes on.
+const OF_RUN: &[&str] = &[READ, WRITE, GIT];
 
 /// A runner, as its object says.
 pub(in crate::object) struct Runner {
@@ -167,23 +170,36 @@ async fn fetch<P: Platform>(
     // At most MAX_SESSION_ITEMS.
     for given in given {
         let stored = rows.body(&given.item.id)?.unwrap_or_else(|| "{}".to_owned());
-        let token = given.run.map(|run| run_token(session, run)).transpose()?.flatten();
+        let token = match given.run {
+            Some(run) => run_token(session, Some(run), OF_RUN)?,
+            // The runner has no run yet, and the conversation to fetch.
+            None if given.item.kind == ItemKind::Open
+                && session.look(|core| core.state.transcript.kept.is_some())? =>
+            {
+                run_token(session, None, &[READ])?
+            }
+            None => None,
+        };
         let token = token.as_deref().map(|token| (token, TOKEN_S.saturating_mul(1_000)));
         items.extend(Given::shown(&given, &id, &stored, token));
     }
     Ok((StatusCode::OK, json!({"held": true, "items": items, "more": more})))
 }
 
-/// A token for a run that the runner was given; none where no key is set.
-fn run_token<P: Platform>(session: &Session<P>, (run, attempt): (u64, u64)) -> Result<Option<String>, Error> {
+/// A token for a run that the runner was given, or for none; none where no key is set.
+fn run_token<P: Platform>(
+    session: &Session<P>,
+    run: Option<(u64, u64)>,
+    scope: &[&str],
+) -> Result<Option<String>, Error> {
     let Some(tokens) = &session.settings.transcripts.tokens else { return Ok(None) };
     let claims = session.look(|core| Claims {
         sub: core.state.requested_by.clone(),
         sid: core.state.id.clone(),
-        run: Some(Run { run: run_name(run), seq: run }),
-        att: attempt,
+        run: run.map(|(run, _)| Run { run: run_name(run), seq: run }),
+        att: run.map_or(0, |(_, attempt)| attempt),
         ep: core.state.transcript.epoch.unwrap_or_default(),
-        scope: [READ, WRITE, GIT].map(str::to_owned).to_vec(),
+        scope: scope.iter().map(|word| (*word).to_owned()).collect(),
         iat: 0,
         exp: 0,
         jti: String::new(),
@@ -210,8 +226,17 @@ async fn lease<P: Platform>(
     let wanted = asked.run.map(|run| (run, asked.attempt.unwrap_or(1)));
     let renewed = session.at_desk_of(runner, |desk, at| desk::renew(desk, at, &runner.key, asked.lease, wanted))?;
     let renewed = renewed.unwrap_or(desk::Renewed::Lost);
+    let now = session.platform.now_ms();
+    let is_late = |run| session.look(|core| core.state.transcript.is_late(run, asked.lease, now));
+    let (renewed, scope): (_, &[&str]) = match (renewed, wanted) {
+        // Whoever had no line to us when its turn ended has the conversation of it until now.
+        (desk::Renewed::Held { expires_in_ms, token_for: None }, Some(run)) if is_late(run.0)? => {
+            (desk::Renewed::Held { expires_in_ms, token_for: Some(run) }, &[WRITE])
+        }
+        (renewed, _) => (renewed, OF_RUN),
+    };
     let token = match renewed {
-        desk::Renewed::Held { token_for: Some(run), .. } => run_token(session, run)?,
+        desk::Renewed::Held { token_for: Some(run), .. } => run_token(session, Some(run), scope)?,
         desk::Renewed::Held { token_for: None, .. } | desk::Renewed::Lost => None,
     };
     if matches!(renewed, desk::Renewed::Held { .. }) {

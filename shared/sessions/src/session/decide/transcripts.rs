@@ -25,7 +25,8 @@ pub(super) fn on_turn_over(state: &mut State, decide: &mut Decide<'_>, turn: &Tu
     if !turn.is_with_agent() {
         return;
     }
-    state.transcript.note_end(turn.number, decide.now);
+    let lease = state.desk.as_ref().filter(|_| state.is_at_desk()).map(|desk| desk.lease);
+    state.transcript.note_end(turn.number, lease, decide.now);
     let can_load = state.runtime.as_ref().is_some_and(|runtime| runtime.can_load);
     if !can_load || stop_reason.is_none_or(|reason| reason == "cancelled") || state.status.is_terminal() {
         return;
@@ -76,6 +77,7 @@ pub fn on_reset(state: &mut State, decide: &mut Decide<'_>, epoch: u64, by: Opti
     let before = state.transcript.epoch.replace(epoch).unwrap_or_default();
     state.transcript.kept = None;
     state.transcript.is_lost = false;
+    state.transcript.forget_leases();
     let earlier = state.transcript.reset_by.filter(|reset| Some(reset.run) == run);
     state.transcript.reset_by = earlier.or(run.map(|run| ResetBy { run, from: before }));
     if state.turn.is_none()
