@@ -22,6 +22,15 @@ function* processes() {
   }
 }
 
+/** What a process has mounted; nothing of one that has ended, or is another user's. */
+function mounts(pid) {
+  try {
+    return fs.readFileSync(`/proc/${pid}/mountinfo`, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
 /** Whether a program is on the path. */
 const programs = (name) => process.env.PATH.split(':').some((folder) => fs.existsSync(path.join(folder, name)));
 
@@ -88,9 +97,11 @@ export class Machine {
     return this.ended;
   }
 
-  /** Shims, by the folder that they were started for. */
+  /** Shims, by the folder that they were started for, or that is mounted within their walls. */
   shims() {
-    return [...processes()].filter(({ words }) => words[0].endsWith('agent-shim') && words.some((word) => word.startsWith(this.home))).map(({ pid }) => pid);
+    const name = `/${path.basename(this.home)}/`;
+    const isOurs = ({ pid, words }) => words.some((word) => word.startsWith(this.home)) || mounts(pid).includes(name);
+    return [...processes()].filter((it) => it.words[0].endsWith('agent-shim') && isOurs(it)).map(({ pid }) => pid);
   }
 
   /** Everything that belongs to agents, by the home that shims give it. */

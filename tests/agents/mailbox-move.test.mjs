@@ -20,8 +20,8 @@ function hasWalls() {
 }
 
 const skip = hasWalls() ? false : 'no namespaces for users';
-/** What keeps an agent from outliving the test: within a wall it cannot be told from others. */
-const LIMITS = { RUNNER_DRIVER: 'bubblewrap', IDLE_EXIT: '2s' };
+/** An agent within a wall writes its log there, and does not outlive the test for long. */
+const SETTINGS = { RUNNER_DRIVER: 'bubblewrap', IDLE_EXIT: '2s', AGENT_LOG: '/home/user/agent.log', STDIN_LOG: '/home/user/stdin.log' };
 let it; const machines = [];
 
 before(async () => {
@@ -30,7 +30,7 @@ before(async () => {
   for (const id of ['workstation', 'laptop']) {
     const machine = new Machine(it.worker.base, { id, walls: true });
     machines.push(machine);
-    await machine.start(LIMITS);
+    await machine.start(SETTINGS);
   }
 });
 

@@ -26,6 +26,8 @@ pub struct Transcript {
     /// Runs that have ended a while ago and may still be stored.
     #[serde(skip_serializing_if = "VecDeque::is_empty")]
     pub ended: VecDeque<EndedRun>,
+    /// How often it was begun anew while no agent was at it: one that is told a higher number forgets what it has.
+    pub number: u64,
     /// The run that has begun the conversation anew: its token is of an epoch before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reset_by: Option<ResetBy>,
@@ -220,6 +222,9 @@ mod tests {
         assert!(transcript.takes(None, 21, SPOOL_MS - 1) && transcript.is_late(21, 3, SPOOL_MS - 1));
         assert!(!transcript.is_late(21, 3, SPOOL_MS) && !transcript.is_late(21, 4, 0) && !transcript.is_late(20, 3, 0));
         transcript.forget_leases();
-        assert!(!transcript.is_late(21, 3, 0) && transcript.takes(None, 21, 0), "its token says of which conversation it is");
+        assert!(
+            !transcript.is_late(21, 3, 0) && transcript.takes(None, 21, 0),
+            "its token says of which conversation it is"
+        );
     }
 }

@@ -66,7 +66,8 @@ fn keep(world: &World, claims: &Claims, run: u64, bundle: &Bundle) -> u16 {
 
 fn told_of(world: &World) -> Vec<String> {
     let told = world.events().into_iter().filter(|event| event["type"].as_str().unwrap().starts_with("transcript."));
-    told.map(|event| format!("{} {}", event["type"].as_str().unwrap(), event["data"]["run"].as_str().unwrap())).collect()
+    told.map(|event| format!("{} {}", event["type"].as_str().unwrap(), event["data"]["run"].as_str().unwrap()))
+        .collect()
 }
 
 /// A turn on a runner that has opened the session, kept with its token.
@@ -107,6 +108,7 @@ fn a_conversation_goes_from_a_runner_to_a_sandbox_and_back_and_to_another_runner
     assert_eq!(kinds_of(&items), ["session.open", "prompt"]);
     let open = &items[0]["body"];
     assert_eq!((&open["resume"], &open["run-token"]), (&Value::Null, &Value::Null), "there is none yet");
+    assert_eq!((&open["conversation"], &items[1]["body"]["recovery"]), (&Value::Null, &Value::Null));
     runner.opens_as("conversation", false);
     turn(&world, &runner, &items[1], "1\n");
 
@@ -192,9 +194,67 @@ fn a_conversation_that_was_begun_anew_is_not_brought_back_by_a_runner_that_was_a
     assert_eq!(world.ask("DELETE", "transcript", None).0, 200);
     assert_eq!(runner.token(runner.lease.get(), 1), None);
     assert_eq!(keep(&world, &early, 1, &written("1\n")), 410, "it is of an epoch that is over");
-    assert_eq!(told_of_reset(&world), 1);
+    assert_eq!(count(&world, "transcript.reset"), 1);
 }
 
-fn told_of_reset(world: &World) -> usize {
-    count(world, "transcript.reset")
+/// transcripts.md 4.6: an agent that does not load the conversation is told the end of it, which its shim has when it finds that out.
+#[test]
+fn whoever_does_not_load_the_conversation_has_its_end_as_text() {
+    let world = world();
+    world.has_objects();
+    world.create();
+    world.message("what is seven");
+    let runner = Runner::of(&world);
+    let prompt = runner.begins();
+    runner.starts(&prompt);
+    runner.speaks("A number.");
+    let token = claims(&world, prompt["body"]["run-token"].as_str().unwrap());
+    runner.ends(&prompt, "end_turn");
+    assert_eq!(keep(&world, &token, 1, &written("1\n")), 200);
+    goes(&world, Some(&runner), &to_runner("other"));
+    world.message("and eight");
+    let other = Runner::named(&world, "other", "m2");
+    let items = other.take();
+    assert_eq!(kinds_of(&items), ["session.open", "prompt"], "it has the prompt before it knows");
+    let body = &items[1]["body"];
+    assert_eq!(body["content"], json!([{"type": "text", "text": "and eight"}]));
+    let before = body["recovery"].as_str().unwrap();
+    assert!(before.contains("User: what is seven\n\nYou: A number.") && !before.contains("and eight"), "{before}");
+    other.opens_as("another", false);
+    assert_eq!(told_of(&world), ["transcript.load_failed run-1"]);
+    other.starts(&items[1]);
+    other.ends(&items[1], "end_turn");
+    assert_eq!(count(&world, "turn.completed"), 2);
+}
+
+/// transcripts.md 4.5: an agent that is at it goes on with what it has; any other one forgets.
+#[test]
+fn a_conversation_that_is_begun_anew_is_forgotten_by_the_agent_that_gets_the_next_prompt() {
+    let world = world();
+    world.has_objects();
+    world.create();
+    world.message("one");
+    let runner = Runner::of(&world);
+    let prompt = runner.begins();
+    let reset = || assert_eq!(world.ask("DELETE", "transcript", None).0, 200);
+    // Somebody has the prompt, who may have begun.
+    reset();
+    runner.starts(&prompt);
+    runner.ends(&prompt, "end_turn");
+    world.message("two");
+    let prompt = runner.take().remove(0);
+    assert_eq!(prompt["body"]["conversation"], Value::Null);
+    runner.starts(&prompt);
+    runner.ends(&prompt, "end_turn");
+    // Nobody is at it; or nobody has the prompt yet.
+    reset();
+    world.message("three");
+    reset();
+    let prompt = runner.take().remove(0);
+    assert_eq!(prompt["body"]["conversation"], 2);
+    runner.starts(&prompt);
+    runner.ends(&prompt, "end_turn");
+    goes(&world, Some(&runner), &to_runner("other"));
+    let items = Runner::named(&world, "other", "m2").take();
+    assert_eq!((kinds_of(&items), &items[0]["body"]["conversation"]), (vec!["session.open"], &json!(2)));
 }

@@ -1,8 +1,10 @@
 //! A session on a runner that calls us (session-mailbox.md 7): what its clients see, whatever the runner does and whenever the object dies.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 use database::Database as _;
+use database::sqlite::Sqlite;
 use pollster::block_on;
 use serde_json::{Value, json};
 use sessions::mailbox::{Offline, Presence};
@@ -14,6 +16,11 @@ const KEY: &str = "0123456789abcdef0123456789abcdef";
 /// The key of another runner of the same user.
 const OTHER: &str = "fedcba9876543210fedcba9876543210";
 const START: i64 = 1_700_000_000_000;
+const SETTINGS: [(&str, &str); 3] = [
+    ("AGENT_RATE_LIMITS", "off"),
+    ("AGENT_RUNNER_OPEN_WAIT_MS", "1000"),
+    ("RUN_TOKEN_KEYS", "k:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+];
 
 /// A runner's process with one session.
 pub(crate) struct Runner<'a> {
@@ -26,7 +33,11 @@ pub(crate) struct Runner<'a> {
 
 /// A session of somebody with two runners, of which the newer one is `r`.
 pub(crate) fn world() -> World {
-    let db = database();
+    world_with(&[], database())
+}
+
+/// The same with further settings, beside what that database has.
+fn world_with(more: &[(&str, &str)], db: Rc<Sqlite>) -> World {
     for (id, key, at) in [("other", OTHER, 0), ("r", KEY, START)] {
         let row = format!(
             "INSERT INTO agent_runners (runner_id, user_id, base_url, status, max_sessions, active_sessions, \
@@ -35,15 +46,7 @@ pub(crate) fn world() -> World {
         );
         block_on(db.execute(&row, &[])).unwrap();
     }
-    let world = World::beside(
-        Some(db),
-        settings_with(&[
-            ("AGENT_RATE_LIMITS", "off"),
-            ("AGENT_RUNNER_OPEN_WAIT_MS", "1000"),
-            ("RUN_TOKEN_KEYS", "k:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
-        ]),
-        "local-runner",
-    );
+    let world = World::beside(Some(db), settings_with(&[&SETTINGS, more].concat()), "local-runner");
     world.runner.set(Presence { number: 1, offline: None, last_seen_at: START });
     world
 }
@@ -538,4 +541,80 @@ fn a_session_moves_when_its_runner_has_kept_what_it_knows() {
     let lease = runner.lease.get();
     assert_eq!(kinds_of(&runner.take()), ["session.open", "prompt"]);
     assert!(runner.lease.get() > lease);
+}
+
+/// Whether everything of the session is gone.
+fn is_gone(world: &World) -> bool {
+    world.of_runner(KEY, "fetch", &json!({"max-items": 1, "max-bytes": 1000})).0 == 404
+}
+
+#[test]
+fn a_session_that_is_deleted_is_closed_at_its_runner() {
+    for answers in [true, false] {
+        let world = world();
+        world.create();
+        world.message("hello");
+        let runner = Runner::of(&world);
+        let prompt = runner.begins();
+        runner.starts(&prompt);
+        world.delete();
+        assert_eq!(world.ask("GET", "status", None).0, 404, "nobody sees it any more");
+        let items = runner.take();
+        let body = json!({"reason": "deleted", "capture": false});
+        assert_eq!((kinds_of(&items), &items[0]["body"]), (vec!["session.close"], &body));
+        runner.speaks("too late");
+        if answers {
+            runner.say("closed", &json!({"transcript": null}));
+            world.pass(1_000);
+        } else {
+            world.pass(20_000);
+            assert!(!is_gone(&world), "it has half a minute");
+            world.pass(15_000);
+        }
+        assert!(is_gone(&world), "{answers}");
+        world.pass(60_000);
+        assert_eq!(world.alarm(), None, "nothing is left to be done");
+    }
+}
+
+#[test]
+fn a_session_that_is_deleted_does_not_wait_for_a_runner_that_is_away() {
+    let world = world();
+    world.create();
+    let runner = Runner::of(&world);
+    runner.take();
+    runner.opens();
+    away(&world, Some(Offline::Timeout));
+    world.delete();
+    world.pass(1_000);
+    assert!(is_gone(&world));
+}
+
+/// agents.md 20.1: what the creator's other sessions have used today is asked before a prompt is laid there.
+#[test]
+fn a_prompt_waits_for_tomorrow_when_the_creator_has_used_up_today_elsewhere() {
+    let set = [("AGENT_BUDGET_USER_DAY", r#"{"turns":1}"#)];
+    let db = database();
+    let world = world_with(&set, Rc::clone(&db));
+    world.create();
+    let runner = Runner::of(&world);
+    runner.take();
+    runner.opens();
+    let elsewhere = World::beside(Some(Rc::clone(&db)), settings_with(&set), "local-dev");
+    elsewhere.create();
+    elsewhere.message("one");
+    elsewhere.pass(1_000);
+    elsewhere.agent.borrow_mut().finish("end_turn");
+    elsewhere.pass(1_000);
+    block_on(db.execute("UPDATE usage_daily SET session_id = 'other'", &[])).unwrap();
+    world.message("two");
+    world.pass(1_000);
+    assert_eq!(runner.take(), Vec::<Value>::new());
+    assert_eq!((world.waiting_orders(), count(&world, "session.budget_reached")), (vec!["two".to_owned()], 1));
+    assert_eq!(world.ask("GET", "status", None).1["status"], "paused");
+    world.pass(24 * 3_600_000);
+    assert_eq!(world.ask("POST", "resume", None).0, 200);
+    world.pass(1_000);
+    let items = runner.take();
+    assert_eq!((kinds_of(&items), items[0]["body"]["content"][0]["text"].as_str()), (vec!["prompt"], Some("two")));
 }

@@ -17,6 +17,10 @@ use crate::session::decide::{self, Decide, Policy, TurnOver};
 const VOID: [&str; 4] = ["withdrawn", "agent-gone", "turn-ended", "cancelled"];
 
 pub(super) fn hear(core: &mut Core, decide: &mut Decide<'_>, told: Told, new_id: &dyn Fn() -> String) {
+    if core.state.removal.is_some() {
+        // Nobody reads what is stored of it any more.
+        return;
+    }
     match told {
         Told::OpenNeeded => {
             let item = NewItem::new(&new_id(), bodies::open(core));

@@ -5,10 +5,12 @@ mod bodies;
 mod calls;
 mod carry;
 mod hear;
+mod laying;
 mod moving;
 mod opening;
 
 pub(super) use carry::{Around, carry_out};
+pub(super) use moving::take_leave;
 pub(super) use opening::begin;
 
 use super::core::Core;

@@ -78,7 +78,9 @@ pub(super) async fn handle<P: Platform>(
     verb: &str,
 ) -> Result<Response<P::Response>, Error> {
     let runner = Runner::of(caller, request)?;
-    if !session.is_there()? {
+    // A session that is removed is told to its runner, which answers.
+    let leaves = |core: &Core| core.state.desk.as_ref().is_some_and(|desk| desk.closing.is_some());
+    if !session.is_there()? && !(session.is_being_removed()? && session.look(leaves)?) {
         return Err(Error::NotFound);
     }
     let said = match verb {
@@ -164,7 +166,7 @@ async fn fetch<P: Platform>(
         given.map(|given| (given.len() >= asked.max_items.min(crate::mailbox::limits::MAX_SESSION_ITEMS), given))
     })?;
     let Some((more, given)) = given.flatten() else { return Ok((StatusCode::OK, json!({"held": false}))) };
-    let id = session.look(|core| core.state.id.clone())?;
+    let (id, number) = session.look(|core| (core.state.id.clone(), core.state.transcript.number))?;
     let rows = MailboxRows(session.platform.sql());
     let mut items = Vec::new();
     // At most MAX_SESSION_ITEMS.
@@ -181,7 +183,7 @@ async fn fetch<P: Platform>(
             None => None,
         };
         let token = token.as_deref().map(|token| (token, TOKEN_S.saturating_mul(1_000)));
-        items.extend(Given::shown(&given, &id, &stored, token));
+        items.extend(Given::shown(&given, &id, &stored, token, number));
     }
     Ok((StatusCode::OK, json!({"held": true, "items": items, "more": more})))
 }
