@@ -4,7 +4,7 @@ import crypto from 'node:crypto';
 import { TOKEN } from './processes.mjs';
 
 /** How long an awaited event may take. */
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 60_000;
 
 export class Client {
   constructor(base, token = TOKEN) {

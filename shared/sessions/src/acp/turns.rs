@@ -244,6 +244,14 @@ impl Turns {
         }
     }
 
+    /// The next piece that is stored cannot be read: the text ends here, as one with a hole would say something else.
+    pub fn cut(&mut self, slot: u64) {
+        let mut texts = self.speakers.iter_mut().flat_map(|speaker| [&mut speaker.text, &mut speaker.reasoning]);
+        if let Some(kept) = texts.find(|kept| kept.slot == slot) {
+            kept.clipped = true;
+        }
+    }
+
     /// Notes that the text was written down.
     pub fn saved(&mut self, now: i64) {
         self.unsaved = 0;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::core::{Commit, Core, Shown};
 use super::secrets::Secrets;
-use super::{Known, Platform, Session, mailbox};
+use super::{Known, Platform, Session, mailbox, secrets};
 use crate::error::Error;
 use crate::session::decide::{Decide, first_wait, next_alarm, on_wake, settle};
 use crate::session::store::{Limits, Rows};
@@ -22,10 +22,22 @@ impl<P: Platform> Session<P> {
     pub fn load(&self) -> Result<bool, Error> {
         if matches!(&*self.core.borrow(), Known::Nothing) {
             let loaded = Rows(self.platform.sql()).load()?;
-            let Some(loaded) = loaded else {
+            let Some(mut loaded) = loaded else {
                 *self.core.borrow_mut() = Known::Absent;
                 return Ok(false);
             };
+            let (seal, bound_to) = (self.settings.seal(), secrets::bound_to(&loaded.state));
+            let mut cut = None;
+            for piece in std::mem::take(&mut loaded.texts) {
+                match secrets::open_piece(&seal, &piece.text, &bound_to) {
+                    _ if cut == Some(piece.slot) => {}
+                    Ok(text) => loaded.turns.restore(piece.slot, &text),
+                    Err(_) => {
+                        loaded.turns.cut(piece.slot);
+                        cut = Some(piece.slot);
+                    }
+                }
+            }
             let secrets = self.open_secrets(&loaded.state, loaded.secrets.as_deref())?;
             let redactor = self.redactor(&secrets, &loaded.task, &loaded.state);
             let mut core = Core::new(loaded, secrets.task, redactor);
@@ -97,8 +109,11 @@ impl<P: Platform> Session<P> {
             let redactor = self.redactor(&Secrets { task: core.secrets.clone(), runtime }, &core.task, &core.state);
             core.redactor = redactor.with_learned(&core.redactor);
         }
+        let bound_to = secrets::bound_to(&core.state);
+        let seal = self.settings.seal();
         let commit = Commit {
             sql,
+            seal: &|piece| secrets::seal_piece(&seal, piece, &bound_to),
             now,
             max_event_bytes: session.max_event_bytes,
             limits: Limits { rows: session.max_event_rows, bytes: session.max_events_bytes },

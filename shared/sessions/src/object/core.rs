@@ -85,6 +85,8 @@ pub(crate) struct Commit<'a> {
     pub(crate) limits: Limits,
     /// New ids.
     pub(crate) uuid: &'a dyn Fn() -> String,
+    /// How the text of running turns lies in storage.
+    pub(crate) seal: &'a dyn Fn(&str) -> String,
     /// Further rows of the same transaction.
     pub(crate) also: &'a dyn Fn() -> Result<(), SqlError>,
 }
@@ -182,7 +184,7 @@ impl Core {
                 }
             }
             if saves_texts {
-                rows.put_turns(&self.turns)?;
+                rows.put_turns(&self.turns, commit.seal)?;
             }
             if saves_texts || has_events || self.dirty.stream {
                 rows.put_json("progress", &self.progress)?;

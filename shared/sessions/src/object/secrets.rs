@@ -22,8 +22,24 @@ pub(super) struct Secrets {
 }
 
 /// What the sealed text is bound to: it opens for no other user and no other session.
-fn bound_to(state: &State) -> String {
+pub(super) fn bound_to(state: &State) -> String {
     format!("{}\n{}", state.requested_by, state.id)
+}
+
+/// What stands before a piece of text when it is sealed, so that no text of an agent's looks as if it were sealed already.
+const PIECE: char = '=';
+
+/// The form in which a piece of a running turn's text is stored. An agent may say a secret in it, and it is redacted only as a whole;
+/// without a key it lies in clear, as it must survive the object.
+pub(super) fn seal_piece(seal: &Seal, piece: &str, bound_to: &str) -> String {
+    let plain = format!("{PIECE}{piece}");
+    seal.seal(&plain, bound_to).unwrap_or(plain)
+}
+
+/// The piece that was stored. One that an older version stored has nothing before it.
+pub(super) fn open_piece(seal: &Seal, stored: &str, bound_to: &str) -> Result<String, Error> {
+    let plain = seal.open(stored, bound_to)?;
+    Ok(plain.strip_prefix(PIECE).map(str::to_owned).unwrap_or(plain))
 }
 
 impl<P: Platform> Session<P> {
@@ -91,4 +107,24 @@ fn tokens_of(auth_json: &str) -> Vec<String> {
     let tokens = file.get("tokens").and_then(serde_json::Value::as_object);
     let named = tokens.into_iter().flatten().filter(|(name, _)| name.ends_with("_token"));
     named.filter_map(|(_, value)| value.as_str().map(str::to_owned)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_comes_back_whatever_it_looks_like_and_whoever_stored_it() {
+        for key in [Some([7; 32]), None] {
+            for allows_clear in [true, false] {
+                let seal = Seal { key, allows_clear };
+                for piece in ["text", "=", "v1:AAAA:BBBB", "é"] {
+                    let stored = seal_piece(&seal, piece, "ann");
+                    assert_eq!(open_piece(&seal, &stored, "ann").unwrap(), piece);
+                    assert_eq!(open_piece(&seal, &stored, "bob").is_err(), key.is_some());
+                }
+                assert_eq!(open_piece(&seal, "of an older version", "ann").unwrap(), "of an older version");
+            }
+        }
+    }
 }

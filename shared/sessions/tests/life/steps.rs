@@ -258,6 +258,28 @@ fn an_object_that_dies_within_a_turn_hears_its_end() {
     assert_eq!(item["data"]["item"]["content"][0]["text"], "one two");
 }
 
+/// A secret may be in it, and only the whole message is redacted.
+#[test]
+fn what_an_agent_says_in_a_running_turn_does_not_lie_in_clear() {
+    let mut world = world();
+    world.create();
+    world.message("hello");
+    world.pass(100);
+    // The second one looks as if it were sealed.
+    for piece in ["sk-in-pieces ", "v1:AAAA:BBBB"] {
+        world.agent.borrow_mut().speak(piece);
+        world.pass(1_000);
+    }
+    assert_eq!(world.rows_with("hello"), 1, "what the user wrote");
+    assert_eq!((world.rows_with("sk-in-pieces"), world.rows_with("v1:AAAA")), (0, 0));
+    world.crash();
+    world.agent.borrow_mut().finish("end_turn");
+    world.pass(61_000);
+    let events = world.events();
+    let item = events.iter().find(|event| event["type"] == "item.completed").unwrap();
+    assert_eq!(item["data"]["item"]["content"][0]["text"], "sk-in-pieces v1:AAAA:BBBB");
+}
+
 /// Wherever an object dies on a message's way to the agent: a message of which the agent has got nothing goes to it at once when the
 /// object is back, and one that may be with it is never sent again, which is told within a minute.
 #[test]

@@ -756,20 +756,32 @@ impl World {
 
     /// Bytes of the longest row that the object has stored, whatever its table.
     pub(crate) fn longest_row(&self) -> i64 {
-        let connection = self.lasting.sql.connection();
-        let texts = |sql: &str| -> Vec<String> {
-            let mut statement = connection.prepare(sql).unwrap();
-            let rows = statement.query_map([], |row| row.get(0)).unwrap();
-            rows.map(Result::unwrap).collect()
-        };
-        let longest = texts("SELECT name FROM sqlite_master WHERE type = 'table'").into_iter().map(|table| {
-            let columns = texts(&format!("SELECT name FROM pragma_table_info('{table}')"));
+        let sum = |columns: &[String]| {
             let lengths = columns.iter().map(|column| format!("COALESCE(LENGTH(CAST({column} AS BLOB)), 0)"));
-            let sum = lengths.collect::<Vec<_>>().join(" + ");
-            let sql = format!("SELECT COALESCE(MAX({sum}), 0) FROM {table}");
-            connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
-        });
-        longest.max().unwrap()
+            format!("COALESCE(MAX({}), 0)", lengths.collect::<Vec<_>>().join(" + "))
+        };
+        self.of_each_table(&sum).into_iter().max().unwrap()
+    }
+
+    /// In how many values a text stands that the object has stored, whatever its table.
+    pub(crate) fn rows_with(&self, text: &str) -> i64 {
+        let sum = |columns: &[String]| {
+            let found = columns.iter().map(|column| format!("COALESCE(SUM(INSTR({column}, '{text}') > 0), 0)"));
+            found.collect::<Vec<_>>().join(" + ")
+        };
+        self.of_each_table(&sum).into_iter().sum()
+    }
+
+    /// What an expression over a table's columns gives, for each of the object's tables.
+    fn of_each_table(&self, expression: &dyn Fn(&[String]) -> String) -> Vec<i64> {
+        let connection = self.lasting.sql.connection();
+        let of = |table: String| {
+            let mut statement = connection.prepare(&format!("SELECT name FROM pragma_table_info('{table}')")).unwrap();
+            let columns: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+            let sql = format!("SELECT {} FROM {table}", expression(&columns));
+            connection.query_row(&sql, [], |row| row.get(0)).unwrap()
+        };
+        self.tables().into_iter().map(of).collect()
     }
 
     pub(crate) fn message(&self, text: &str) -> (u16, Value) {

@@ -2,18 +2,20 @@
 //! begin with its name.
 
 mod agents;
+mod said;
 mod worker;
 
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, PipeReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 
+use self::said::Said;
 use super::native;
 use super::test::Amounts;
 use crate::process::{self, step};
@@ -67,15 +69,17 @@ impl Part {
         }
     }
 
-    /// Runs its tests in a process of their own, which gets `arguments` too.
+    /// Runs its tests in a process of their own, which gets `arguments` too; the error tells what the step said that failed.
     fn apart(self, arguments: &[OsString]) -> Result<()> {
         let (output, input) = std::io::pipe()?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("test").args(arguments).args(["--part", self.name()]).stdin(Stdio::null());
         command.stdout(input.try_clone()?).stderr(input);
         let (ended, wait) = mpsc::channel();
+        let said = Arc::new(Mutex::new(Said::default()));
+        let heard = Arc::clone(&said);
         thread::spawn(move || {
-            show(self, output);
+            show(self, output, &heard);
             ended.send(())
         });
         let outcome = process::run(&mut command);
@@ -83,16 +87,24 @@ impl Part {
         drop(command);
         // A program that a test left behind may hold it too.
         let _in_time = wait.recv_timeout(LAST_LINES);
-        outcome
+        outcome.map_err(|error| {
+            // Nothing panics while it holds the lock.
+            let said = said.lock().map(|said| said.digest().join("\n")).unwrap_or_default();
+            anyhow!("{}: {error:#}\n{said}", self.name())
+        })
     }
 }
 
 /// Shows the lines of a part until it ends.
-fn show(part: Part, output: PipeReader) {
+fn show(part: Part, output: PipeReader, said: &Mutex<Said>) {
     let mut output = BufReader::new(output);
     let mut line = Vec::new();
     while output.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-        eprintln!("[{}] {}", part.name(), String::from_utf8_lossy(&line).trim_end());
+        let text = String::from_utf8_lossy(&line);
+        eprintln!("[{}] {}", part.name(), text.trim_end());
+        if let Ok(mut said) = said.lock() {
+            said.hear(text.trim_end());
+        }
         line.clear();
     }
 }
@@ -106,15 +118,12 @@ pub(super) fn side_by_side(arguments: &[OsString]) -> Result<()> {
         });
         tracks.into_iter().flat_map(|track| track.join().unwrap_or_default()).collect()
     });
-    let mut failed = Vec::new();
-    for (name, outcome) in &outcomes {
-        if let Err(error) = outcome {
-            eprintln!("{name}: {error:#}");
-            failed.push(*name);
-        }
-    }
+    let failed: Vec<_> = outcomes.iter().filter_map(|(name, outcome)| Some((name, outcome.as_ref().err()?))).collect();
     if !failed.is_empty() || outcomes.len() < Part::ALL.len() {
-        bail!("these parts failed: {} (`cargo xtask test --part NAME` runs one of them)", failed.join(", "));
+        let names: Vec<_> = failed.iter().map(|(name, _)| **name).collect();
+        let told: Vec<_> = failed.iter().map(|(_, error)| format!("{error:#}")).collect();
+        let (names, told) = (names.join(", "), told.join("\n\n"));
+        bail!("these parts failed: {names} (`cargo xtask test --part NAME` runs one of them)\n\n{told}");
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ pub use idempotency::{Begun, Idempotency, LEASE_MS};
 pub use log::{EventLog, Limits, Stored};
 pub use outbox::{Delivery, DeliveryState, NewDelivery, Outbox, Outcome};
 pub use recent::recent_events;
-pub use rows::{Loaded, Order, Rows};
+pub use rows::{Loaded, Order, Rows, StoredPiece};
 pub use watches::{Observation, Watches};
 
 use std::ops::ControlFlow;

@@ -23,6 +23,15 @@ pub struct Order {
     pub kind: Option<String>,
 }
 
+/// A piece of what an agent has said in a running turn, as it is stored: sealed, since it is redacted only as a whole, when its turn ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredPiece {
+    /// Which text it belongs to.
+    pub slot: u64,
+    /// The sealed text.
+    pub text: String,
+}
+
 /// Everything that is read when an object wakes.
 #[derive(Debug)]
 pub struct Loaded {
@@ -32,8 +41,10 @@ pub struct Loaded {
     pub task: Task,
     /// Credentials, sealed.
     pub secrets: Option<String>,
-    /// What agents have said in running turns.
+    /// What agents have said in running turns, without its text.
     pub turns: Turns,
+    /// Its text, as it was stored.
+    pub texts: Vec<StoredPiece>,
     /// The last frame of the event stream that was taken in.
     pub last_event_id: Option<String>,
     /// How far a stream of the older dialect was taken in.
@@ -73,7 +84,8 @@ impl<S: Sql> Rows<S> {
             state,
             task: serde_json::from_str(&task).map_err(unreadable)?,
             secrets: self.value("secrets")?,
-            turns: self.turns()?,
+            turns: self.json("turns")?.unwrap_or_default(),
+            texts: self.texts()?,
             last_event_id: self.value("last-event-id")?,
             progress: self.json("progress")?.unwrap_or_default(),
             checkpoint: self.json("checkpoint")?,
@@ -100,18 +112,20 @@ impl<S: Sql> Rows<S> {
         self.value(key)?.map(|value| serde_json::from_str(&value)).transpose().map_err(unreadable)
     }
 
-    /// What agents have said in running turns.
-    fn turns(&self) -> Result<Turns, SqlError> {
-        let mut turns: Turns = self.json("turns")?.unwrap_or_default();
+    /// The pieces of what agents have said in running turns, each text in its order. They are at most
+    /// [`MAX_TURN_BYTES`](crate::acp::MAX_TURN_BYTES) for each of two texts of [`MAX_SPEAKERS`](crate::acp::MAX_SPEAKERS) before they were sealed.
+    fn texts(&self) -> Result<Vec<StoredPiece>, SqlError> {
+        let mut texts = Vec::new();
         self.0.query("SELECT slot, text FROM texts ORDER BY slot, at", &[], &mut |row| {
-            turns.restore(unsigned(row.int(0)?), &row.text(1)?.unwrap_or_default());
+            let text = row.text(1)?.unwrap_or_default().into_owned();
+            texts.push(StoredPiece { slot: unsigned(row.int(0)?), text });
             Ok(ControlFlow::Continue(()))
         })?;
-        Ok(turns)
+        Ok(texts)
     }
 
-    /// Stores what agents have said in running turns, as far as it is not stored yet.
-    pub fn put_turns(&self, turns: &Turns) -> Result<(), SqlError> {
+    /// Stores what agents have said in running turns, as far as it is not stored yet; `seal` gives the form in which a piece lies there.
+    pub fn put_turns(&self, turns: &Turns, seal: &dyn Fn(&str) -> String) -> Result<(), SqlError> {
         self.put_json("turns", turns)?;
         if turns.has_dropped() {
             let live: Vec<Param<'_>> = turns.slots().map(|slot| Param::Int(signed(slot))).collect();
@@ -119,7 +133,8 @@ impl<S: Sql> Rows<S> {
             self.0.execute(&format!("DELETE FROM texts WHERE slot NOT IN ({places})"), &live)?;
         }
         for piece in turns.unstored() {
-            let row = [Param::Int(signed(piece.slot)), Param::count(piece.at), Param::Text(piece.text)];
+            let text = seal(piece.text);
+            let row = [Param::Int(signed(piece.slot)), Param::count(piece.at), Param::Text(&text)];
             self.0.execute("INSERT OR REPLACE INTO texts (slot, at, text) VALUES (?, ?, ?)", &row)?;
         }
         Ok(())
