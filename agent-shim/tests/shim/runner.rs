@@ -172,9 +172,8 @@ impl Runner {
     pub(crate) fn prompt_with(&mut self, id: &str, text: &str, more: &[(&str, Value)]) {
         self.work_seq += 1;
         let mut body = json!({"run": format!("run-{id}"), "attempt": 1, "content": [{"type": "text", "text": text}]});
-        for (name, value) in more {
-            body[*name] = value.clone();
-        }
+        let members = more.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        body.as_object_mut().unwrap().extend(members);
         self.insert(id, "prompt", &body, false);
     }
 

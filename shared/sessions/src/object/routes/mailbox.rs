@@ -80,7 +80,8 @@ pub(super) async fn handle<P: Platform>(
     let runner = Runner::of(caller, request)?;
     // A session that is removed is told to its runner, which answers.
     let leaves = |core: &Core| core.state.desk.as_ref().is_some_and(|desk| desk.closing.is_some());
-    if !session.is_there()? && !(session.is_being_removed()? && session.look(leaves)?) {
+    let is_heard = session.is_there()? || session.is_being_removed()? && session.look(leaves)?;
+    if !is_heard {
         return Err(Error::NotFound);
     }
     let said = match verb {
