@@ -62,7 +62,8 @@ pub(super) fn hear(core: &mut Core, decide: &mut Decide<'_>, told: Told, new_id:
             decide::on_message_returned(&mut core.state, decide, &message_id);
         }
         Told::Usage(usage) => used(core, decide, &usage),
-        Told::PushDone { .. } | Told::Closed { .. } => {}
+        Told::PushDone { push_id, ok, reason, output } => super::pushing::on_done(core, &push_id, ok, reason, output),
+        Told::Closed { .. } => {}
         Told::NotMoved => decide::on_not_moved(&mut core.state),
         Told::File { name, sha256, size } => {
             let data = json!({"name": name, "sha256": sha256, "size": size});
@@ -125,6 +126,7 @@ fn used(core: &mut Core, decide: &mut Decide<'_>, usage: &Value) {
 
 /// The agent that was there is gone, with whatever it had asked and not finished.
 fn holder_changed(core: &mut Core, decide: &mut Decide<'_>) {
+    super::pushing::on_holder_changed(core);
     let open: Vec<Value> = core.state.approvals.iter().map(|approval| approval.reply_to.clone()).collect();
     for reply_to in open {
         decide::on_voided(&mut core.state, decide, &reply_to, "agent-gone");

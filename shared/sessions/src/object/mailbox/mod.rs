@@ -7,9 +7,11 @@ mod carry;
 mod hear;
 mod moving;
 mod opening;
+mod pushing;
 
 pub(super) use carry::{Around, carry_out};
 pub(super) use opening::begin;
+pub(super) use pushing::AwaitedPush;
 
 use super::core::Core;
 use crate::mailbox::desk::{self, Desk};
