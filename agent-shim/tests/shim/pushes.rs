@@ -37,9 +37,7 @@ fn tree(runner: &Runner) -> tempfile::TempDir {
 fn push(runner: &mut Runner, id: &str, remote: &Path, more: &Value) {
     let mut body = json!({"push-id": id, "head-branch": "agent/page", "force": false, "expected": null,
         "commit-message": "All of it", "remote": remote});
-    for (name, value) in more.as_object().unwrap() {
-        body[name] = value.clone();
-    }
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     runner.insert(id, "push", &body, false);
 }
 

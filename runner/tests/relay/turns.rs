@@ -163,11 +163,10 @@ fn skills_lie_in_one_place_and_each_session_has_links_to_its_own() {
     let written: serde_json::Value =
         serde_json::from_slice(&std::fs::read(machine.session("s1").inside().join("config.json")).unwrap()).unwrap();
     assert_eq!((&written["skills"], &written["reopen"]), (&json!(["review"]), &json!("auto")));
-    plane.told("s1", "what is missing is told", |told| match told {
-        Told::Notice { code, message } if code == "skills_missing" => {
-            Some(assert!(message.contains("gone"), "{message}"))
-        }
+    let told = plane.told("s1", "what is missing is told", |told| match told {
+        Told::Notice { code, message } if code == "skills_missing" => Some(message.clone()),
         _ => None,
     });
+    assert!(told.contains("gone"), "{told}");
     runner.stop();
 }

@@ -59,14 +59,14 @@ fn body(id: &str, push: &Push<'_>) -> Value {
     })
 }
 
-fn failed(class: FailureClass, text: impl ToString) -> PushError {
+fn failed(class: FailureClass, text: &dyn std::fmt::Display) -> PushError {
     PushError { class, text: text.to_string() }
 }
 
 impl<P: Platform> Session<P> {
     /// Pushes what stands at the runner. Git asks for its credentials there; the token of the push stays here.
     pub(in crate::object) async fn push_at_desk(&self, push: &Push<'_>) -> Result<Option<PushReport>, PushError> {
-        let unknown = |error: crate::error::Error| failed(FailureClass::Unknown, error);
+        let unknown = |error: crate::error::Error| failed(FailureClass::Unknown, &error);
         let id = self.platform.random_uuid().to_string();
         self.lay_push(&id, push).map_err(unknown)??;
         let until = self.platform.now_ms().saturating_add(PUSH_MS);
@@ -77,7 +77,7 @@ impl<P: Platform> Session<P> {
             self.platform.sleep_ms(LOOK_MS).await;
         }
         self.take_push_back(&id).map_err(unknown)?;
-        Err(failed(FailureClass::Unknown, "the runner did not push in time"))
+        Err(failed(FailureClass::Unknown, &"the runner did not push in time"))
     }
 
     fn lay_push(&self, id: &str, push: &Push<'_>) -> Result<Result<(), PushError>, crate::error::Error> {
@@ -85,10 +85,10 @@ impl<P: Platform> Session<P> {
         let item = NewItem::new(id, body(id, push).to_string());
         self.change(|core, decide| {
             if core.state.holder().is_some_and(|holder| holder.outage.is_some()) {
-                return Err(failed(FailureClass::Unknown, "the runner is not there"));
+                return Err(failed(FailureClass::Unknown, &"the runner is not there"));
             }
             let laid = at_desk(core, decide, &new_id, |desk, at| desk::push(desk, at, item));
-            laid.unwrap_or(Err(desk::NotTaken::NotHeld)).map_err(|why| failed(FailureClass::Unknown, why))?;
+            laid.unwrap_or(Err(desk::NotTaken::NotHeld)).map_err(|why| failed(FailureClass::Unknown, &why))?;
             core.push = Some(AwaitedPush { id: id.to_owned(), done: None });
             Ok(())
         })
@@ -105,7 +105,7 @@ impl<P: Platform> Session<P> {
                 Ok(done)
             }
             // The session was read anew since.
-            _ => Err(failed(FailureClass::Unknown, "the push was interrupted")),
+            _ => Err(failed(FailureClass::Unknown, &"the push was interrupted")),
         })
     }
 
@@ -123,7 +123,7 @@ fn read(done: &Done, push: &Push<'_>) -> Result<Option<PushReport>, PushError> {
         return Ok(PushReport::parse(&done.output, push.head));
     }
     if done.reason == NOT_SUPPORTED {
-        return Err(failed(FailureClass::Unsupported, "the runner does not push"));
+        return Err(failed(FailureClass::Unsupported, &"the runner does not push"));
     }
     let class = classify("", &done.reason, &done.output, push.force.is_some());
     let text = if done.reason.is_empty() { &done.output } else { &done.reason };
