@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use serde_json::Value;
 
 use crate::acp::MAX_LINE;
 use crate::arguments::Places;
+use crate::git;
 use crate::server::Server;
 use crate::session::Event;
 use crate::tree::MARK;
@@ -63,13 +65,11 @@ impl Agent {
         let Config { agent, mailbox_id, generation, .. } = launch.config;
         let mut command = Command::new(&agent.command);
         let server = Server::prepare(&agent.args, &agent.id, number)?;
-        command.args(server.as_ref().map_or(&agent.args, |(_, filled)| filled)).env_clear();
-        // Within a wall there are no variables.
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_else(|| USUAL_PATH.into()));
-        if let Some(language) = std::env::var_os("LANG") {
-            command.env("LANG", language);
+        command.args(server.as_ref().map_or(&agent.args, |(_, filled)| filled));
+        surround(&mut command, &launch.places.home, &format!("{mailbox_id}:{generation}"));
+        if launch.config.git_helper {
+            command.envs(git::variables(git::helper(&std::env::current_exe()?, &launch.places.outside)));
         }
-        command.env("HOME", &launch.places.home).env("TERM", "dumb").env(MARK, format!("{mailbox_id}:{generation}"));
         if server.is_some() {
             // Longer than any turn: what a person waits for is not cut off by the server (docs/spec/agents.md 8.3).
             command.env("SANDBOX_AGENT_ACP_REQUEST_TIMEOUT_MS", "86400000");
@@ -154,6 +154,16 @@ impl Agent {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Gives a program of the agent's tree the variables that all of them have, and no others.
+pub(crate) fn surround(command: &mut Command, home: &Path, mark: &str) {
+    // Within a wall there are no variables.
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_else(|| USUAL_PATH.into()));
+    if let Some(language) = std::env::var_os("LANG") {
+        command.env("LANG", language);
+    }
+    command.env("HOME", home).env("TERM", "dumb").env(MARK, mark);
 }
 
 fn write(mut input: ChildStdin, messages: &Receiver<Value>) {

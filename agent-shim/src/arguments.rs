@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::failure::Failure;
+use crate::git::Operation;
 
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,6 +22,13 @@ pub(crate) enum Verb {
         inside: PathBuf,
         /// The folder `out/`.
         outside: PathBuf,
+    },
+    /// Answer git, which asks for credentials.
+    GitCredential {
+        /// The folder `out/`.
+        outside: PathBuf,
+        /// What git wants.
+        operation: Operation,
     },
     /// Print the version.
     Version,
@@ -44,6 +52,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Verb, F
     let mut arguments = arguments.peekable();
     let verb = arguments.next().and_then(|verb| verb.into_string().ok()).unwrap_or_default();
     let mut folders = Folders::default();
+    let mut operation = None;
     // Bounded by the command line.
     while let Some(flag) = arguments.next() {
         let flag = flag.to_string_lossy().into_owned();
@@ -53,6 +62,11 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Verb, F
             "--work" => &mut folders.work,
             "--home" => &mut folders.home,
             "--share" => &mut folders.share,
+            // Git puts it behind everything else, and may have more of them one day.
+            word if verb == "git-credential" && operation.is_none() && !word.starts_with('-') => {
+                operation = Some(if word == "get" { Operation::Get } else { Operation::Other });
+                continue;
+            }
             _ => return Err(Failure::Usage(format!("unknown argument {flag}"))),
         };
         let value = arguments.next().ok_or_else(|| Failure::Usage(format!("{flag} needs a folder")))?;
@@ -72,8 +86,13 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Verb, F
             let inside = needed(folders.inside, "--in")?;
             Ok(Verb::Check { inside, outside: needed(folders.outside, "--out")? })
         }
+        "git-credential" => {
+            let operation =
+                operation.ok_or_else(|| Failure::Usage("git-credential needs get, store or erase".into()))?;
+            Ok(Verb::GitCredential { outside: needed(folders.outside, "--out")?, operation })
+        }
         "--version" => Ok(Verb::Version),
-        other => Err(Failure::Usage(format!("unknown verb {other:?}: run, recover, check, --version"))),
+        other => Err(Failure::Usage(format!("unknown verb {other:?}: run, recover, check, git-credential, --version"))),
     }
 }
 
@@ -106,6 +125,10 @@ mod tests {
         assert_eq!(places.home, PathBuf::from("/h"));
         assert_eq!(parsed("recover --out /o").unwrap(), Verb::Recover { outside: "/o".into() });
         assert_eq!(parsed("--version").unwrap(), Verb::Version);
+        for (word, operation) in [("get", Operation::Get), ("store", Operation::Other), ("erase", Operation::Other)] {
+            let wanted = Verb::GitCredential { outside: "/o".into(), operation };
+            assert_eq!(parsed(&format!("git-credential --out /o {word}")).unwrap(), wanted);
+        }
     }
 
     #[test]
@@ -120,6 +143,10 @@ mod tests {
             "recover --out /a --out /b",
             "check --in /i",
             "run --token x",
+            "git-credential get",
+            "git-credential --out /o",
+            "git-credential --out /o get get",
+            "recover --out /o get",
         ] {
             assert!(matches!(parsed(bad), Err(Failure::Usage(_))), "{bad}");
         }

@@ -11,11 +11,13 @@ mod arguments;
 mod awake;
 mod chunks;
 mod failure;
+mod git;
 mod http;
 mod local;
 mod log;
 mod prompt;
 mod provider;
+mod push;
 mod run;
 mod server;
 mod session;
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Ok(Verb::Run(places)) => run::run(&places),
         Ok(Verb::Recover { outside }) => verbs::recover(&outside),
         Ok(Verb::Check { inside, outside }) => verbs::check(&inside, &outside),
+        Ok(Verb::GitCredential { outside, operation }) => git::help(&outside, operation),
         Ok(Verb::Version) => verbs::version(),
         Err(failure) => Err(failure),
     };

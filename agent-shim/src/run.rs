@@ -14,7 +14,7 @@ use mailbox::{FileAgent, fsafe, places};
 use crate::arguments::Places;
 use crate::failure::Failure;
 use crate::session::{Event, Session};
-use crate::{log, tree, verbs};
+use crate::{git, log, tree, verbs};
 
 /// The longest line of standard input, in bytes, and how long it is waited for.
 const MAX_INPUT: u64 = 64 << 10;
@@ -33,9 +33,6 @@ pub(crate) fn run(places: &Places) -> Result<(), Failure> {
     let variables = input()?;
     let inside = fsafe::folder(&places.inside)?;
     let config = Config::load(&inside).map_err(|error| Failure::Config(error.to_string()))?;
-    if config.git_helper {
-        return Err(Failure::Config("git-helper: this version has no helper for git".into()));
-    }
     let _lock = verbs::lock(&places.outside)?;
     tree::adopt_orphans()?;
     // What a process before this one has left of its agent, of whatever generation.
@@ -44,6 +41,7 @@ pub(crate) fn run(places: &Places) -> Result<(), Failure> {
         log::line("error", "leftovers", "processes of an earlier agent cannot be ended");
     }
     let mut mailbox = FileAgent::open(&places.inside, &places.outside, &config.mailbox_id, config.generation)?;
+    mailbox.reopen(config.reopen);
     let forgotten = mailbox.forget_claims()?;
     if forgotten > 0 {
         log::line("info", "claims-forgotten", &forgotten.to_string());
@@ -51,6 +49,12 @@ pub(crate) fn run(places: &Places) -> Result<(), Failure> {
     generation_is_current(&mut mailbox, &config)?;
     let (events, received) = mpsc::channel();
     signals(events.clone())?;
+    if config.git_helper
+        && let Err(error) = git::listen(&places.outside, events.clone())
+    {
+        // Git goes without, and says so itself.
+        log::line("warn", "git-socket", &error.to_string());
+    }
     beat(&places)?;
     watch(&places, Duration::from_millis(config.limits.poll_ms.max(10)), events.clone())?;
     let mut session = Session::new(mailbox, config, places, variables, events, received)?;

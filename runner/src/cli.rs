@@ -18,6 +18,7 @@ use crate::daemon::Daemon;
 use crate::doctor::Report;
 use crate::failure::Failure;
 use crate::inspect;
+use crate::leaving::Leaving;
 use crate::log::Log;
 use crate::program::write_once;
 use crate::relay;
@@ -67,8 +68,9 @@ fn command() -> Command {
         Arg::new(name).long(name).global(true).action(ArgAction::SetTrue).help(help)
     };
     let of_daemons = ServerArgs::augment_args(Command::new("server"));
+    let of_daemons = of_daemons.get_subcommands().filter(|verb| LIFECYCLE.contains(&verb.get_name())).cloned();
     let of_daemons: Vec<Command> =
-        of_daemons.get_subcommands().filter(|verb| LIFECYCLE.contains(&verb.get_name())).cloned().collect();
+        of_daemons.map(|verb| if verb.get_name() == "stop" { with_ways_to_end(verb) } else { verb }).collect();
     Command::new("logseq-runner")
         .subcommands(of_daemons)
         .about("Lends this machine to coding-agent sessions of Logseq")
@@ -126,6 +128,35 @@ fn command() -> Command {
         .subcommand(Command::new("doctor").about("Look for what is missing; exit 1 if something is"))
 }
 
+/// What `stop` has of its own: docs/spec/session-mailbox.md 8.1.
+fn with_ways_to_end(stop: Command) -> Command {
+    let drain =
+        Arg::new("drain").long("drain").value_name("SECONDS").value_parser(clap::value_parser!(u64).range(..=86_400));
+    let kill = Arg::new("kill-sessions").long("kill-sessions").action(ArgAction::SetTrue);
+    stop.arg(drain.help("Take no new prompts, and wait so long for the turns that run"))
+        .arg(kill.help("End what works for sessions; without it, that goes on without the runner"))
+}
+
+/// Tells the runner how it is to end, where that is more than ending it.
+fn say_how_to_end(settings: &Settings, verb: &str, of_verb: &ArgMatches) -> Result<(), Failure> {
+    let leaving = match verb {
+        "restart" => Leaving { upgrade: true, ..Leaving::default() },
+        "stop" => {
+            let drain = of_verb.get_one::<u64>("drain").copied();
+            let kill_sessions = of_verb.get_flag("kill-sessions");
+            if drain.is_none() && !kill_sessions {
+                return Ok(());
+            }
+            Leaving { drain_ms: drain.unwrap_or_default() * 1_000, kill_sessions, upgrade: false }
+        }
+        _ => return Ok(()),
+    };
+    if crate::leaving::tell(&settings.state_dir, &leaving)? == Some(false) && leaving.drain_ms > 0 {
+        eprintln!("turns still run");
+    }
+    Ok(())
+}
+
 fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let file = file(matches);
     let read = || {
@@ -179,7 +210,10 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
             print!("{}", told?);
             Ok(ExitCode::SUCCESS)
         }
-        Some((verb, _)) if LIFECYCLE.contains(&verb) => lifecycle(&settings, matches),
+        Some((verb, of_verb)) if LIFECYCLE.contains(&verb) => {
+            say_how_to_end(&settings, verb, of_verb)?;
+            lifecycle(&settings, matches)
+        }
         _ => serve(&settings, &Run { fail_fast: false, owner: Owner::Cli }, &reread),
     }
 }

@@ -1,6 +1,7 @@
 //! The runner as the daemon of its state folder (docs/spec/daemon.md 4): it holds the lock, says to whoever started it how far it is, and answers
 //! those who ask how it is or want it to end.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,13 +9,14 @@ use daemon_lifecycle::admin::{self, Act, Standing};
 use daemon_lifecycle::record::Kind;
 use daemon_lifecycle::{Build, Claim, Holder, Owner, Program, Scope, Spawned, Trial, endpoint, process};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::sync::Notify;
 
 use crate::failure::Failure;
+use crate::leaving::{self, Leaving};
 use crate::log::Log;
 use crate::settings::Settings;
 
@@ -43,6 +45,10 @@ pub(crate) struct Daemon {
     spawned: Mutex<Spawned>,
     recovered: Vec<u32>,
     end: Notify,
+    leaving: Mutex<Option<Leaving>>,
+    /// Whether somebody says when no turn runs any more.
+    drains: AtomicBool,
+    drained: Notify,
 }
 
 impl Daemon {
@@ -81,6 +87,9 @@ impl Daemon {
             spawned: Mutex::new(spawned),
             recovered: taken.recovered,
             end: Notify::new(),
+            leaving: Mutex::default(),
+            drains: AtomicBool::new(false),
+            drained: Notify::new(),
         }))
     }
 
@@ -98,6 +107,33 @@ impl Daemon {
         // Whoever started this may have closed its end: the runner works all the same.
         let _ = writeln!(out, "ready runner={runner_id} transport={transport}").and_then(|()| out.flush());
         Ok(())
+    }
+
+    /// How the runner is to end, once somebody said so: from then on it takes no prompts.
+    pub(crate) fn leaving(&self) -> Option<Leaving> {
+        *self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on somebody says when no turn runs: [`Daemon::drained`].
+    pub(crate) fn drains(&self) {
+        self.drains.store(true, Ordering::Relaxed);
+    }
+
+    /// No turn runs any more, and none begins.
+    pub(crate) fn drained(&self) {
+        self.drained.notify_waiters();
+    }
+
+    /// The runner is to end in this way. Whether no turn runs, at the latest when the time is over.
+    async fn leave(&self, leaving: Leaving) -> bool {
+        let mut drained = std::pin::pin!(self.drained.notified());
+        // Before it is looked: what is told meanwhile is heard.
+        drained.as_mut().enable();
+        *self.leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(leaving);
+        if !self.drains.load(Ordering::Relaxed) {
+            return true;
+        }
+        tokio::time::timeout(Duration::from_millis(leaving.drain_ms), drained).await.is_ok()
     }
 
     /// Says why the runner does not work. After [`Daemon::ready`] nobody hears it.
@@ -153,6 +189,9 @@ impl Daemon {
         };
         let body = body.to_bytes();
         let text = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        if head.uri.path() == leaving::ROUTE {
+            return self.answer_leave(&head, &body).await;
+        }
         let asked = admin::Request {
             method: head.method.as_str(),
             path: head.uri.path(),
@@ -176,6 +215,24 @@ impl Daemon {
             None => {}
         }
         respond(StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &reply.body)
+    }
+}
+
+impl Daemon {
+    async fn answer_leave(&self, head: &http::request::Parts, body: &[u8]) -> Response<Full<Bytes>> {
+        let refuse = |status, code: &str| respond(status, &serde_json::json!({"error": code}));
+        let token = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        if !admin::is_trusted(token, self.holder.token()) {
+            return refuse(StatusCode::UNAUTHORIZED, "unauthorized");
+        }
+        if head.method != Method::POST {
+            return refuse(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed");
+        }
+        let Ok(leaving) = serde_json::from_slice(body) else {
+            return refuse(StatusCode::BAD_REQUEST, "validation-error");
+        };
+        let drained = self.leave(leaving).await;
+        respond(StatusCode::OK, &serde_json::json!({"ok": true, "drained": drained}))
     }
 }
 

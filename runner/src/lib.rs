@@ -14,6 +14,7 @@ mod doctor;
 pub mod failure;
 mod http;
 mod inspect;
+mod leaving;
 pub mod log;
 mod program;
 mod relay;

@@ -7,6 +7,7 @@
 //   think TEXT      a chunk of reasoning
 //   stream N        N chunks: `0 `, `1 `, …
 //   wait MS         nothing, for so long; ends at once when the turn is cancelled
+//   until PATH      nothing, until there is such a file; ends at once when the turn is cancelled
 //   ask             asks for permission, and says `allowed`, `rejected` or `cancelled`
 //   tool            runs a process (`node -e`), and tells of it as a tool call
 //   write NAME TEXT writes a file into the session's folder, and says its name
@@ -167,6 +168,7 @@ async function prompt(id, { sessionId, prompt: blocks }) {
       case 'think': update(sessionId, { sessionUpdate: 'agent_thought_chunk', content: { type: 'text', text: rest } }); break;
       case 'stream': for (let i = 0; i < Number(rest); i += 1) { say(sessionId, `${i} `); await sleep(turn, 1); } break;
       case 'wait': await sleep(turn, Number(rest)); break;
+      case 'until': while (!turn.cancelled && !fs.existsSync(rest)) await sleep(turn, 10); break;
       case 'ask': await askPermission(sessionId, turn); break;
       case 'tool': await runTool(sessionId); break;
       case 'write': write(sessionId, ...rest.split(/ (.*)/s)); break;

@@ -1,7 +1,9 @@
 //! A session: what the host wants, and what the agent says, one event after the other.
 
 mod conversation;
+mod credentials;
 mod opening;
+mod pushing;
 mod questions;
 mod saying;
 mod stopping;
@@ -9,7 +11,7 @@ mod turn;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::time::{Duration, Instant};
 
 use mailbox::agent::{AgentMailbox as _, NewAck, Step};
@@ -24,10 +26,13 @@ use crate::arguments::Places;
 use crate::awake::Awake;
 use crate::chunks::Chunks;
 use crate::failure::Failure;
+use crate::push::Pushed;
 use crate::run::UNREADABLE;
 use crate::tools::Tools;
 use crate::{log, prompt, tree};
 
+use credentials::Credentials;
+use pushing::Pushing;
 use questions::Questions;
 use turn::Turn;
 
@@ -51,6 +56,15 @@ pub(crate) enum Event {
         /// Which agent.
         number: u64,
     },
+    /// Git asks for its credentials.
+    Question {
+        /// In git's words.
+        question: String,
+        /// Where the answer goes.
+        tell: SyncSender<Vec<u8>>,
+    },
+    /// A push has ended.
+    Pushed(Pushed),
     /// This process is to end.
     Stop,
 }
@@ -82,7 +96,9 @@ pub(crate) struct Session {
     kept_part: Option<String>,
     next_rpc: u64,
     turn: Option<Turn>,
+    pushing: Option<Pushing>,
     questions: Questions,
+    credentials: Credentials,
     tools: Tools,
     chunks: Chunks,
     pending: Vec<NewOutput>,
@@ -124,7 +140,9 @@ impl Session {
             kept_part: None,
             next_rpc: 1,
             turn: None,
+            pushing: None,
             questions: Questions::default(),
+            credentials: Credentials::default(),
             tools: Tools::default(),
             chunks: Chunks::default(),
             pending: Vec::new(),
@@ -167,6 +185,15 @@ impl Session {
         match event {
             Event::Stop => Ok(Flow::Over),
             Event::Look => self.look(),
+            Event::Question { question, tell } => {
+                self.ask_credentials(question, tell)?;
+                Ok(Flow::On)
+            }
+            Event::Pushed(pushed) => {
+                self.on_pushed(&pushed)?;
+                // What waited for it is due.
+                self.look()
+            }
             Event::Line { number, line } => {
                 if self.agent.as_ref().is_some_and(|agent| agent.number == number) {
                     self.on_line(&line)?;
@@ -248,7 +275,7 @@ impl Session {
             self.on_control(message)?;
         }
         self.on_interrupt(inbound.control.interrupt_seq)?;
-        if self.turn.is_some() {
+        if self.turn.is_some() || self.pushing.is_some() {
             return Ok(Flow::On);
         }
         if self.host_is_gone() {
@@ -303,6 +330,7 @@ impl Session {
         match first.kind.as_str() {
             "prompt" | "system" => self.begin_turn(batch),
             "session.open" => self.open_as_asked(&first),
+            "push" => self.begin_push(first),
             "session.close" => {
                 self.end_agent();
                 self.acknowledge(&first, AckStatus::Completed, None)

@@ -186,7 +186,8 @@ impl Session {
                         _ => {}
                     }
                 }
-                Event::Ended { .. } | Event::Line { .. } => {}
+                // No push runs while an agent starts; and git, which asks before the agent is there, goes without.
+                Event::Ended { .. } | Event::Line { .. } | Event::Question { .. } | Event::Pushed(_) => {}
             }
         }
     }
@@ -215,7 +216,7 @@ impl Session {
                     Err(NoAnswer::Failed(failure)) => return Err(NotOpen::Failed(failure)),
                     Err(_) => return Err(NotOpen::Stopped),
                 },
-                Ok(Event::Line { .. } | Event::Ended { .. }) => {}
+                Ok(Event::Line { .. } | Event::Ended { .. } | Event::Question { .. } | Event::Pushed(_)) => {}
             }
         }
     }

@@ -58,6 +58,9 @@ impl Session {
 
     /// Takes an answer of the host's: it counts only for an open question of this process, and once.
     pub(super) fn on_control(&mut self, message: &Message) -> Result<(), Failure> {
+        if self.on_credentials(message)? {
+            return Ok(());
+        }
         let body: Value =
             message.content.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         let id = body.get("request-id").and_then(Value::as_str).unwrap_or_default().to_owned();

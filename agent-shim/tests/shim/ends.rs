@@ -100,12 +100,15 @@ fn a_full_disk_ends_the_turn_and_is_told() {
     }
     let mut runner = Runner::new();
     runner.load = false;
-    runner.prompt("one", "wait 1000; stream 2000");
+    // The agent speaks once the disk is full: what the reserve frees must not be filled too.
+    let is_full = std::env::temp_dir().join("is-full");
+    runner.prompt("one", &format!("until {}; stream 2000", is_full.display()));
     runner.spawn();
     runner.until_told("turn.started");
     let filler = std::env::temp_dir().join("filler");
     let mut file = std::fs::File::create(&filler).unwrap();
     while file.write_all(&[0; 4096]).is_ok() {}
+    std::fs::File::create(is_full).unwrap();
     runner.until("it is told", |runner| runner.changes.contains(&("one".into(), Change::Fail("disk_full".into()))));
     drop(file);
     std::fs::remove_file(filler).unwrap();

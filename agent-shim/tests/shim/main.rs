@@ -5,8 +5,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets something unexpected is to stop")]
 
+mod credentials;
 mod deaths;
 mod ends;
+mod pushes;
 mod questions;
 mod runner;
 mod server;

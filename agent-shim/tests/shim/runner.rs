@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mailbox::config::{Agent, Config, Limits, Transcript};
+use mailbox::config::{Agent, Config, Limits, Reopen, Transcript};
 use mailbox::delivery::{Chain, Event, Relay, Sent, deliver};
 use mailbox::host::{HostMailbox as _, Settings, Spawn, sweep};
-use mailbox::message::{NewMessage, RuntimeState};
+use mailbox::message::{NewMessage, Output, RuntimeState};
 use mailbox::sweep::{Change, Process, Rules};
 use mailbox::{Error, FileHost};
 use serde_json::{Value, json};
@@ -46,6 +46,12 @@ pub(crate) struct Runner {
     pub(crate) limits: Limits,
     pub(crate) load: bool,
     pub(crate) command: (String, Vec<String>),
+    /// Whether git is helped.
+    pub(crate) git_helper: bool,
+    /// How the shim reads the host's file.
+    pub(crate) reopen: Reopen,
+    /// What the runner itself was asked.
+    pub(crate) asked: Vec<Output>,
     /// `PATH` of the shim, where it is another one than this process's.
     pub(crate) path: Option<String>,
     work_seq: i64,
@@ -77,6 +83,9 @@ impl Runner {
             },
             load: true,
             command: ("node".into(), vec![agent.to_str().unwrap().to_owned()]),
+            git_helper: false,
+            reopen: Reopen::Always,
+            asked: Vec::new(),
             path: None,
             work_seq: 0,
             changes: Vec::new(),
@@ -123,7 +132,8 @@ impl Runner {
             },
             limits: self.limits,
             skills: vec![],
-            git_helper: false,
+            git_helper: self.git_helper,
+            reopen: self.reopen,
             transcript: Some(Transcript { globs: String::new(), max_bytes: 1 << 20, part_ms: 300 }),
         }
     }
@@ -211,7 +221,11 @@ impl Runner {
             Err(error) => assert!(error.is_passing(), "{error}"),
         }
         match deliver(&mut self.host, &mut self.worker, &mut self.chain, now()) {
-            Ok(_) => {}
+            Ok(delivered) => {
+                let is_new = |one: &Output| self.asked.iter().all(|known| known.id != one.id);
+                let new: Vec<Output> = delivered.for_runner.into_iter().filter(is_new).collect();
+                self.asked.extend(new);
+            }
             Err(Error::HotJournal) if process == Process::Gone => self.recover(),
             Err(error) => assert!(error.is_passing(), "{error}"),
         }

@@ -185,6 +185,20 @@ fn a_long_output_of_a_tool_is_cut_and_kept_in_a_file() {
 }
 
 #[test]
+fn a_shim_that_keeps_the_host_s_file_open_sees_all_that_is_written_there() {
+    let mut runner = Runner::new();
+    runner.reopen = mailbox::config::Reopen::Auto;
+    runner.prompt("one", "say hello; ask");
+    runner.spawn();
+    let asked = runner.until_told("permission");
+    runner.answer("a1", asked["request-id"].as_str().unwrap(), "allow");
+    runner.until_ended("one");
+    runner.prompt("two", "say after");
+    runner.until_ended("two");
+    assert_eq!(runner.said(), "helloallowedafter");
+}
+
+#[test]
 fn the_agent_gets_the_variables_that_are_listed_and_no_others() {
     let mut runner = Runner::new();
     runner.script("env.sh", "env | cut -d= -f1 | sort | tr '\\n' ' '");

@@ -1,10 +1,11 @@
-//! Conversations on their way between this machine and the worker, with the tokens of their runs (docs/spec/transcripts.md 4.4).
+//! What is asked with the token of a run: conversations on their way between this machine and the worker (docs/spec/transcripts.md 4.4), and
+//! git's credentials (docs/spec/agents.md 20.6).
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use transcripts::limits::ARCHIVE_BYTES;
 
-use super::line::{Line, PATIENCE};
+use super::line::{GIT, Line, PATIENCE};
 use crate::http::{ANSWER_BYTES, Answer, Ask};
 
 /// The content type of a bundle.
@@ -77,6 +78,22 @@ impl Line {
             return Err(Failed::Refused("a conversation without its run".to_owned()));
         };
         Ok(Some(Fetched { archive: answer.bytes, run, epoch }))
+    }
+
+    /// What git is told that asks this, in its own words.
+    pub(crate) async fn ask_for_git(&self, session: &str, token: &str, question: &str) -> Result<Bytes, Failed> {
+        let url = format!("{}/git-credentials", self.session(session));
+        let ask = Ask {
+            method: Method::POST,
+            url: &url,
+            token: Some(token),
+            headers: Vec::new(),
+            body: Some(("text/plain", question.to_owned().into())),
+            patience: GIT,
+            most: mailbox::credentials::MAX_BYTES,
+        };
+        let answer = self.client.send(ask).await.map_err(Failed::Later)?;
+        if answer.status.is_success() { Ok(answer.bytes) } else { Err(failed(&answer)) }
     }
 
     /// Keeps the conversation of a run at the worker.

@@ -15,6 +15,8 @@ use crate::settings::Settings;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long one to a request for work may take.
 pub(crate) const POLL: Duration = Duration::from_mins(1);
+/// How long one to a question of git may take: git waits a little longer.
+pub(crate) const GIT: Duration = Duration::from_secs(15);
 /// How long one about a file may take.
 pub(crate) const FILES: Duration = Duration::from_mins(5);
 

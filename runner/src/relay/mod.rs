@@ -106,6 +106,8 @@ struct Runner<'a> {
     fates: UnboundedReceiver<Fate>,
     process_id: String,
     is_ready: bool,
+    /// Whether turns ran when that was last looked for.
+    had_turns: bool,
 }
 
 /// Works until `stop`, or until something is wrong that trying again does not cure. What it started stays, unless the runner does not count any
@@ -133,15 +135,27 @@ pub(crate) async fn work(given: Given<'_>, stop: impl Future<Output = Result<(),
     });
     let bells = Bells::new(settings.mailbox.inotify, log);
     let process_id = uuid::Uuid::new_v4().to_string();
-    let mut runner =
-        Runner { given, log, station, bells, slots: BTreeMap::new(), acks, fates, process_id, is_ready: false };
+    let mut runner = Runner {
+        given,
+        log,
+        station,
+        bells,
+        slots: BTreeMap::new(),
+        acks,
+        fates,
+        process_id,
+        is_ready: false,
+        had_turns: true,
+    };
+    runner.given.daemon.drains();
     let ended = tokio::select! {
         ended = runner.go_on() => ended,
         asked = stop => asked.map(|()| Worked::Stopped),
     };
-    let kill = matches!(ended, Err(Failure::Superseded | Failure::Revoked));
+    let leaving = runner.given.daemon.leaving().unwrap_or_default();
+    let kill = leaving.kill_sessions || matches!(ended, Err(Failure::Superseded | Failure::Revoked));
     if matches!(ended, Ok(Worked::Stopped)) && runner.is_ready {
-        let body = json!({"reason": "stop"});
+        let body = json!({"reason": if leaving.upgrade { "upgrade" } else { "stop" }});
         // Whoever does not hear it notices the silence.
         let _ = runner.station.line.ask(Method::POST, "/detach", Some(&body), Duration::from_secs(5)).await;
     }
@@ -264,6 +278,7 @@ impl Runner<'_> {
                     _ = tidying.tick() => self.tidy(),
                     _ = tokens.tick() => self.rotate().await?,
                     _ = ticks.tick() => {
+                        self.look_for_turns();
                         let over: Vec<String> =
                             self.slots.iter().filter(|(_, slot)| slot.thread.is_finished()).map(|(id, _)| id.clone()).collect();
                         for id in over {
@@ -307,6 +322,19 @@ impl Runner<'_> {
         }
     }
 
+    /// Says so when somebody waits for the end of all turns, and none runs. One that was just taken in is shown a moment later, so that one look is
+    /// not enough.
+    fn look_for_turns(&mut self) {
+        if self.given.daemon.leaving().is_none() {
+            return;
+        }
+        let has = self.slots.values().any(|slot| slot.status().turn.is_some());
+        if !has && !self.had_turns {
+            self.given.daemon.drained();
+        }
+        self.had_turns = has;
+    }
+
     fn active(&self) -> usize {
         self.slots.values().filter(|slot| slot.status().is_active).count()
     }
@@ -315,6 +343,11 @@ impl Runner<'_> {
     async fn hand_out(&mut self, items: Vec<Item>) -> Result<Vec<Ack>, Failure> {
         let count = items.len();
         let mut acks = Vec::new();
+        let begins = |item: &Item| matches!(item.kind.as_str(), "session.open" | "prompt" | "push");
+        let (later, items): (Vec<Item>, Vec<Item>) =
+            items.into_iter().partition(|item| self.given.daemon.leaving().is_some() && begins(item));
+        // Not acknowledged: the next runner gets them.
+        let count = count.saturating_sub(later.len());
         // Bounded by what a poll asks for.
         for item in items {
             let id = item.session_id.clone();

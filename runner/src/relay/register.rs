@@ -106,7 +106,7 @@ fn registration(settings: &Settings, instance: &str, driver: &Driver) -> Value {
         "os": std::env::consts::OS,
         "drivers": [driver.name()],
         "agents": agents.collect::<Vec<_>>(),
-        "capabilities": [],
+        "capabilities": ["push"],
         "replace": settings.mailbox.replace,
     })
 }

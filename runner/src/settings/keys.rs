@@ -54,7 +54,7 @@ const fn secret(name: &'static str, variable: &'static str, default: &'static st
 }
 
 /// All of them.
-pub const KEYS: [Key; 37] = [
+pub const KEYS: [Key; 38] = [
     key("api.url", "BASE_URL", "base-url", "http://127.0.0.1:8787", Kind::Text, "Address of the agents worker"),
     Key {
         name: "api.allow-http",
@@ -174,6 +174,14 @@ pub const KEYS: [Key; 37] = [
         "512MiB",
         Kind::Size,
         "The longest file of an agent's that is read",
+    ),
+    key(
+        "mailbox.reopen",
+        "MAILBOX_REOPEN",
+        "mailbox-reopen",
+        "always",
+        Kind::Choice(&["always", "auto"]),
+        "Whether an agent's side opens the runner's file for each look, or keeps it open on file systems of this machine",
     ),
     key(
         "mailbox.inotify",

@@ -104,6 +104,8 @@ pub struct Mailbox {
     pub retry_sent: u32,
     /// The longest file of an agent's that is read, in bytes.
     pub max_bytes: u64,
+    /// How an agent's side reads the runner's file.
+    pub reopen: mailbox::config::Reopen,
     /// Whether files are watched.
     pub inotify: bool,
 }
@@ -263,6 +265,10 @@ impl Mailbox {
             orphan: time("limits.orphan"),
             retry_sent: u32::from(values.get("mailbox.retry-sent").0 == "1"),
             max_bytes: gather::size(values.get("mailbox.max-bytes").0).unwrap_or(512 << 20),
+            reopen: match values.get("mailbox.reopen").0 {
+                "auto" => mailbox::config::Reopen::Auto,
+                _ => mailbox::config::Reopen::Always,
+            },
             inotify: values.get("mailbox.inotify").0 == "1",
         }
     }

@@ -50,6 +50,12 @@ pub struct Agent {
     /// Files of its login, below the home folder of this user: it gets copies where it has none.
     #[serde(default)]
     pub login: Vec<PathBuf>,
+    /// Names of its skills; none: all that lie in the share.
+    #[serde(default)]
+    pub skills: Option<Vec<String>>,
+    /// Where it looks for skills, below its home.
+    #[serde(default)]
+    pub skills_at: Option<PathBuf>,
     /// Paths of the machine that it sees read-only, such as tools in a home folder.
     #[serde(default)]
     pub binds: Vec<PathBuf>,
@@ -70,6 +76,9 @@ pub struct Allow {
 const fn yes() -> bool {
     true
 }
+
+/// Where agents look for skills of which nobody says so.
+const SKILLS: [(&str, &str); 1] = [("claude", ".claude/skills")];
 
 /// Agents that need not be named: their programs are those which speak ACP for them.
 const KNOWN: [(&str, &str); 4] =
@@ -107,10 +116,15 @@ impl Tables {
                 declares_limits: BTreeMap::new(),
                 login_check: Vec::new(),
                 login: Vec::new(),
+                skills: None,
+                skills_at: None,
                 binds: Vec::new(),
             })
         };
-        self.agents.get(name).cloned().or_else(known)
+        let mut agent = self.agents.get(name).cloned().or_else(known)?;
+        let usual = SKILLS.iter().find(|(known, _)| *known == name).map(|(_, place)| PathBuf::from(place));
+        agent.skills_at = agent.skills_at.or(usual);
+        Some(agent)
     }
 
     /// Names of all agents, those that are known without being named last.
@@ -169,7 +183,9 @@ mod tests {
             (own.command.as_str(), own.env.as_slice(), own.load),
             ("own-acp", ["KEY".to_owned()].as_slice(), false)
         );
-        assert_eq!(tables.agent("claude").unwrap().command, "other");
+        let claude = tables.agent("claude").unwrap();
+        assert_eq!((claude.command.as_str(), claude.skills_at), ("other", Some(".claude/skills".into())));
+        assert_eq!((own.skills, own.skills_at), (None, None));
         assert_eq!(tables.agent("codex").unwrap().command, "codex-acp");
         assert_eq!(tables.agent("nobody"), None);
         assert_eq!(tables.names(), ["claude", "own", "codex", "pi", "amp"]);

@@ -4,11 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
 
 mod conversations;
+mod credentials;
 mod endings;
 mod machine;
 mod plane;
 mod plane_http;
 mod points;
+mod pushes;
 mod rest;
 mod restarts;
 mod storm;

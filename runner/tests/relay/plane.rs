@@ -222,7 +222,8 @@ impl State {
                 match &told {
                     Told::OpenNeeded => {
                         session.ids += 1;
-                        let body = json!({"task": {"title": "t"}, "agent": "claude", "mode": null, "cwd": null, "resume": resume});
+                        let body = json!({"task": {"title": "t"}, "agent": "claude", "mode": null, "cwd": null, "resume": resume,
+                            "git-credentials": true});
                         let item = NewItem::new(&format!("open-{id}-{}", session.ids), body.to_string());
                         desk::open(&mut session.desk, &mut decide, item).unwrap();
                     }

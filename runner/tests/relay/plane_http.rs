@@ -35,7 +35,7 @@ pub(crate) fn serve(plane: Plane, listener: TcpListener) {
                     at.and_then(|at| state.faults.remove(at)).map(|(_, fault)| fault)
                 };
                 if fault.is_none()
-                    && let Some(bytes) = conversation(&plane, &asked)
+                    && let Some(bytes) = conversation(&plane, &asked).or_else(|| credentials(&plane, &asked))
                 {
                     let _gone = stream.write_all(&bytes);
                     return;
@@ -107,6 +107,18 @@ fn conversation(plane: &Plane, asked: &Asked) -> Option<Vec<u8>> {
     .into_bytes();
     answer.extend_from_slice(&kept.bytes);
     Some(answer)
+}
+
+/// The answer to a question of git, which is no JSON: a password for one repository, to whoever has the token of a run.
+fn credentials(plane: &Plane, asked: &Asked) -> Option<Vec<u8>> {
+    asked.path.strip_prefix("/sessions/")?.strip_suffix("/git-credentials").filter(|_| asked.method == "POST")?;
+    let question = String::from_utf8_lossy(&asked.body).into_owned();
+    let is_for = asked.token == "run-token" && question.contains("path=acme/project.git\n");
+    plane.lock().asked.push((asked.path.clone(), question.into()));
+    plane.shared.1.notify_all();
+    let (status, body) = if is_for { (200, super::credentials::GIVEN) } else { (404, "{}") };
+    let length = body.len();
+    Some(format!("HTTP/1.1 {status} x\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}").into_bytes())
 }
 
 /// Keeps a conversation.

@@ -141,3 +141,32 @@ fn an_agent_that_cannot_be_started_fails_the_prompt_and_not_the_runner() {
     plane.say("s1", "one", "say hello");
     assert_eq!(plane.ended("s1", "one"), "agent-missing");
 }
+
+#[test]
+fn skills_lie_in_one_place_and_each_session_has_links_to_its_own() {
+    let machine = Machine::new("plain");
+    let plane = &machine.plane;
+    for name in ["review", "deploy"] {
+        let folder = machine.state().join("share/skills").join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("SKILL.md"), format!("how to {name}")).unwrap();
+    }
+    let config = machine.state().with_file_name("config.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}skills = [\"review\", \"gone\"]\n")).unwrap();
+    let mut runner = machine.start(&[("MAILBOX_REOPEN", "auto"), ("IDLE_EXIT", "1s")]);
+    plane.say("s1", "one", "say hello");
+    assert_eq!(plane.ended("s1", "one"), "end_turn");
+    let seen = machine.session("s1").home().join(".claude/skills/review/SKILL.md");
+    assert_eq!(std::fs::read_to_string(seen).unwrap(), "how to review");
+    assert!(!machine.session("s1").home().join(".claude/skills/deploy").exists());
+    let written: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(machine.session("s1").inside().join("config.json")).unwrap()).unwrap();
+    assert_eq!((&written["skills"], &written["reopen"]), (&json!(["review"]), &json!("auto")));
+    let told = plane.told("s1", "what is missing is told", |told| match told {
+        Told::Notice { code, message } if code == "skills_missing" => Some(message.clone()),
+        _ => None,
+    });
+    assert!(told.contains("gone"), "{told}");
+    runner.stop();
+}

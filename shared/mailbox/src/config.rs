@@ -16,7 +16,7 @@ const MAX_BYTES: u64 = 1 << 20;
 /// The version that this program knows.
 pub const VERSION: u64 = 1;
 
-/// How a process drives its agent. Every member is required but `transcript`; members that are not known pass.
+/// How a process drives its agent. Every member is required but `reopen` and `transcript`; members that are not known pass.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Config {
@@ -38,9 +38,23 @@ pub struct Config {
     pub skills: Vec<String>,
     /// Whether git gets its passwords through the mailbox.
     pub git_helper: bool,
+    /// How the host's file is read.
+    #[serde(default)]
+    pub reopen: Reopen,
     /// How conversations are kept (docs/spec/transcripts.md 4.7); none: they are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transcript: Option<Transcript>,
+}
+
+/// Whether the host's file is opened anew for each look (docs/spec/session-mailbox.md 4.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reopen {
+    /// It is: on some mounts a reader that stays open does not see what is written.
+    #[default]
+    Always,
+    /// It is not on a file system of this machine.
+    Auto,
 }
 
 /// How conversations are kept.
@@ -169,6 +183,7 @@ mod tests {
             limits,
             skills: vec!["a".into()],
             git_helper: false,
+            reopen: Reopen::Auto,
             transcript: Some(Transcript {
                 globs: "pi=.pi/{session}.jsonl".into(),
                 max_bytes: 4 << 20,
@@ -199,7 +214,10 @@ mod tests {
             None,
             "as runners before it wrote it"
         );
-        for member in good.as_object().unwrap().keys().filter(|member| *member != "transcript") {
+        without.as_object_mut().unwrap().remove("reopen");
+        assert_eq!(Config::read(without.to_string().as_bytes()).unwrap().reopen, Reopen::Always);
+        let is_needed = |member: &&String| !matches!(member.as_str(), "transcript" | "reopen");
+        for member in good.as_object().unwrap().keys().filter(is_needed) {
             let mut without = good.clone();
             without.as_object_mut().unwrap().remove(member);
             assert!(refused(&without), "without {member}");

@@ -12,6 +12,7 @@
 pub mod agent;
 pub mod config;
 pub mod crashes;
+pub mod credentials;
 pub mod delivery;
 pub mod doorbell;
 pub mod due;
@@ -23,6 +24,7 @@ pub mod liveness;
 pub mod message;
 pub mod places;
 mod schema;
+pub mod seal;
 pub mod skills;
 pub mod space;
 mod sqlite;

@@ -73,7 +73,7 @@ fn prepare(connection: &mut Connection, side: Side, mailbox: &str) -> Result<(),
     Ok(transaction.commit()?)
 }
 
-/// Opens the other side's file for reading, freshly for each look.
+/// Opens the other side's file for reading: freshly for each look, unless it is known that a reader that stays sees everything.
 pub(crate) fn reader(path: &Path, side: Side) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
@@ -87,13 +87,18 @@ pub(crate) fn reader(path: &Path, side: Side) -> Result<Connection, Error> {
          PRAGMA temp_store = MEMORY;",
     )?;
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)?;
-    let deadline = Instant::now() + MAX_QUERY;
-    connection.progress_handler(STEPS, Some(move || Instant::now() > deadline))?;
+    begin_look(&mut connection)?;
     known(&connection)?;
     if side == Side::Out {
         ours(&connection)?;
     }
     Ok(connection)
+}
+
+/// Gives the queries that follow their time: to be called again for a connection that was used before.
+pub(crate) fn begin_look(connection: &mut Connection) -> Result<(), Error> {
+    let deadline = Instant::now() + MAX_QUERY;
+    Ok(connection.progress_handler(STEPS, Some(move || Instant::now() > deadline))?)
 }
 
 fn known(connection: &Connection) -> Result<(), Error> {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::{HOME, Launch, SHARE, SHIM, inner_run, words};
+use super::{HOME, INSIDE, Launch, SHARE, SHIM, inner_run, words};
 
 /// The descriptor on which it tells of the process inside.
 pub(crate) const INFO: i32 = 3;
@@ -37,7 +37,7 @@ fn wall(program: &Path, launch: &Launch<'_>, tells: bool) -> Vec<OsString> {
 pub(super) fn command(program: &Path, launch: &Launch<'_>) -> Vec<OsString> {
     let mut line = wall(program, launch, true);
     let places = launch.places;
-    line.extend(["--ro-bind".into(), places.inside().into(), "/mailbox/in".into()]);
+    line.extend(["--ro-bind".into(), places.inside().into(), INSIDE.into()]);
     line.extend(["--bind".into(), places.outside().into(), "/mailbox/out".into()]);
     line.extend(["--bind".into(), places.home().into(), HOME.into()]);
     line.extend(["--bind".into(), launch.work.into(), launch.cwd.into()]);

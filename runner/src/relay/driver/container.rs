@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use super::{HOME, Launch, SHARE, SHIM, inner_run, words};
+use super::{HOME, INSIDE, Launch, SHARE, SHIM, inner_run, words};
 
 fn mount(from: &Path, to: &str, is_read_only: bool) -> [OsString; 2] {
     let mut mount = OsString::from("type=bind,src=");
@@ -29,7 +29,7 @@ pub(super) fn commands(runtime: &Path, image: &str, launch: &Launch<'_>) -> (Vec
     create.extend(words(["--label", &format!("logseq.mailbox={}", launch.mailbox_id)]));
     create.extend(words(["--label", &format!("logseq.generation={}", launch.generation)]));
     create.extend(wall(launch));
-    create.extend(mount(&places.inside(), "/mailbox/in", true));
+    create.extend(mount(&places.inside(), INSIDE, true));
     create.extend(mount(&places.outside(), "/mailbox/out", false));
     create.extend(mount(&places.home(), HOME, false));
     create.extend(mount(launch.work, launch.cwd, false));

@@ -19,6 +19,8 @@ pub(crate) use bubblewrap::INFO;
 
 /// Where a walled-in process sees the share.
 const SHARE: &str = "/opt/logseq";
+/// Where it sees what the host writes.
+const INSIDE: &str = "/mailbox/in";
 /// Its name of the shim.
 const SHIM: &str = "/opt/logseq/agent-shim";
 /// Where it sees its own state.
@@ -148,6 +150,14 @@ impl Driver {
         }
     }
 
+    /// Where a process sees the share, and what the host writes of its session.
+    pub(crate) fn seen(&self, share: &Path, inside: &Path) -> (PathBuf, PathBuf) {
+        match self {
+            Self::Plain => (share.to_owned(), inside.to_owned()),
+            Self::Bubblewrap { .. } | Self::Container { .. } => (SHARE.into(), INSIDE.into()),
+        }
+    }
+
     /// The commands that start a process.
     pub(crate) fn commands(&self, launch: &Launch<'_>) -> Commands {
         match self {
@@ -210,22 +220,9 @@ fn words<const N: usize>(list: [&str; N]) -> impl Iterator<Item = OsString> {
 
 /// What a walled-in shim is told of its folders.
 fn inner_run(cwd: &str) -> impl Iterator<Item = OsString> {
-    words([
-        SHIM,
-        "run",
-        "--in",
-        "/mailbox/in",
-        "--out",
-        "/mailbox/out",
-        "--work",
-        cwd,
-        "--home",
-        HOME,
-        "--share",
-        SHARE,
-    ])
-    .collect::<Vec<_>>()
-    .into_iter()
+    words([SHIM, "run", "--in", INSIDE, "--out", "/mailbox/out", "--work", cwd, "--home", HOME, "--share", SHARE])
+        .collect::<Vec<_>>()
+        .into_iter()
 }
 
 #[cfg(test)]

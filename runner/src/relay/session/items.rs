@@ -60,6 +60,8 @@ impl Session {
             "session.open" => self.store_open(item),
             "prompt" => self.store_prompt(item),
             "permission.answer" => self.insert(item, item.body.to_string(), true),
+            "push" if self.known.open.is_none() => Ok(Err("session-not-open".to_owned())),
+            "push" => self.insert(item, item.body.to_string(), false),
             "withdraw" => {
                 if let Some(prompt) = item.text("item-id") {
                     self.host.take_back(TakeBack::One(prompt), now())?;
@@ -166,6 +168,7 @@ impl Session {
         (self.above, self.is_fenced, self.notes_after, self.again_at) = (0, false, None, None);
         self.crashes.finished();
         self.keeping = super::keeping::Keeping::default();
+        self.answered = 0;
         self.rung = None;
         if unsent > 0 {
             self.report(

@@ -82,6 +82,11 @@ impl Session {
         }
     }
 
+    /// A token that counts no more is asked for anew.
+    pub(super) fn forget_token(&mut self, run: u64) {
+        self.keeping.tokens.remove(&run);
+    }
+
     /// Remembers which runs this runner was given.
     pub(super) fn note_run(&mut self, prompt: &Prompt) {
         let runs = &mut self.known.runs;
@@ -300,7 +305,7 @@ impl Session {
         match self.station.handle.block_on(sent) {
             Ok(()) => {}
             Err(Failed::Token(why)) => {
-                self.keeping.tokens.remove(&one.run);
+                self.forget_token(one.run);
                 return Err(Failed::Token(why));
             }
             Err(other) => return Err(other),
@@ -313,7 +318,7 @@ impl Session {
     }
 
     /// The token of a run: the one that came with it, or another one, for as long as the worker gives any.
-    fn token_of(&mut self, run: u64) -> Result<String, Failed> {
+    pub(super) fn token_of(&mut self, run: u64) -> Result<String, Failed> {
         if let Some((token, until)) = self.keeping.tokens.get(&run)
             && until.saturating_duration_since(Instant::now()) > LEFT
         {

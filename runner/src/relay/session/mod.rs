@@ -2,11 +2,13 @@
 //! be done, and what that says goes to the worker (docs/spec/session-mailbox.md 4).
 
 mod closing;
+mod credentials;
 mod items;
 mod keeping;
 mod logins;
 mod process;
 mod sending;
+mod skills;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -124,6 +126,10 @@ pub(crate) struct Session {
     is_fenced: bool,
     closing: closing::Progress,
     keeping: keeping::Keeping,
+    /// Skills that nothing is behind, as they were reported.
+    missing_skills: Vec<String>,
+    /// What git has asked up to this place was answered.
+    answered: i64,
     /// The first unsent report waits until the worker has this much of the order.
     notes_after: Option<i64>,
     again_at: Option<Millis>,
@@ -178,6 +184,8 @@ impl Session {
             is_fenced: false,
             closing: closing::Progress::default(),
             keeping: keeping::Keeping::default(),
+            missing_skills: Vec::new(),
+            answered: 0,
             notes_after: None,
             again_at: None,
             is_unproven: false,

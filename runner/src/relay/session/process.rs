@@ -236,7 +236,8 @@ impl Session {
         }
         let begin = Begin { lease: self.known.lease, above: self.above, config_hash: None };
         let generation = self.host.begin(&begin, now())?;
-        self.config(agent, &cwd, generation).store(self.host.inside())?;
+        let skills = self.link_skills(&agent)?;
+        self.config(agent, skills, &cwd, generation).store(self.host.inside())?;
         let places = self.host.places().clone();
         let folder = places.folder().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let short: String = folder.chars().take(12).collect();
@@ -303,7 +304,7 @@ impl Session {
         make(&self.station.driver, &launch)
     }
 
-    fn config(&self, agent: crate::settings::AgentTable, cwd: &str, generation: i64) -> Config {
+    fn config(&self, agent: crate::settings::AgentTable, skills: Vec<String>, cwd: &str, generation: i64) -> Config {
         let open = self.known.open.as_ref();
         let text = |name: &str| open.and_then(|open| Some(open.get(name)?.as_str()?.to_owned()));
         let settings = self.station.settings.get();
@@ -334,8 +335,9 @@ impl Session {
                 orphan_limit_ms: or_never(mailbox.orphan),
                 poll_ms: 1_000,
             },
-            skills: Vec::new(),
-            git_helper: false,
+            skills,
+            reopen: mailbox.reopen,
+            git_helper: open.is_some_and(|open| open.get("git-credentials") == Some(&Value::Bool(true))),
             transcript: Some(Transcript {
                 globs: agent.transcript.map_or_else(
                     || settings.transcripts.globs.clone(),

@@ -152,6 +152,7 @@ impl Session {
                 self.fence(&why);
                 return Ok(false);
             }
+            self.answer_git(&delivered.for_runner)?;
             self.take_laid_out(&delivered.for_runner)?;
             self.again_at = delivered.again_at;
             if delivered.sent == 0 || self.again_at.is_some() {

@@ -1,14 +1,18 @@
 //! The half of the agent's side over files. `inbound.db` is opened freshly for each look, because on some mounts a reader that
-//! stays open does not see what is written; `outbound.db` stays open.
+//! stays open does not see what is written, unless it lies on a file system of this machine and that is asked for ([`Reopen::Auto`]);
+//! `outbound.db` stays open.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
 use super::{AgentMailbox, Asked, Backlog, Inbound, Request, Step};
+use crate::config::Reopen;
 use crate::host::rows;
 use crate::message::{Ack, Control, Lane, MAX_OUTPUT_BYTES, Message, Millis};
 use crate::places::{DOORBELL, HEARTBEAT, INBOUND, OUTBOUND};
@@ -35,7 +39,21 @@ pub struct FileAgent {
     last_chained: i64,
     host_seq: i64,
     looked: Option<Instant>,
+    /// Whether a connection to the host's file stays open, and the one that does.
+    keeps_open: bool,
+    kept: RefCell<Option<Kept>>,
 }
+
+/// A connection to the host's file that stays open.
+#[derive(Debug)]
+struct Kept {
+    connection: Connection,
+    /// The file that it was opened with.
+    file: FileId,
+}
+
+/// A device, and a file of it.
+type FileId = (u64, u64);
 
 impl FileAgent {
     /// Opens the folders `in/` and `out/`, by paths without links, for a process of this generation. Whoever calls holds the
@@ -63,6 +81,8 @@ impl FileAgent {
             last_chained: 0,
             host_seq: 0,
             looked: None,
+            keeps_open: false,
+            kept: RefCell::new(None),
             connection,
         };
         agent.load()?;
@@ -107,7 +127,31 @@ impl FileAgent {
         self.acks.get(message)
     }
 
-    fn reading(&self) -> Result<Connection, Error> {
+    /// How the host's file is read from now on.
+    pub fn reopen(&mut self, reopen: Reopen) {
+        self.keeps_open = reopen == Reopen::Auto && is_local(&self.inbound);
+    }
+
+    /// Looks into the host's file.
+    fn reading<T>(&self, look: impl FnOnce(&Connection) -> Result<T, Error>) -> Result<T, Error> {
+        let file = self.file();
+        let known = self.kept.take().filter(|kept| Some(kept.file) == file);
+        let connection = match known {
+            Some(mut kept) => {
+                sqlite::begin_look(&mut kept.connection)?;
+                kept.connection
+            }
+            None => self.open_inbound()?,
+        };
+        let looked = look(&connection);
+        // After a failure nothing is presumed of the file.
+        if let (true, true, Some(file)) = (self.keeps_open, looked.is_ok(), file) {
+            self.kept.replace(Some(Kept { connection, file }));
+        }
+        looked
+    }
+
+    fn open_inbound(&self) -> Result<Connection, Error> {
         let connection = sqlite::reader(&self.inbound, Side::In)?;
         if sqlite::mailbox_id(&connection)? != self.mailbox_id {
             return Err(Error::Mixed);
@@ -115,13 +159,48 @@ impl FileAgent {
         Ok(connection)
     }
 
-    fn control(&mut self, connection: &Connection) -> Result<Control, Error> {
-        let control = crate::host::read_control(connection)?;
+    /// Which file lies there, where that matters: another one may have been put in its place.
+    fn file(&self) -> Option<FileId> {
+        let found = std::fs::symlink_metadata(&self.inbound).ok().filter(|_| self.keeps_open)?;
+        Some((found.dev(), found.ino()))
+    }
+
+    /// What the host tells this process, unless that is another one's by now.
+    fn heed(&mut self, control: Control) -> Result<Control, Error> {
         if control.generation > self.generation {
             return Err(Error::Fenced(control.generation));
         }
         self.looked = Some(Instant::now());
         Ok(control)
+    }
+
+    /// What the host wants: what it tells this process, the greatest number of a message, and the messages about whose attempt nothing was said.
+    fn read_inbound(&self, connection: &Connection, now: Millis) -> Result<(Control, i64, Vec<Message>), Error> {
+        let control = crate::host::read_control(connection)?;
+        let host_seq = connection.query_row("SELECT coalesce(max(seq), 0) FROM messages_in", [], |row| row.get(0))?;
+        // All that is pending, and then without what something was said about: a limit before that would hide later ones.
+        let sql = format!("SELECT {} FROM messages_in WHERE status = 'pending' ORDER BY seq", rows::MESSAGE);
+        let mut statement = connection.prepare(&sql)?;
+        let mut found = statement.query([])?;
+        let mut lanes: BTreeMap<Lane, Vec<Message>> = BTreeMap::new();
+        // Bounded by what the host keeps.
+        while let Some(row) = found.next()? {
+            let message = rows::message(row)?;
+            let lane = lanes.entry(message.lane).or_default();
+            if lane.len() < MAX_FRESH
+                && due::is_fresh(&message, self.acks.get(&message.id))
+                && due::is_due(&message, now)
+            {
+                lane.push(message);
+            }
+        }
+        let mut content = connection.prepare("SELECT content FROM messages_in WHERE id = ?1")?;
+        let mut fresh = Vec::new();
+        for mut message in lanes.into_values().flatten() {
+            message.content = content.query_row([&message.id], |row| row.get(0)).optional()?.flatten();
+            fresh.push(message);
+        }
+        Ok((control, host_seq, fresh))
     }
 
     fn write(&mut self, step: &Step, now: Millis) -> Result<Written, Error> {
@@ -226,6 +305,23 @@ impl FileAgent {
     }
 }
 
+/// File systems that are this machine's own: what one process writes there another one sees.
+const LOCAL: [u64; 8] = [
+    0xEF53,      // ext2, ext3, ext4
+    0x5846_5342, // xfs
+    0x9123_683E, // btrfs
+    0xF2F5_2010, // f2fs
+    0x2FC1_2FC1, // zfs
+    0xCA45_1A4E, // bcachefs
+    0x0102_1994, // tmpfs
+    0x794C_7630, // overlayfs
+];
+
+/// Whether a file lies on such a file system; one that is not known is none.
+fn is_local(path: &Path) -> bool {
+    rustix::fs::statfs(path).is_ok_and(|found| u64::try_from(found.f_type).is_ok_and(|kind| LOCAL.contains(&kind)))
+}
+
 /// What a step has changed.
 struct Written {
     seqs: Vec<i64>,
@@ -247,43 +343,21 @@ fn uuid() -> Result<String, Error> {
 
 impl AgentMailbox for FileAgent {
     fn look(&mut self, now: Millis) -> Result<Inbound, Error> {
-        let connection = self.reading()?;
-        let control = self.control(&connection)?;
-        self.host_seq = connection.query_row("SELECT coalesce(max(seq), 0) FROM messages_in", [], |row| row.get(0))?;
-        // All that is pending, and then without what something was said about: a limit before that would hide later ones.
-        let sql = format!("SELECT {} FROM messages_in WHERE status = 'pending' ORDER BY seq", rows::MESSAGE);
-        let mut statement = connection.prepare(&sql)?;
-        let mut found = statement.query([])?;
-        let mut lanes: BTreeMap<Lane, Vec<Message>> = BTreeMap::new();
-        // Bounded by what the host keeps.
-        while let Some(row) = found.next()? {
-            let message = rows::message(row)?;
-            let lane = lanes.entry(message.lane).or_default();
-            if lane.len() < MAX_FRESH
-                && due::is_fresh(&message, self.acks.get(&message.id))
-                && due::is_due(&message, now)
-            {
-                lane.push(message);
-            }
-        }
-        let mut content = connection.prepare("SELECT content FROM messages_in WHERE id = ?1")?;
-        let mut fresh = Vec::new();
-        for mut message in lanes.into_values().flatten() {
-            message.content = content.query_row([&message.id], |row| row.get(0)).optional()?.flatten();
-            fresh.push(message);
-        }
+        let (control, host_seq, fresh) = self.reading(|connection| self.read_inbound(connection, now))?;
+        let control = self.heed(control)?;
+        self.host_seq = host_seq;
         Ok(Inbound { control, fresh })
     }
 
     fn is_wanted(&self, message: &str) -> Result<bool, Error> {
         let sql = "SELECT 1 FROM messages_in WHERE id = ?1 AND status = 'pending'";
-        Ok(self.reading()?.prepare(sql)?.exists([message])?)
+        self.reading(|connection| Ok(connection.prepare(sql)?.exists([message])?))
     }
 
     fn commit(&mut self, step: &Step, now: Millis) -> Result<Vec<i64>, Error> {
         if self.looked.is_none_or(|looked| looked.elapsed() > PAUSE) {
-            let connection = self.reading()?;
-            self.control(&connection)?;
+            let control = self.reading(crate::host::read_control)?;
+            self.heed(control)?;
         }
         let written = match self.write(step, now) {
             // What is said needs room of its own; what is said about messages finds that of the reserve.
@@ -332,14 +406,13 @@ impl AgentMailbox for FileAgent {
     }
 
     fn prune(&mut self, now: Millis) -> Result<(), Error> {
-        let (delivered, open) = {
-            let connection = self.reading()?;
+        let (delivered, open) = self.reading(|connection| {
             let ids = |sql: &str| -> Result<BTreeSet<String>, Error> {
                 Ok(connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
             };
             let delivered = ids("SELECT message_out_id FROM delivered WHERE status IS NOT NULL")?;
-            (delivered, ids("SELECT id FROM messages_in WHERE status IN ('pending','paused')")?)
-        };
+            Ok((delivered, ids("SELECT id FROM messages_in WHERE status IN ('pending','paused')")?))
+        })?;
         // The newest rows stay: the numbers of the next ones are made of theirs.
         let (last, chained) = (self.last_seq, self.last_chained);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -381,4 +454,53 @@ pub fn recover(outside: &Path) -> Result<(), Error> {
     let connection = sqlite::writer(&outside.join(OUTBOUND), Side::Out, None)?;
     let told: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
     if told == "ok" { Ok(()) } else { Err(Error::Corrupt(told)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{FileHost, HostMailbox as _, Settings, Spawn};
+    use crate::message::NewMessage;
+
+    fn prompt(host: &mut FileHost, id: &str) {
+        let message =
+            NewMessage { id: id.into(), kind: "prompt".into(), content: "{}".into(), ..NewMessage::default() };
+        host.insert(&message, 1).unwrap();
+    }
+
+    fn seen(agent: &mut FileAgent) -> Vec<String> {
+        agent.look(2).unwrap().fresh.into_iter().map(|message| message.id).collect()
+    }
+
+    #[test]
+    fn a_connection_that_stays_sees_what_is_written_and_another_file_in_its_place() {
+        let state = tempfile::tempdir().unwrap();
+        let root = state.path().canonicalize().unwrap();
+        let mut host = FileHost::create(&root, "s", Settings::default(), 0).unwrap();
+        let generation = host.begin(&Spawn::default(), 0).unwrap();
+        let places = host.places().clone();
+        let mut agent = FileAgent::open(&places.inside(), &places.outside(), host.mailbox_id(), generation).unwrap();
+        agent.reopen(Reopen::Always);
+        prompt(&mut host, "a");
+        assert_eq!(seen(&mut agent), ["a"]);
+        assert!(agent.kept.borrow().is_none(), "by itself each look opens the file");
+        agent.reopen(Reopen::Auto);
+        assert!(agent.keeps_open, "a folder for temporary files is on a file system of this machine");
+        for (id, known) in [("b", 2), ("c", 3)] {
+            prompt(&mut host, id);
+            assert_eq!(seen(&mut agent).len(), known);
+            assert!(agent.is_wanted(id).unwrap() && agent.kept.borrow().is_some());
+        }
+        let copy = places.inside().join("copy.db");
+        std::fs::copy(places.inbound(), &copy).unwrap();
+        prompt(&mut host, "lost");
+        assert_eq!(seen(&mut agent).len(), 4);
+        std::fs::rename(copy, places.inbound()).unwrap();
+        assert_eq!(seen(&mut agent), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn where_it_is_not_known_that_a_reader_sees_everything_none_stays() {
+        assert!(!is_local(Path::new("/proc/self/status")) && !is_local(Path::new("/no/such/file")));
+    }
 }

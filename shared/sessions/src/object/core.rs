@@ -45,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) pieces: Pieces,
     /// An order that is being accepted: its row is written with the change that it makes.
     pub(crate) incoming: Option<(u64, Order)>,
+    /// A push that a runner carries out, and that somebody waits for.
+    pub(crate) push: Option<super::mailbox::AwaitedPush>,
     /// Rows that differ from what is stored.
     pub(crate) dirty: Dirty,
     saved_at: i64,
@@ -106,6 +108,7 @@ impl Core {
             redactor,
             pieces: Pieces::default(),
             incoming: None,
+            push: None,
             dirty: Dirty::default(),
             saved_at: 0,
         }

@@ -297,6 +297,9 @@ struct Publishing<P: Platform> {
 
 impl<P: Platform> Pusher for Publishing<P> {
     async fn push(&self, push: &command::Push<'_>) -> Result<Option<PushReport>, PushError> {
+        if self.runtime.is_mailbox() {
+            return self.session.push_at_desk(push).await;
+        }
         let failed = |error: Error| PushError { class: crate::publish::FailureClass::Unknown, text: error.to_string() };
         let wanted: Wanted = self.session.wanted(false).await.map_err(failed)?;
         let mut runtime = self.runtime.clone();

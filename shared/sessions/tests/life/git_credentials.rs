@@ -6,11 +6,11 @@ use transcripts::run_token::{Claims, RunTokens};
 use crate::settings_with;
 use crate::world::{Body, World};
 
-const KEYS: (&str, &str) = ("RUN_TOKEN_KEYS", "k:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
-const BROKER: (&str, &str) = ("AGENT_GIT_CREDENTIALS", "broker");
-const OWN: &str = "protocol=https\nhost=github.com\npath=acme/project.git\n";
+pub(crate) const KEYS: (&str, &str) = ("RUN_TOKEN_KEYS", "k:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+pub(crate) const BROKER: (&str, &str) = ("AGENT_GIT_CREDENTIALS", "broker");
+pub(crate) const OWN: &str = "protocol=https\nhost=github.com\npath=acme/project.git\n";
 /// Without an App there is no token to give: whoever may have one is told so much.
-const MAY: u16 = 500;
+pub(crate) const MAY: u16 = 500;
 
 fn world(settings: &[(&str, &str)]) -> World {
     let world = World::new(settings_with(settings), "e2b");
@@ -27,7 +27,7 @@ fn claims(world: &World) -> Claims {
     RunTokens::parse(KEYS.1).unwrap().verify(token, at).unwrap()
 }
 
-fn ask(world: &World, claims: &Claims, question: &str) -> u16 {
+pub(crate) fn ask(world: &World, claims: &Claims, question: &str) -> u16 {
     let mut request = http::Request::new(Body(Some(question.as_bytes().to_vec())));
     *request.method_mut() = http::Method::POST;
     *request.uri_mut() = "https://session/__session__/git-credentials".parse().unwrap();

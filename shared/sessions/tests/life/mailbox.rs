@@ -8,7 +8,9 @@ use database::sqlite::Sqlite;
 use pollster::block_on;
 use serde_json::{Value, json};
 use sessions::mailbox::{Offline, Presence};
+use transcripts::run_token::{Claims, RunTokens};
 
+use crate::git_credentials::{BROKER, KEYS, MAY, OWN, ask};
 use crate::world::World;
 use crate::{database, settings_with};
 
@@ -16,11 +18,6 @@ const KEY: &str = "0123456789abcdef0123456789abcdef";
 /// The key of another runner of the same user.
 const OTHER: &str = "fedcba9876543210fedcba9876543210";
 const START: i64 = 1_700_000_000_000;
-const SETTINGS: [(&str, &str); 3] = [
-    ("AGENT_RATE_LIMITS", "off"),
-    ("AGENT_RUNNER_OPEN_WAIT_MS", "1000"),
-    ("RUN_TOKEN_KEYS", "k:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
-];
 
 /// A runner's process with one session.
 pub(crate) struct Runner<'a> {
@@ -33,11 +30,16 @@ pub(crate) struct Runner<'a> {
 
 /// A session of somebody with two runners, of which the newer one is `r`.
 pub(crate) fn world() -> World {
-    world_with(&[], database())
+    world_with(&[])
 }
 
-/// The same with further settings, beside what that database has.
-fn world_with(more: &[(&str, &str)], db: Rc<Sqlite>) -> World {
+/// The same with further settings.
+fn world_with(more: &[(&str, &str)]) -> World {
+    world_beside(more, database())
+}
+
+/// The same beside what that database has.
+fn world_beside(more: &[(&str, &str)], db: Rc<Sqlite>) -> World {
     for (id, key, at) in [("other", OTHER, 0), ("r", KEY, START)] {
         let row = format!(
             "INSERT INTO agent_runners (runner_id, user_id, base_url, status, max_sessions, active_sessions, \
@@ -46,7 +48,9 @@ fn world_with(more: &[(&str, &str)], db: Rc<Sqlite>) -> World {
         );
         block_on(db.execute(&row, &[])).unwrap();
     }
-    let world = World::beside(Some(db), settings_with(&[&SETTINGS, more].concat()), "local-runner");
+    let mut settings = vec![("AGENT_RATE_LIMITS", "off"), ("AGENT_RUNNER_OPEN_WAIT_MS", "1000"), KEYS];
+    settings.extend(more);
+    let world = World::beside(Some(db), settings_with(&settings), "local-runner");
     world.runner.set(Presence { number: 1, offline: None, last_seen_at: START });
     world
 }
@@ -595,7 +599,7 @@ fn a_session_that_is_deleted_does_not_wait_for_a_runner_that_is_away() {
 fn a_prompt_waits_for_tomorrow_when_the_creator_has_used_up_today_elsewhere() {
     let set = [("AGENT_BUDGET_USER_DAY", r#"{"turns":1}"#)];
     let db = database();
-    let world = world_with(&set, Rc::clone(&db));
+    let world = world_beside(&set, Rc::clone(&db));
     world.create();
     let runner = Runner::of(&world);
     runner.take();
@@ -617,4 +621,146 @@ fn a_prompt_waits_for_tomorrow_when_the_creator_has_used_up_today_elsewhere() {
     world.pass(1_000);
     let items = runner.take();
     assert_eq!((kinds_of(&items), items[0]["body"]["content"][0]["text"].as_str()), (vec!["prompt"], Some("two")));
+}
+
+/// Git's credentials on a runner's machine (agents.md 20.6): they are asked for with the token of the run.
+#[test]
+fn git_is_answered_while_the_runner_has_the_session_and_for_nothing_else() {
+    let world = world_with(&[BROKER]);
+    let (status, body) =
+        world.create_with(|body| body["project"]["repo-url"] = json!("https://github.com/acme/project"));
+    assert_eq!(status, 200, "{body}");
+    world.message("hello");
+    let runner = Runner::of(&world);
+    let items = runner.take();
+    assert_eq!(items[0]["body"]["git-credentials"], true, "{}", items[0]);
+    let token = items[1]["body"]["run-token"].as_str().unwrap();
+    let own = RunTokens::parse(KEYS.1).unwrap().verify(token, START).unwrap();
+    assert_eq!(ask(&world, &own, OWN), MAY);
+    assert_eq!(ask(&world, &own, &OWN.replace("project", "other")), 404);
+    let with = |members: Value| Claims { rest: members.as_object().cloned().unwrap(), ..own.clone() };
+    for members in [
+        json!({}),
+        json!({"lease": runner.lease.get() + 1}),
+        json!({"sandbox": "sbx"}),
+        json!({"lease": runner.lease.get(), "sandbox": "sbx"}),
+    ] {
+        assert_eq!(ask(&world, &with(members.clone()), OWN), 404, "{members}");
+    }
+    let scopes = vec!["transcript:read".to_owned(), "transcript:write".to_owned()];
+    assert_eq!(ask(&world, &Claims { scope: scopes, ..own.clone() }, OWN), 404);
+    // Nobody has the session any more.
+    away(&world, Some(Offline::Revoked));
+    assert_eq!(ask(&world, &own, OWN), 404);
+}
+
+#[test]
+fn git_finds_its_own_credentials_where_the_worker_gives_none() {
+    for (more, url) in [(None, "https://github.com/acme/project"), (Some(BROKER), "https://git.example/acme/project")] {
+        let world = world_with(more.as_slice());
+        assert_eq!(world.create_with(|body| body["project"]["repo-url"] = json!(url)).0, 200);
+        let items = Runner::of(&world).take();
+        assert_eq!((kinds_of(&items), items[0]["body"].get("git-credentials")), (vec!["session.open"], None), "{url}");
+    }
+}
+
+/// A session whose first turn has ended, and which may publish.
+fn publishable() -> World {
+    let world = world_with(&[("GITHUB_APP_ID", "42"), ("GITHUB_APP_PRIVATE_KEY", "MAMCAQA=")]);
+    world.net.borrow_mut().has_github = true;
+    let made = world.create_with(|body| body["project"]["repo-url"] = json!("https://github.com/acme/app"));
+    assert_eq!(made.0, 200, "{}", made.1);
+    world.message("hello");
+    world
+}
+
+fn ended(runner: &Runner<'_>) {
+    let prompt = runner.begins();
+    runner.starts(&prompt);
+    runner.speaks("Done.");
+    runner.ends(&prompt, "end_turn");
+}
+
+/// A push that the runner was asked for, and waits for its end.
+fn pushing(world: &World, runner: &Runner<'_>, body: &Value) -> Value {
+    assert_eq!(world.ask("POST", "pr", Some(body)).0, 0, "the answer takes its time");
+    let items = runner.take();
+    assert_eq!(kinds_of(&items), ["push"]);
+    items[0].clone()
+}
+
+fn last(world: &World, kind: &str) -> Value {
+    world.events().into_iter().rfind(|event| event["type"] == kind).unwrap()["data"].clone()
+}
+
+/// Item `push` of session-mailbox.md 7.4.
+#[test]
+fn what_is_published_is_pushed_by_the_runner() {
+    let world = publishable();
+    let runner = Runner::of(&world);
+    ended(&runner);
+    let item = pushing(&world, &runner, &json!({"head-branch": "agent/page", "commit-message": "A page"}));
+    let expected = json!({"push-id": item["item-id"], "head-branch": "agent/page", "force": false, "expected": null,
+        "commit-message": "A page", "remote": "https://github.com/acme/app.git"});
+    assert_eq!(item["body"], expected);
+    assert_eq!(count(&world, "git.push.succeeded"), 0);
+    let commit = "1".repeat(40);
+    let output = format!("agent-commit {commit}\n*\tHEAD:refs/heads/agent/page\t[new branch]\nDone\nagent-pushed\n");
+    runner.say("push.done", &json!({"push-id": item["item-id"], "ok": true, "reason": null, "output": output}));
+    world.pass(1_000);
+    assert_eq!(last(&world, "git.push.succeeded")["head-branch"], "agent/page");
+    assert_eq!(count(&world, "git.pr.succeeded"), 1, "{:?}", kinds(&world));
+    // It is this session's branch now: it may be overwritten where the push has left it.
+    let forced = json!({"head-branch": "agent/page", "force": true, "create-pr": false});
+    let item = pushing(&world, &runner, &forced);
+    assert_eq!((&item["body"]["force"], &item["body"]["expected"]), (&json!(true), &json!(commit)));
+}
+
+#[test]
+fn a_push_that_the_runner_does_not_make_is_told_with_its_reason() {
+    let world = publishable();
+    let runner = Runner::of(&world);
+    ended(&runner);
+    let wanted = json!({"head-branch": "agent/page", "create-pr": false});
+    for (reason, output, told) in [
+        (
+            "error: failed to push some refs",
+            "!\tHEAD:refs/heads/agent/page\t[rejected] (fetch first)\n",
+            "remote-rejected",
+        ),
+        ("fatal: could not read Username for 'https://github.com'", "", "auth"),
+        ("fatal: not a git repository", "", "unknown"),
+    ] {
+        let item = pushing(&world, &runner, &wanted);
+        runner.say("push.done", &json!({"push-id": item["item-id"], "ok": false, "reason": reason, "output": output}));
+        world.pass(1_000);
+        assert_eq!(last(&world, "git.push.failed")["reason"], told, "{reason}");
+    }
+    // One that is not able to, and one that died again and again.
+    assert_eq!(world.ask("POST", "pr", Some(&wanted)).0, 0);
+    let item = runner.fetch().remove(0);
+    let refusal = json!({"session-id": "s", "item-id": item["item-id"], "work-seq": item["work-seq"],
+        "result": "refused", "error": "not supported"});
+    assert_eq!(world.of_runner(KEY, "acks", &json!({"acks": [refusal]})).0, 200);
+    world.pass(1_000);
+    assert_eq!(last(&world, "git.push.failed")["reason"], "unsupported");
+    let item = pushing(&world, &runner, &wanted);
+    let notice = json!({"id": "n", "code": "message.failed", "message": "m", "lease": runner.lease.get(),
+        "data": {"message-id": item["item-id"], "reason": "crashed"}});
+    assert_eq!(world.of_runner(KEY, "notice", &notice).0, 200);
+    world.pass(1_000);
+    assert_eq!(
+        (last(&world, "git.push.failed")["reason"].as_str(), count(&world, "git.push.failed")),
+        (Some("unknown"), 5)
+    );
+    // Nobody is there who would push, and nobody comes.
+    away(&world, Some(Offline::Timeout));
+    let (status, _) = world.ask("POST", "pr", Some(&wanted));
+    assert_ne!(status, 0, "nobody waits for who is not there");
+    away(&world, None);
+    let item = pushing(&world, &runner, &wanted);
+    world.pass(200_000);
+    assert_eq!(count(&world, "git.push.failed"), 7);
+    runner.say("push.done", &json!({"push-id": item["item-id"], "ok": true, "reason": null, "output": ""}));
+    assert_eq!(count(&world, "git.push.succeeded"), 0, "nobody waits for it any more");
 }

@@ -127,6 +127,12 @@ pub fn release(desk: &mut Desk, decide: &mut Decide<'_>, why: Released) {
     }
 }
 
+/// Nobody waits any more for a push. One that the runner has already goes on.
+pub fn take_push_back(desk: &mut Desk, decide: &mut Decide<'_>, push_id: &str) {
+    drop_items(desk, decide, |item| item.kind == ItemKind::Push && item.id == push_id);
+    work::quiet(desk);
+}
+
 /// Nobody waits any more for the end of the prompt: it did not come. What the runner still says of it does not count.
 pub fn abandon(desk: &mut Desk, decide: &mut Decide<'_>, reason: &str) {
     let Some(id) = desk.prompt.as_ref().map(|prompt| prompt.id.clone()) else { return };
@@ -172,8 +178,7 @@ fn lose(desk: &mut Desk, decide: &mut Decide<'_>) {
     let keeps = desk.prompt.as_ref().filter(|prompt| !prompt.is_started).map(|prompt| prompt.id.clone());
     for item in std::mem::take(&mut desk.items) {
         if item.kind == ItemKind::Push {
-            let reason = Some("runner-changed".to_owned());
-            decide.tell(Told::PushDone { push_id: item.id.clone(), ok: false, reason });
+            decide.tell(Told::push_failed(item.id.clone(), "runner-changed"));
         }
         if Some(&item.id) != keeps.as_ref() {
             decide.push(Effect::DropBody(item.id));
@@ -222,7 +227,7 @@ pub(super) fn drop_items(desk: &mut Desk, decide: &mut Decide<'_>, drops: impl F
     for item in gone {
         let item: super::Item = item;
         if item.kind == ItemKind::Push {
-            decide.tell(Told::PushDone { push_id: item.id.clone(), ok: false, reason: Some("canceled".to_owned()) });
+            decide.tell(Told::push_failed(item.id.clone(), "canceled"));
         }
         // The prompt's body stays for as long as the prompt is unfinished.
         if Some(&item.id) != prompt.as_ref() {

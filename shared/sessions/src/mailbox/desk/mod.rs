@@ -22,7 +22,7 @@ pub use alarm::{next_alarm, on_alarm};
 pub use attach::{Claim, Verdict, Verdicted, on_attach};
 pub use batch::{Batch, BatchAnswer, Fingerprint, Incoming, Refused, Stop, on_batch};
 pub use files::{Files, FilesRefused};
-pub use holder::{abandon, bind, cancel, close, open, release};
+pub use holder::{abandon, bind, cancel, close, open, release, take_push_back};
 pub use lease::{Renewed, renew};
 pub use notice::{Notice, on_notice};
 pub use presence::on_presence;

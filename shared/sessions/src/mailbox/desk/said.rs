@@ -115,8 +115,10 @@ pub enum Said {
         push_id: String,
         /// Whether it worked.
         ok: bool,
-        /// Why not.
+        /// Why not: what git said of it, or a short word.
         reason: Option<String>,
+        /// What git said else.
+        output: Option<String>,
     },
     /// A file of the agent, which was stored before.
     #[serde(rename = "file")]
@@ -193,7 +195,7 @@ fn fits(said: &Said) -> bool {
         Said::MessageFailed { message_id, reason } => word(message_id) && word(reason),
         Said::Usage(usage) => usage.is_object(),
         Said::State { phase, .. } => word(phase),
-        Said::PushDone { push_id, reason, .. } => word(push_id) && short(reason),
+        Said::PushDone { push_id, reason, output, .. } => word(push_id) && short(reason) && short(output),
         Said::File { name, sha256, .. } => word(name) && digest(sha256),
         Said::Tombstone { reason } => word(reason),
         Said::Closed { transcript } => transcript.as_ref().is_none_or(|transcript| digest(&transcript.sha256)),

@@ -38,6 +38,9 @@ pub(super) fn take(desk: &mut Desk, decide: &mut Decide<'_>, said: Said) {
         Said::MessageFailed { message_id, reason } => {
             if finish_prompt(desk, decide, &message_id) {
                 decide.tell(failed(message_id, &reason));
+            } else {
+                // It may have been a push, for whoever waits for one.
+                decide.tell(Told::push_failed(message_id, &reason));
             }
         }
         Said::Usage(usage) => decide.tell(Told::Usage(usage)),
@@ -46,9 +49,9 @@ pub(super) fn take(desk: &mut Desk, decide: &mut Decide<'_>, said: Said) {
                 holder.phase = Some(phase);
             }
         }
-        Said::PushDone { push_id, ok, reason } => {
+        Said::PushDone { push_id, ok, reason, output } => {
             acknowledged_id(desk, decide, &push_id);
-            decide.tell(Told::PushDone { push_id, ok, reason });
+            decide.tell(Told::PushDone { push_id, ok, reason, output });
         }
         Said::File { name, sha256, size } => decide.tell(Told::File { name, sha256, size }),
         Said::Tombstone { reason } => decide.tell(Told::OutputRefused { reason }),

@@ -79,8 +79,10 @@ pub enum Told {
         push_id: String,
         /// Whether it worked.
         ok: bool,
-        /// Why not.
+        /// Why not: what git said of it, or a short word.
         reason: Option<String>,
+        /// What git said else.
+        output: Option<String>,
     },
     /// A file of the agent.
     File {
@@ -141,4 +143,11 @@ pub enum Released {
     Canceled,
     /// Its runner was deleted.
     Revoked,
+}
+
+impl Told {
+    /// A push was not carried out.
+    pub(super) fn push_failed(push_id: String, reason: &str) -> Self {
+        Self::PushDone { push_id, ok: false, reason: Some(reason.to_owned()), output: None }
+    }
 }

@@ -335,7 +335,7 @@ fn refused(desk: &mut Desk, decide: &mut Decide<'_>, item: &Item, why: &str) {
         }
         ItemKind::Open => super::take::open_failed(desk, decide, why, "the runner refused to open the session"),
         ItemKind::Push => {
-            decide.tell(Told::PushDone { push_id: item.id.clone(), ok: false, reason: Some(why.to_owned()) });
+            decide.tell(Told::push_failed(item.id.clone(), why));
         }
         // Whatever the runner does or does not do: nothing counts any more that it says.
         ItemKind::Cancel | ItemKind::Close => super::take::closed(desk, decide, None),

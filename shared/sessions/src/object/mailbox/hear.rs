@@ -17,7 +17,7 @@ use crate::session::decide::{self, Decide, Policy, TurnOver};
 const VOID: [&str; 4] = ["withdrawn", "agent-gone", "turn-ended", "cancelled"];
 
 pub(super) fn hear(core: &mut Core, decide: &mut Decide<'_>, told: Told, new_id: &dyn Fn() -> String) {
-    if core.state.removal.is_some() {
+    if core.state.removal.is_some() && !matches!(told, Told::PushDone { .. }) {
         // Nobody reads what is stored of it any more.
         return;
     }
@@ -66,7 +66,8 @@ pub(super) fn hear(core: &mut Core, decide: &mut Decide<'_>, told: Told, new_id:
             decide::on_message_returned(&mut core.state, decide, &message_id);
         }
         Told::Usage(usage) => used(core, decide, &usage),
-        Told::PushDone { .. } | Told::Closed { .. } => {}
+        Told::PushDone { push_id, ok, reason, output } => super::pushing::on_done(core, &push_id, ok, reason, output),
+        Told::Closed { .. } => {}
         Told::NotMoved => {
             decide::on_not_moved(&mut core.state);
             // Whoever asked for the move may not wait for its answer any more.
@@ -137,6 +138,7 @@ fn used(core: &mut Core, decide: &mut Decide<'_>, usage: &Value) {
 
 /// The agent that was there is gone, with whatever it had asked and not finished.
 fn holder_changed(core: &mut Core, decide: &mut Decide<'_>) {
+    super::pushing::on_holder_changed(core);
     let open: Vec<Value> = core.state.approvals.iter().map(|approval| approval.reply_to.clone()).collect();
     for reply_to in open {
         decide::on_voided(&mut core.state, decide, &reply_to, "agent-gone");

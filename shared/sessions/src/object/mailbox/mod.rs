@@ -8,10 +8,12 @@ mod hear;
 mod laying;
 mod moving;
 mod opening;
+mod pushing;
 
 pub(super) use carry::{Around, carry_out};
 pub(super) use moving::take_leave;
 pub(super) use opening::begin;
+pub(super) use pushing::AwaitedPush;
 
 use super::core::Core;
 use crate::mailbox::desk::{self, Desk};

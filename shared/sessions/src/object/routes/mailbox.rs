@@ -20,6 +20,7 @@ use crate::object::{Platform, Session};
 use crate::request::mailbox::{Report, acks_of, events};
 use crate::runner_object::{KEY, presence_of};
 use crate::session::decide::Decide;
+use crate::session::git_access::HELD_UNDER;
 use crate::session::transcript::run_name;
 
 /// What a runner may do for a run that goes on.
@@ -169,6 +170,8 @@ async fn fetch<P: Platform>(
     let Some((more, given)) = given.flatten() else { return Ok((StatusCode::OK, json!({"held": false}))) };
     let (id, number) = session.look(|core| (core.state.id.clone(), core.state.transcript.number))?;
     let rows = MailboxRows(session.platform.sql());
+    let has_keys = session.settings.transcripts.tokens.is_some();
+    let is_brokered = has_keys && session.look(|core| session.is_brokered(&core.task))?;
     let mut items = Vec::new();
     // At most MAX_SESSION_ITEMS.
     for given in given {
@@ -184,9 +187,21 @@ async fn fetch<P: Platform>(
             None => None,
         };
         let token = token.as_deref().map(|token| (token, TOKEN_S.saturating_mul(1_000)));
-        items.extend(Given::shown(&given, &id, &stored, token, number));
+        let mut shown = Given::shown(&given, &id, &stored, token, number);
+        if is_brokered && let Some(body) = shown.as_mut().and_then(|shown| opening(&given, shown)) {
+            body.insert("git-credentials".to_owned(), true.into());
+        }
+        items.extend(shown);
     }
     Ok((StatusCode::OK, json!({"held": true, "items": items, "more": more})))
+}
+
+/// The body of an item that opens the agent's session.
+fn opening<'a>(given: &Given, shown: &'a mut Value) -> Option<&'a mut serde_json::Map<String, Value>> {
+    if given.item.kind != ItemKind::Open {
+        return None;
+    }
+    shown.get_mut("body")?.as_object_mut()
 }
 
 /// A token for a run that the runner was given, or for none; none where no key is set.
@@ -206,12 +221,17 @@ fn run_token<P: Platform>(
         iat: 0,
         exp: 0,
         jti: String::new(),
-        rest: serde_json::Map::new(),
+        rest: lease_of(core),
     })?;
     let claims = claims.renewed(session.platform.now_ms(), session.platform.random_uuid().to_string());
     let token = tokens.issue(&claims).map_err(|error| Error::Internal(error.to_string()))?;
     session.change(|core, _| core.redactor.learn(&token))?;
     Ok(Some(token))
+}
+
+/// The claim by which a token for git counts no more once somebody else has the session (agents.md 20.6).
+fn lease_of(core: &Core) -> serde_json::Map<String, Value> {
+    core.state.desk.iter().map(|desk| (HELD_UNDER.to_owned(), desk.lease.into())).collect()
 }
 
 async fn lease<P: Platform>(
