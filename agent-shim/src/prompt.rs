@@ -102,7 +102,7 @@ pub(crate) mod tests {
     fn the_end_of_a_conversation_is_told_to_whoever_does_not_know_it() {
         let brings = message(r#"{"recovery":"before","conversation":2,"content":[{"type":"text","text":"hi"}]}"#);
         assert_eq!(blocks(&[message(SAY), brings.clone()], true)[0]["text"], "before");
-        assert_eq!(blocks(&[brings.clone()], false).len(), 1);
+        assert_eq!(blocks(std::slice::from_ref(&brings), false).len(), 1);
         assert_eq!((conversation(&brings), conversation(&message(SAY)), conversation(&message("no json"))), (2, 0, 0));
     }
 
