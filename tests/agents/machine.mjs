@@ -22,7 +22,19 @@ function* processes() {
   }
 }
 
-/** The configuration of both agents, of which `agent` is the script of the first. */
+/** What a process has mounted; nothing of one that has ended, or is another user's. */
+function mounts(pid) {
+  try {
+    return fs.readFileSync(`/proc/${pid}/mountinfo`, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+/** Whether a program is on the path. */
+const programs = (name) => process.env.PATH.split(':').some((folder) => fs.existsSync(path.join(folder, name)));
+
+/** The configuration of both agents, of which `agent` is the script of the first, which can be read within walls. */
 function config(agent) {
   const text = JSON.stringify;
   const server = ['server', '--host', '127.0.0.1', '--port', '{port}', '--token', '{token}', '--no-telemetry'];
@@ -30,6 +42,7 @@ function config(agent) {
 command = ${text(process.execPath)}
 args = [${text(agent)}]
 env = ["AGENT_KEEPS", "AGENT_LOG", "STDIN_LOG"]
+binds = [${text(path.dirname(agent))}, ${text(process.execPath)}]
 
 [agents.pi]
 command = ${text(sandboxAgentBin())}
@@ -39,13 +52,14 @@ env = ["AGENT_KEEPS", "AGENT_LOG", "SANDBOX_AGENT_REQUIRE_PREINSTALL"]
 }
 
 export class Machine {
-  /** `base`: the address of the worker. */
-  constructor(base, { id = 'workstation', agent = path.join(here, 'agent.mjs') } = {}) {
+  /** `base`: the address of the worker. `walls`: agents may be walled in with bubblewrap, or its stand-in where this computer has none. */
+  constructor(base, { id = 'workstation', agent = path.join(here, 'agent.mjs'), walls = false } = {}) {
     const home = fs.mkdtempSync(path.join(os.tmpdir(), 'machine-'));
     Object.assign(this, { base, id, home, state: path.join(home, 'state'), programs: path.join(home, 'bin'), output: '' });
     fs.writeFileSync(path.join(home, 'config.toml'), config(agent));
     fs.mkdirSync(this.programs);
     standIns(this.programs);
+    if (walls && !programs('bwrap')) fs.symlinkSync(path.join(here, 'bwrap.sh'), path.join(this.programs, 'bwrap'));
   }
 
   /** Starts a runner. `env`: its further variables; `before`: the words of a program that starts it in its own place. */
@@ -83,9 +97,11 @@ export class Machine {
     return this.ended;
   }
 
-  /** Shims, by the folder that they were started for. */
+  /** Shims, by the folder that they were started for, or that is mounted within their walls. */
   shims() {
-    return [...processes()].filter(({ words }) => words[0].endsWith('agent-shim') && words.some((word) => word.startsWith(this.home))).map(({ pid }) => pid);
+    const name = `/${path.basename(this.home)}/`;
+    const isOurs = ({ pid, words }) => words.some((word) => word.startsWith(this.home)) || mounts(pid).includes(name);
+    return [...processes()].filter((it) => it.words[0].endsWith('agent-shim') && isOurs(it)).map(({ pid }) => pid);
   }
 
   /** Everything that belongs to agents, by the home that shims give it. */

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use mailbox::agent::Step;
+use mailbox::agent::{AgentMailbox as _, Step};
 use mailbox::message::{Message, NewOutput};
 use mailbox::{fsafe, places};
 use pollster::block_on;
@@ -26,6 +26,11 @@ const PART_NAME: &str = "part.tar";
 /// Conversations of ended turns that wait for the runner: a later one goes on from an earlier one, so that the last is worth the most.
 const WAITING: usize = 4;
 
+/// In what is stored of the session: the agent does not know the conversation, and the next prompt tells it the end of that.
+const UNTOLD: &str = "untold";
+/// In what is stored of the session: how often the conversation was begun anew, as the worker counts it.
+const NUMBER: &str = "conversation";
+
 /// What is laid out.
 struct Captured {
     bundle: Bundle,
@@ -37,6 +42,33 @@ impl Session {
     fn longest(&self) -> usize {
         let set = self.config.transcript.as_ref().and_then(|set| usize::try_from(set.max_bytes).ok());
         set.unwrap_or(DEFAULT_BYTES)
+    }
+
+    /// The conversation was begun anew since the agent was last told something: it forgets what it has.
+    pub(super) fn forget_before(&mut self, number: u64) -> Result<(), Failure> {
+        let known = self.mailbox.value(NUMBER)?.and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
+        if number <= known {
+            return Ok(());
+        }
+        self.end_agent();
+        let mut values = self.forgotten();
+        values.push((NUMBER.to_owned(), Some(number.to_string())));
+        self.commit(Step { values, ..Step::default() })
+    }
+
+    /// No conversation goes on, and there is none to be told of.
+    pub(super) fn forgotten(&self) -> Vec<(String, Option<String>)> {
+        vec![(self.continuation(), None), Self::note_untold(false)]
+    }
+
+    /// The agent does not know the conversation, or needs no telling.
+    pub(super) fn note_untold(is_untold: bool) -> (String, Option<String>) {
+        (UNTOLD.to_owned(), is_untold.then(|| "1".to_owned()))
+    }
+
+    /// Whether the next prompt tells the agent the end of the conversation.
+    pub(super) fn is_untold(&self) -> Result<bool, Failure> {
+        Ok(self.mailbox.value(UNTOLD)?.is_some())
     }
 
     /// A conversation that came from elsewhere goes before the one that is remembered here. One that cannot be written is not gone on with:
@@ -53,13 +85,13 @@ impl Session {
                     None
                 }
             },
-            // It lies here already.
+            // It lies here already, or nobody could bring it.
             None => match resume.get("native-session-id").and_then(Value::as_str) {
                 Some(id) if is_id(id) => Some(id.to_owned()),
-                _ => return Ok(()),
+                _ => self.mailbox.value(&self.continuation())?,
             },
         };
-        let values = vec![(self.continuation(), given)];
+        let values = vec![Self::note_untold(given.is_none()), (self.continuation(), given)];
         self.commit(Step { values, ..Step::default() })
     }
 

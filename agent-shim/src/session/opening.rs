@@ -10,7 +10,7 @@ use super::{Event, Session};
 use crate::acp::{self, Incoming, Refusal};
 use crate::agent::{Agent, Launch};
 use crate::failure::Failure;
-use crate::{log, tree};
+use crate::{log, prompt, tree};
 
 /// The pauses before further tries to start an agent, in seconds.
 const PAUSES: [u64; 5] = [1, 2, 4, 8, 16];
@@ -48,6 +48,7 @@ impl Session {
     /// Opens the agent because the host says so.
     pub(super) fn open_as_asked(&mut self, message: &Message) -> Result<(), Failure> {
         self.acknowledge(message, AckStatus::Processing, None)?;
+        self.forget_before(prompt::conversation(message))?;
         self.take_given(message)?;
         self.end_agent();
         match self.ensure_open() {
@@ -117,6 +118,7 @@ impl Session {
             && told.pointer("/agentCapabilities/loadSession").and_then(Value::as_bool).unwrap_or_default();
         self.can_load = can_load;
         let kept = self.mailbox.value(&self.continuation()).map_err(|error| NoAnswer::Failed(error.into()))?;
+        let is_known = kept.is_some();
         let loaded = match kept.filter(|_| can_load) {
             None => None,
             Some(kept) => match self.call(|id| acp::load_session(id, &kept, &cwd), deadline) {
@@ -146,7 +148,10 @@ impl Session {
         }
         self.tell("opened", &json!({"runtime-session-id": session, "loaded": is_loaded, "cwd": cwd}), None);
         self.open = Some(session.clone());
-        let values = vec![(self.continuation(), Some(session))];
+        let mut values = vec![(self.continuation(), Some(session))];
+        if is_known && !is_loaded {
+            values.push(Self::note_untold(true));
+        }
         self.commit(Step { values, ..Step::default() }).map_err(NoAnswer::Failed)?;
         Ok(is_loaded)
     }

@@ -87,6 +87,8 @@ impl Session {
             let acks = messages.iter().map(|one| NewAck::of(one, AckStatus::Completed)).collect();
             return self.commit(Step { acks, ..Step::default() });
         }
+        let number = messages.iter().map(prompt::conversation).max().unwrap_or_default();
+        self.forget_before(number)?;
         let again = messages.iter().any(|message| message.sent_tries > 0);
         match self.ensure_open() {
             // An agent that does not know what happened is not told to do it again.
@@ -100,7 +102,8 @@ impl Session {
 
     fn send_prompt(&mut self, messages: Vec<Message>) -> Result<(), Failure> {
         let Some(session) = self.open.clone() else { return Ok(()) };
-        let (rpc, blocks) = (self.next_rpc(), prompt::blocks(&messages));
+        let is_untold = self.is_untold()?;
+        let (rpc, blocks) = (self.next_rpc(), prompt::blocks(&messages, is_untold));
         self.tell_started(&messages);
         self.state = self.state.clone().without_tool();
         (self.state.phase, self.state.until, self.state.stopped) = (Phase::Running, None, None);
@@ -109,8 +112,9 @@ impl Session {
         let before = tree::members(None);
         self.turn = Some(Turn { messages, rpc, begun: self.awake.now(), before, stopping: None });
         (self.kept_at, self.kept_part) = (self.awake.now(), None);
+        let values = if is_untold { vec![Self::note_untold(false)] } else { Vec::new() };
         // Stored before the agent gets its first byte.
-        self.commit(Step { acks, ..Step::default() })?;
+        self.commit(Step { acks, values, ..Step::default() })?;
         self.send(acp::prompt(rpc, &session, &blocks));
         Ok(())
     }
@@ -131,7 +135,7 @@ impl Session {
         let said = json!({"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": "The conversation was cleared."}});
         let envelope = json!({"jsonrpc": "2.0", "method": "session/update", "params": {"update": said}});
         self.tell("update", &json!({"envelope": envelope}), messages.first());
-        let values = vec![(self.continuation(), None)];
+        let values = self.forgotten();
         let end = End { status: AckStatus::Completed, stop_reason: "end_turn", stopped: None, error: None };
         self.tell_ended(messages, &end, values)
     }
@@ -159,10 +163,10 @@ impl Session {
             Err(refusal) => match provider::judge(&refusal) {
                 Verdict::Wait(pause) => self.put_off(log::now().saturating_add(pause)),
                 verdict => {
-                    let values =
-                        if verdict == Verdict::Forget { vec![(self.continuation(), None)] } else { Vec::new() };
+                    let mut values = Vec::new();
                     if verdict == Verdict::Forget {
                         self.open = None;
+                        values = vec![(self.continuation(), None), Self::note_untold(true)];
                     }
                     let error = Some(refusal.message);
                     let end = End { status: AckStatus::Failed, stop_reason: "error", stopped: None, error };

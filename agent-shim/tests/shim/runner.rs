@@ -175,8 +175,15 @@ impl Runner {
 
     /// Stores a prompt that the stand-in carries out.
     pub(crate) fn prompt(&mut self, id: &str, text: &str) {
+        self.prompt_with(id, text, &[]);
+    }
+
+    /// The same, with further members.
+    pub(crate) fn prompt_with(&mut self, id: &str, text: &str, more: &[(&str, Value)]) {
         self.work_seq += 1;
-        let body = json!({"run": format!("run-{id}"), "attempt": 1, "content": [{"type": "text", "text": text}]});
+        let mut body = json!({"run": format!("run-{id}"), "attempt": 1, "content": [{"type": "text", "text": text}]});
+        let members = more.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        body.as_object_mut().unwrap().extend(members);
         self.insert(id, "prompt", &body, false);
     }
 

@@ -72,6 +72,44 @@ fn fact_26_a_conversation_that_is_gone_is_forgotten() {
     assert_eq!(runner.said(), "recall");
 }
 
+/// docs/spec/transcripts.md 4.6: the text recovery, where the conversation turns out not to load.
+#[test]
+fn an_agent_that_does_not_know_the_conversation_is_told_its_end_once() {
+    let mut runner = Runner::new();
+    let recovery = [("recovery", json!("say told; "))];
+    runner.prompt_with("one", "say one", &recovery);
+    runner.spawn();
+    runner.until_ended("one");
+    assert_eq!(runner.said(), "one", "there is nothing that it does not know");
+    // Its files are gone, and so is its process.
+    std::fs::remove_dir_all(runner.home().join(".claude")).unwrap();
+    let agent = runner.log().iter().find_map(|line| line["pid"].as_u64()).unwrap();
+    crate::runner::signal(u32::try_from(agent).unwrap(), "KILL");
+    runner.until("its end is seen", |runner| runner.shim_log().contains("agent_died"));
+    for id in ["two", "three"] {
+        runner.prompt_with(id, &format!("say {id}"), &recovery);
+        runner.until_ended(id);
+    }
+    assert_eq!(runner.said(), "onetoldtwothree");
+}
+
+/// docs/spec/transcripts.md 4.5: what was begun anew is not gone on with.
+#[test]
+fn an_agent_forgets_the_conversation_that_was_begun_anew_and_only_that() {
+    let mut runner = Runner::new();
+    runner.spawn();
+    let mut said = String::new();
+    for (number, expected) in [(0, "recall"), (0, "recall | recall"), (1, "recall"), (1, "recall | recall")] {
+        let id = format!("m{}", said.len());
+        runner.prompt_with(&id, "recall", &[("conversation", json!(number))]);
+        runner.until_ended(&id);
+        said.push_str(expected);
+        assert_eq!(runner.said(), said);
+    }
+    let opened = runner.told("opened");
+    assert_eq!((opened.len(), &opened[1]["loaded"]), (2, &json!(false)));
+}
+
 #[test]
 fn fact_27_clear_ends_the_conversation_and_asks_no_agent() {
     let mut runner = Runner::new();

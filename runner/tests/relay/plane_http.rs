@@ -347,7 +347,7 @@ fn poll(plane: &Plane, body: &Value) -> Answer {
                     });
                     for one in given.unwrap_or_default() {
                         let stored = state.sessions[&id].body(&one.item.id);
-                        items.push(one.shown(&id, &stored, Some(("run-token", 900_000))).unwrap());
+                        items.push(one.shown(&id, &stored, Some(("run-token", 900_000)), 0).unwrap());
                     }
                     if state.sessions[&id].desk.items.iter().all(|item| item.given_at.is_some()) {
                         runner::on_fetched(state.runner.as_mut().unwrap(), &id, rings);

@@ -30,6 +30,8 @@ pub const TOKEN_SKEW_S: i64 = 30;
 pub const TOKEN_KEYS: usize = 8;
 /// How long after the end of a run it may still be uploaded, in milliseconds.
 pub const GRACE_MS: i64 = 10 * 60_000;
+/// The same for a runner that calls us, which keeps conversations until it can send them.
+pub const SPOOL_MS: i64 = 24 * 60 * 60 * 1_000;
 /// Runs that have ended and are remembered for that.
 pub const ENDED_RUNS: usize = 16;
 /// A lease that is not renewed is over after so many milliseconds.

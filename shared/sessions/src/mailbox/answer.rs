@@ -146,9 +146,9 @@ impl Given {
     }
 
     /// An item as the runner gets it. `body` is what is stored of it, `token` how long and with what the runner may do what the item needs: of a
-    /// prompt that of its run, of an opening one that reads the conversation to go on with; valid for so many milliseconds. None when the
-    /// stored body cannot be read.
-    pub fn shown(&self, session_id: &str, body: &str, token: Option<(&str, i64)>) -> Option<Value> {
+    /// prompt that of its run, of an opening one that reads the conversation to go on with; valid for so many milliseconds. `conversation` is
+    /// how often that was begun anew. None when the stored body cannot be read.
+    pub fn shown(&self, session_id: &str, body: &str, token: Option<(&str, i64)>, conversation: u64) -> Option<Value> {
         let mut body: Value = serde_json::from_str(body).ok().filter(Value::is_object)?;
         if let Some((run, attempt)) = self.run {
             set(&mut body, "run", json!(run));
@@ -157,6 +157,9 @@ impl Given {
         if let Some((token, expires_in_ms)) = token.filter(|_| self.run.is_some() || self.goes_on(&body)) {
             set(&mut body, "run-token", json!(token));
             set(&mut body, "run-token-expires-in-ms", json!(expires_in_ms));
+        }
+        if conversation > 0 && matches!(self.item.kind, ItemKind::Open | ItemKind::Prompt) {
+            set(&mut body, "conversation", json!(conversation));
         }
         let mut shown = json!({
             "item-id": self.item.id,

@@ -37,6 +37,9 @@ impl<P: Platform> Session<P> {
         let order =
             self.look(|core| core.state.turn.as_ref().filter(|turn| turn.number == number).map(|turn| turn.order))?;
         let Some(order) = order else { return Ok(()) };
+        if self.look(|core| core.state.is_at_desk())? {
+            return Ok(self.lay_prompt(number).await?);
+        }
         let text =
             Rows(self.platform.sql()).order(order).map_err(|error| crate::error::Error::Internal(error.to_string()))?;
         let (Some(text), Some(mut runtime)) = (text, self.bound()?) else {

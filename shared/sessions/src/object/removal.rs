@@ -30,8 +30,9 @@ impl<P: Platform> Session<P> {
         self.detach();
         self.viewers.end();
         if let Some(runtime) = self.bound()?.filter(crate::runtime::Runtime::is_mailbox) {
+            self.wait_for_leave().await?;
             let holder = self.look(|core| core.state.holder().map(|holder| holder.runner_key.clone()))?;
-            // Its runner finds nothing of the session any more, and ends what it has of it.
+            // A runner that was away, or did not answer, finds nothing of the session any more, and ends what it has of it.
             if let (Some(key), Some(runner_id)) = (holder, &runtime.runner_id)
                 && let Err(error) = self.leave_runner(&key, runner_id).await
             {

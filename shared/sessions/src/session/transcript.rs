@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 use transcripts::lease::{Held, Lease as RunLease, Wanted};
-use transcripts::limits::{ENDED_RUNS, GRACE_MS};
+use transcripts::limits::{ENDED_RUNS, GRACE_MS, SPOOL_MS};
 
 use super::{Lease, State, Turn};
 use crate::runtime::Runtime;
@@ -26,6 +26,8 @@ pub struct Transcript {
     /// Runs that have ended a while ago and may still be stored.
     #[serde(skip_serializing_if = "VecDeque::is_empty")]
     pub ended: VecDeque<EndedRun>,
+    /// How often it was begun anew while no agent was at it: one that is told a higher number forgets what it has.
+    pub number: u64,
     /// The run that has begun the conversation anew: its token is of an epoch before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reset_by: Option<ResetBy>,
@@ -87,6 +89,9 @@ pub struct EndedRun {
     pub run: u64,
     /// Until when it may be stored, in milliseconds since 1970.
     pub until: i64,
+    /// The lease of the runner that calls us and was given the run, for as long as it may get a token for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<u64>,
 }
 
 /// The name of a run.
@@ -123,9 +128,23 @@ impl Transcript {
         epoch == now || self.reset_by.is_some_and(is_own)
     }
 
-    /// A run has ended.
-    pub(crate) fn note_end(&mut self, run: u64, now: i64) {
-        self.ended.push_back(EndedRun { run, until: now.saturating_add(GRACE_MS) });
+    /// Whether a run has ended so recently, under this lease of a runner's, that the runner may still get a token to store it.
+    pub fn is_late(&self, run: u64, lease: u64, now: i64) -> bool {
+        self.ended.iter().any(|ended| ended.run == run && ended.lease == Some(lease) && now < ended.until)
+    }
+
+    /// The conversation was begun anew: what a runner still has of runs that ended before is of the old one.
+    pub(crate) fn forget_leases(&mut self) {
+        // At most ENDED_RUNS.
+        for ended in &mut self.ended {
+            ended.lease = None;
+        }
+    }
+
+    /// A run has ended. One of a runner that calls us, under this lease, waits there until there is a line to us again.
+    pub(crate) fn note_end(&mut self, run: u64, lease: Option<u64>, now: i64) {
+        let grace = if lease.is_some() { SPOOL_MS } else { GRACE_MS };
+        self.ended.push_back(EndedRun { run, until: now.saturating_add(grace), lease });
         let excess = self.ended.len().saturating_sub(ENDED_RUNS);
         self.ended.drain(..excess);
     }
@@ -194,10 +213,18 @@ mod tests {
     fn a_run_may_be_stored_for_a_while_after_its_end() {
         let mut transcript = Transcript::default();
         for run in 1..=20 {
-            transcript.note_end(run, 0);
+            transcript.note_end(run, None, 0);
         }
         assert!(transcript.takes(None, 20, GRACE_MS - 1) && !transcript.takes(None, 20, GRACE_MS));
         assert!(transcript.takes(None, 5, 0) && !transcript.takes(None, 4, 0), "the last few are remembered");
         assert!(!transcript.takes(None, 21, 0));
+        transcript.note_end(21, Some(3), 0);
+        assert!(transcript.takes(None, 21, SPOOL_MS - 1) && transcript.is_late(21, 3, SPOOL_MS - 1));
+        assert!(!transcript.is_late(21, 3, SPOOL_MS) && !transcript.is_late(21, 4, 0) && !transcript.is_late(20, 3, 0));
+        transcript.forget_leases();
+        assert!(
+            !transcript.is_late(21, 3, 0) && transcript.takes(None, 21, 0),
+            "its token says of which conversation it is"
+        );
     }
 }

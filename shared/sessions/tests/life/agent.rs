@@ -64,6 +64,12 @@ pub(crate) struct Agent {
     /// Its working tree.
     pub(crate) tree: crate::working_tree::WorkingTree,
     beats: u64,
+    /// Whether it loads conversations. Then it keeps its own by itself: the control plane finds nothing of it.
+    pub(crate) loads: bool,
+    /// Conversations that it has loaded, each with the number of its run.
+    pub(crate) loaded: Vec<(u64, transcripts::Bundle)>,
+    /// The name of the conversation that it has loaded.
+    name: Option<String>,
 }
 
 /// What becomes of a call.
@@ -109,7 +115,7 @@ impl Agent {
     }
 
     fn session(&self) -> String {
-        format!("r{}", self.sessions)
+        self.name.clone().unwrap_or_else(|| format!("r{}", self.sessions))
     }
 
     pub(crate) fn speak(&mut self, text: &str) {
@@ -272,8 +278,11 @@ impl Runtimes {
         offered.is_some()
     }
 
-    fn begin_anew(&self) -> String {
+    fn begin_anew(&self, wish: &Wish<'_>) -> String {
         let mut agent = self.agent.borrow_mut();
+        let resume = wish.resume.filter(|_| agent.loads);
+        agent.name = resume.map(|resume| resume.native_session_id.clone());
+        agent.loaded.extend(resume.and_then(|resume| Some((resume.mark.run_seq, resume.bundle.clone()?))));
         agent.epoch += 1;
         agent.is_killed = false;
         agent.sessions += 1;
@@ -300,7 +309,7 @@ impl Provider for Runtimes {
         self.did(&format!("provision {}", wish.snapshot_id.unwrap_or("empty")));
         let sandbox_id = if self.kind == ProviderKind::E2b { Some(self.make_sandbox(progress).await?) } else { None };
         self.clock.point().await;
-        let session_id = self.begin_anew();
+        let session_id = self.begin_anew(wish);
         self.clock.point().await;
         let broker_at = self.broker(wish, sandbox_id.as_deref());
         let has_tools = self.offer(wish);
@@ -325,7 +334,7 @@ impl Provider for Runtimes {
             server_ended: false,
             agent_exited: false,
             // What is kept of the tree, and what of conversations, is looked at apart.
-            can_load: self.agent.borrow().tree.number.is_none(),
+            can_load: self.agent.borrow().tree.number.is_none() && !self.agent.borrow().loads,
             has_tools,
             secrets: RuntimeSecrets { agent_token: Some("agent-token-secret".into()), ..RuntimeSecrets::default() },
         };
@@ -378,7 +387,7 @@ impl Provider for Runtimes {
     }
 
     async fn refresh(&self, runtime: &mut Runtime, wish: &Wish<'_>) -> Result<(), RuntimeError> {
-        runtime.session_id = self.begin_anew();
+        runtime.session_id = self.begin_anew(wish);
         runtime.has_tools = self.offer(wish);
         self.clock.point().await;
         Ok(())

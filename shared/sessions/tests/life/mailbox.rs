@@ -1,8 +1,10 @@
 //! A session on a runner that calls us (session-mailbox.md 7): what its clients see, whatever the runner does and whenever the object dies.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 use database::Database as _;
+use database::sqlite::Sqlite;
 use pollster::block_on;
 use serde_json::{Value, json};
 use sessions::mailbox::{Offline, Presence};
@@ -13,28 +15,39 @@ use crate::world::World;
 use crate::{database, settings_with};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
+/// The key of another runner of the same user.
+const OTHER: &str = "fedcba9876543210fedcba9876543210";
 const START: i64 = 1_700_000_000_000;
 
 /// A runner's process with one session.
-struct Runner<'a> {
+pub(crate) struct Runner<'a> {
     world: &'a World,
+    key: &'static str,
     mailbox: String,
-    lease: Cell<u64>,
+    pub(crate) lease: Cell<u64>,
     said: Cell<u64>,
 }
 
-fn world() -> World {
+/// A session of somebody with two runners, of which the newer one is `r`.
+pub(crate) fn world() -> World {
     world_with(&[])
 }
 
+/// The same with further settings.
 fn world_with(more: &[(&str, &str)]) -> World {
-    let db = database();
-    let row = format!(
-        "INSERT INTO agent_runners (runner_id, user_id, base_url, status, max_sessions, active_sessions, \
-         last_heartbeat_at, created_at, updated_at, transport, runner_key, instance_id, runner_epoch) \
-         VALUES ('r', 'ann', 'mailbox:', 'online', 4, 0, {START}, 1, 1, 'mailbox', '{KEY}', 'i', 1)"
-    );
-    block_on(db.execute(&row, &[])).unwrap();
+    world_beside(more, database())
+}
+
+/// The same beside what that database has.
+fn world_beside(more: &[(&str, &str)], db: Rc<Sqlite>) -> World {
+    for (id, key, at) in [("other", OTHER, 0), ("r", KEY, START)] {
+        let row = format!(
+            "INSERT INTO agent_runners (runner_id, user_id, base_url, status, max_sessions, active_sessions, \
+             last_heartbeat_at, created_at, updated_at, transport, runner_key, instance_id, runner_epoch) \
+             VALUES ('{id}', 'ann', 'mailbox:', 'online', 4, 0, {at}, 1, 1, 'mailbox', '{key}', 'i', 1)"
+        );
+        block_on(db.execute(&row, &[])).unwrap();
+    }
     let mut settings = vec![("AGENT_RATE_LIMITS", "off"), ("AGENT_RUNNER_OPEN_WAIT_MS", "1000"), KEYS];
     settings.extend(more);
     let world = World::beside(Some(db), settings_with(&settings), "local-runner");
@@ -43,12 +56,30 @@ fn world_with(more: &[(&str, &str)]) -> World {
 }
 
 impl<'a> Runner<'a> {
-    fn of(world: &'a World) -> Self {
-        Self { world, mailbox: "m1".to_owned(), lease: Cell::new(0), said: Cell::new(0) }
+    /// The runner `r`.
+    pub(crate) fn of(world: &'a World) -> Self {
+        Self::new(world, KEY, "m1")
+    }
+
+    /// The runner `r`, or the other one, with a mailbox of this name.
+    pub(crate) fn named(world: &'a World, id: &str, mailbox: &str) -> Self {
+        Self::new(world, if id == "r" { KEY } else { OTHER }, mailbox)
+    }
+
+    fn new(world: &'a World, key: &'static str, mailbox: &str) -> Self {
+        Self { world, key, mailbox: mailbox.to_owned(), lease: Cell::new(0), said: Cell::new(0) }
+    }
+
+    /// Asks for a token of a run, under that lease.
+    pub(crate) fn token(&self, lease: u64, run: u64) -> Option<String> {
+        let (status, body) =
+            self.world.of_runner(self.key, "lease", &json!({"lease": lease, "run": run, "attempt": 1}));
+        assert_eq!(status, 200, "{body}");
+        body["run-token"].as_str().map(str::to_owned)
     }
 
     fn fetch(&self) -> Vec<Value> {
-        let (status, body) = self.world.of_runner(KEY, "fetch", &json!({"max-items": 50, "max-bytes": 1 << 20}));
+        let (status, body) = self.world.of_runner(self.key, "fetch", &json!({"max-items": 50, "max-bytes": 1 << 20}));
         assert_eq!(status, 200, "{body}");
         let items = body["items"].as_array().cloned().unwrap_or_default();
         if let Some(item) = items.first() {
@@ -60,11 +91,11 @@ impl<'a> Runner<'a> {
     fn ack(&self, item: &Value) {
         let ack =
             json!({"session-id": "s", "item-id": item["item-id"], "work-seq": item["work-seq"], "result": "stored"});
-        assert_eq!(self.world.of_runner(KEY, "acks", &json!({"acks": [ack]})).0, 200);
+        assert_eq!(self.world.of_runner(self.key, "acks", &json!({"acks": [ack]})).0, 200);
     }
 
     /// Takes in all that is there, and acknowledges it.
-    fn take(&self) -> Vec<Value> {
+    pub(crate) fn take(&self) -> Vec<Value> {
         let items = self.fetch();
         for item in &items {
             self.ack(item);
@@ -80,38 +111,43 @@ impl<'a> Runner<'a> {
     }
 
     /// Sends one event, which must be taken in.
-    fn say(&self, kind: &str, data: &Value) {
+    pub(crate) fn say(&self, kind: &str, data: &Value) {
         let prev = self.said.get();
-        let (status, body) = self.world.of_runner(KEY, "events", &self.batch(prev, kind, data));
+        let (status, body) = self.world.of_runner(self.key, "events", &self.batch(prev, kind, data));
         assert_eq!((status, &body["stored"], &body["rejected"]), (200, &json!(1), &Value::Null), "{kind}: {body}");
         self.said.set(body["accepted-seq"].as_u64().unwrap());
     }
 
     fn opens(&self) {
-        self.say("opened", &json!({"runtime-session-id": "agent-1", "loaded": false, "cwd": "/home/user/workspace/s"}));
+        self.opens_as("agent-1", false);
     }
 
-    fn starts(&self, item: &Value) {
+    /// The agent's session is open, under this name; whether it has loaded a conversation.
+    pub(crate) fn opens_as(&self, name: &str, loaded: bool) {
+        self.say("opened", &json!({"runtime-session-id": name, "loaded": loaded, "cwd": "/home/user/workspace/repo"}));
+    }
+
+    pub(crate) fn starts(&self, item: &Value) {
         let data =
             json!({"message-id": item["item-id"], "run": item["body"]["run"], "attempt": item["body"]["attempt"]});
         self.say("turn.started", &data);
     }
 
-    fn speaks(&self, text: &str) {
+    pub(crate) fn speaks(&self, text: &str) {
         let update = json!({"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": text}});
         let envelope =
             json!({"jsonrpc": "2.0", "method": "session/update", "params": {"sessionId": "agent-1", "update": update}});
         self.say("update", &json!({"envelope": envelope}));
     }
 
-    fn ends(&self, item: &Value, stop_reason: &str) {
+    pub(crate) fn ends(&self, item: &Value, stop_reason: &str) {
         let data = json!({"message-id": item["item-id"], "run": item["body"]["run"], "attempt": item["body"]["attempt"],
             "stop-reason": stop_reason});
         self.say("turn.ended", &data);
     }
 
     /// Opens the session, and takes the first prompt.
-    fn begins(&self) -> Value {
+    pub(crate) fn begins(&self) -> Value {
         let items = self.take();
         assert_eq!(kinds_of(&items), ["session.open", "prompt"]);
         self.opens();
@@ -119,7 +155,7 @@ impl<'a> Runner<'a> {
     }
 }
 
-fn kinds_of(items: &[Value]) -> Vec<&str> {
+pub(crate) fn kinds_of(items: &[Value]) -> Vec<&str> {
     items.iter().map(|item| item["kind"].as_str().unwrap()).collect()
 }
 
@@ -127,7 +163,7 @@ fn kinds(world: &World) -> Vec<String> {
     world.events().iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
 }
 
-fn count(world: &World, kind: &str) -> usize {
+pub(crate) fn count(world: &World, kind: &str) -> usize {
     kinds(world).iter().filter(|found| *found == kind).count()
 }
 
@@ -149,7 +185,7 @@ fn a_session_is_opened_and_carries_a_message_out() {
     let (open, prompt) = (&items[0]["body"], &items[1]["body"]);
     assert_eq!(
         (&open["agent"], &open["cwd"], &open["resume"]),
-        (&json!("claude"), &json!("/home/user/workspace/s"), &Value::Null)
+        (&json!("claude"), &json!("/home/user/workspace/repo"), &Value::Null)
     );
     assert_eq!(
         (&prompt["by"], &prompt["role"], &prompt["run"], &prompt["attempt"]),
@@ -202,7 +238,7 @@ fn whatever_is_said_twice_counts_once_and_gaps_are_told() {
     let batch = runner.batch(
         0,
         "opened",
-        &json!({"runtime-session-id": "agent-1", "loaded": false, "cwd": "/home/user/workspace/s"}),
+        &json!({"runtime-session-id": "agent-1", "loaded": false, "cwd": "/home/user/workspace/repo"}),
     );
     let (status, body) = world.of_runner(KEY, "events", &batch);
     assert_eq!((status, &body["duplicates"], &body["stored"]), (200, &json!(1), &json!(0)));
@@ -487,6 +523,8 @@ fn a_session_moves_when_its_runner_has_kept_what_it_knows() {
     );
     world.pass(60_000);
     assert_eq!(count(&world, "session.runner.moved"), 0);
+    let told = world.events().into_iter().find(|event| event["type"] == "runner.notice").unwrap();
+    assert_eq!(told["data"]["code"], "not-moved");
     assert_eq!(world.ask("GET", "status", None).1["runner"]["runner-id"], "r");
     // It answers.
     assert_eq!(world.ask("POST", "move", Some(&to)).0, 0);
@@ -507,6 +545,82 @@ fn a_session_moves_when_its_runner_has_kept_what_it_knows() {
     let lease = runner.lease.get();
     assert_eq!(kinds_of(&runner.take()), ["session.open", "prompt"]);
     assert!(runner.lease.get() > lease);
+}
+
+/// Whether everything of the session is gone.
+fn is_gone(world: &World) -> bool {
+    world.of_runner(KEY, "fetch", &json!({"max-items": 1, "max-bytes": 1000})).0 == 404
+}
+
+#[test]
+fn a_session_that_is_deleted_is_closed_at_its_runner() {
+    for answers in [true, false] {
+        let world = world();
+        world.create();
+        world.message("hello");
+        let runner = Runner::of(&world);
+        let prompt = runner.begins();
+        runner.starts(&prompt);
+        world.delete();
+        assert_eq!(world.ask("GET", "status", None).0, 404, "nobody sees it any more");
+        let items = runner.take();
+        let body = json!({"reason": "deleted", "capture": false});
+        assert_eq!((kinds_of(&items), &items[0]["body"]), (vec!["session.close"], &body));
+        runner.speaks("too late");
+        if answers {
+            runner.say("closed", &json!({"transcript": null}));
+            world.pass(1_000);
+        } else {
+            world.pass(20_000);
+            assert!(!is_gone(&world), "it has half a minute");
+            world.pass(15_000);
+        }
+        assert!(is_gone(&world), "{answers}");
+        world.pass(60_000);
+        assert_eq!(world.alarm(), None, "nothing is left to be done");
+    }
+}
+
+#[test]
+fn a_session_that_is_deleted_does_not_wait_for_a_runner_that_is_away() {
+    let world = world();
+    world.create();
+    let runner = Runner::of(&world);
+    runner.take();
+    runner.opens();
+    away(&world, Some(Offline::Timeout));
+    world.delete();
+    world.pass(1_000);
+    assert!(is_gone(&world));
+}
+
+/// agents.md 20.1: what the creator's other sessions have used today is asked before a prompt is laid there.
+#[test]
+fn a_prompt_waits_for_tomorrow_when_the_creator_has_used_up_today_elsewhere() {
+    let set = [("AGENT_BUDGET_USER_DAY", r#"{"turns":1}"#)];
+    let db = database();
+    let world = world_beside(&set, Rc::clone(&db));
+    world.create();
+    let runner = Runner::of(&world);
+    runner.take();
+    runner.opens();
+    let elsewhere = World::beside(Some(Rc::clone(&db)), settings_with(&set), "local-dev");
+    elsewhere.create();
+    elsewhere.message("one");
+    elsewhere.pass(1_000);
+    elsewhere.agent.borrow_mut().finish("end_turn");
+    elsewhere.pass(1_000);
+    block_on(db.execute("UPDATE usage_daily SET session_id = 'other'", &[])).unwrap();
+    world.message("two");
+    world.pass(1_000);
+    assert_eq!(runner.take(), Vec::<Value>::new());
+    assert_eq!((world.waiting_orders(), count(&world, "session.budget_reached")), (vec!["two".to_owned()], 1));
+    assert_eq!(world.ask("GET", "status", None).1["status"], "paused");
+    world.pass(24 * 3_600_000);
+    assert_eq!(world.ask("POST", "resume", None).0, 200);
+    world.pass(1_000);
+    let items = runner.take();
+    assert_eq!((kinds_of(&items), items[0]["body"]["content"][0]["text"].as_str()), (vec!["prompt"], Some("two")));
 }
 
 /// Git's credentials on a runner's machine (agents.md 20.6): they are asked for with the token of the run.

@@ -5,6 +5,7 @@
 mod agent;
 mod asserted;
 mod budgets;
+mod conversations;
 mod follow_up;
 mod git_credentials;
 mod mailbox;

@@ -50,15 +50,23 @@ fn items_carry_the_token_of_their_run_only_when_given_out() {
     let prompt = Given { item: item(ItemKind::Prompt), lease: 2, expires_in_ms: Some(9), run: Some((7, 1)) };
     let body = json!({"run": 7, "attempt": 1, "run-token": "t", "run-token-expires-in-ms": 60, "content": []});
     assert_eq!(
-        prompt.shown("s", r#"{"content":[]}"#, Some(("t", 60))).unwrap(),
+        prompt.shown("s", r#"{"content":[]}"#, Some(("t", 60)), 0).unwrap(),
         json!({"item-id": "i", "session-id": "s", "work-seq": 4, "lease": 2, "kind": "prompt", "created-at": 5,
             "expires-in-ms": 9, "body": body})
     );
     let open = Given { item: item(ItemKind::Open), lease: 2, expires_in_ms: None, run: None };
-    let shown = open.shown("s", "{}", Some(("t", 60))).unwrap();
+    let shown = open.shown("s", "{}", Some(("t", 60)), 0).unwrap();
     assert_eq!((shown["body"].clone(), shown.get("expires-in-ms")), (json!({}), None), "no run, no token");
-    assert_eq!(open.shown("s", "[]", None), None);
-    assert_eq!(open.shown("s", "", None), None);
+    let resumes = open.shown("s", r#"{"resume":{"run":3}}"#, Some(("t", 60)), 2).unwrap();
+    assert_eq!((&resumes["body"]["run-token"], &resumes["body"]["conversation"]), (&json!("t"), &json!(2)));
+    let interrupt = Given { item: item(ItemKind::Interrupt), lease: 2, expires_in_ms: None, run: None };
+    assert_eq!(
+        interrupt.shown("s", "{}", Some(("t", 60)), 2).unwrap()["body"],
+        json!({}),
+        "only what is for the agent"
+    );
+    assert_eq!(open.shown("s", "[]", None, 0), None);
+    assert_eq!(open.shown("s", "", None, 0), None);
 }
 
 #[test]

@@ -3,17 +3,16 @@
 use serde_json::{Value, json};
 
 use crate::acp::request::{self, ResourceLink};
+use crate::mailbox::limits::MAX_ITEM_BYTES;
 use crate::object::core::Core;
-use crate::repository::sanitize_name;
+use crate::repository::sandbox_directory;
 use crate::session::store::Order;
 
-/// Where sessions work that have no conversation yet.
-const WORKSPACE: &str = "/home/user/workspace";
-
-/// The directory that the agent works in: that of the conversation, if it goes on.
+/// The directory that the agent works in: that of the conversation, if it goes on; else that of a sandbox, so that a conversation that begins here
+/// can go on there, where agents find their files by the directory.
 pub(super) fn directory(core: &Core) -> String {
     let kept = resumed(core).map(|kept| kept.directory.clone()).filter(|directory| !directory.is_empty());
-    kept.unwrap_or_else(|| format!("{WORKSPACE}/{}", sanitize_name(&core.state.id)))
+    kept.unwrap_or_else(|| sandbox_directory(core.task.repo_url()))
 }
 
 /// The conversation that the agent is to go on with. One agent does not read the files of another.
@@ -49,11 +48,17 @@ pub(super) fn open(core: &Core) -> String {
     .to_string()
 }
 
-/// What a person said, behind the conversation that the agent does not know.
-pub(super) fn prompt(core: &Core, order: &Order, text: &str) -> String {
+/// What a person said. `before` is what an agent is told first that does not know the conversation, where there is room for it.
+pub(super) fn prompt(core: &Core, order: &Order, before: Option<&str>) -> String {
     let attachments = if core.state.attachments_sent { Vec::new() } else { core.task.attachments() };
     let links: Vec<ResourceLink<'_>> = attachments.iter().map(|uri| ResourceLink::of_attachment(uri)).collect();
     let role = if order.by == core.state.requested_by { "owner" } else { "member" };
     let files: [Value; 0] = [];
-    json!({"by": order.by, "role": role, "content": request::blocks(text, &links), "files": files}).to_string()
+    let mut body =
+        json!({"by": order.by, "role": role, "content": request::blocks(&order.message, &links), "files": files});
+    let plain = body.to_string();
+    let (Some(before), Some(members)) = (before, body.as_object_mut()) else { return plain };
+    members.insert("recovery".to_owned(), before.into());
+    let whole = body.to_string();
+    if whole.len() > MAX_ITEM_BYTES { plain } else { whole }
 }

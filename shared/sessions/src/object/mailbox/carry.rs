@@ -7,7 +7,7 @@ use super::{at_desk, bodies};
 use crate::acp::request::permission_answer;
 use crate::mailbox::desk::{self, NewItem, NotTaken};
 use crate::object::core::Core;
-use crate::object::transcripts::recovered_text;
+use crate::object::transcripts::recovery;
 use crate::runtime::{RuntimeError, Stopped};
 use crate::session::decide::{self, Decide};
 use crate::session::store::Rows;
@@ -26,9 +26,12 @@ pub(in crate::object) struct Around<'a> {
 
 /// Carries out what is to be done with an agent whose runner calls us. What is left begins outside.
 pub(in crate::object) fn carry_out(core: &mut Core, decide: &mut Decide<'_>, around: &Around<'_>) {
+    // Where the use of a day is limited it is asked before a prompt is laid there, which takes its time.
+    let asks_first = decide.user_day.is_some();
+    let is_carried = |job: &Job| is_for_agent(job) && !(asks_first && matches!(job, Job::Prompt { .. }));
     // Each round takes one out; what it brings is told to the desk once.
     while core.state.is_at_desk() {
-        let is_ours = |effect: &Effect| matches!(effect, Effect::Start(job) if is_for_agent(job));
+        let is_ours = |effect: &Effect| matches!(effect, Effect::Start(job) if is_carried(job));
         let Some(at) = decide.effects.iter().position(is_ours) else { return };
         if let Effect::Start(job) = decide.effects.remove(at) {
             carry(core, decide, around, job);
@@ -108,7 +111,8 @@ fn answer(core: &mut Core, decide: &mut Decide<'_>, around: &Around<'_>, request
     matches!(taken, Some(Ok(())))
 }
 
-fn prompt(core: &mut Core, decide: &mut Decide<'_>, around: &Around<'_>, number: u64) {
+/// Lays the prompt of a turn on the desk, if nothing keeps the turn from being begun by now.
+pub(super) fn prompt(core: &mut Core, decide: &mut Decide<'_>, around: &Around<'_>, number: u64) {
     let order = core.state.turn.as_ref().filter(|turn| turn.number == number).map(|turn| turn.order);
     let Some(seq) = order else { return };
     if core.state.holder().is_none() {
@@ -116,28 +120,27 @@ fn prompt(core: &mut Core, decide: &mut Decide<'_>, around: &Around<'_>, number:
         decide::on_released(&mut core.state, decide, desk::Released::Moved);
         return;
     }
+    if !decide::may_begin(&mut core.state, decide, number) {
+        return;
+    }
     let incoming = core.incoming.as_ref().filter(|(incoming, _)| *incoming == seq).map(|(_, order)| order.clone());
     let order = match incoming {
         Some(order) => Ok(Some(order)),
         None => Rows(around.sql).order(seq),
     };
-    let text = order.and_then(|order| match order {
-        None => Ok(None),
-        Some(order) if core.state.transcript.is_lost => {
-            let text = recovered_text(&around.sql, &order.message)?;
-            Ok(Some((order, text)))
-        }
-        Some(order) => {
-            let text = order.message.clone();
-            Ok(Some((order, text)))
-        }
+    let is_kept = core.state.transcript.kept.is_some();
+    let found = order.and_then(|order| {
+        let Some(order) = order else { return Ok(None) };
+        // Whether the agent knows the conversation is known where it is opened, which may be later.
+        let before = if is_kept { recovery(&around.sql, &order.message)? } else { None };
+        Ok(Some((order, before)))
     });
-    let Ok(Some((order, text))) = text else {
+    let Ok(Some((order, before))) = found else {
         let error = RuntimeError::Failed("the message is gone".to_owned());
         decide::on_prompt_failed(&mut core.state, decide, number, &error);
         return;
     };
-    let (id, body) = ((around.new_id)(), bodies::prompt(core, &order, &text));
+    let (id, body) = ((around.new_id)(), bodies::prompt(core, &order, before.as_deref()));
     let laid =
         at_desk(core, decide, around.new_id, |desk, at| desk::prompt(desk, at, NewItem::new(&id, body), number, 1));
     match laid {

@@ -17,6 +17,10 @@ use crate::session::decide::{self, Decide, Policy, TurnOver};
 const VOID: [&str; 4] = ["withdrawn", "agent-gone", "turn-ended", "cancelled"];
 
 pub(super) fn hear(core: &mut Core, decide: &mut Decide<'_>, told: Told, new_id: &dyn Fn() -> String) {
+    if core.state.removal.is_some() && !matches!(told, Told::PushDone { .. }) {
+        // Nobody reads what is stored of it any more.
+        return;
+    }
     match told {
         Told::OpenNeeded => {
             let item = NewItem::new(&new_id(), bodies::open(core));
@@ -64,7 +68,15 @@ pub(super) fn hear(core: &mut Core, decide: &mut Decide<'_>, told: Told, new_id:
         Told::Usage(usage) => used(core, decide, &usage),
         Told::PushDone { push_id, ok, reason, output } => super::pushing::on_done(core, &push_id, ok, reason, output),
         Told::Closed { .. } => {}
-        Told::NotMoved => decide::on_not_moved(&mut core.state),
+        Told::NotMoved => {
+            decide::on_not_moved(&mut core.state);
+            // Whoever asked for the move may not wait for its answer any more.
+            let message = "the runner did not answer; the session stays where it is";
+            decide.append(
+                &mut core.state,
+                Draft::new(Kind::RunnerNotice, json!({"code": "not-moved", "message": message})),
+            );
+        }
         Told::File { name, sha256, size } => {
             let data = json!({"name": name, "sha256": sha256, "size": size});
             decide.append(&mut core.state, Draft::new(Kind::AgentFile, data));

@@ -5,11 +5,13 @@ mod bodies;
 mod calls;
 mod carry;
 mod hear;
+mod laying;
 mod moving;
 mod opening;
 mod pushing;
 
 pub(super) use carry::{Around, carry_out};
+pub(super) use moving::take_leave;
 pub(super) use opening::begin;
 pub(super) use pushing::AwaitedPush;
 

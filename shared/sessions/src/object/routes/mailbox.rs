@@ -23,6 +23,9 @@ use crate::session::decide::Decide;
 use crate::session::git_access::HELD_UNDER;
 use crate::session::transcript::run_name;
 
+/// What a runner may do for a run that goes on.
+const OF_RUN: &[&str] = &[READ, WRITE, GIT];
+
 /// A runner, as its object says.
 pub(in crate::object) struct Runner {
     key: String,
@@ -76,7 +79,10 @@ pub(super) async fn handle<P: Platform>(
     verb: &str,
 ) -> Result<Response<P::Response>, Error> {
     let runner = Runner::of(caller, request)?;
-    if !session.is_there()? {
+    // A session that is removed is told to its runner, which answers.
+    let leaves = |core: &Core| core.state.desk.as_ref().is_some_and(|desk| desk.closing.is_some());
+    let is_heard = session.is_there()? || session.is_being_removed()? && session.look(leaves)?;
+    if !is_heard {
         return Err(Error::NotFound);
     }
     let said = match verb {
@@ -162,7 +168,7 @@ async fn fetch<P: Platform>(
         given.map(|given| (given.len() >= asked.max_items.min(crate::mailbox::limits::MAX_SESSION_ITEMS), given))
     })?;
     let Some((more, given)) = given.flatten() else { return Ok((StatusCode::OK, json!({"held": false}))) };
-    let id = session.look(|core| core.state.id.clone())?;
+    let (id, number) = session.look(|core| (core.state.id.clone(), core.state.transcript.number))?;
     let rows = MailboxRows(session.platform.sql());
     let has_keys = session.settings.transcripts.tokens.is_some();
     let is_brokered = has_keys && session.look(|core| session.is_brokered(&core.task))?;
@@ -170,9 +176,18 @@ async fn fetch<P: Platform>(
     // At most MAX_SESSION_ITEMS.
     for given in given {
         let stored = rows.body(&given.item.id)?.unwrap_or_else(|| "{}".to_owned());
-        let token = given.run.map(|run| run_token(session, run)).transpose()?.flatten();
+        let token = match given.run {
+            Some(run) => run_token(session, Some(run), OF_RUN)?,
+            // The runner has no run yet, and the conversation to fetch.
+            None if given.item.kind == ItemKind::Open
+                && session.look(|core| core.state.transcript.kept.is_some())? =>
+            {
+                run_token(session, None, &[READ])?
+            }
+            None => None,
+        };
         let token = token.as_deref().map(|token| (token, TOKEN_S.saturating_mul(1_000)));
-        let mut shown = Given::shown(&given, &id, &stored, token);
+        let mut shown = Given::shown(&given, &id, &stored, token, number);
         if is_brokered && let Some(body) = shown.as_mut().and_then(|shown| opening(&given, shown)) {
             body.insert("git-credentials".to_owned(), true.into());
         }
@@ -189,16 +204,20 @@ fn opening<'a>(given: &Given, shown: &'a mut Value) -> Option<&'a mut serde_json
     shown.get_mut("body")?.as_object_mut()
 }
 
-/// A token for a run that the runner was given; none where no key is set.
-fn run_token<P: Platform>(session: &Session<P>, (run, attempt): (u64, u64)) -> Result<Option<String>, Error> {
+/// A token for a run that the runner was given, or for none; none where no key is set.
+fn run_token<P: Platform>(
+    session: &Session<P>,
+    run: Option<(u64, u64)>,
+    scope: &[&str],
+) -> Result<Option<String>, Error> {
     let Some(tokens) = &session.settings.transcripts.tokens else { return Ok(None) };
     let claims = session.look(|core| Claims {
         sub: core.state.requested_by.clone(),
         sid: core.state.id.clone(),
-        run: Some(Run { run: run_name(run), seq: run }),
-        att: attempt,
+        run: run.map(|(run, _)| Run { run: run_name(run), seq: run }),
+        att: run.map_or(0, |(_, attempt)| attempt),
         ep: core.state.transcript.epoch.unwrap_or_default(),
-        scope: [READ, WRITE, GIT].map(str::to_owned).to_vec(),
+        scope: scope.iter().map(|word| (*word).to_owned()).collect(),
         iat: 0,
         exp: 0,
         jti: String::new(),
@@ -230,8 +249,17 @@ async fn lease<P: Platform>(
     let wanted = asked.run.map(|run| (run, asked.attempt.unwrap_or(1)));
     let renewed = session.at_desk_of(runner, |desk, at| desk::renew(desk, at, &runner.key, asked.lease, wanted))?;
     let renewed = renewed.unwrap_or(desk::Renewed::Lost);
+    let now = session.platform.now_ms();
+    let is_late = |run| session.look(|core| core.state.transcript.is_late(run, asked.lease, now));
+    let (renewed, scope): (_, &[&str]) = match (renewed, wanted) {
+        // Whoever had no line to us when its turn ended has the conversation of it until now.
+        (desk::Renewed::Held { expires_in_ms, token_for: None }, Some(run)) if is_late(run.0)? => {
+            (desk::Renewed::Held { expires_in_ms, token_for: Some(run) }, &[WRITE])
+        }
+        (renewed, _) => (renewed, OF_RUN),
+    };
     let token = match renewed {
-        desk::Renewed::Held { token_for: Some(run), .. } => run_token(session, run)?,
+        desk::Renewed::Held { token_for: Some(run), .. } => run_token(session, Some(run), scope)?,
         desk::Renewed::Held { token_for: None, .. } | desk::Renewed::Lost => None,
     };
     if matches!(renewed, desk::Renewed::Held { .. }) {

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{Caller, ok};
 use crate::access;
 use crate::error::Error;
+use crate::object::mailbox::take_leave;
 use crate::object::{Platform, Session};
 use crate::session::decide;
 
@@ -42,6 +43,10 @@ pub(super) async fn delete<P: Platform>(
     }
     // Whoever holds a token of an earlier run reads nothing more, from the answer on; what is stored meanwhile goes with the rest.
     session.remove_conversation().await?;
-    session.change(|core, decide| decide::remove(&mut core.state, decide))?;
+    let new_id = || session.platform.random_uuid().to_string();
+    session.change(|core, decide| {
+        decide::remove(&mut core.state, decide);
+        take_leave(core, decide, &new_id);
+    })?;
     Ok(ok::<P>(&json!({"ok": true})))
 }

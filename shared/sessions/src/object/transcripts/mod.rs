@@ -4,7 +4,7 @@ mod keep;
 mod recovery;
 mod resume;
 
-pub(super) use recovery::recovered_text;
+pub(super) use recovery::recovery;
 pub(super) use resume::{note_opened, note_opened_as};
 
 use std::rc::Rc;

@@ -17,18 +17,19 @@ impl<P: Platform> Session<P> {
         if !self.look(|core| core.state.transcript.is_lost)? {
             return Ok(text);
         }
-        Ok(recovered_text(self.platform.sql(), &text)?)
+        let before = recovery(self.platform.sql(), &text)?.unwrap_or_default();
+        Ok(before + &text)
     }
 }
 
-/// The text of a prompt, behind the end of the conversation as the log has it.
-pub(in crate::object) fn recovered_text(sql: &impl Sql, text: &str) -> Result<String, SqlError> {
+/// What stands before a message whose agent does not know the conversation: the end of it as the log has it. None where nothing was said.
+pub(in crate::object) fn recovery(sql: &impl Sql, message: &str) -> Result<Option<String>, SqlError> {
     let events = recent_events(sql, &["audit.log", "item.completed"], RECOVERY_EVENTS)?;
-    Ok(recovered(&events, text))
+    Ok(recovered(&events, message))
 }
 
-/// The message behind what was said before, of which it is the last: the newest that fits. Events come newest first.
-fn recovered(events: &[Value], message: &str) -> String {
+/// What was said before the message, which is the last of it: the newest that fits. Events come newest first.
+fn recovered(events: &[Value], message: &str) -> Option<String> {
     let mut said = Vec::new();
     let mut room = RECOVERY_CHARS;
     let mut is_present = true;
@@ -44,11 +45,8 @@ fn recovered(events: &[Value], message: &str) -> String {
         room -= length;
         said.push(format!("{who}: {text}"));
     }
-    if said.is_empty() {
-        return message.to_owned();
-    }
     said.reverse();
-    format!("{BEFORE}{}{AFTER}{message}", said.join("\n\n"))
+    (!said.is_empty()).then(|| format!("{BEFORE}{}{AFTER}", said.join("\n\n")))
 }
 
 fn line(event: &Value) -> Option<(&'static str, String)> {
@@ -86,16 +84,15 @@ mod tests {
         let other = json!({"type": "audit.log", "data": {"event": "pull-request", "message": "x"}});
         let events = [user("now"), agent("two"), other, json!({}), user("now"), agent("one"), user("first")];
         let text = recovered(&events, "now");
-        assert_eq!(text, format!("{BEFORE}User: first\n\nYou: one\n\nUser: now\n\nYou: two{AFTER}now"));
-        assert_eq!(recovered(&[], "now"), "now");
-        assert_eq!(recovered(&[user("now")], "now"), "now");
+        assert_eq!(text, Some(format!("{BEFORE}User: first\n\nYou: one\n\nUser: now\n\nYou: two{AFTER}")));
+        assert_eq!((recovered(&[], "now"), recovered(&[user("now")], "now")), (None, None));
     }
 
     #[test]
     fn it_is_bounded() {
         let long = "é".repeat(RECOVERY_CHARS / 2);
         let events = [user("now"), agent(&long), user(&long), agent("old")];
-        let text = recovered(&events, "now");
+        let text = recovered(&events, "now").unwrap();
         assert!(text.chars().count() < RECOVERY_CHARS + 400 && text.contains("You: é") && !text.contains("old"));
     }
 }

@@ -107,7 +107,8 @@ pub(in crate::object) fn note_opened_as(
 ) {
     let transcript = &mut core.state.transcript;
     transcript.replay_until = None;
-    transcript.is_lost = !is_loaded && transcript.kept.is_some();
+    // Each prompt brings what its shim needs for an agent that does not know the conversation.
+    transcript.is_lost = false;
     let Some(kept) = &transcript.kept else { return };
     let (name, run) = (if is_loaded { "transcript.loaded" } else { "transcript.load_failed" }, run_name(kept.run));
     let data = json!({"run": run, "runtime-session-id": runtime_session_id});

@@ -24,6 +24,19 @@ pub(super) fn is_given(state: &State) -> bool {
     prompt.is_some_and(|prompt| prompt.was_given || prompt.is_stored)
 }
 
+/// Whether the prompt of a turn may be laid at the desk. Else its order keeps its place: somebody has stopped the session meanwhile, or a limit
+/// is used up.
+pub fn may_begin(state: &mut State, decide: &mut Decide<'_>, number: u64) -> bool {
+    let is_preparing = |turn: &&Turn| turn.number == number && turn.phase == Phase::Preparing;
+    let Some(is_unwanted) = state.turn.as_ref().filter(is_preparing).map(|turn| turn.unwanted) else { return false };
+    if is_unwanted || super::budget::holds_turn(state, decide) {
+        super::turns::drop_turn(state);
+        pump(state, decide);
+        return false;
+    }
+    true
+}
+
 /// The prompt of a turn lies at the desk: from now on its runner has it, or will have.
 pub fn on_laid(state: &mut State, decide: &mut Decide<'_>, number: u64, message_id: &str) {
     super::budget::on_dispatched(state, decide);

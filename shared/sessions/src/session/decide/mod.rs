@@ -30,8 +30,8 @@ pub use follow_up::{
     on_said,
 };
 pub use mailbox::{
-    TurnOver, arrive, begin_move, leave, on_laid, on_message_failed, on_message_returned, on_not_moved, on_opened,
-    on_postponed, on_released, on_runner_away, on_runner_back, on_started, on_stored_there, on_turn_over,
+    TurnOver, arrive, begin_move, leave, may_begin, on_laid, on_message_failed, on_message_returned, on_not_moved,
+    on_opened, on_postponed, on_released, on_runner_away, on_runner_back, on_started, on_stored_there, on_turn_over,
 };
 pub use notify::{on_notified, start as start_notifying};
 pub use orders::{on_message, pump};

@@ -25,7 +25,8 @@ pub(super) fn on_turn_over(state: &mut State, decide: &mut Decide<'_>, turn: &Tu
     if !turn.is_with_agent() {
         return;
     }
-    state.transcript.note_end(turn.number, decide.now);
+    let lease = state.desk.as_ref().filter(|_| state.is_at_desk()).map(|desk| desk.lease);
+    state.transcript.note_end(turn.number, lease, decide.now);
     let can_load = state.runtime.as_ref().is_some_and(|runtime| runtime.can_load);
     if !can_load || stop_reason.is_none_or(|reason| reason == "cancelled") || state.status.is_terminal() {
         return;
@@ -71,17 +72,20 @@ fn note(state: &mut State, kept: Kept) {
 }
 
 /// The conversation is begun anew under a higher epoch: by a person, or by the run that goes on. Between turns the agent forgets
-/// it too.
+/// it too; one whose runner calls us is told when it gets its next prompt, or the one that it does not have yet.
 pub fn on_reset(state: &mut State, decide: &mut Decide<'_>, epoch: u64, by: Option<&str>, run: Option<u64>) {
     let before = state.transcript.epoch.replace(epoch).unwrap_or_default();
     state.transcript.kept = None;
     state.transcript.is_lost = false;
+    state.transcript.forget_leases();
     let earlier = state.transcript.reset_by.filter(|reset| Some(reset.run) == run);
     state.transcript.reset_by = earlier.or(run.map(|run| ResetBy { run, from: before }));
-    if state.turn.is_none()
-        && let Some(runtime) = &mut state.runtime
-    {
-        runtime.server_ended = true;
+    let is_at_it = state.turn.is_some() && (!state.is_at_desk() || super::mailbox::is_given(state));
+    if !is_at_it {
+        state.transcript.number = state.transcript.number.saturating_add(1);
+        if let Some(runtime) = state.runtime.as_mut().filter(|runtime| !runtime.is_mailbox()) {
+            runtime.server_ended = true;
+        }
     }
     let draft = Draft::new(Kind::stored("transcript.reset"), json!({"by": by.unwrap_or("agent"), "epoch": epoch}));
     decide.append(state, draft);
