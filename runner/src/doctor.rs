@@ -14,6 +14,7 @@ use time::format_description::well_known::Rfc2822;
 use crate::api::Api;
 use crate::http::Client;
 use crate::program::on_path;
+use crate::relay::cgroup::Group;
 use crate::relay::driver::Driver;
 use crate::sandbox_agent::is_healthy;
 use crate::settings::{Settings, Transport};
@@ -201,10 +202,23 @@ fn drivers(settings: &Settings, otherwise: Level) -> Vec<Check> {
     } else {
         "agents can do what this user can, and read what the runner keeps"
     };
-    vec![
+    let mut checks = vec![
         Check::when(true, otherwise, "driver-missing", format!("driver {}", driver.name()), FIX),
         Check::when(is_wall, Level::Warn, "driver-is-no-boundary", text, FIX),
-    ]
+    ];
+    if !is_wall {
+        let has = Group::can_be_made();
+        let text =
+            if has { "each agent has a control group" } else { "processes that hide from their agent may outlive it" };
+        checks.push(Check::when(
+            has,
+            Level::Warn,
+            "cgroup-missing",
+            text,
+            "let the runner make control groups (cgroup v2, Delegate=yes)",
+        ));
+    }
+    checks
 }
 
 /// Agents: which of them are there, and whether they are logged in where that can be asked.

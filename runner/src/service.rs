@@ -49,7 +49,7 @@ fn text(program: &Path, configuration: Option<&Path>) -> String {
     let config = configuration.map(|path| format!(" --config {}", quoted(path))).unwrap_or_default();
     format!(
         "[Unit]\nDescription=Lends this machine to coding-agent sessions of Logseq\nAfter=network-online.target\n\n\
-         [Service]\nExecStart={}{config} run --owner service\nKillMode=process\nRestart=on-failure\n\
+         [Service]\nExecStart={}{config} run --owner service\nKillMode=process\nDelegate=yes\nRestart=on-failure\n\
          RestartPreventExitStatus=64 76 77 78\n\n[Install]\nWantedBy=default.target\n",
         quoted(program)
     )
@@ -70,6 +70,7 @@ mod tests {
         for line in [
             "ExecStart=\"/opt/my tools/logseq-runner\" --config \"/etc/50%%.toml\" run --owner service",
             "KillMode=process",
+            "Delegate=yes",
             "Restart=on-failure",
             "RestartPreventExitStatus=64 76 77 78",
         ] {

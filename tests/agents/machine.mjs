@@ -148,6 +148,12 @@ export class Machine {
   async remove() {
     if (this.runner) await this.end('SIGKILL');
     await this.endAgents();
+    for (const { folder } of this.sessions()) {
+      const spawned = path.join(folder, 'spawn.json');
+      const { group } = fs.existsSync(spawned) ? JSON.parse(fs.readFileSync(spawned, 'utf8')) : {};
+      // A control group whose processes no runner has ended.
+      if (group && fs.existsSync(group)) fs.rmdirSync(group);
+    }
     fs.rmSync(this.home, { recursive: true, force: true });
   }
 }

@@ -4,6 +4,7 @@
 
 mod attaching;
 mod bells;
+pub(crate) mod cgroup;
 mod conversations;
 pub(crate) mod driver;
 mod line;

@@ -12,6 +12,7 @@ use mailbox::Places;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
+use super::cgroup::Group;
 use super::driver::{Driver, Kind};
 use super::records::Spawn;
 
@@ -77,6 +78,8 @@ pub(crate) struct Process {
     container: Option<(PathBuf, String)>,
     /// What is known by [`MARK`] belongs to it.
     mark: Option<String>,
+    /// What is in this control group belongs to it.
+    group: Option<Group>,
     inside: PathBuf,
 }
 
@@ -110,6 +113,7 @@ impl Process {
             identity: identity.filter(|_| spawn.driver != Kind::Container),
             container: runtime.filter(|_| spawn.driver == Kind::Container).map(|runtime| (runtime, spawn.name.clone())),
             mark: (spawn.driver == Kind::Plain).then(|| format!("{MARK}={mailbox_id}:")),
+            group: spawn.group.clone(),
             inside,
         }
     }
@@ -165,7 +169,7 @@ impl Process {
         output.is_ok_and(|output| output.stdout.trim_ascii() == b"true")
     }
 
-    /// Ends what is left of it: processes with its words, and those with its mark. Whether nothing is.
+    /// Ends what is left of it: processes with its words, those with its mark, and what is in its group. Whether nothing is.
     fn end_rest(&self) -> bool {
         if let Some((runtime, name)) = &self.container {
             let _ = quiet(runtime, &["rm", "--force", name]);
@@ -178,12 +182,15 @@ impl Process {
             if let Some(mark) = &self.mark {
                 left.append(&mut marked(mark));
             }
-            if left.is_empty() {
+            let group = self.group.as_ref();
+            if left.is_empty() && !group.is_some_and(Group::lives) {
+                group.inspect(|group| group.remove());
                 return true;
             }
             if Instant::now() >= deadline {
                 return false;
             }
+            group.inspect(|group| group.end());
             left.into_iter().filter_map(Identity::of).for_each(|identity| identity.kill());
             std::thread::sleep(STEP);
         }
@@ -232,7 +239,7 @@ mod tests {
     fn process(mark: &str, child: Child) -> Process {
         let identity = Identity::of(child.id());
         let mark = Some(format!("{MARK}={mark}:"));
-        Process { child: Some(child), identity, container: None, mark, inside: "/no/such/in".into() }
+        Process { child: Some(child), identity, container: None, mark, group: None, inside: "/no/such/in".into() }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::cgroup::Group;
 use super::driver::Kind;
 use super::process::Identity;
 
@@ -94,6 +95,9 @@ pub(crate) struct Spawn {
     pub(crate) nonce: String,
     /// The process to kill, once it is known.
     pub(crate) process: Option<Identity>,
+    /// The control group that all of it is in, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) group: Option<Group>,
 }
 
 impl Session {

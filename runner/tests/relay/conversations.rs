@@ -86,7 +86,7 @@ fn a_runner_without_the_conversation_gets_it_before_the_agent_is_opened() {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     // As if it were another machine: nothing of the session is here.
-    std::fs::remove_dir_all(machine.state()).unwrap();
+    machine.lose();
     // The worker fails twice before it gives it.
     plane.fails("/sessions/s1/transcript", Fault::Error, 2);
     plane.say("s1", "two", "recall");
@@ -111,7 +111,7 @@ fn a_session_whose_conversation_cannot_be_had_is_not_opened_unless_that_is_set()
         for pid in machine.processes() {
             assert!(std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
         }
-        std::fs::remove_dir_all(machine.state()).unwrap();
+        machine.lose();
         plane.fails("/sessions/s1/transcript", Fault::Error, 4);
         plane.say("s1", "two", "say second");
         let _other = machine.start(&[("RUNNER_REPLACE", "1"), ("TRANSCRIPT_ON_FAIL", set)]);

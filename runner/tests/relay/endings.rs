@@ -126,3 +126,36 @@ fn a_hang_up_has_the_agents_and_who_may_use_them_read_again() {
     let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(lines.iter().any(|line| line["level"] == "info" && line["message"] == "stopping"), "{log}");
 }
+
+#[test]
+fn what_hides_from_its_agent_ends_with_it_where_control_groups_can_be_made() {
+    let machine = Machine::new("plain");
+    if !machine.verb(&["doctor"]).1.contains("ok cgroup-missing") {
+        eprintln!("no control group can be made here");
+        return;
+    }
+    let plane = &machine.plane;
+    let mut runner = machine.start(&[]);
+    plane.say("s1", "one", "say ready");
+    assert_eq!(plane.ended("s1", "one"), "end_turn");
+    let home = machine.session("s1").home();
+    // No mark, no parent, no session, no group of processes by which it could be found.
+    let script = "env -i PATH=\"$PATH\" setsid sh -c 'echo $$ > \"$1\"; exec sleep 600' x \"$HOME/pid\" >/dev/null 2>&1 </dev/null &";
+    std::fs::write(home.join("hide.sh"), script).unwrap();
+    plane.say("s1", "two", "run hide.sh");
+    assert_eq!(plane.ended("s1", "two"), "end_turn");
+    let hidden =
+        plane.until("it has hidden", |_| std::fs::read_to_string(home.join("pid")).ok()?.trim().parse::<u32>().ok());
+    let lives = || {
+        let stat = std::fs::read_to_string(format!("/proc/{hidden}/stat")).unwrap_or_default();
+        stat.rsplit_once(')').is_some_and(|(_, rest)| !matches!(rest.trim_start().chars().next(), Some('Z' | 'X')))
+    };
+    assert!(lives());
+    for pid in machine.processes() {
+        assert!(std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
+    }
+    plane.until("it is gone", |_| (!lives()).then_some(()));
+    plane.say("s1", "three", "say fine");
+    assert_eq!(plane.ended("s1", "three"), "end_turn");
+    runner.stop();
+}

@@ -106,6 +106,26 @@ impl Machine {
         log.lines().filter(|line| line.contains(text)).count()
     }
 
+    /// Nothing is here any more of any session, as if it were another machine.
+    pub(crate) fn lose(&self) {
+        self.remove_groups();
+        std::fs::remove_dir_all(self.state()).unwrap();
+    }
+
+    /// Removes what is left of sessions' control groups, whose processes no runner ended.
+    fn remove_groups(&self) {
+        for folder in std::fs::read_dir(self.state().join("sessions")).into_iter().flatten().flatten() {
+            let text = std::fs::read(folder.path().join("spawn.json")).unwrap_or_default();
+            let spawn: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+            let Some(group) = spawn["group"].as_str().map(Path::new) else { continue };
+            let _killed = std::fs::write(group.join("cgroup.kill"), "1");
+            let deadline = Instant::now() + std::time::Duration::from_secs(5);
+            while std::fs::remove_dir(group).is_err() && group.exists() && Instant::now() < deadline {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+        }
+    }
+
     /// Processes of this machine's sessions.
     pub(crate) fn processes(&self) -> Vec<u32> {
         let state = self.state().to_str().unwrap().to_owned();
@@ -127,6 +147,7 @@ impl Drop for Machine {
         for pid in self.processes() {
             let _gone = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
         }
+        self.remove_groups();
     }
 }
 

@@ -70,7 +70,7 @@ fn an_old_state_that_is_put_back_runs_nothing_twice() {
         assert!(std::time::Instant::now() < deadline, "an idle process ends");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    std::fs::remove_dir_all(machine.state()).unwrap();
+    machine.lose();
     copied(&copy, &machine.state());
     let _runner = machine.start(&[]);
     plane.say("s1", "three", "say third");

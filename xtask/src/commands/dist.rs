@@ -108,8 +108,8 @@ fn archive(target: &StaticTarget, binary: &Path, folder: &Path) -> Result<()> {
     }
     let archive = folder.join(format!("{name}.tar.gz"));
     let mut tar = Command::new("tar");
-    tar.args(["--create", "--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0", "--gzip"])
-        .env("GZIP", "-n9")
+    tar.args(["--create", "--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0"])
+        .arg("--use-compress-program=gzip --no-name --best")
         .arg("--directory")
         .arg(work.path())
         .arg("--file")

@@ -13,7 +13,8 @@ use mailbox::sweep::{self, Change, Process as Presence, Rules};
 use mailbox::{Error, due, liveness};
 use serde_json::{Value, json};
 
-use super::super::driver::{Commands, Driver, INFO, Launch};
+use super::super::cgroup::Group;
+use super::super::driver::{Commands, Driver, INFO, Kind, Launch};
 use super::super::process::{Exit, Identity, Process};
 use super::super::records::Spawn;
 use super::{SWEEP, Session, is_open, jitter, logins, now, prompts};
@@ -247,7 +248,12 @@ impl Session {
             name: format!("logseq-{short}-{generation}"),
             nonce: uuid::Uuid::new_v4().to_string(),
             process: None,
+            group: None,
         };
+        if spawn.driver == Kind::Plain {
+            // Sessions of other runners may have the same name.
+            spawn.group = Group::make(&format!("{}-{}", spawn.name, spawn.nonce));
+        }
         // Written down before it is there: whoever comes next looks for it.
         spawn.write(&places)?;
         let commands = self.with_launch(&work, &cwd, generation, &spawn.name, Driver::commands);
@@ -264,6 +270,7 @@ impl Session {
             }
             Err(error) => {
                 self.station.log.warn(format_args!("session {}: not started: {error}", self.known.session_id));
+                spawn.group.inspect(Group::remove);
                 self.crashed();
             }
         }
@@ -380,6 +387,14 @@ impl Session {
             None
         };
         let mut child = command.spawn()?;
+        // Before it hears anything, so that nothing is started outside of it.
+        if let Some(group) = &spawn.group
+            && let Err(error) = group.take(child.id())
+        {
+            self.station.log.warn(format_args!("session {}: its control group: {error}", self.known.session_id));
+            group.remove();
+            spawn.group = None;
+        }
         // Its copy of the descriptor goes with it: what is read ends when the other side has told.
         drop(command);
         let names = self.agent().map(|agent| agent.env).unwrap_or_default();

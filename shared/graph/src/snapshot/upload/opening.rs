@@ -89,6 +89,8 @@ impl<S: Sql + 'static> Graph<S> {
         self.forget();
         self.replaced();
         self.discarded = None;
+        // Other devices download what was uploaded, and wait for the number of rows. Without it they count.
+        self.counted = kvs::count(&*self.sql).ok();
         Ok(faults::reach(Point::UploadAfterOpening)?)
     }
 
