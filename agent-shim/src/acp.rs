@@ -1,6 +1,7 @@
 //! The Agent Client Protocol, as far as the one that drives an agent speaks it: JSON-RPC, one message a line
 //! (docs/spec/agents.md 4.2 to 4.4). Pure.
 
+use mailbox::tools::Tools;
 use serde_json::{Value, json};
 
 /// The longest line of an agent that is read, in bytes.
@@ -91,14 +92,25 @@ pub(crate) fn initialize(id: u64) -> Value {
     call(id, "initialize", &json!({"protocolVersion": PROTOCOL_VERSION, "clientCapabilities": {}, "clientInfo": info}))
 }
 
-/// A new session of the agent.
-pub(crate) fn new_session(id: u64, cwd: &str) -> Value {
-    call(id, "session/new", &json!({"cwd": cwd, "mcpServers": []}))
+/// Whether an agent says, in what it tells of itself, that it can use tools behind HTTP.
+pub(crate) fn takes_tools(told: &Value) -> bool {
+    told.pointer("/agentCapabilities/mcpCapabilities/http").and_then(Value::as_bool) == Some(true)
 }
 
-/// A session that the agent has kept.
-pub(crate) fn load_session(id: u64, session: &str, cwd: &str) -> Value {
-    call(id, "session/load", &json!({"sessionId": session, "cwd": cwd, "mcpServers": []}))
+/// The tools that the worker offers, as an agent is told of them (docs/spec/pg-sync.md 4.12).
+pub(crate) fn tool_server(tools: &Tools) -> Value {
+    let authorization = json!({"name": "Authorization", "value": format!("Bearer {}", tools.token)});
+    json!({"type": "http", "name": "logseq", "url": tools.url, "headers": [authorization]})
+}
+
+/// A new session of the agent, with servers of tools.
+pub(crate) fn new_session(id: u64, cwd: &str, servers: &[Value]) -> Value {
+    call(id, "session/new", &json!({"cwd": cwd, "mcpServers": servers}))
+}
+
+/// A session that the agent has kept, with servers of tools.
+pub(crate) fn load_session(id: u64, session: &str, cwd: &str, servers: &[Value]) -> Value {
+    call(id, "session/load", &json!({"sessionId": session, "cwd": cwd, "mcpServers": servers}))
 }
 
 /// What the agent may do without asking.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use mailbox::agent::{AgentMailbox as _, NewAck, Step, continuation_key};
 use mailbox::message::{AckStatus, Message, Phase};
+use mailbox::{fsafe, tools};
 use serde_json::{Value, json};
 
 use super::{Event, Session};
@@ -117,11 +118,12 @@ impl Session {
         let can_load = self.config.agent.load
             && told.pointer("/agentCapabilities/loadSession").and_then(Value::as_bool).unwrap_or_default();
         self.can_load = can_load;
+        let servers = self.tool_servers(&told);
         let kept = self.mailbox.value(&self.continuation()).map_err(|error| NoAnswer::Failed(error.into()))?;
         let is_known = kept.is_some();
         let loaded = match kept.filter(|_| can_load) {
             None => None,
-            Some(kept) => match self.call(|id| acp::load_session(id, &kept, &cwd), deadline) {
+            Some(kept) => match self.call(|id| acp::load_session(id, &kept, &cwd, &servers), deadline) {
                 Ok(_) => Some(kept),
                 Err(NoAnswer::Refused(refusal)) => {
                     log::line("warn", "load-refused", &refusal.message);
@@ -134,7 +136,7 @@ impl Session {
         let session = if let Some(session) = loaded {
             session
         } else {
-            let made = self.call(|id| acp::new_session(id, &cwd), deadline)?;
+            let made = self.call(|id| acp::new_session(id, &cwd, &servers), deadline)?;
             let id = made.get("sessionId").and_then(Value::as_str).filter(|id| is_id(id));
             id.ok_or(NoAnswer::Died("the agent names no session"))?.to_owned()
         };
@@ -146,7 +148,9 @@ impl Session {
                 Err(other) => return Err(other),
             }
         }
-        self.tell("opened", &json!({"runtime-session-id": session, "loaded": is_loaded, "cwd": cwd}), None);
+        let has_tools = !servers.is_empty();
+        let opened = json!({"runtime-session-id": session, "loaded": is_loaded, "cwd": cwd, "tools": has_tools});
+        self.tell("opened", &opened, None);
         self.open = Some(session.clone());
         let mut values = vec![(self.continuation(), Some(session))];
         if is_known && !is_loaded {
@@ -154,6 +158,12 @@ impl Session {
         }
         self.commit(Step { values, ..Step::default() }).map_err(NoAnswer::Failed)?;
         Ok(is_loaded)
+    }
+
+    /// The tools that the worker offers at this moment, to an agent that can use them.
+    fn tool_servers(&self, told: &Value) -> Vec<Value> {
+        let inside = fsafe::folder(&self.places.inside).ok().filter(|_| acp::takes_tools(told));
+        inside.and_then(tools::read).as_ref().map(acp::tool_server).into_iter().collect()
     }
 
     /// Asks the agent, and waits for its answer. What it tells meanwhile was told before.

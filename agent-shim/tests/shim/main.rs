@@ -8,6 +8,7 @@
 mod credentials;
 mod deaths;
 mod ends;
+mod offers;
 mod pushes;
 mod questions;
 mod runner;

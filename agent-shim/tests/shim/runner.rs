@@ -46,6 +46,8 @@ pub(crate) struct Runner {
     pub(crate) limits: Limits,
     pub(crate) load: bool,
     pub(crate) command: (String, Vec<String>),
+    /// Whether the stand-in says that it can use tools behind HTTP, and notes which it is told of.
+    pub(crate) takes_tools: bool,
     /// Whether git is helped.
     pub(crate) git_helper: bool,
     /// How the shim reads the host's file.
@@ -83,6 +85,7 @@ impl Runner {
             },
             load: true,
             command: ("node".into(), vec![agent.to_str().unwrap().to_owned()]),
+            takes_tools: false,
             git_helper: false,
             reopen: Reopen::Always,
             asked: Vec::new(),
@@ -122,7 +125,7 @@ impl Runner {
                 id: "claude".into(),
                 command: self.command.0.clone(),
                 args: self.command.1.clone(),
-                env_names: ["AGENT_KEEPS", "AGENT_LOG", "ABSENT", "SANDBOX_AGENT_REQUIRE_PREINSTALL"]
+                env_names: ["AGENT_KEEPS", "AGENT_LOG", "AGENT_TOOLS", "ABSENT", "SANDBOX_AGENT_REQUIRE_PREINSTALL"]
                     .map(str::to_owned)
                     .into(),
                 cwd: self.host.places().work().to_str().unwrap().into(),
@@ -166,8 +169,11 @@ impl Runner {
 
     pub(crate) fn start(&self) -> Child {
         let mut child = self.shim_command().spawn().unwrap();
-        let env = json!({"AGENT_KEEPS": "1", "AGENT_LOG": self.agent_log(), "OTHER": "not for the agent",
+        let mut env = json!({"AGENT_KEEPS": "1", "AGENT_LOG": self.agent_log(), "OTHER": "not for the agent",
             "SANDBOX_AGENT_REQUIRE_PREINSTALL": "1"});
+        if self.takes_tools {
+            env.as_object_mut().unwrap().insert("AGENT_TOOLS".to_owned(), json!("1"));
+        }
         let mut input = child.stdin.take().unwrap();
         writeln!(input, "{}", json!({"v": 1, "env": env})).unwrap();
         child

@@ -37,7 +37,8 @@ impl Machine {
         let node =
             String::from_utf8(Command::new("sh").args(["-c", "command -v node"]).output().unwrap().stdout).unwrap();
         // Within a wall it has no place for a log of its own.
-        let env = if driver == "plain" { "[\"AGENT_KEEPS\", \"AGENT_LOG\"]" } else { "[\"AGENT_KEEPS\"]" };
+        let env =
+            if driver == "plain" { "[\"AGENT_KEEPS\", \"AGENT_LOG\", \"AGENT_TOOLS\"]" } else { "[\"AGENT_KEEPS\"]" };
         let config = format!(
             "[agents.claude]\ncommand = {:?}\nargs = [{:?}]\nenv = {env}\nbinds = [{:?}]\n",
             node.trim(),

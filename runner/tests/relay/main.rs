@@ -7,6 +7,7 @@ mod conversations;
 mod credentials;
 mod endings;
 mod machine;
+mod offers;
 mod plane;
 mod plane_http;
 mod points;

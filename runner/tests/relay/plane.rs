@@ -56,6 +56,8 @@ pub(crate) struct State {
     pub(crate) files: BTreeMap<String, Vec<u8>>,
     /// Conversations that were kept, in the order in which they came.
     pub(crate) transcripts: Vec<Transcript>,
+    /// The token with which tools are offered; none where they are not.
+    pub(crate) tools: Option<String>,
 }
 
 /// A conversation that was kept.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use sessions::mailbox::desk::{self, Ack, AckResult, Batch, Claim, Incoming, Notice, Renewed};
 use sessions::mailbox::runner::{self, Attachment, Detach, Poll, Registration};
 use sessions::mailbox::{Token, answer, limits};
+use sessions::runtime::ToolServer;
 
 use super::plane::{Fault, Plane, RUNNER_TIMES, State, Transcript, key, now};
 
@@ -347,7 +348,11 @@ fn poll(plane: &Plane, body: &Value) -> Answer {
                     });
                     for one in given.unwrap_or_default() {
                         let stored = state.sessions[&id].body(&one.item.id);
-                        items.push(one.shown(&id, &stored, Some(("run-token", 900_000)), 0).unwrap());
+                        let mut item = one.shown(&id, &stored, Some(("run-token", 900_000)), 0).unwrap();
+                        if let Some(token) = &state.tools {
+                            answer::add_tools(&mut item, &ToolServer::new("https://agents.test", &id, token.clone()));
+                        }
+                        items.push(item);
                     }
                     if state.sessions[&id].desk.items.iter().all(|item| item.given_at.is_some()) {
                         runner::on_fetched(state.runner.as_mut().unwrap(), &id, rings);

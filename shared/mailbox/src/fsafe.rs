@@ -147,6 +147,21 @@ pub fn replace(folder: impl AsFd, name: &str, content: &[u8]) -> Result<(), Erro
     Ok(rustix::fs::fsync(&folder)?)
 }
 
+/// Removes a file, or whatever entry has its name and is no folder. One that is absent is no error.
+///
+/// # Errors
+///
+/// [`Error::BadName`], or what the system refuses.
+pub fn remove(folder: impl AsFd, name: &str) -> Result<(), Error> {
+    if !is_name(name) {
+        return Err(Error::BadName);
+    }
+    match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Removes a folder of plain files; nothing outside of it is touched, whatever its entries lead to. One that is absent is no
 /// error.
 ///

@@ -29,6 +29,7 @@ pub mod skills;
 pub mod space;
 mod sqlite;
 pub mod sweep;
+pub mod tools;
 
 pub use agent::{AgentMailbox, FileAgent};
 pub use error::Error;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use mailbox::Error;
 use mailbox::host::{HostMailbox as _, Notice, TakeBack};
 use mailbox::sweep::Process as Presence;
+use mailbox::tools;
 use serde_json::json;
 
 use super::{Session, is_open, now};
@@ -59,6 +60,7 @@ impl Session {
         let id = format!("closed-{}", closing.item_id);
         let data = json!({"transcript": self.known.kept}).to_string();
         self.host.note(&Notice { id, code: "closed".to_owned(), data }, now())?;
+        tools::lay_out(self.host.inside(), None)?;
         (self.known.closing, self.known.open, self.known.closed_at) = (None, None, Some(now()));
         self.known.write(self.host.places())
     }

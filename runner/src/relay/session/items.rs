@@ -3,6 +3,7 @@
 use mailbox::gate::{self, Role, Verdict};
 use mailbox::host::{HostMailbox as _, TakeBack};
 use mailbox::message::NewMessage;
+use mailbox::tools::{self, Tools};
 use mailbox::{Error, FileHost};
 use serde_json::Value;
 
@@ -57,8 +58,8 @@ impl Session {
 
     fn store(&mut self, item: &Item) -> Result<Stored, Error> {
         match item.kind.as_str() {
-            "session.open" => self.store_open(item),
-            "prompt" => self.store_prompt(item),
+            "session.open" => self.offer_tools(item).and_then(|()| self.store_open(item)),
+            "prompt" => self.offer_tools(item).and_then(|()| self.store_prompt(item)),
             "permission.answer" => self.insert(item, item.body.to_string(), true),
             "push" if self.known.open.is_none() => Ok(Err("session-not-open".to_owned())),
             "push" => self.insert(item, item.body.to_string(), false),
@@ -82,6 +83,11 @@ impl Session {
             }
             _ => Ok(Err("not supported".to_owned())),
         }
+    }
+
+    /// What the worker offers to the agent now lies beside the messages, for the shim that opens the agent next.
+    fn offer_tools(&self, item: &Item) -> Result<(), Error> {
+        tools::lay_out(self.host.inside(), Tools::of(&item.body).as_ref())
     }
 
     fn store_open(&mut self, item: &Item) -> Result<Stored, Error> {
@@ -125,6 +131,7 @@ impl Session {
             // A secret; the agent's side has no use for it.
             members.remove("run-token");
             members.remove("run-token-expires-in-ms");
+            members.remove("tools");
         }
         let count = |name: &str| item.number(name).and_then(|number| number.try_into().ok()).unwrap_or(1);
         let prompt = Prompt { item_id: item.item_id.clone(), run: count("run"), attempt: count("attempt") };

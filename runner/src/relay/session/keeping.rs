@@ -105,6 +105,7 @@ impl Session {
         }
         let mut body = item.body.clone();
         let token = body.as_object_mut().and_then(|members| {
+            members.remove("tools");
             members.remove("run-token-expires-in-ms");
             members.remove("run-token")
         });

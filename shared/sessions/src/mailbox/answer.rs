@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::desk::{BatchAnswer, FilesRefused, Given, ItemKind, NotTaken, Refused, Renewed, Stop, Verdicted};
 use super::limits;
 use super::runner::{AttachError, AuthError, RegisterError, Woken};
+use crate::runtime::ToolServer;
 
 /// A refusal: its status, and its body with the text that the specification gives it.
 pub type Answer = (StatusCode, Value);
@@ -174,6 +175,13 @@ impl Given {
             set(&mut shown, "expires-in-ms", json!(expires));
         }
         Some(shown)
+    }
+}
+
+/// Adds to an item as the runner gets it where the tools are, and what opens them.
+pub fn add_tools(item: &mut Value, tools: &ToolServer) {
+    if let Some(body) = item.get_mut("body") {
+        set(body, "tools", tools.to_item());
     }
 }
 

@@ -1,5 +1,8 @@
 //! Tools are offered to an agent (pg-sync.md 4.12): whether, and with which token.
 
+use transcripts::run_token::RunTokens;
+use transcripts::tool_token::Claims;
+
 use super::core::Core;
 use super::{Platform, Session};
 use crate::error::Error;
@@ -23,13 +26,39 @@ impl<P: Platform> Session<P> {
         })
     }
 
+    /// What becomes of the offer to an agent whose runner calls us, before that has opened it.
+    pub(super) fn offer_at_desk(&self, core: &Core) -> Option<Offer> {
+        self.platform.bridges()?;
+        Some(self.can_offer(core).err().unwrap_or(Offer::Made))
+    }
+
+    /// What a runner is told of tools, with items that open its agent's session or with others.
+    pub(super) fn tools_at_desk(&self, is_opening: bool) -> Result<Option<ToolServer>, Error> {
+        let is_told = self.look(|core| core.state.tools.go_with(is_opening))?;
+        if self.platform.bridges().is_none() || !is_told {
+            return Ok(None);
+        }
+        let now = self.platform.now_ms();
+        self.change(|core, _| self.server_for(core, |state| tools::current(state, now)).ok())
+    }
+
     fn tool_server(&self, core: &mut Core, now: i64) -> Result<ToolServer, Offer> {
+        self.server_for(core, |state| tools::make(state, now))
+    }
+
+    /// The address of the service, and the keys that sign tokens.
+    fn can_offer<'s: 'c, 'c>(&'s self, core: &'c Core) -> Result<(&'c str, &'s RunTokens), Offer> {
         if !self.settings.pg_sync.offers_tools {
             return Err(Offer::Off);
         }
         let keys = self.settings.transcripts.tokens.as_ref().ok_or(Offer::NoKeys)?;
-        let base = self.service_url(core).ok_or(Offer::NoAddress)?.to_owned();
-        let token = tools::make(&mut core.state, now).token(keys).map_err(|_| Offer::NoKeys)?;
+        Ok((self.service_url(core).ok_or(Offer::NoAddress)?, keys))
+    }
+
+    fn server_for(&self, core: &mut Core, claims: impl FnOnce(&mut State) -> Claims) -> Result<ToolServer, Offer> {
+        let (base, keys) = self.can_offer(core)?;
+        let base = base.to_owned();
+        let token = claims(&mut core.state).token(keys).map_err(|_| Offer::NoKeys)?;
         core.redactor.learn(&token);
         Ok(ToolServer::new(&base, &core.state.id, token))
     }

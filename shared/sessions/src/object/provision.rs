@@ -18,7 +18,6 @@ use crate::runtime::{
 };
 use crate::session::decide::{self, Provisioned};
 use crate::session::store::Rows;
-use crate::session::tools::Offer;
 use crate::task::{Task, TaskSecrets};
 
 /// What a runtime is wanted for, held while it is being made.
@@ -124,7 +123,7 @@ impl<P: Platform> Session<P> {
             Ok(Provided::Bound(runner, mailbox, presence)) => {
                 let new_id = || self.platform.random_uuid().to_string();
                 let outcome = self.change(|core, decide| {
-                    core.state.tools.offer = self.platform.bridges().map(|_| Offer::Runner);
+                    core.state.tools.offer = self.offer_at_desk(core);
                     mailbox::begin(core, decide, generation, (&runner, &mailbox, presence), &new_id)
                 })?;
                 self.tell_waiting(generation, &outcome);

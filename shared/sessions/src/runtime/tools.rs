@@ -26,6 +26,11 @@ impl ToolServer {
         Self { url: format!("{base}/sessions/{}/mcp", web::url::encode(session_id)), token }
     }
 
+    /// As a runner that calls us is told of it, whose side tells the agent (session-mailbox.md 7.4).
+    pub fn to_item(&self) -> Value {
+        json!({"url": self.url, "token": self.token})
+    }
+
     /// As agents are told of it at `session/new` and `session/load`.
     pub fn to_acp(&self) -> Value {
         json!({
@@ -53,6 +58,7 @@ mod tests {
         assert_eq!(told["url"], "https://agents.example/sessions/a%2Fb%20c/mcp");
         assert_eq!(told["headers"], json!([{"name": "Authorization", "value": "Bearer secret"}]));
         assert_eq!((&told["type"], &told["name"]), (&json!("http"), &json!("logseq")));
+        assert_eq!(server.to_item(), json!({"url": told["url"], "token": "secret"}));
         assert!(!format!("{server:?}").contains("secret"));
     }
 

@@ -23,7 +23,7 @@ pub enum Offer {
     NoAddress,
     /// The agent cannot use tools behind HTTP.
     NoHttp,
-    /// A runner that calls us opens the agent's session: it is told of no tools.
+    /// A runner that calls us opened the agent's session, and does not say whether it passed the offer on: it is older than that.
     Runner,
 }
 
@@ -60,6 +60,27 @@ impl Tools {
         self.made_at.clear();
     }
 
+    /// Whether a runner that calls us is told of tools. One that opens the agent's session is asked anew each time; with a prompt they go to an
+    /// agent that has them.
+    pub fn go_with(&self, is_opening: bool) -> bool {
+        match self.offer {
+            Some(Offer::Made) => true,
+            Some(Offer::NoHttp | Offer::Runner) => is_opening,
+            Some(Offer::Off | Offer::NoKeys | Offer::NoAddress) | None => false,
+        }
+    }
+
+    /// A runner that calls us has opened the agent's session, and says whether that has the tools; or it says nothing of it.
+    pub fn opened_there(&mut self, has_tools: Option<bool>) {
+        if let Some(Offer::Made | Offer::NoHttp | Offer::Runner) = self.offer {
+            self.offer = Some(match has_tools {
+                Some(true) => Offer::Made,
+                Some(false) => Offer::NoHttp,
+                None => Offer::Runner,
+            });
+        }
+    }
+
     /// The agent's session was opened, and it can use tools or not.
     pub fn opened(&mut self, has_tools: bool) {
         if self.offer == Some(Offer::Made) && !has_tools {
@@ -77,6 +98,17 @@ pub fn make(state: &mut State, now_ms: i64) -> Claims {
     let too_many = made.len().saturating_sub(MAX_TOKENS);
     made.drain(..too_many);
     claims(state, at)
+}
+
+/// What the token says that goes out now: the one before goes out again for half of its time, so that an agent that is told of it each time has
+/// few of them.
+pub fn current(state: &mut State, now_ms: i64) -> Claims {
+    let at = now_ms.div_euclid(1_000);
+    let holds = |made: &i64| *made <= at && at < made.saturating_add(TOOL_TOKEN_S / 2);
+    match state.tools.made_at.last().copied().filter(holds) {
+        Some(made) => claims(state, made),
+        None => make(state, now_ms),
+    }
 }
 
 /// What tokens say that may still count.
@@ -132,6 +164,34 @@ mod tests {
         assert_eq!(state.tools.made_at, [3, 4, 5, 6]);
         make(&mut state, (4 + TOOL_TOKEN_S) * 1_000);
         assert_eq!(state.tools.made_at, [5, 6, 4 + TOOL_TOKEN_S], "whose time is over is forgotten");
+    }
+
+    #[test]
+    fn a_token_goes_out_again_for_half_of_its_time() {
+        let mut state = State::new("s", "ann", 0);
+        let first = current(&mut state, 1_000_000);
+        assert_eq!(current(&mut state, 1_000_000 + (TOOL_TOKEN_S / 2 - 1) * 1_000), first);
+        let second = current(&mut state, 1_000_000 + TOOL_TOKEN_S / 2 * 1_000);
+        assert_eq!((second.iat - first.iat, second.exp - second.iat), (TOOL_TOKEN_S / 2, TOOL_TOKEN_S));
+        assert_eq!(known(&state).collect::<Vec<_>>(), [first, second], "both are taken out of what is shown");
+        state.tools.begin_anew();
+        assert_eq!(current(&mut state, 1_000_000).generation, 1, "another runtime has another");
+    }
+
+    #[test]
+    fn a_runner_that_calls_says_what_became_of_the_offer() {
+        let mut tools = Tools { offer: Some(Offer::Made), ..Tools::default() };
+        for (said, offer, with_prompts) in
+            [(None, Offer::Runner, false), (Some(false), Offer::NoHttp, false), (Some(true), Offer::Made, true)]
+        {
+            tools.opened_there(said);
+            assert_eq!((tools.offer, tools.go_with(true), tools.go_with(false)), (Some(offer), true, with_prompts));
+        }
+        for offer in [None, Some(Offer::Off), Some(Offer::NoKeys), Some(Offer::NoAddress)] {
+            let mut tools = Tools { offer, ..Tools::default() };
+            tools.opened_there(Some(true));
+            assert_eq!((tools.offer, tools.go_with(true), tools.go_with(false)), (offer, false, false));
+        }
     }
 
     #[test]

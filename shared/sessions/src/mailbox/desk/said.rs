@@ -29,6 +29,9 @@ pub enum Said {
         loaded: bool,
         /// Where it works.
         cwd: String,
+        /// Whether the agent has the tools that it was offered; none where the runner does not say.
+        #[serde(default)]
+        tools: Option<bool>,
     },
     /// It is not.
     #[serde(rename = "open.failed")]

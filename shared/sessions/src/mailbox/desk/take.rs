@@ -7,12 +7,12 @@ use super::{Decide, Desk, Open, Released, Told};
 /// The runner said something, under the lease and from the mailbox that count.
 pub(super) fn take(desk: &mut Desk, decide: &mut Decide<'_>, said: Said) {
     match said {
-        Said::Opened { runtime_session_id, loaded, cwd } => {
+        Said::Opened { runtime_session_id, loaded, cwd, tools } => {
             let Some(holder) = &mut desk.holder else { return };
             let is_new = holder.open != Open::Ready { runtime_session_id: runtime_session_id.clone() };
             holder.open = Open::Ready { runtime_session_id: runtime_session_id.clone() };
             acknowledged(desk, decide, super::ItemKind::Open);
-            decide.tell(Told::Opened { runtime_session_id, is_new, loaded, cwd });
+            decide.tell(Told::Opened { runtime_session_id, is_new, loaded, cwd, tools });
         }
         Said::OpenFailed { reason, message } => open_failed(desk, decide, &reason, &message),
         Said::TurnStarted { message_id, .. } => {

@@ -19,6 +19,8 @@ pub enum Told {
         loaded: bool,
         /// Where it works.
         cwd: String,
+        /// Whether the agent has the tools that it was offered; none where the runner does not say.
+        tools: Option<bool>,
     },
     /// It could not be opened.
     OpenFailed {

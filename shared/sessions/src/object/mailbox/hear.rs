@@ -27,7 +27,8 @@ pub(super) fn hear(core: &mut Core, decide: &mut Decide<'_>, told: Told, new_id:
             // A desk that is full or being left asks again.
             let _ = at_desk(core, decide, new_id, |desk, at| desk::open(desk, at, item));
         }
-        Told::Opened { runtime_session_id, is_new, loaded, cwd } => {
+        Told::Opened { runtime_session_id, is_new, loaded, cwd, tools } => {
+            core.state.tools.opened_there(tools);
             if is_new {
                 let resumed = bodies::resumed_session(core).is_some();
                 note_opened_as(core, decide, loaded && resumed, &runtime_session_id);

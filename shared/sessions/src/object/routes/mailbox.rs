@@ -12,6 +12,7 @@ use super::caller::CallerKind;
 use super::{Caller, body};
 use crate::error::{CORS, Error};
 use crate::mailbox::Presence;
+use crate::mailbox::answer::add_tools;
 use crate::mailbox::desk::{self, Claim, Desk, Given, ItemKind, Verdict};
 use crate::mailbox::store::MailboxRows;
 use crate::object::core::Core;
@@ -190,6 +191,11 @@ async fn fetch<P: Platform>(
         let mut shown = Given::shown(&given, &id, &stored, token, number);
         if is_brokered && let Some(body) = shown.as_mut().and_then(|shown| opening(&given, shown)) {
             body.insert("git-credentials".to_owned(), true.into());
+        }
+        if let (Some(shown), ItemKind::Open | ItemKind::Prompt) = (&mut shown, given.item.kind)
+            && let Some(tools) = session.tools_at_desk(given.item.kind == ItemKind::Open)?
+        {
+            add_tools(shown, &tools);
         }
         items.extend(shown);
     }
