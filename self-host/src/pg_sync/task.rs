@@ -166,14 +166,14 @@ impl Task {
     fn begin(&mut self) -> Result<(), SqlError> {
         let now = now_ms();
         if self.bridge.is_none() {
-            self.bridge = self.store.open(now)?;
+            self.bridge = self.store.open()?;
         }
         if self.bridge.is_none() {
             if self.planned.observers.is_empty() && !self.planned.is_read {
                 return Ok(());
             }
             self.store.create(&Stored::new(self.planned.source.clone(), now))?;
-            self.bridge = self.store.open(now)?;
+            self.bridge = self.store.open()?;
         }
         let Some(bridge) = &self.bridge else { return Ok(()) };
         // Once it is there, it goes when nobody reads it any more.

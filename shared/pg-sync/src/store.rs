@@ -97,7 +97,7 @@ impl<S: Sql> Store<S> {
     }
 
     /// Opens the bridge; `None` when there is none.
-    pub fn open(&self, now: i64) -> Result<Option<Bridge>, SqlError> {
+    pub fn open(&self) -> Result<Option<Bridge>, SqlError> {
         let mut stored: Option<Stored> = None;
         self.sql.query("SELECT stored FROM pg_bridges WHERE number = ?", &[self.number()], &mut |row| {
             stored = Some(parsed(&text(row, 0)?)?);
@@ -109,7 +109,7 @@ impl<S: Sql> Store<S> {
             observers.push(parsed(&text(row, 0)?)?);
             Ok(ControlFlow::Continue(()))
         })?;
-        Ok(Some(Bridge::open(stored, observers, now)))
+        Ok(Some(Bridge::open(stored, observers)))
     }
 
     /// Writes all that a decision wants stored, or nothing of it.

@@ -1,7 +1,7 @@
 //! What becomes of a bridge when its connection is another one (pg-sync.md 4.8).
 
 use super::decide::Decide;
-use super::{Connection, ConnectionFault, NotJoined, State};
+use super::{Connection, ConnectionFault, Mode, NotJoined, State};
 use crate::body::GapReason;
 use crate::ring::Log;
 
@@ -25,6 +25,10 @@ impl<L: Log> Decide<'_, L> {
         };
         self.bridge.memory.connection = Some((connection, self.now));
         let stored = &mut self.bridge.stored;
+        stored.interval_ms = match connection.mode {
+            Mode::Interval(pause) => Some(pause),
+            Mode::Live => None,
+        };
         let before = stored.connection_revision.replace(connection.revision);
         if before.is_none_or(|before| before == connection.revision) || matches!(stored.state, State::Probing { .. }) {
             return;

@@ -52,16 +52,12 @@ pub struct Bridge {
 struct Memory {
     /// Raised whenever what is under way does not count any more.
     epoch: u64,
-    /// When the last request was made.
-    asked_at: i64,
+    /// When the last turn began: the reading of the connection, if that came first, and the request.
+    turn_at: i64,
     /// The request that is under way: until when it is waited for.
     asking: Option<i64>,
     /// The next request is not made before this.
     next_poll_at: i64,
-    /// The pause between two requests in the mode `interval`, in milliseconds.
-    interval_ms: i64,
-    /// When a change came last, or the process began.
-    changed_at: i64,
     /// When the service last said that nothing more is there.
     last_ok_at: Option<i64>,
     /// What the next live request echoes.
@@ -270,9 +266,9 @@ pub struct Decision {
 
 impl Bridge {
     /// A bridge of what was stored.
-    pub fn open(stored: Stored, observers: impl IntoIterator<Item = Observer>, now: i64) -> Self {
+    pub fn open(stored: Stored, observers: impl IntoIterator<Item = Observer>) -> Self {
         let observers = observers.into_iter().map(|observer| (observer.id.clone(), observer)).collect();
-        Self { stored, observers, memory: Memory { changed_at: now, ..Memory::default() } }
+        Self { stored, observers, memory: Memory::default() }
     }
 
     /// What is to be stored of it.

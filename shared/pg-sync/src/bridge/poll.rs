@@ -1,7 +1,7 @@
 //! When the service is asked, and for what (pg-sync.md 4.7).
 
 use super::decide::Decide;
-use super::{Action, Mode, State};
+use super::{Action, Bridge, Mode, State};
 use crate::ring::Log;
 use crate::shape::{Ask, LogMode};
 
@@ -24,6 +24,19 @@ const QUIET_MS: i64 = 600_000;
 /// The longest pause between two requests, in milliseconds.
 const MAX_INTERVAL_MS: i64 = 60_000;
 
+/// The pause after a turn in the mode `interval`: what the connection asks for, and after ten quiet minutes half as long again with each turn,
+/// up to a minute. How far it has grown follows from how long it was quiet, so that a process that begins between two turns goes on where the
+/// one before it was.
+pub(super) const fn pause_after(turn_at: i64, base: i64, changed_at: i64) -> i64 {
+    let grown_for = turn_at.saturating_sub(changed_at).saturating_sub(QUIET_MS);
+    if grown_for < 0 || base >= MAX_INTERVAL_MS {
+        return base;
+    }
+    // Where each pause is half as long again as the one before, all of them together are twice what the next is longer than the first.
+    let grown = base.saturating_add(base / 2).saturating_add(grown_for / 2);
+    if grown > MAX_INTERVAL_MS { MAX_INTERVAL_MS } else { grown }
+}
+
 impl<L: Log> Decide<'_, L> {
     /// Begins the next request, if it is time for one and none is under way.
     pub(super) fn poll(&mut self) {
@@ -43,7 +56,8 @@ impl<L: Log> Decide<'_, L> {
         }
         let epoch = memory.epoch;
         let fresh = memory.connection.filter(|(_, read_at)| self.now < read_at.saturating_add(CONNECTION_MS));
-        let Some((connection, _)) = fresh else {
+        let Some((connection, read_at)) = fresh else {
+            self.bridge.memory.turn_at = self.now;
             self.bridge.memory.reading = Some(self.now.saturating_add(READING_MS));
             return self.actions.push(Action::ReadConnection { epoch });
         };
@@ -60,30 +74,27 @@ impl<L: Log> Decide<'_, L> {
             _ => REQUEST_MS,
         };
         self.bridge.memory.asking = Some(self.now.saturating_add(timeout_ms));
-        self.bridge.memory.asked_at = self.now;
+        if read_at < self.now {
+            // A turn that had to read the connection began with that.
+            self.bridge.memory.turn_at = self.now;
+        }
         self.actions.push(Action::Ask { epoch, ask, timeout_ms });
     }
 
     /// Sets the time of the next request after an answer. `has_news`: it brought changes, or moved the cursor.
     pub(super) fn pace(&mut self, has_news: bool) {
         let now = self.now;
-        let memory = &mut self.bridge.memory;
-        let mode = memory.connection.map(|(connection, _)| connection.mode);
+        let Bridge { stored, memory, .. } = &mut *self.bridge;
         if has_news {
-            memory.changed_at = now;
+            stored.changed_at = now;
         }
-        let pause = match (self.bridge.stored.state, mode) {
-            (State::Live, Some(Mode::Interval(base))) => {
-                let is_quiet = now >= memory.changed_at.saturating_add(QUIET_MS);
-                let longer = memory.interval_ms.saturating_add(memory.interval_ms / 2);
-                memory.interval_ms = if is_quiet { longer.clamp(base, MAX_INTERVAL_MS.max(base)) } else { base };
-                memory.interval_ms
-            }
+        let pause = match (stored.state, stored.interval_ms) {
+            (State::Live, Some(base)) => pause_after(memory.turn_at, base, stored.changed_at),
             // More may be there: it is asked for at once.
             _ if has_news => 0,
             _ => LEAST_PAUSE_MS,
         };
-        // Counted from the request: an alarm that was set for then stays where it is.
-        memory.next_poll_at = if pause == 0 { now } else { memory.asked_at.saturating_add(pause).max(now) };
+        // Counted from when the turn began: an alarm that was set for then stays where it is.
+        memory.next_poll_at = if pause == 0 { now } else { memory.turn_at.saturating_add(pause).max(now) };
     }
 }

@@ -155,6 +155,14 @@ pub struct Stored {
     pub incarnation: i64,
     /// The revision of the connection that the cursor belongs to; `None` before it was read.
     pub connection_revision: Option<i64>,
+    /// The pause between two requests that the connection asks for, in milliseconds, as it was read last; `None` where it is followed
+    /// without pauses, and before it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_ms: Option<i64>,
+    /// When a change came last, or its place moved without one, in milliseconds since 1970: written with those alone. A bridge that was stored
+    /// without it counts as one that was quiet for long.
+    #[serde(default)]
+    pub changed_at: i64,
     /// What it does.
     pub state: State,
     /// Where it is. None while it probes, and while a gap is open. One that is stored and means nothing is read as no place at all
@@ -204,6 +212,8 @@ impl Stored {
             source,
             incarnation: now,
             connection_revision: None,
+            interval_ms: None,
+            changed_at: now,
             state: State::Probing {
                 until: now,
                 remove_at: now.saturating_add(super::poll::PROBE_MS + super::poll::PROBE_KEPT_MS),

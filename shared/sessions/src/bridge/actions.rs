@@ -12,7 +12,7 @@ use pg_sync::shape::{Ask, ShapeRequest};
 use serde_json::Value;
 use web::{Call, CallError, Fetch, Peers as _, ReplyError, url};
 
-use super::object::Bridge;
+use super::object::{Bridge, Told};
 use super::streams::REGISTERING;
 use super::{MAX_SESSION_ANSWER_BYTES, Platform, SESSIONS};
 use crate::pg_sync::{Resolved, resolve};
@@ -137,7 +137,7 @@ impl<P: Platform> Bridge<P> {
                 source_ref: source_ref.as_deref(),
             };
             if let Err(error) = pg_bridges::note(&*db, &noted, now).await {
-                *me.told.borrow_mut() = None;
+                me.told.replace(Told::Nothing);
                 me.warn("agents/bridge-not-told", &error.to_string());
             }
         });

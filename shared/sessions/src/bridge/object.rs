@@ -43,9 +43,22 @@ pub struct Bridge<P: Platform> {
     /// The connection as it was read last: as long as the bridge believes it.
     pub(super) resolved: RefCell<Option<Rc<Resolved>>>,
     alarm: Cell<Option<i64>>,
-    /// What the index was told: what it does, and the name under which it is read.
-    pub(super) told: RefCell<Option<(&'static str, Option<String>)>>,
+    /// What the index was told.
+    pub(super) told: RefCell<Told>,
     pub(super) me: Weak<Self>,
+}
+
+/// What the index knows of the bridge, as far as the object knows that.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) enum Told {
+    /// An earlier life may have told it all. That a bridge is active is told again with its next write, which comes every ten minutes at least: an object
+    /// that sleeps between two requests would tell the same each minute.
+    #[default]
+    Earlier,
+    /// It has to be told.
+    Nothing,
+    /// What the bridge does, and the name under which it is read.
+    This(&'static str, Option<String>),
 }
 
 /// What is known about the bridge.
@@ -80,7 +93,7 @@ impl<P: Platform> Bridge<P> {
     /// Reads the bridge, unless that was done. Whether there is one.
     pub(super) fn load(&self) -> Result<bool, SqlError> {
         if matches!(&*self.known.borrow(), Known::Nothing) {
-            let found = if has_tables(&self.platform.sql())? { self.store.open(self.platform.now_ms())? } else { None };
+            let found = if has_tables(&self.platform.sql())? { self.store.open()? } else { None };
             *self.known.borrow_mut() = found.map_or(Known::Absent, |found| Known::Present(Box::new(found)));
         }
         Ok(matches!(&*self.known.borrow(), Known::Present(_)))
@@ -113,7 +126,10 @@ impl<P: Platform> Bridge<P> {
     pub(super) fn happens(&self, event: Event) -> Result<(), SqlError> {
         let decided = self.load().and_then(|_| self.decided(event));
         match decided {
-            Ok(actions) => {
+            Ok((actions, has_written)) => {
+                if has_written {
+                    self.tells();
+                }
                 for action in actions {
                     self.act(action);
                 }
@@ -128,9 +144,10 @@ impl<P: Platform> Bridge<P> {
         }
     }
 
-    fn decided(&self, event: Event) -> Result<Vec<Action>, SqlError> {
+    /// What is to be done, and whether the bridge itself was written.
+    fn decided(&self, event: Event) -> Result<(Vec<Action>, bool), SqlError> {
         let mut known = self.known.borrow_mut();
-        let Known::Present(bridge) = &mut *known else { return Ok(Vec::new()) };
+        let Known::Present(bridge) = &mut *known else { return Ok((Vec::new(), false)) };
         let (dice, _) = self.platform.random_uuid().as_u64_pair();
         let dice = u32::try_from(dice >> 32).unwrap_or_default();
         let context = Context { now: self.platform.now_ms(), dice, max_wakes: self.settings.pg_sync.max_wakes };
@@ -143,7 +160,7 @@ impl<P: Platform> Bridge<P> {
                 let _ = reader.send(());
             }
         }
-        Ok(decision.actions)
+        Ok((decision.actions, decision.commit.bridge))
     }
 
     /// What is known in memory may be ahead of what is stored.
@@ -175,7 +192,7 @@ impl<P: Platform> Bridge<P> {
                 return;
             }
         }
-        *self.told.borrow_mut() = None;
+        self.told.take();
         if let Some(source_id) = source_id {
             self.tell_removed(source_id);
         }
@@ -196,10 +213,22 @@ impl<P: Platform> Bridge<P> {
             bridge::State::Idle { .. } => "idle",
             _ => "active",
         };
-        let telling = Some((word, source_ref.clone()));
-        if *self.told.borrow() != telling {
+        let telling = Told::This(word, source_ref.clone());
+        let is_known = match &*self.told.borrow() {
+            // One that does anything else wakes rarely.
+            Told::Earlier => word == "active",
+            told => *told == telling,
+        };
+        if !is_known {
             self.told.replace(telling);
             self.tell_state(word, source_ref);
+        }
+    }
+
+    /// The index is told, unless this life has told it the same before.
+    pub(super) fn tells(&self) {
+        if *self.told.borrow() == Told::Earlier {
+            self.told.replace(Told::Nothing);
         }
     }
 

@@ -72,7 +72,10 @@ async fn dispatch<P: Platform>(
         }
         ("retry", false) => happened(bridge, Event::Retry),
         ("touch", false) => happened(bridge, Event::ConnectionTouched),
-        ("poke", false) => happened(bridge, Event::Due),
+        ("poke", false) => {
+            bridge.tells();
+            happened(bridge, Event::Due)
+        }
         ("changes", true) => changes(bridge, request).await,
         _ => Err(Error::NotFound),
     }

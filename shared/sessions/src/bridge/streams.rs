@@ -136,7 +136,8 @@ async fn stream<P: Platform>(
 }
 
 impl<P: Platform> Bridge<P> {
-    /// Whether a user reads the log under this name. Whoever may not use the connection any more reads no more.
+    /// Whether a user reads the log under this name, or may begin to: the index has it from a session that observes the source. Whoever may not use
+    /// the connection any more reads no more.
     fn is_read_by(&self, user: Option<&str>, source_ref: &str) -> bool {
         let user = user.and_then(url::decode).filter(|user| !user.is_empty());
         let is_read = self.look(|bridge| {
@@ -147,8 +148,10 @@ impl<P: Platform> Bridge<P> {
                     BlockedReason::ConnectionMissing | BlockedReason::UrlNotAllowed | BlockedReason::TableNotAllowed
                 )
             });
-            let is_named = stored.reader.as_ref().is_some_and(|reader| reader.source_ref == source_ref);
-            user.as_deref() == Some(stored.source.owner.as_str()) && is_named && !is_closed
+            let is_read = stored.reader.as_ref().is_some_and(|reader| reader.source_ref == source_ref);
+            let is_observed = bridge.observers().values().any(pg_sync::bridge::Observer::is_active);
+            let is_owner = user.as_deref() == Some(stored.source.owner.as_str());
+            is_owner && (is_read || is_observed) && !source_ref.is_empty() && !is_closed
         });
         is_read.unwrap_or(false)
     }

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 
+use database::DbError;
 use futures_util::future::join_all;
 use http::{Method, StatusCode};
 use pg_sync::bridge::Source;
@@ -107,7 +108,7 @@ impl<P: Platform> Session<P> {
             options: wanted.options,
         };
         let created_at = known.map_or_else(|| self.platform.now_ms(), |known| known.created_at);
-        let observation = Observation { source, wake: wanted.wake, created_at };
+        let observation = Observation { source, wake: wanted.wake, source_ref: Some(source_ref.clone()), created_at };
         self.change_with(|core, decide| decide::add_watch(&mut core.state, decide, &id, &source_id), &|rows| {
             Watches(rows.0).put(&id, &observation)
         })?;
@@ -261,8 +262,7 @@ impl<P: Platform> Session<P> {
     async fn subscribe(&self, id: &str, observation: &Observation) -> Result<Answer, Error> {
         let Observation { source, wake, .. } = observation;
         if let Some(db) = self.platform.db() {
-            let now = self.platform.now_ms();
-            match pg_bridges::reserve(&*db, &source.id, &source.owner, &source.connection, now).await {
+            match self.reserve(&*db, observation).await {
                 Ok(true) => {}
                 Ok(false) => return Ok(Answer::Refused(PgSyncError::Quota { limit: MAX_BRIDGES, scope: "user" })),
                 Err(error) => {
@@ -282,6 +282,19 @@ impl<P: Platform> Session<P> {
             Answer::Unknown | Answer::Lost => decide::on_bridge_not_reached(&mut core.state, decide, id),
         })?;
         Ok(answer)
+    }
+
+    /// Keeps a place for the bridge, and names its log, so that it can be read from the first answer on. Whether there is a place.
+    async fn reserve(&self, db: &P::Db, observation: &Observation) -> Result<bool, DbError> {
+        let Observation { source, source_ref, .. } = observation;
+        let now = self.platform.now_ms();
+        if !pg_bridges::reserve(db, &source.id, &source.owner, &source.connection, now).await? {
+            return Ok(false);
+        }
+        if let Some(source_ref) = source_ref {
+            pg_bridges::name_unless_taken(db, &source.id, &source.owner, source_ref).await?;
+        }
+        Ok(true)
     }
 
     /// A subscription that the bridge has refused is none. `is_told` when somebody counts on it.

@@ -22,6 +22,8 @@ const NOTE: &str = "INSERT INTO pg_sync_bridges (source_id, user_id, connection,
 const UNNAME: &str =
     "UPDATE pg_sync_bridges SET source_ref = NULL WHERE user_id = ? AND source_ref = ? AND source_id <> ?";
 const NAME: &str = "UPDATE pg_sync_bridges SET source_ref = ? WHERE source_id = ? AND user_id = ?";
+const NAME_UNLESS_TAKEN: &str = "UPDATE pg_sync_bridges SET source_ref = ? WHERE source_id = ? AND user_id = ? \
+    AND NOT EXISTS (SELECT 1 FROM pg_sync_bridges WHERE user_id = ? AND source_ref = ?)";
 const NAMED: &str =
     "SELECT source_id, connection FROM pg_sync_bridges WHERE user_id = ? AND source_ref = ? ORDER BY source_id LIMIT 1";
 const REMOVE: &str = "DELETE FROM pg_sync_bridges WHERE source_id = ?";
@@ -89,6 +91,18 @@ pub async fn note(db: &impl Database, noted: &Noted<'_>, now: i64) -> Result<(),
 pub async fn name(db: &impl Database, source_id: &str, user: &str, source_ref: &str) -> Result<(), DbError> {
     db.execute(UNNAME, &[Param::Text(user), Param::Text(source_ref), Param::Text(source_id)]).await?;
     db.execute(NAME, &[Param::Text(source_ref), Param::Text(source_id), Param::Text(user)]).await?;
+    Ok(())
+}
+
+/// The same, unless a bridge of theirs has the name already: whoever reads that goes on.
+pub async fn name_unless_taken(
+    db: &impl Database,
+    source_id: &str,
+    user: &str,
+    source_ref: &str,
+) -> Result<(), DbError> {
+    let params = [source_ref, source_id, user, user, source_ref].map(Param::Text);
+    db.execute(NAME_UNLESS_TAKEN, &params).await?;
     Ok(())
 }
 

@@ -16,6 +16,9 @@ pub struct Observation {
     pub source: Source,
     /// What wakes the session.
     pub wake: Wake,
+    /// The name under which its owner reads the log (pg-sync.md 4.14); none in rows of before that was stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_ref: Option<String>,
     /// When it was asked for, in milliseconds since 1970.
     pub created_at: i64,
 }
