@@ -5,8 +5,15 @@
 #[path = "../life/agent.rs"]
 #[expect(dead_code, reason = "the agent of another suite, which does less here")]
 mod agent;
+#[path = "../life/bridges.rs"]
+#[expect(dead_code, reason = "bridges of another suite, which nobody asks here")]
+mod bridges;
+#[path = "../life/clock.rs"]
+mod clock;
 mod git_credentials;
 mod github;
+#[path = "../life/host.rs"]
+mod host;
 #[path = "../life/world.rs"]
 #[expect(dead_code, reason = "the object of another suite, to which less happens here")]
 mod life;
@@ -15,6 +22,8 @@ mod mcp;
 mod objects;
 mod operator;
 mod pg_sync;
+#[path = "../life/platform.rs"]
+mod platform;
 #[path = "../life/receiver.rs"]
 #[expect(dead_code, reason = "servers of others in another suite; nothing comes to them here")]
 mod receiver;

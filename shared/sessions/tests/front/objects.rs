@@ -9,6 +9,7 @@ use http::Request;
 use sessions::settings::Settings;
 
 use crate::life;
+use crate::platform::Body;
 use crate::world::Sent;
 
 pub(crate) struct Objects {
@@ -33,7 +34,7 @@ impl Objects {
             .entry(sent.name.clone())
             .or_insert_with(|| life::World::beside(Some(Rc::clone(&self.db)), (self.settings)(), "local-dev"));
         let (method, uri) = sent.line.split_once(' ').unwrap();
-        let mut request = Request::new(life::Body(Some(sent.body.clone())));
+        let mut request = Request::new(Body(Some(sent.body.clone())));
         *request.method_mut() = method.parse().unwrap();
         *request.uri_mut() = uri.parse().unwrap();
         *request.headers_mut() = sent.headers.clone();

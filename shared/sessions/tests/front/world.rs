@@ -17,8 +17,6 @@ use web::{
     Trace, Undone,
 };
 
-// The agent of the other suite finds the clock of its world here.
-pub(crate) use crate::life::Clock;
 use crate::objects::Objects;
 
 pub(crate) const NOW: i64 = 1_800_000_000_000;

@@ -16,7 +16,7 @@ use sessions::runtime::{
 };
 use web::{Failure, Incoming};
 
-use crate::world::Clock;
+use crate::clock::Clock;
 
 /// An agent on its server. It lives on when the object dies.
 #[derive(Default)]

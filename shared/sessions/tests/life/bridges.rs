@@ -14,10 +14,11 @@ use rusqlite::types::ValueRef;
 use serde_json::{Value, json};
 use sessions::bridge::{self, Bridge};
 use sessions::settings::Settings;
-use uuid::Uuid;
-use web::{Call, CallError, Event, Failure, Fetch, Host, Incoming, Peers, Reply, Trace, Undone};
+use web::{Call, CallError, Failure, Fetch, Hosted, Incoming, Peers, Reply};
 
-use super::{Answer, Body, Clock, Here, Owner, Remote, Reports, Tasks};
+use crate::clock::{Owner, Tasks};
+use crate::host::TestHost;
+use crate::platform::{Answer, Body, Here, Remote};
 
 /// What becomes of a call between two objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,11 +119,9 @@ struct Home {
 
 /// All bridges, and how they reach the session.
 pub(crate) struct Bridges {
-    clock: Rc<Clock>,
+    host: TestHost,
     pub(crate) db: Option<Rc<Sqlite>>,
     settings: Rc<Settings>,
-    ids: Rc<Cell<u128>>,
-    reports: Reports,
     pub(crate) tasks: RefCell<Rc<Tasks>>,
     pub(crate) session: RefCell<Option<Rc<sessions::object::Session<Here>>>>,
     homes: RefCell<BTreeMap<String, Home>>,
@@ -134,21 +133,16 @@ pub(crate) struct Bridges {
     pub(crate) only_session_died: Cell<bool>,
     /// Calls that went through or not.
     pub(crate) calls: RefCell<Vec<String>>,
+    /// How often an alarm was set.
+    alarms_set: Cell<u64>,
 }
 
 impl Bridges {
-    pub(crate) fn new(
-        clock: &Rc<Clock>,
-        db: Option<Rc<Sqlite>>,
-        settings: &Rc<Settings>,
-        (ids, reports, tasks): (&Rc<Cell<u128>>, &Reports, &Rc<Tasks>),
-    ) -> Rc<Self> {
+    pub(crate) fn new(host: &TestHost, db: Option<Rc<Sqlite>>, settings: &Rc<Settings>, tasks: &Rc<Tasks>) -> Rc<Self> {
         Rc::new(Self {
-            clock: Rc::clone(clock),
+            host: host.clone(),
             db,
             settings: Rc::clone(settings),
-            ids: Rc::clone(ids),
-            reports: Rc::clone(reports),
             tasks: RefCell::new(Rc::clone(tasks)),
             session: RefCell::default(),
             homes: RefCell::default(),
@@ -157,6 +151,7 @@ impl Bridges {
             is_bound: Cell::new(true),
             only_session_died: Cell::default(),
             calls: RefCell::default(),
+            alarms_set: Cell::default(),
         })
     }
 
@@ -244,6 +239,15 @@ impl Bridges {
         all
     }
 
+    /// Rows that bridges have written, as they are billed: an alarm that is set is one.
+    pub(crate) fn rows_written(&self) -> u64 {
+        let of = |home: &Home| -> u64 {
+            let rows: i64 = home.sql.connection().query_row("SELECT total_changes()", [], |row| row.get(0)).unwrap();
+            rows.unsigned_abs()
+        };
+        self.alarms_set.get() + self.homes.borrow().values().map(of).sum::<u64>()
+    }
+
     /// The state of a bridge is lost, as if it had been collected.
     pub(crate) fn wipe(self: &Rc<Self>) {
         for home in self.homes.borrow_mut().values_mut() {
@@ -290,7 +294,7 @@ impl Bridges {
     /// The object of the session dies, and nothing else does: the bridge that calls it hears so, whom it calls hears no more of it.
     async fn session_dies(&self, caller: Owner) -> Failure {
         self.only_session_died.set(true);
-        self.clock.die();
+        self.host.clock.die();
         match caller {
             Owner::Bridge => Failure("it died".into()),
             Owner::Session => std::future::pending().await,
@@ -303,7 +307,7 @@ impl Bridges {
         what: String,
         call: F,
     ) -> Result<(u16, Vec<u8>), Failure> {
-        self.clock.sleep(1).await;
+        self.host.clock.sleep(1).await;
         let fate = self.fate();
         self.calls.borrow_mut().push(format!("{what} {fate:?}"));
         match fate {
@@ -314,7 +318,7 @@ impl Bridges {
             }
             Some(Fate::SessionDies) => return Err(self.session_dies(caller).await),
             Some(Fate::AllDie) => {
-                self.clock.die();
+                self.host.clock.die();
                 return std::future::pending().await;
             }
             _ => {}
@@ -328,7 +332,7 @@ impl Bridges {
             }
             Some(Fate::SessionDiesAfter) => return Err(self.session_dies(caller).await),
             Some(Fate::AllDieAfter) => {
-                self.clock.die();
+                self.host.clock.die();
                 return std::future::pending().await;
             }
             _ => {}
@@ -404,27 +408,12 @@ pub(crate) struct There {
     is_alive: Rc<Cell<bool>>,
 }
 
-impl Host for There {
-    fn now_ms(&self) -> i64 {
-        self.world.clock.now.get()
+impl Hosted for There {
+    type Host = TestHost;
+
+    fn host(&self) -> &TestHost {
+        &self.world.host
     }
-
-    fn sleep_ms(&self, ms: u32) -> impl Future<Output = ()> + 'static {
-        self.world.clock.sleep(ms.into())
-    }
-
-    fn wait_until(&self, _: impl Future<Output = Result<(), Undone>> + 'static) {}
-
-    fn random_uuid(&self) -> Uuid {
-        self.world.ids.set(self.world.ids.get() + 1);
-        Uuid::from_u128(self.world.ids.get())
-    }
-
-    fn report(&self, event: &Event<'_>) {
-        self.world.reports.borrow_mut().push(event.to_json());
-    }
-
-    fn trace(&self, _: &Trace<'_>) {}
 }
 
 impl bridge::Platform for There {
@@ -441,7 +430,7 @@ impl bridge::Platform for There {
 
     fn db(&self) -> Option<Rc<Remote>> {
         let db = self.world.db.clone()?;
-        Some(Rc::new(Remote { clock: Rc::clone(&self.world.clock), db }))
+        Some(Rc::new(Remote { clock: Rc::clone(&self.world.host.clock), db }))
     }
 
     fn fetch(&self) -> Rc<ToShapes> {
@@ -455,6 +444,7 @@ impl bridge::Platform for There {
     fn set_alarm(&self, at: i64) {
         if self.is_alive.get() {
             self.alarm.set(Some(at));
+            self.world.alarms_set.set(self.world.alarms_set.get() + 1);
         }
     }
 
@@ -492,9 +482,9 @@ impl Fetch for ToShapes {
     type Body = Said;
 
     async fn fetch(&self, call: Call) -> Result<Reply<Said>, CallError> {
-        self.0.clock.sleep(1).await;
+        self.0.host.clock.sleep(1).await;
         let (status, named, body) = self.0.shapes.borrow_mut().answer(&call.url);
-        self.0.clock.sleep(1).await;
+        self.0.host.clock.sleep(1).await;
         let mut headers = HeaderMap::new();
         for (name, value) in named {
             headers.insert(name, value.parse().unwrap());

@@ -7,7 +7,8 @@ use transcripts::run_token::{Claims, READ, Run, RunTokens, WRITE};
 use transcripts::{Bundle, archive};
 
 use crate::mailbox::{Runner, count, kinds_of, world};
-use crate::world::{Body, World};
+use crate::platform::Body;
+use crate::world::World;
 
 const KEYS: &str = "k:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 const DAY: i64 = 24 * 60 * 60 * 1_000;

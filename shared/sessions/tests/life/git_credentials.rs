@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 use transcripts::run_token::{Claims, RunTokens};
 
+use crate::platform::Body;
 use crate::settings_with;
-use crate::world::{Body, World};
+use crate::world::World;
 
 pub(crate) const KEYS: (&str, &str) = ("RUN_TOKEN_KEYS", "k:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
 pub(crate) const BROKER: (&str, &str) = ("AGENT_GIT_CREDENTIALS", "broker");

@@ -48,9 +48,8 @@ fn world_beside(more: &[(&str, &str)], db: Rc<Sqlite>) -> World {
         );
         block_on(db.execute(&row, &[])).unwrap();
     }
-    let mut settings = vec![("AGENT_RATE_LIMITS", "off"), ("AGENT_RUNNER_OPEN_WAIT_MS", "1000"), KEYS];
-    settings.extend(more);
-    let world = World::beside(Some(db), settings_with(&settings), "local-runner");
+    let own = [("AGENT_RATE_LIMITS", "off"), ("AGENT_RUNNER_OPEN_WAIT_MS", "1000"), KEYS];
+    let world = World::beside(Some(db), settings_with(&[more, &own].concat()), "local-runner");
     world.runner.set(Presence { number: 1, offline: None, last_seen_at: START });
     world
 }
@@ -120,6 +119,12 @@ impl<'a> Runner<'a> {
 
     fn opens(&self) {
         self.opens_as("agent-1", false);
+    }
+
+    /// The same, and the runner says whether the agent has the tools that it was offered.
+    fn opens_with(&self, tools: bool) {
+        let data = json!({"runtime-session-id": "agent-1", "loaded": false, "cwd": "/home/user/workspace/repo", "tools": tools});
+        self.say("opened", &data);
     }
 
     /// The agent's session is open, under this name; whether it has loaded a conversation.
@@ -763,4 +768,83 @@ fn a_push_that_the_runner_does_not_make_is_told_with_its_reason() {
     assert_eq!(count(&world, "git.push.failed"), 7);
     runner.say("push.done", &json!({"push-id": item["item-id"], "ok": true, "reason": null, "output": ""}));
     assert_eq!(count(&world, "git.push.succeeded"), 0, "nobody waits for it any more");
+}
+
+/// Tools of pg-sync.md 4.12: they go out with what opens the agent, and with prompts to an agent that has them. The token stands in what is given out alone.
+#[test]
+fn tools_go_to_the_agent_of_a_runner_that_calls() {
+    let world = world();
+    world.create();
+    world.message("hello");
+    let runner = Runner::of(&world);
+    let items = runner.take();
+    let tools = items[0]["body"]["tools"].clone();
+    assert_eq!(tools["url"], "https://base.test/sessions/s/mcp");
+    assert_eq!(items[1]["body"]["tools"], tools, "the same again");
+    let token = tools["token"].as_str().unwrap().to_owned();
+    let keys = RunTokens::parse(KEYS.1).unwrap();
+    let claims = transcripts::tool_token::Claims::verify(&keys, &token, world.clock.now.get()).unwrap();
+    let ping = |world: &World| {
+        let body = json!({"jsonrpc": "2.0", "id": 7, "method": "ping", "params": {}});
+        world.of_tool(&claims, "POST", "mcp", Some(&body)).0
+    };
+    runner.opens_with(true);
+    assert_eq!((ping(&world), told_tools(&world)), (200, json!({"offered": true})));
+    // An agent may say what it holds.
+    runner.starts(&items[1]);
+    runner.speaks(&format!("I have {token}."));
+    runner.ends(&items[1], "end_turn");
+    let signature = token.rsplit('.').next().unwrap();
+    let shown = Value::Array(world.events()).to_string();
+    assert!(shown.contains("[redacted]") && !shown.contains(signature));
+    assert!(!world.stored_text().contains(signature));
+    // The next prompt brings it for an agent that was ended meanwhile; half a day later it is another one.
+    world.message("two");
+    let [prompt] = &runner.take()[..] else { panic!() };
+    assert_eq!(prompt["body"]["tools"], tools);
+    runner.starts(prompt);
+    runner.ends(prompt, "end_turn");
+    world.pass(13 * 3_600_000);
+    away(&world, None);
+    world.message("three");
+    let [prompt] = &runner.take()[..] else { panic!() };
+    assert_ne!(prompt["body"]["tools"]["token"], tools["token"]);
+    assert_eq!(ping(&world), 200, "the one before counts as long as its time lasts");
+    assert_eq!(world.ask("POST", "cancel", None).0, 200);
+    assert_eq!(ping(&world), 401);
+}
+
+/// What the session shows of tools.
+fn told_tools(world: &World) -> Value {
+    world.ask("GET", "status", None).1["tools"].clone()
+}
+
+#[test]
+fn what_became_of_the_offer_to_a_runner_that_calls_is_shown() {
+    for (said, why) in [(None, "runner"), (Some(false), "no-http")] {
+        let world = world();
+        world.create();
+        world.message("hello");
+        let runner = Runner::of(&world);
+        let items = runner.take();
+        assert!(items[0]["body"]["tools"].is_object());
+        match said {
+            Some(has_tools) => runner.opens_with(has_tools),
+            None => runner.opens(),
+        }
+        assert_eq!(told_tools(&world), json!({"offered": false, "reason": why}));
+        runner.starts(&items[1]);
+        runner.ends(&items[1], "end_turn");
+        world.message("two");
+        let [prompt] = &runner.take()[..] else { panic!() };
+        assert_eq!(prompt["body"]["tools"], Value::Null, "an agent without tools needs no token");
+    }
+    for (more, why) in [(("PG_SYNC_TOOLS", "off"), "off"), (("RUN_TOKEN_KEYS", ""), "no-keys")] {
+        let world = world_with(&[more]);
+        world.create();
+        world.message("hello");
+        let items = Runner::of(&world).take();
+        assert!(items.iter().all(|item| item["body"].get("tools").is_none()), "{why}");
+        assert_eq!(told_tools(&world), json!({"offered": false, "reason": why}));
+    }
 }

@@ -4,13 +4,17 @@
 
 mod agent;
 mod asserted;
+mod bridges;
 mod budgets;
+mod clock;
 mod conversations;
 mod follow_up;
 mod git_credentials;
+mod host;
 mod mailbox;
 mod operator;
 mod pg_sync;
+mod platform;
 mod receiver;
 mod removal;
 mod runner;

@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use web::{Call, CallError, Failure, Fetch, Incoming, Reply};
 
-use crate::world::Clock;
+use crate::clock::Clock;
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

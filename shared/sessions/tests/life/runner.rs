@@ -9,10 +9,11 @@ use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use sessions::mailbox::Token;
 use sessions::runner_object::{Platform, RunnerObject, handle};
-use uuid::Uuid;
-use web::{Call, Event, Failure, Host, Peers, Trace, Undone};
+use web::{Call, Failure, Hosted, Peers};
 
-use crate::world::{Answer, Body, Clock, Tasks};
+use crate::clock::Tasks;
+use crate::host::TestHost;
+use crate::platform::{Answer, Body};
 use crate::{database, settings_with};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -57,34 +58,20 @@ impl Peers for Sessions {
 
 #[derive(Clone)]
 struct Ports {
-    clock: Rc<Clock>,
+    host: TestHost,
     tasks: Rc<Tasks>,
     sql: Rc<Rusqlite>,
     db: Rc<Sqlite>,
     alarm: Rc<Cell<Option<i64>>>,
-    ids: Rc<Cell<u128>>,
     sessions: Rc<Sessions>,
 }
 
-impl Host for Ports {
-    fn now_ms(&self) -> i64 {
-        self.clock.now.get()
+impl Hosted for Ports {
+    type Host = TestHost;
+
+    fn host(&self) -> &TestHost {
+        &self.host
     }
-
-    fn sleep_ms(&self, ms: u32) -> impl Future<Output = ()> + 'static {
-        self.clock.sleep(ms.into())
-    }
-
-    fn wait_until(&self, _: impl Future<Output = Result<(), Undone>> + 'static) {}
-
-    fn random_uuid(&self) -> Uuid {
-        self.ids.set(self.ids.get() + 1);
-        Uuid::from_u128(self.ids.get())
-    }
-
-    fn report(&self, _: &Event<'_>) {}
-
-    fn trace(&self, _: &Trace<'_>) {}
 }
 
 impl Platform for Ports {
@@ -126,15 +113,14 @@ struct World {
 
 impl World {
     fn new(extra: &[(&str, &str)]) -> Self {
-        let clock = Rc::new(Clock::default());
-        clock.now.set(START);
+        let host = TestHost::default();
+        host.clock.now.set(START);
         let ports = Ports {
-            clock,
+            host,
             tasks: Rc::default(),
             sql: Rc::new(Rusqlite::in_memory().unwrap()),
             db: database(),
             alarm: Rc::default(),
-            ids: Rc::default(),
             sessions: Rc::default(),
         };
         let object = RunnerObject::new(ports.clone(), Rc::new(settings_with(extra)));
@@ -176,19 +162,19 @@ impl World {
     }
 
     fn pass(&self, ms: i64) {
-        let end = self.ports.clock.now.get() + ms;
+        let end = self.ports.host.clock.now.get() + ms;
         loop {
             self.ports.tasks.run();
-            let wake = self.ports.clock.next_wake().filter(|at| *at <= end);
+            let wake = self.ports.host.clock.next_wake().filter(|at| *at <= end);
             let alarm = self.ports.alarm.get().filter(|at| *at <= end);
             let Some(next) = [wake, alarm].into_iter().flatten().min() else { break };
-            self.ports.clock.advance(next);
+            self.ports.host.clock.advance(next);
             if self.ports.alarm.get().is_some_and(|at| at <= next) {
                 self.ports.alarm.set(None);
                 self.object.alarm().unwrap();
             }
         }
-        self.ports.clock.advance(end);
+        self.ports.host.clock.advance(end);
         self.ports.tasks.run();
     }
 

@@ -1,444 +1,46 @@
-//! One session over a real database, with a clock that only goes when everybody waits, and an agent that lives on when the object dies.
+//! One session over a real database, with an agent that lives on when the object dies.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
 
 use database::local_sqlite::Rusqlite;
 use database::sqlite::Sqlite;
-use database::{Database, DbError, Param, ReadFrom, Row, Statement};
 use serde_json::{Value, json};
-use sessions::github::Sign;
-use sessions::object::{Inbox, Platform, Session};
-use sessions::runtime::ProviderKind;
+use sessions::object::Session;
 use sessions::settings::Settings;
 use transcripts::tool_token::Claims;
-use uuid::Uuid;
-use web::{Event, Failure, Host, LiveBody, LiveSource, RequestBody, ResponseBody, Source, Trace, Undone};
 
-use crate::agent::{Agent, Runtimes};
-use crate::receiver::{Net, Outside};
-use crate::screen::{Screen, Viewer, Viewers};
-use bridges::{Bridges, ToBridges};
-
-#[path = "bridges.rs"]
-pub(crate) mod bridges;
-
-/// Time, and whoever waits for it.
-#[derive(Default)]
-pub(crate) struct Clock {
-    pub(crate) now: Cell<i64>,
-    waiting: RefCell<BTreeMap<(i64, u64), Waker>>,
-    next: Cell<u64>,
-    /// After so many more points at which the object waits for others it dies.
-    pub(crate) fuse: Cell<Option<u64>>,
-    dead: Rc<Cell<bool>>,
-}
-
-struct Sleep {
-    clock: Rc<Clock>,
-    until: i64,
-    id: u64,
-    has_waited: bool,
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        // Whoever sleeps lets others have their turn, however short the sleep is.
-        let has_waited = std::mem::replace(&mut self.has_waited, true);
-        if self.clock.now.get() >= self.until {
-            if has_waited {
-                return Poll::Ready(());
-            }
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        self.clock.waiting.borrow_mut().insert((self.until, self.id), context.waker().clone());
-        Poll::Pending
-    }
-}
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        self.clock.waiting.borrow_mut().remove(&(self.until, self.id));
-    }
-}
-
-impl Clock {
-    /// The object waits for somebody else here, and may die.
-    pub(crate) fn point(&self) -> impl Future<Output = ()> {
-        std::future::poll_fn(|_| {
-            match self.fuse.get() {
-                Some(0) => self.dead.set(true),
-                Some(left) => self.fuse.set(Some(left - 1)),
-                None => {}
-            }
-            if self.dead.get() { Poll::Pending } else { Poll::Ready(()) }
-        })
-    }
-
-    pub(crate) fn sleep(self: &Rc<Self>, ms: i64) -> impl Future<Output = ()> + 'static {
-        let id = self.next.get();
-        self.next.set(id + 1);
-        Sleep { clock: Rc::clone(self), until: self.now.get() + ms, id, has_waited: false }
-    }
-
-    /// Everything dies that runs here.
-    pub(crate) fn die(&self) {
-        self.dead.set(true);
-    }
-
-    pub(crate) fn next_wake(&self) -> Option<i64> {
-        self.waiting.borrow().keys().next().map(|(until, _)| *until)
-    }
-
-    pub(crate) fn advance(&self, to: i64) {
-        self.now.set(to.max(self.now.get()));
-        let due: Vec<Waker> = {
-            let mut waiting = self.waiting.borrow_mut();
-            let later = waiting.split_off(&(to + 1, 0));
-            std::mem::replace(&mut *waiting, later).into_values().collect()
-        };
-        due.into_iter().for_each(Waker::wake);
-    }
-}
-
-type Task = Pin<Box<dyn Future<Output = ()>>>;
-
-struct Flag(AtomicBool);
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Whose task something is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Owner {
-    Session,
-    Bridge,
-}
-
-/// Tasks of one life of the objects.
-#[derive(Default)]
-pub(crate) struct Tasks {
-    new: RefCell<Vec<(Owner, Task)>>,
-    running: RefCell<Vec<(Owner, Task)>>,
-    dead: Rc<Cell<bool>>,
-}
-
-impl Tasks {
-    /// Those of a new life.
-    fn of(clock: &Clock) -> Rc<Self> {
-        Rc::new(Self { dead: Rc::clone(&clock.dead), ..Self::default() })
-    }
-
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        self.spawn_of(Owner::Session, task);
-    }
-
-    pub(crate) fn spawn_of(&self, owner: Owner, task: impl Future<Output = ()> + 'static) {
-        self.new.borrow_mut().push((owner, Box::pin(task)));
-    }
-
-    /// Drops everything of one of them.
-    fn end_of(&self, owner: Owner) {
-        self.new.borrow_mut().retain(|(of, _)| *of != owner);
-        self.running.borrow_mut().retain(|(of, _)| *of != owner);
-    }
-
-    /// Drops everything.
-    fn end(&self) {
-        self.new.borrow_mut().clear();
-        self.running.borrow_mut().clear();
-    }
-
-    /// Runs until everybody waits.
-    pub(crate) fn run(&self) {
-        let flag = Arc::new(Flag(AtomicBool::new(true)));
-        let waker = Waker::from(Arc::clone(&flag));
-        while !self.dead.get() && (flag.0.swap(false, Ordering::Relaxed) || !self.new.borrow().is_empty()) {
-            let mut running = std::mem::take(&mut *self.running.borrow_mut());
-            running.append(&mut self.new.borrow_mut());
-            running.retain_mut(|(_, task)| {
-                self.dead.get() || task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending()
-            });
-            self.running.borrow_mut().append(&mut running);
-        }
-    }
-}
-
-/// Lines that were reported, in all lives.
-pub(crate) type Reports = Rc<RefCell<Vec<String>>>;
-
-/// The object of the one runner that calls us: whether that is there, as it tells whoever rings.
-pub(crate) struct Runners {
-    clock: Rc<Clock>,
-    presence: Rc<Cell<sessions::mailbox::Presence>>,
-}
-
-impl web::Peers for Runners {
-    async fn ask(&self, _: &str, _: web::Call, _: usize) -> Result<(http::StatusCode, Vec<u8>), Failure> {
-        self.clock.point().await;
-        let said = json!({"presence": self.presence.get()}).to_string();
-        Ok((http::StatusCode::OK, said.into_bytes()))
-    }
-}
-
-/// The platform of one life of the object.
-pub(crate) struct Here {
-    pub(crate) clock: Rc<Clock>,
-    pub(crate) tasks: Rc<Tasks>,
-    pub(crate) sql: Rc<Rusqlite>,
-    pub(crate) db: Option<Rc<Sqlite>>,
-    pub(crate) agent: Rc<RefCell<Agent>>,
-    pub(crate) alarm: Rc<Cell<Option<i64>>>,
-    pub(crate) ids: Rc<Cell<u128>>,
-    pub(crate) viewers: Viewers,
-    pub(crate) net: Rc<RefCell<Net>>,
-    pub(crate) objects: Rc<RefCell<Option<Objects>>>,
-    pub(crate) runner: Rc<Cell<sessions::mailbox::Presence>>,
-    pub(crate) reports: Reports,
-    pub(crate) bridges: Rc<Bridges>,
-}
-
-impl Host for Here {
-    fn now_ms(&self) -> i64 {
-        self.clock.now.get()
-    }
-
-    fn sleep_ms(&self, ms: u32) -> impl Future<Output = ()> + 'static {
-        self.clock.sleep(ms.into())
-    }
-
-    fn wait_until(&self, _: impl Future<Output = Result<(), Undone>> + 'static) {}
-
-    fn random_uuid(&self) -> Uuid {
-        self.ids.set(self.ids.get() + 1);
-        Uuid::from_u128(self.ids.get())
-    }
-
-    fn report(&self, event: &Event<'_>) {
-        self.reports.borrow_mut().push(event.to_json());
-    }
-
-    fn trace(&self, _: &Trace<'_>) {}
-}
-
-/// Signs nothing in earnest.
-pub(crate) struct Scribble;
-
-impl Sign for Scribble {
-    async fn rs256(&self, _: &[u8], _: &[u8]) -> Result<Vec<u8>, Failure> {
-        Ok(vec![1])
-    }
-}
-
-/// A database of all sessions that is far away.
-pub(crate) struct Remote {
-    pub(crate) clock: Rc<Clock>,
-    pub(crate) db: Rc<Sqlite>,
-}
-
-impl Database for Remote {
-    async fn query(&self, from: ReadFrom, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
-        self.clock.point().await;
-        self.db.query(from, sql, params).await
-    }
-
-    async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, DbError> {
-        self.clock.point().await;
-        let done = self.db.execute(sql, params).await;
-        self.clock.point().await;
-        done
-    }
-
-    async fn batch(&self, statements: &[Statement<'_>]) -> Result<Vec<u64>, DbError> {
-        self.clock.point().await;
-        let done = self.db.batch(statements).await;
-        self.clock.point().await;
-        done
-    }
-}
-
-/// The store of objects. Without one no transcripts are kept.
-pub(crate) type Objects = Rc<RefCell<BTreeMap<String, Vec<u8>>>>;
-
-pub(crate) struct Bucket(Objects);
-
-impl web::Blobs for Bucket {
-    async fn get(&self, key: &str, limit: usize) -> Result<Option<Vec<u8>>, Failure> {
-        let found = self.0.borrow().get(key).cloned();
-        assert!(found.as_ref().is_none_or(|bytes| bytes.len() <= limit));
-        Ok(found)
-    }
-
-    async fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), Failure> {
-        self.0.borrow_mut().insert(key.to_owned(), bytes);
-        Ok(())
-    }
-
-    async fn delete(&self, key: &str) -> Result<(), Failure> {
-        self.0.borrow_mut().remove(key);
-        Ok(())
-    }
-}
-
-/// A body in memory.
-pub(crate) struct Body(pub(crate) Option<Vec<u8>>);
-
-impl RequestBody for Body {
-    fn is_empty(&self) -> bool {
-        self.0.is_none()
-    }
-
-    fn take(&mut self) -> Option<Self> {
-        Some(Self(self.0.take()))
-    }
-
-    async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
-        Ok(self.0.take())
-    }
-
-    async fn cancel(&mut self) {}
-
-    async fn discard(&mut self, _: u64) {}
-}
-
-/// Status and body of an answer.
-pub(crate) type Answered = (u16, Vec<u8>);
-
-/// What is answered.
-pub(crate) enum Answer {
-    Bytes(Vec<u8>),
-    Source(Box<dyn Source>),
-    Live,
-}
-
-impl ResponseBody for Answer {
-    fn empty() -> Self {
-        Self::Bytes(Vec::new())
-    }
-
-    fn full(bytes: Vec<u8>) -> Self {
-        Self::Bytes(bytes)
-    }
-
-    fn streamed(source: Box<dyn Source>) -> Self {
-        Self::Source(source)
-    }
-}
-
-impl LiveBody for Answer {
-    fn live(_: Box<dyn LiveSource>) -> Self {
-        Self::Live
-    }
-}
-
-impl Platform for Here {
-    type Request = Body;
-    type Response = Answer;
-    type Sql = Rusqlite;
-    type Db = Remote;
-    type Blobs = Bucket;
-    type Fetch = Outside;
-    type Sign = Scribble;
-    type Runtimes = Runtimes;
-    type Runners = Runners;
-    type Socket = Screen;
-    type Bridges = ToBridges;
-
-    fn bridges(&self) -> Option<Rc<ToBridges>> {
-        self.bridges.is_bound.get().then(|| Rc::new(ToBridges(Rc::clone(&self.bridges))))
-    }
-
-    fn accept(
-        &self,
-        _: &mut http::Request<Body>,
-        inbox: Rc<Inbox>,
-    ) -> Result<(Screen, http::Response<Answer>), Failure> {
-        let screen = Screen::default();
-        self.viewers.borrow_mut().push(Viewer { inbox, screen: screen.clone() });
-        let mut response = http::Response::new(Answer::Live);
-        *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
-        Ok((screen, response))
-    }
-
-    fn sql(&self) -> &Rusqlite {
-        &self.sql
-    }
-
-    fn db(&self) -> Option<Rc<Remote>> {
-        let db = self.db.clone()?;
-        Some(Rc::new(Remote { clock: Rc::clone(&self.clock), db }))
-    }
-
-    fn blobs(&self) -> Option<Rc<Bucket>> {
-        self.objects.borrow().clone().map(|objects| Rc::new(Bucket(objects)))
-    }
-
-    fn runners(&self) -> Option<Rc<Runners>> {
-        Some(Rc::new(Runners { clock: Rc::clone(&self.clock), presence: Rc::clone(&self.runner) }))
-    }
-
-    fn fetch(&self) -> Rc<Outside> {
-        Rc::new(Outside { clock: Rc::clone(&self.clock), net: Rc::clone(&self.net) })
-    }
-
-    fn sign(&self) -> Rc<Scribble> {
-        Rc::new(Scribble)
-    }
-
-    fn tokens(&self) -> Rc<sessions::github::TokenCache> {
-        Rc::default()
-    }
-
-    fn runtimes(&self, kind: ProviderKind) -> Rc<Runtimes> {
-        Rc::new(Runtimes { agent: Rc::clone(&self.agent), kind, clock: Rc::clone(&self.clock) })
-    }
-
-    fn set_alarm(&self, at: i64) {
-        self.alarm.set(Some(at));
-    }
-
-    fn spawn(&self, work: impl Future<Output = ()> + 'static) {
-        self.tasks.spawn(work);
-    }
-}
+use crate::agent::Agent;
+use crate::bridges::Bridges;
+use crate::clock::{Clock, Owner, Tasks};
+use crate::host::TestHost;
+use crate::platform::{Answer, Answered, Body, Here, Objects};
+use crate::receiver::Net;
+use crate::screen::Viewers;
 
 /// What lives on when the object dies.
 #[derive(Clone)]
 struct Lasting {
-    clock: Rc<Clock>,
+    host: TestHost,
     sql: Rc<Rusqlite>,
     db: Option<Rc<Sqlite>>,
     agent: Rc<RefCell<Agent>>,
     alarm: Rc<Cell<Option<i64>>>,
-    ids: Rc<Cell<u128>>,
     settings: Rc<Settings>,
     viewers: Viewers,
     net: Rc<RefCell<Net>>,
     objects: Rc<RefCell<Option<Objects>>>,
     runner: Rc<Cell<sessions::mailbox::Presence>>,
-    reports: Reports,
     bridges: Rc<Bridges>,
 }
 
 impl Lasting {
     /// An object that knows nothing yet.
     fn object(&self, tasks: &Rc<Tasks>) -> Rc<Session<Here>> {
-        let Self { clock, sql, db, agent, alarm, ids, settings, viewers, net, objects, runner, reports, bridges } =
-            self.clone();
+        let Self { host, sql, db, agent, alarm, settings, viewers, net, objects, runner, bridges } = self.clone();
         let (tasks, to) = (Rc::clone(tasks), Rc::clone(&bridges));
-        let here = Here { clock, tasks, sql, db, agent, alarm, ids, viewers, net, objects, runner, reports, bridges };
+        let here = Here { host, tasks, sql, db, agent, alarm, viewers, net, objects, runner, bridges };
         let session = Session::new(here, settings);
         *to.session.borrow_mut() = Some(Rc::clone(&session));
         session
@@ -470,24 +72,22 @@ impl World {
 
     /// The same, with a database of all sessions.
     pub(crate) fn beside(db: Option<Rc<Sqlite>>, settings: Settings, provider: &'static str) -> Self {
-        let clock = Rc::new(Clock::default());
+        let host = TestHost::default();
+        let clock = Rc::clone(&host.clock);
         clock.now.set(1_700_000_000_000);
         let (settings, tasks) = (Rc::new(settings), Tasks::of(&clock));
-        let (ids, reports): (Rc<Cell<u128>>, Reports) = <_>::default();
-        let bridges = Bridges::new(&clock, db.clone(), &settings, (&ids, &reports, &tasks));
+        let bridges = Bridges::new(&host, db.clone(), &settings, &tasks);
         let lasting = Lasting {
-            clock: Rc::clone(&clock),
+            host,
             sql: Rc::new(Rusqlite::in_memory().unwrap()),
             db,
             agent: Rc::default(),
             alarm: Rc::default(),
-            ids,
             settings,
             viewers: Viewers::default(),
             net: Rc::default(),
             objects: Rc::default(),
             runner: Rc::new(Cell::new(sessions::mailbox::Presence { number: 1, offline: None, last_seen_at: 0 })),
-            reports,
             bridges: Rc::clone(&bridges),
         };
         let (agent, alarm) = (Rc::clone(&lasting.agent), Rc::clone(&lasting.alarm));
@@ -734,7 +334,7 @@ impl World {
 
     /// The lines that were reported under this name, read.
     pub(crate) fn reported(&self, name: &str) -> Vec<Value> {
-        let reports = self.lasting.reports.borrow();
+        let reports = self.lasting.host.reports.borrow();
         let lines = reports.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
         lines.filter(|line| line["event"] == name).collect()
     }
