@@ -1,19 +1,13 @@
 // Takes the agents worker's place and counts what its bridges cost: `cargo xtask serve --worker agents --wrapper counting-bridges.mjs`.
-//   GET /cost    requests of the objects of bridges (alarms too), rows that SQLite says were written (an alarm that is set is one), and milliseconds
-//                in which an object could not rest: while it was asked, and while a request of its own to a shape service was under way.
+//   GET /cost    requests of the objects of bridges (alarms too; what they ask of a shape service is none), rows that were written, and milliseconds in which
+//                an object could not rest: while it was asked, and while a request of its own to a shape service was under way.
 import * as bundle from './index.js';
+import { counted, tally } from './counted.mjs';
 
 export * from './index.js';
 
 let requests = 0;
-let rows = 0;
 let busyMs = 0;
-const open = new Set();
-
-function settle() {
-  for (const cursor of open) rows += cursor.rowsWritten;
-  open.clear();
-}
 
 async function timed(work) {
   const begun = Date.now();
@@ -35,33 +29,6 @@ globalThis.fetch = (input, init) => {
     return new Response(await answer.arrayBuffer(), answer);
   });
 };
-
-/** `target` with some of its members replaced. Methods of the platform insist on being called on their own object. */
-function wrapped(target, members) {
-  return new Proxy(target, {
-    get(target, name) {
-      if (Object.hasOwn(members, name)) return members[name];
-      const value = Reflect.get(target, name, target);
-      return typeof value === 'function' && name !== 'constructor' ? value.bind(target) : value;
-    },
-  });
-}
-
-function counted(context) {
-  const { storage } = context;
-  const { sql } = storage;
-  const exec = (text, ...values) => {
-    const cursor = sql.exec(text, ...values);
-    if (!text.startsWith('SELECT')) open.add(cursor);
-    if (open.size > 500) settle();
-    return cursor;
-  };
-  const setAlarm = (at) => {
-    rows += 1;
-    return storage.setAlarm(at);
-  };
-  return wrapped(context, { storage: wrapped(storage, { sql: wrapped(sql, { exec }), setAlarm }) });
-}
 
 /** The object of a bridge, given a storage that counts. */
 export class PgSyncBridgeDO {
@@ -85,7 +52,6 @@ export class PgSyncBridgeDO {
 export default class extends bundle.default {
   async fetch(request) {
     if (new URL(request.url).pathname !== '/cost') return super.fetch(request);
-    settle();
-    return Response.json({ requests, rows, busyMs });
+    return Response.json({ requests, rows: tally().rows, busyMs });
   }
 }

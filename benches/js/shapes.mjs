@@ -19,8 +19,13 @@ export class Shapes {
   }
 
   table(name) {
-    if (!this.tables.has(name)) this.tables.set(name, { items: [], waiting: new Set() });
+    if (!this.tables.has(name)) this.tables.set(name, { items: [], waiting: new Set(), requests: 0 });
     return this.tables.get(name);
+  }
+
+  /** How often was asked for tables whose names begin so. */
+  requestsFor(prefix) {
+    return [...this.tables].filter(([name]) => name.startsWith(prefix)).reduce((sum, [, { requests }]) => sum + requests, 0);
   }
 
   /** Commits inserts. */
@@ -36,6 +41,7 @@ export class Shapes {
   respond({ searchParams: query }, response) {
     this.requests += 1;
     const table = this.table(query.get('table'));
+    table.requests += 1;
     const offset = query.get('offset');
     if (offset === 'now') return this.answer(response, table, table.items.length, false);
     const from = Number(offset.split('_')[0]);

@@ -6,8 +6,8 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after } from 'node:test';
+import { until } from './scenes.mjs';
 
-const LIMIT_MS = 120_000;
 export const SINK_SECRET = 'the sink shares this';
 export const SERVICE_SECRET = 'the service shares that';
 export const ADMIN = 'the-operators-token';
@@ -21,16 +21,6 @@ after(async () => {
   await Promise.all(servers.map((server) => server.kill()));
   fs.rmSync(folder, { recursive: true, force: true });
 });
-
-export async function until(isThere, what) {
-  const end = Date.now() + LIMIT_MS;
-  for (;;) {
-    const found = await isThere();
-    if (found) return found;
-    if (Date.now() > end) assert.fail(`${what()} did not come`);
-    await new Promise((done) => setTimeout(done, 50));
-  }
-}
 
 /** The native server with this configuration, over a data directory that stays. */
 export class Server {

@@ -8,7 +8,8 @@ import http from 'node:http';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { harness } from './harness.mjs';
-import { ADMIN, SERVICE_SECRET, SINK_SECRET, Server, folder, until } from './native-server.mjs';
+import { ADMIN, SERVICE_SECRET, SINK_SECRET, Server, folder } from './native-server.mjs';
+import { Changes, brief, elsewhere, loggedTable, rotate, until } from './scenes.mjs';
 
 const KILLS = Number(process.env.PG_SYNC_KILLS ?? 10);
 
@@ -81,8 +82,6 @@ ${connection}
 ${observations.map((observation) => `[[pg_sync.observations]]\nconnection = "main"\n${observation}`).join('\n')}
 `;
 
-const brief = (changes) => changes.map(({ operation, key, value }) => [operation, key, value]);
-
 test('a wake for an insert, and what it says; the end does not wait for what is asked (fact 31); the secret is in no file and no log', async () => {
   const table = await these.table('id int PRIMARY KEY, status text');
   await sql(`INSERT INTO ${table} VALUES (1, 'there before')`);
@@ -101,7 +100,7 @@ test('a wake for an insert, and what it says; the end does not wait for what is 
     await sql(`UPDATE ${table} SET status = 'paid' WHERE id = 2`);
     await until(() => sink.changes(all).length === 2 && sink.changes(paid).length === 1, () => JSON.stringify(sink.bodies));
     const [first] = sink.changes(all);
-    assert.deepEqual(brief([first]), [['insert', `"public"."${table}"/"2"`, { id: '2', status: 'open' }]]);
+    assert.deepEqual([first.operation, first.key, first.value], ['insert', `"public"."${table}"/"2"`, { id: '2', status: 'open' }]);
     assert.deepEqual(sink.changes(paid)[0].old_value, { status: 'open' });
     assert.ok(sink.bodies.every((body) => body.source_id === source_id && body.table === table));
     assert.ok([401, 404].includes((await server.list({})).status), 'for others there is no list');
@@ -127,71 +126,48 @@ test('a wake for an insert, and what it says; the end does not wait for what is 
 
 test('a redirect is an answer: nobody is led elsewhere', async () => {
   const table = await these.table('id int PRIMARY KEY');
-  let led = 0;
-  const elsewhere = http.createServer((_, response) => { led += 1; response.end('[]'); }).listen(0, '127.0.0.1');
-  await once(elsewhere, 'listening');
-  const location = `http://127.0.0.1:${elsewhere.address().port}/v1/shape`;
+  const place = await elsewhere();
   const sink = await new Sink().start();
   const server = new Server('redirect', config(sink, [`id = "all"\ntable = "${table}"`], 'mode = "interval"\npoll_ms = 100'));
   await server.start();
   await server.live('all');
-  these.service.faults.script([301, 302, 303, 307, 308].map((status) => ({ way: 'status', status, headers: { location } })));
+  these.service.faults.script([301, 302, 303, 307, 308].map((status) => ({ way: 'status', status, headers: { location: place.url } })));
   await until(async () => (await server.list()).observations[0].state === 'blocked', () => 'blocked');
   await until(() => sink.types().includes('pg_sync.blocked'), () => 'and told');
-  assert.deepEqual([sink.bodies.at(-1).reason, sink.bodies.at(-1).status, led], ['refused', 303, 0]);
-  elsewhere.close();
+  assert.deepEqual([sink.bodies.at(-1).reason, sink.bodies.at(-1).status, place.led], ['refused', 303, 0]);
+  place.close();
   these.service.faults.list = [];
   await server.kill('SIGTERM');
 });
 
 test(`killed ${KILLS} times: nothing is missing, nothing comes twice, order is kept, and the official client says the same`, async () => {
-  const table = await these.table('id int PRIMARY KEY, n int');
-  await sql(`CREATE TABLE ${table}_log (at bigserial PRIMARY KEY, operation text, id int, n int)`);
-  await sql(`CREATE FUNCTION ${table}_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    INSERT INTO ${table}_log (operation, id, n) VALUES (lower(TG_OP), COALESCE(NEW.id, OLD.id), COALESCE(NEW.n, OLD.n)); RETURN NULL; END $$`);
-  await sql(`CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON ${table} FOR EACH ROW EXECUTE FUNCTION ${table}_note()`);
+  const { table, committed } = await loggedTable(these);
   const sink = await new Sink().start();
   const server = new Server('killed', config(sink, [`id = "all"\ntable = "${table}"\nreplica = "full"`]));
   await server.start();
   await server.live('all');
   const official = these.follow({ table, replica: 'full' }, { offset: 'now', log: 'changes_only', goesOn: true });
   await official.upToDate();
-  const random = (() => {
-    let state = 17;
-    return (bound) => { state = (state * 48_271) % 2_147_483_647; return state % bound; };
-  })();
-  let number = 0;
-  const present = new Set();
-  const change = () => {
-    number += 1;
-    const id = random(40);
-    if (!present.has(id)) {
-      present.add(id);
-      return [`INSERT INTO ${table} VALUES ($1, $2)`, [id, number]];
-    }
-    if (random(3) > 0) return [`UPDATE ${table} SET n = $2 WHERE id = $1`, [id, number]];
-    present.delete(id);
-    return [`DELETE FROM ${table} WHERE id = $1`, [id]];
-  };
-  const told = () => sink.changes().map(({ operation, value }) => [operation, value.id, value.n]);
-  const caughtUp = () => until(() => told().length >= number, () => `${told().length} of ${number} changes (${sink.bodies.map(({ counts, more }) => `${Object.values(counts ?? {})}${more ? '+' : ''}`).join(' ')}): ${server.log}`);
+  const changes = new Changes(table, { ids: 40 });
+  const random = (bound) => changes.random(bound);
+  const told = () => sink.changes().map(brief);
+  const caughtUp = () => until(() => told().length >= changes.number, () => `${told().length} of ${changes.number} changes (${sink.bodies.map(({ counts, more }) => `${Object.values(counts ?? {})}${more ? '+' : ''}`).join(' ')}): ${server.log}`);
   for (let kill = 0; kill < KILLS; kill += 1) {
     // Not more at once than a wake tells.
-    for (let round = 0; round < 4; round += 1) await together(Array.from({ length: [1, 4, 8][random(3)] }, change));
+    for (let round = 0; round < 4; round += 1) await together(changes.some([1, 4, 8][random(3)]));
     const fails = random(2) === 0;
     if (fails) sink.moods.push(...[[500], ['drop'], ['drop', 503]][random(3)]);
     // At any moment: while it is told, while it tells, or before.
     await new Promise((done) => setTimeout(done, random(300)));
     await server.kill();
-    await together(Array.from({ length: 1 + random(5) }, change));
+    await together(changes.some(1 + random(5)));
     await server.start();
     // Not more at once than a wake tells, whatever had no time before the kill.
-    if (fails || number - told().length > 10) await caughtUp();
+    if (fails || changes.number - told().length > 10) await caughtUp();
   }
-  await together([change()]);
+  await together(changes.some(1));
   await caughtUp();
-  const { rows } = await sql(`SELECT operation, id::text, n::text FROM ${table}_log ORDER BY at`);
-  const expected = rows.map(({ operation, id, n }) => [operation, id, n]);
+  const expected = await committed();
   assert.deepEqual(told(), expected);
   assert.ok(sink.bodies.every(({ type, more }) => type === 'pg_sync.change' && !more), JSON.stringify(sink.types()));
   await official.first(expected.length);
@@ -258,49 +234,36 @@ test('logs that are replaced while rows change and the server is killed: whoever
   const rows = async () => (await sql(`SELECT id::text, n::text, flag, text FROM ${table}`)).rows.map(({ id, n, flag, text }) => [id, { id, n, flag: String(flag), text }]);
   // Larger than what PostgreSQL keeps in the row.
   const large = () => crypto.randomBytes(4_000).toString('hex');
-  let state = 23;
-  const random = (bound) => { state = (state * 48_271) % 2_147_483_647; return state % bound; };
-  const present = new Set();
-  let number = 0;
-  const change = () => {
-    number += 1;
-    const id = random(40);
-    if (!present.has(id)) {
-      present.add(id);
-      return [`INSERT INTO ${table} VALUES ($1, $2, $3, $4)`, [id, number, number % 2 === 0, random(3) === 0 ? large() : `${number}`]];
-    }
-    // A large text that is not changed is not told with the row.
-    if (random(3) > 0) return [`UPDATE ${table} SET n = $2 WHERE id = $1`, [id, number]];
-    present.delete(id);
-    return [`DELETE FROM ${table} WHERE id = $1`, [id]];
-  };
-  await together(Array.from({ length: 30 }, change));
+  const random = (bound) => changes.random(bound);
+  // A large text that is not changed is not told with the row.
+  const columns = (number) => [number % 2 === 0, random(3) === 0 ? large() : `${number}`];
+  const changes = new Changes(table, { seed: 23, ids: 40, more: columns });
+  await together(changes.some(30));
   const has = new Map(await rows());
   const sink = await new Sink().start();
   const server = new Server('diff', config(sink, [`id = "all"\ntable = "${table}"\non_gap = "diff"`], 'mode = "interval"\npoll_ms = 100'));
   await server.start();
   await server.live('all');
   const gaps = async () => (await server.list()).observations[0].gaps;
-  const rotate = () => [...these.service.shapes.values()].forEach((shape) => these.service.forget(shape));
   for (let round = 1; round <= 12; round += 1) {
     const isDown = round % 3 === 0;
     if (isDown) await server.kill();
-    await together(Array.from({ length: 1 + random(6) }, change));
-    rotate();
+    await together(changes.some(1 + random(6)));
+    rotate(these);
     // Some come before the new log ends, some between its end and the rows, some after both.
-    for (let more = random(4); more > 0; more -= 1) await together([change()]);
+    for (let more = random(4); more > 0; more -= 1) await together(changes.some(1));
     if (isDown) await server.start();
     for (let more = random(4); more > 0; more -= 1) {
       await new Promise((done) => setTimeout(done, random(150)));
-      await together([change()]);
+      await together(changes.some(1));
     }
     await until(async () => await gaps() >= round, () => `gap ${round}: ${server.log}`);
     await server.live('all');
   }
   await sql(`TRUNCATE ${table}`);
-  present.clear();
+  changes.emptied();
   await until(async () => await gaps() > 12, () => 'the last gap');
-  await together(Array.from({ length: 3 }, change));
+  await together(changes.some(3));
   const apply = () => {
     const table = new Map(has);
     for (const { operation, key, value } of sink.changes()) {

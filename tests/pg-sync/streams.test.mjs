@@ -5,7 +5,8 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { stream } from '@durable-streams/client';
 import { harness } from './harness.mjs';
-import { Server, TOKEN, folder, until } from './native-server.mjs';
+import { Server, TOKEN, folder } from './native-server.mjs';
+import { until } from './scenes.mjs';
 import { HEADERS, follow as read, ids } from './stream-reader.mjs';
 
 const these = harness();

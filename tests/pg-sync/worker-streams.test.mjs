@@ -170,6 +170,20 @@ test('nobody else reads or writes, and what cannot be followed is refused (facts
   assert.deepEqual([again.status, await again.text(), again.headers.get('cache-control')], [304, '', null]);
 });
 
+test('the stream of an observation is there with it, registered by whoever reads it', async () => {
+  const table = await these.table('id int PRIMARY KEY');
+  const session = await client.create();
+  await session.ok('POST', '/pause');
+  const { status, body } = await session.ask('POST', '/pg-sync', { connection: 'main', table });
+  assert.equal(status, 201);
+  const answer = await ask(body.streamUrl);
+  assert.deepEqual([answer.status, await answer.json()], [200, []]);
+  assert.match(await head(body.streamUrl), /_0{16}$/);
+  await sql(`INSERT INTO ${table} VALUES (1)`);
+  await until(async () => (await (await ask(body.streamUrl)).json()).length === 1, 'the change');
+  assert.deepEqual(await registered({ table }), { sourceRef: body.sourceRef, streamUrl: body.streamUrl });
+});
+
 test('a session and a reader share a source, and each goes without the other', async () => {
   const table = await these.table('id int PRIMARY KEY');
   const { streamUrl, sourceRef } = await registered({ table });

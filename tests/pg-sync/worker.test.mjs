@@ -1,14 +1,13 @@
 // Changes of a real PostgreSQL, through the stand-in of the shape service and a bridge of the agents worker, to events of a session (pg-sync.md 6.3): compared with a log
 // that a trigger writes in the same database, while workerd is killed and started again. `PG_SYNC_CHANGES` changes (1000) in transactions of 1, 10 and 1,000.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import fs from 'node:fs';
-import http from 'node:http';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { Client } from '../agents/client.mjs';
 import { SandboxAgent, Worker } from '../agents/processes.mjs';
 import { harness } from './harness.mjs';
+import { Changes, brief, elsewhere, loggedTable, rotate, until as awaited } from './scenes.mjs';
 
 const CHANGES = Number(process.env.PG_SYNC_CHANGES ?? 1_000);
 const LIMIT_MS = 180_000;
@@ -32,15 +31,8 @@ const { sql, together } = these;
 
 after(async () => { await worker?.stop(); await agents?.stop(); });
 
-async function until(isThere, what) {
-  const end = Date.now() + LIMIT_MS;
-  for (;;) {
-    const found = await isThere();
-    if (found) return found;
-    if (Date.now() > end) assert.fail(`${what()} did not come: ${worker.output.slice(-2_000)}`);
-    await new Promise((done) => setTimeout(done, 100));
-  }
-}
+/** Waits until there is something; what the worker says is told when nothing comes. */
+const until = (isThere, what) => awaited(isThere, () => `${what()} (${worker.output.slice(-2_000)})`, LIMIT_MS);
 
 /** A session whose orders wait. */
 async function paused() {
@@ -73,8 +65,6 @@ async function changes(source, after, to) {
   }
   return all;
 }
-
-const brief = ({ operation, value }) => [operation, value.id, value.n];
 
 test('an insert is an event of the session and a prompt that waits; who may read the log', async () => {
   const table = await these.table('id int PRIMARY KEY, n int');
@@ -139,7 +129,7 @@ test('where differences are wanted, a replaced log is told as what has become of
   await worker.kill();
   await sql(`DELETE FROM ${table} WHERE id = 1`);
   await sql(`UPDATE ${table} SET n = 40 WHERE id = 4`);
-  [...these.service.shapes.values()].forEach((shape) => these.service.forget(shape));
+  rotate(these);
   await sql(`INSERT INTO ${table} VALUES (5, 5)`);
   await worker.run();
   const told = await until(async () => {
@@ -155,28 +145,11 @@ test('where differences are wanted, a replaced log is told as what has become of
 });
 
 test(`${CHANGES} changes while workerd is killed: nothing is missing, nothing comes twice, order is kept`, async () => {
-  const table = await these.table('id int PRIMARY KEY, n int');
-  await sql(`CREATE TABLE ${table}_log (at bigserial PRIMARY KEY, operation text, id int, n int)`);
-  await sql(`CREATE FUNCTION ${table}_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    INSERT INTO ${table}_log (operation, id, n) VALUES (lower(TG_OP), COALESCE(NEW.id, OLD.id), COALESCE(NEW.n, OLD.n)); RETURN NULL; END $$`);
-  await sql(`CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON ${table} FOR EACH ROW EXECUTE FUNCTION ${table}_note()`);
+  const { table, committed } = await loggedTable(these);
   const session = await paused();
   const { source_id: source } = await observe(session, { table, replica: 'full' });
-  let state = 17;
-  const random = (bound) => { state = (state * 48_271) % 2_147_483_647; return state % bound; };
-  const present = new Set();
-  let number = 0;
-  const change = () => {
-    number += 1;
-    const id = random(400);
-    if (!present.has(id)) {
-      present.add(id);
-      return [`INSERT INTO ${table} VALUES ($1, $2)`, [id, number]];
-    }
-    if (random(3) > 0) return [`UPDATE ${table} SET n = $2 WHERE id = $1`, [id, number]];
-    present.delete(id);
-    return [`DELETE FROM ${table} WHERE id = $1`, [id]];
-  };
+  const made = new Changes(table, { ids: 400 });
+  const random = (bound) => made.random(bound);
   // The first ring holds 10,000: what has been told is read before more comes.
   const told = [];
   let has = 0;
@@ -192,9 +165,9 @@ test(`${CHANGES} changes while workerd is killed: nothing is missing, nothing co
     }
   };
   const sizes = [1, 10, 1, 10, Math.min(1_000, Math.floor(CHANGES / 2))];
-  for (let round = 0; number < CHANGES; round += 1) {
-    const size = Math.min(sizes[round % sizes.length], CHANGES - number);
-    await together(Array.from({ length: size }, change));
+  for (let round = 0; made.number < CHANGES; round += 1) {
+    const size = Math.min(sizes[round % sizes.length], CHANGES - made.number);
+    await together(made.some(size));
     if (random(6) === 0 || size > 10) {
       // At any moment: while the bridge asks, stores, sends, or before.
       await new Promise((done) => setTimeout(done, random(400)));
@@ -202,24 +175,21 @@ test(`${CHANGES} changes while workerd is killed: nothing is missing, nothing co
       await take();
     }
   }
-  await until(async () => { await take(); return told.length >= number; }, () => `${told.length} of ${number} changes`);
-  const { rows } = await sql(`SELECT operation, id::text, n::text FROM ${table}_log ORDER BY at`);
-  assert.deepEqual(told, rows.map(({ operation, id, n }) => [operation, id, n]));
+  await until(async () => { await take(); return told.length >= made.number; }, () => `${told.length} of ${made.number} changes`);
+  assert.deepEqual(told, await committed());
   assert.ok((await events(session)).every(({ type }) => type === 'pg_sync.change'));
 });
 
 test('whatever a service says, or leads to, the secret of a connection stays where it is', async () => {
   const table = await these.table('id int PRIMARY KEY');
-  let led = 0;
-  const elsewhere = http.createServer((_, response) => { led += 1; response.end('[]'); }).listen(0, '127.0.0.1');
-  await once(elsewhere, 'listening');
+  const place = await elsewhere();
   const made = await client.ask('PUT', '/pg-connections/mine', { url: `https://127.0.0.1:9/v1/shape`, secret: SECRET });
   assert.equal(made.status, 201, made.text);
   assert.ok(!made.text.includes(SECRET) && !(await client.ask('GET', '/pg-connections')).text.includes(SECRET));
   const session = await paused();
   for (const fault of [
     { way: 'status', status: 400, body: { message: `bad ?secret=${SECRET}` } }, { way: 'status', status: 401, body: { message: encodeURIComponent(SECRET) } },
-    { way: 'status', status: 302, headers: { location: `http://127.0.0.1:${elsewhere.address().port}/?secret=${encodeURIComponent(SECRET)}` } },
+    { way: 'status', status: 302, headers: { location: `${place.url}?secret=${encodeURIComponent(SECRET)}` } },
   ]) {
     // A refusal for the secret is asked about once more. Bridges of the tests before go on asking about other tables.
     const refusal = { ...fault, of: table };
@@ -228,8 +198,8 @@ test('whatever a service says, or leads to, the secret of a connection stays whe
     assert.deepEqual([refused.status, refused.body.error], [422, 'probe_failed'], refused.text);
     assert.ok(!refused.text.includes(SECRET) && !refused.text.includes(encodeURIComponent(SECRET)), refused.text);
   }
-  assert.equal(led, 0, 'redirects are not followed');
-  elsewhere.close();
+  assert.equal(place.led, 0, 'redirects are not followed');
+  place.close();
   const unreachable = await session.ask('POST', '/pg-sync', { connection: 'mine', table });
   assert.ok([422, 503].includes(unreachable.status) && !unreachable.text.includes(SECRET), unreachable.text);
 });

@@ -9,7 +9,7 @@
 // before the worker and bundles what is a bundle already. SIGTERM and SIGINT end workerd, then this process. However this
 // process ends, workerd does not outlive it (guard.mjs); when workerd ends by itself, so does this process.
 //
-// A wrapper is an ES module that takes the first worker's place and imports it as `./index.js`: tests let bindings fail with it.
+// A wrapper is an ES module that takes the first worker's place and imports it as `./index.js`, and modules beside itself: tests let bindings fail with it.
 //
 // A builder is a command that builds the bundle again after edits and prints a line each time (`cargo xtask build --watch`);
 // the new bundle is loaded then.
@@ -202,12 +202,14 @@ function migrationsOf(configFile) {
   });
 }
 
-/** The modules of the bundle, the entry point first; a wrapper before it counts as lying beside it. */
+/** The modules of the bundle, the entry point first; a wrapper before it counts as lying beside it, as do the modules (`.mjs`) beside the wrapper that it imports. */
 function modulesOf(bundle, main, wrapper) {
   const modules = [{ type: 'ESModule', path: path.join(bundle, path.basename(main)) }];
   if (wrapper) {
-    const contents = fs.readFileSync(wrapper, 'utf8');
-    modules.unshift({ type: 'ESModule', path: path.join(bundle, path.basename(wrapper)), contents });
+    const moduleOf = (file) => ({ type: 'ESModule', path: path.join(bundle, path.basename(file)), contents: fs.readFileSync(file, 'utf8') });
+    const before = moduleOf(wrapper);
+    const imported = [...before.contents.matchAll(/ from '\.\/([\w-]+\.mjs)';/g)].map(([, name]) => moduleOf(path.join(path.dirname(wrapper), name)));
+    modules.unshift(before, ...imported);
   }
   for (const name of fs.readdirSync(bundle)) {
     if (name.endsWith('.wasm')) modules.push({ type: 'CompiledWasm', path: path.join(bundle, name) });

@@ -41,7 +41,7 @@ impl Rig {
     fn new(sql: &Rc<Rusqlite>, number: u64) -> Self {
         let store = Store::new(Rc::clone(sql), number);
         store.create(&Stored::new(source(&format!("s{number}")), NOW)).unwrap();
-        let bridge = store.open(NOW).unwrap().unwrap();
+        let bridge = store.open().unwrap().unwrap();
         let mut rig = Self { store, bridge, epoch: 0, tx: 1 };
         let wake = Wake { debounce_ms: 86_400_000, max_wait_ms: Some(86_400_000), ..Wake::default() };
         rig.happens(Event::Subscribe { id: "a".into(), session: "x".into(), wake });
@@ -87,7 +87,7 @@ impl Rig {
 
     /// Memory and storage say the same.
     fn check(&self) {
-        let opened = self.store.open(NOW).unwrap().unwrap();
+        let opened = self.store.open().unwrap().unwrap();
         assert_eq!((opened.stored(), opened.observers()), (self.bridge.stored(), self.bridge.observers()));
         let (ring, rows) = (self.bridge.stored().ring, self.all());
         assert!(rows.is_sorted_by_key(|row| row.seq));
@@ -123,7 +123,7 @@ fn what_is_stored_comes_back() {
     assert!(rotated.commit.gap.is_some());
     one.check();
     one.store.remove().unwrap();
-    assert!(one.store.open(NOW).unwrap().is_none() && one.all().is_empty());
+    assert!(one.store.open().unwrap().is_none() && one.all().is_empty());
     assert_eq!(bridges(&sql).unwrap(), [(7, "s7".to_owned())]);
     other.check();
     let mut left = 0;
@@ -164,7 +164,7 @@ fn bridges_of_a_copy_are_new_ones() {
     let rigs = [0, 3].map(|number| Rig::new(&sql, number));
     let incarnations = |now| {
         renew(&sql, now).unwrap();
-        rigs.each_ref().map(|rig| rig.store.open(NOW).unwrap().unwrap().stored().incarnation)
+        rigs.each_ref().map(|rig| rig.store.open().unwrap().unwrap().stored().incarnation)
     };
     assert_eq!(incarnations(NOW + 5), [NOW + 5; 2]);
     assert_eq!(incarnations(NOW), [NOW + 6; 2], "also where the clock goes back");
@@ -179,7 +179,7 @@ fn rows_are_remembered() {
     let bridge = |number: usize| {
         let stored = Stored::new(source(&format!("s{number}")), NOW);
         stores[number].create(&stored).unwrap();
-        stores[number].open(NOW).unwrap().unwrap()
+        stores[number].open().unwrap().unwrap()
     };
     let bridges = [bridge(0), bridge(1)];
     let store = |number: usize, forgets_rows: bool, rows: &[(&str, Option<Row>)]| {

@@ -60,10 +60,10 @@ impl Storage {
         self.writes += u64::from(!commit.is_empty());
     }
 
-    pub(crate) fn open(&self, now: i64) -> Bridge {
+    pub(crate) fn open(&self) -> Bridge {
         let stored: Stored = serde_json::from_str(&self.bridge).unwrap();
         let observers = self.observers.values().map(|text| serde_json::from_str::<Observer>(text).unwrap());
-        Bridge::open(stored, observers, now)
+        Bridge::open(stored, observers)
     }
 
     fn sorted(&self, after: u64, to: u64) -> Vec<&Change> {
@@ -124,7 +124,7 @@ impl Rig {
         let stored = Stored::new(source(options), START);
         let storage = Storage { bridge: serde_json::to_string(&stored).unwrap(), ..Storage::default() };
         let connection = Connection { revision: 1, mode };
-        let bridge = storage.open(START);
+        let bridge = storage.open();
         // In the middle: pauses are what they are without chance.
         Self { bridge, storage, now: START, dice: 500, actions: VecDeque::new(), connection }
     }
@@ -152,7 +152,7 @@ impl Rig {
         self.actions.extend(decision.actions);
         // What is stored is what is known, but for memory.
         if !self.actions.contains(&Action::Remove) {
-            let reopened = self.storage.open(self.now);
+            let reopened = self.storage.open();
             assert_eq!(reopened.stored(), self.bridge.stored());
             assert_eq!(reopened.observers(), self.bridge.observers());
         }
@@ -165,7 +165,7 @@ impl Rig {
     /// The process dies and another one begins.
     pub(crate) fn restart(&mut self) {
         self.actions.clear();
-        self.bridge = self.storage.open(self.now);
+        self.bridge = self.storage.open();
         self.happens(Event::Due);
     }
 

@@ -354,6 +354,49 @@ fn intervals_grow_when_it_is_quiet() {
     assert_eq!(pause(&mut rig), 5_000);
 }
 
+/// The same with a process that dies after each answer: what it stores says how long it was quiet. A turn that a poke begins early is one turn more.
+#[test]
+fn intervals_grow_although_the_process_dies_between() {
+    let mut rig = Rig::live(options(), Mode::Interval(5_000), Wake::default());
+    let turn = |rig: &mut Rig, after_ms: i64| {
+        rig.now += after_ms;
+        rig.restart();
+        rig.connect();
+        // One alarm is enough: it is set when the connection is to be read, and the answer leaves it where it is.
+        let alarm = next_alarm(&rig.bridge, rig.now);
+        rig.answer(200, "h1", "0_inf", "[]");
+        assert_eq!(next_alarm(&rig.bridge, rig.now), alarm);
+        alarm - rig.now
+    };
+    let mut pauses = vec![turn(&mut rig, 0)];
+    while rig.now < START + 1_200_000 {
+        let pause = *pauses.last().unwrap();
+        pauses.push(turn(&mut rig, pause));
+    }
+    let quiet = pauses.iter().position(|pause| *pause > 5_000).unwrap();
+    assert_eq!(pauses[quiet..quiet + 8], [7_500, 11_250, 16_875, 25_312, 37_968, 56_952, 60_000, 60_000]);
+    assert_eq!(turn(&mut rig, 17_000), 60_000);
+    // A pause of more than a minute stays as it is.
+    let mut rig = Rig::live(options(), Mode::Interval(600_000), Wake::default());
+    assert_eq!((turn(&mut rig, 600_000), turn(&mut rig, 600_000)), (600_000, 600_000));
+}
+
+/// An answer that does not come in the mode `interval` is noticed with the next turn, or after its time if that is later.
+#[test]
+fn a_lost_request_is_noticed_by_the_next_turn() {
+    for (pause, noticed) in [(5_000, 45_000), (60_000, 60_000)] {
+        let mut rig = Rig::live(options(), Mode::Interval(pause), Wake::default());
+        rig.pass(pause);
+        assert!(matches!(rig.ask(), Ask::CatchUp(_)));
+        assert_eq!(next_alarm(&rig.bridge, rig.now), rig.now + pause);
+        rig.pass(noticed - 1);
+        assert_eq!(state(&rig).as_str(), "live", "{pause}");
+        rig.pass(1);
+        rig.happens(Event::Due);
+        assert_eq!(state(&rig).as_str(), "backoff", "{pause}");
+    }
+}
+
 /// A quiet poll writes nothing; that all is well is written every ten minutes.
 #[test]
 fn quiet_requests_write_nothing() {

@@ -226,6 +226,23 @@ fn pauses_before_a_wake() {
     assert_eq!(rig.told()[0]["counts"]["insert"], 16);
 }
 
+/// Between the first change and its wake the process dies as often as it likes.
+#[test]
+fn a_pause_outlives_the_process() {
+    let mut rig = live(Wake { debounce_ms: 60_000, ..Wake::default() });
+    rig.answer(200, "h1", "1_0", &inserts(&[(1, 0)]));
+    for _ in 0..5 {
+        rig.pass(10_000);
+        rig.restart();
+        assert_eq!(rig.told(), Vec::<Json>::new());
+    }
+    rig.pass(9_999);
+    assert_eq!(rig.told(), Vec::<Json>::new());
+    rig.pass(1);
+    rig.restart();
+    assert_eq!(places(&rig.told()[0]), [(1, 0)]);
+}
+
 /// Thirty wakes an hour; then it is said once, and there is one wake an hour until the rate falls.
 #[test]
 fn wakes_are_throttled() {

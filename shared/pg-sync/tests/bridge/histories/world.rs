@@ -168,7 +168,7 @@ impl World {
             self.storage = Storage::default();
             self.now += 1;
             self.storage.bridge = serde_json::to_string(&Stored::new(source(self.options()), self.now)).unwrap();
-            self.bridge = Some(self.storage.open(self.now));
+            self.bridge = Some(self.storage.open());
             self.place = None;
             self.rows_at = 0;
             self.shown = None;
@@ -210,7 +210,7 @@ impl World {
         if self.bridge.is_some() {
             self.seen.deaths += 1;
             self.outside.clear();
-            self.bridge = Some(self.storage.open(self.now));
+            self.bridge = Some(self.storage.open());
             self.happens(Event::Due);
         }
     }

@@ -1,0 +1,83 @@
+// Scenes that the tests of the native server's bridges and of the worker's play alike (pg-sync.md 6.3).
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import http from 'node:http';
+
+/** Waits until there is something, and gives it. */
+export async function until(isThere, what, limitMs = 120_000) {
+  const end = Date.now() + limitMs;
+  for (;;) {
+    const found = await isThere();
+    if (found) return found;
+    if (Date.now() > end) assert.fail(`${what()} did not come`);
+    await new Promise((done) => setTimeout(done, 50));
+  }
+}
+
+/** Changes of a table whose rows have a number `n`: inserts, updates and deletes of a few rows, the same each time. */
+export class Changes {
+  #state;
+  #present = new Set();
+
+  /** `ids`: how many rows there may be. `more`: values of further columns of a new row, of its number. */
+  constructor(table, { seed = 17, ids, more = () => [] }) {
+    Object.assign(this, { table, ids, more, number: 0 });
+    this.#state = seed;
+  }
+
+  random(bound) {
+    this.#state = (this.#state * 48_271) % 2_147_483_647;
+    return this.#state % bound;
+  }
+
+  /** The next change, as a statement. */
+  next() {
+    this.number += 1;
+    const id = this.random(this.ids);
+    if (!this.#present.has(id)) {
+      this.#present.add(id);
+      const values = [id, this.number, ...this.more(this.number)];
+      return [`INSERT INTO ${this.table} VALUES (${values.map((_, at) => `$${at + 1}`)})`, values];
+    }
+    if (this.random(3) > 0) return [`UPDATE ${this.table} SET n = $2 WHERE id = $1`, [id, this.number]];
+    this.#present.delete(id);
+    return [`DELETE FROM ${this.table} WHERE id = $1`, [id]];
+  }
+
+  /** So many of them. */
+  some(count) {
+    return Array.from({ length: count }, () => this.next());
+  }
+
+  /** All rows are gone. */
+  emptied() {
+    this.#present.clear();
+  }
+}
+
+/** A table `(id, n)` with what was committed to it, as a trigger writes it down: operation, id and number, in their order. */
+export async function loggedTable({ table: make, sql }) {
+  const table = await make('id int PRIMARY KEY, n int');
+  await sql(`CREATE TABLE ${table}_log (at bigserial PRIMARY KEY, operation text, id int, n int)`);
+  await sql(`CREATE FUNCTION ${table}_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO ${table}_log (operation, id, n) VALUES (lower(TG_OP), COALESCE(NEW.id, OLD.id), COALESCE(NEW.n, OLD.n)); RETURN NULL; END $$`);
+  await sql(`CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON ${table} FOR EACH ROW EXECUTE FUNCTION ${table}_note()`);
+  const committed = async () => (await sql(`SELECT operation, id::text, n::text FROM ${table}_log ORDER BY at`)).rows.map(({ operation, id, n }) => [operation, id, n]);
+  return { table, committed };
+}
+
+/** A change as the log of such a table has it. */
+export const brief = ({ operation, value }) => [operation, value.id, value.n];
+
+/** All logs of the service are replaced. */
+export const rotate = ({ service }) => [...service.shapes.values()].forEach((shape) => service.forget(shape));
+
+/** A server that nobody is to be led to; it counts who comes. */
+export async function elsewhere() {
+  const place = { led: 0 };
+  const server = http.createServer((_, response) => { place.led += 1; response.end('[]'); }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  place.url = `http://127.0.0.1:${server.address().port}/v1/shape`;
+  place.close = () => server.close();
+  return place;
+}
