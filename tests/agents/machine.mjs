@@ -152,9 +152,22 @@ export class Machine {
       const spawned = path.join(folder, 'spawn.json');
       const { group } = fs.existsSync(spawned) ? JSON.parse(fs.readFileSync(spawned, 'utf8')) : {};
       // A control group whose processes no runner has ended.
-      if (group && fs.existsSync(group)) fs.rmdirSync(group);
+      if (group) await removeGroup(group);
     }
     fs.rmSync(this.home, { recursive: true, force: true });
+  }
+}
+
+/** Removes a control group whose processes were killed: it is busy until the last of them has ended. */
+async function removeGroup(group) {
+  const until = Date.now() + 10_000;
+  while (fs.existsSync(group)) {
+    try {
+      fs.rmdirSync(group);
+    } catch (error) {
+      if (error.code !== 'EBUSY' || Date.now() > until) throw error;
+      await sleep(20);
+    }
   }
 }
 

@@ -69,7 +69,8 @@ test('the agent clones and pushes with tokens that were asked for, and none is l
   const said = await runs(it, `git clone --quiet https://github.com/acme/project . && echo cloned
 git checkout --quiet -B by-agent; date +%N > stamp.txt; git add -A; git commit --quiet -m stamp
 git push --quiet origin HEAD:refs/heads/by-agent && echo pushed
-git -c credential.helper=store push --quiet origin HEAD:refs/heads/by-agent-too && echo again
+git config --global credential.helper store
+git push --quiet origin HEAD:refs/heads/by-agent-too && echo again
 git clone --quiet https://github.com/acme/other 2>&1 | tail -1`);
   assert.match(said, /cloned[^]*pushed[^]*again/);
   assert.match(said, /could not read Username/);
