@@ -139,7 +139,7 @@ impl Stream {
         let first_seq = ring.first_seq;
         let changes = changes.into_iter().filter(|change| change.seq >= first_seq).collect();
         let commit = Commit { changes, delete, bridge: true, ..Commit::default() };
-        self.store.store(&Bridge::open(self.stored.clone(), [], now), &commit)?;
+        self.store.store(&Bridge::open(self.stored.clone(), []), &commit)?;
         self.grown.send_replace(self.stored.ring.last_seq);
         Ok(())
     }
