@@ -74,6 +74,9 @@ include-operation-id = ["listBranches", "publish", "files", "diff"]
 checks = { not_a_server_error = { enabled = false } }
 `;
 
+/** Lines of the worker that are shown of a run that fails. */
+const MAX_LINES = 20;
+
 /** Streams end when their reader goes, and terminals are no HTTP. */
 const LEFT_OUT = ['stream', 'terminal'];
 
@@ -94,5 +97,9 @@ try {
   await worker?.stop();
   runtime?.stop();
 }
-if (code !== 0) console.log(`schemathesis ended with ${code}`);
+if (code !== 0) {
+  // Why the worker failed is in its log alone: an answer never says it.
+  const failures = worker?.output.split('\n').filter((line) => /"level":"error"|Uncaught/.test(line)) ?? [];
+  console.log(`schemathesis ended with ${code}; the worker said:\n${failures.slice(-MAX_LINES).join('\n')}`);
+}
 process.exit(code === 0 ? 0 : 1);

@@ -6,7 +6,7 @@ use transcripts::bundle::Described;
 use transcripts::run_token::{Claims, READ, Run, RunTokens, WRITE};
 use transcripts::{Bundle, archive};
 
-use crate::mailbox::{Runner, count, kinds_of, world};
+use crate::mailbox::{Runner, count, kinds_of, world, world_with};
 use crate::platform::Body;
 use crate::world::World;
 
@@ -99,7 +99,7 @@ fn to_runner(id: &str) -> Value {
 
 #[test]
 fn a_conversation_goes_from_a_runner_to_a_sandbox_and_back_and_to_another_runner() {
-    let world = world();
+    let world = world_with(&[("E2B_API_KEY", "e2b-key")]);
     world.has_objects();
     world.agent.borrow_mut().loads = true;
     world.create();

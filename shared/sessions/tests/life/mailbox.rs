@@ -34,7 +34,7 @@ pub(crate) fn world() -> World {
 }
 
 /// The same with further settings.
-fn world_with(more: &[(&str, &str)]) -> World {
+pub(crate) fn world_with(more: &[(&str, &str)]) -> World {
     world_beside(more, database())
 }
 
@@ -506,6 +506,16 @@ fn an_object_that_dies_goes_on_where_it_was() {
         assert_eq!(count(&world, "agent.runtime.error"), 0, "{dies_after}: {:?}", world.events());
         assert_eq!(world.waiting_orders(), Vec::<String>::new());
     }
+}
+
+#[test]
+fn a_session_does_not_move_to_where_there_are_no_sandboxes() {
+    let world = world();
+    world.create();
+    let to = json!({"runtime-provider": "e2b", "force": true});
+    assert_eq!(world.ask("POST", "move", Some(&to)), (409, json!({"error": "session runtime unavailable"})));
+    assert_eq!(world.create().0, 200, "it is where it was");
+    assert_eq!(world.ask("GET", "status", None).1["runtime-provider"], "local-runner");
 }
 
 #[test]

@@ -482,6 +482,7 @@ pub(crate) fn of(method: &str, pattern: &str) -> Option<Operation> {
                 Error::TurnRunning,
                 Error::RunnerOffline,
                 Error::RunnerUnavailable,
+                Error::RuntimeUnavailable,
                 Error::RequestInProgress,
             ]),
         ("POST", "/sessions/:id/archive") => operation("archive", Who::User, "Puts a session away")

@@ -39,8 +39,11 @@ pub(super) async fn post<P: Platform>(
     if is_terminal {
         return Err(Error::NotWritable);
     }
-    if provider == ProviderKind::LocalRunner {
-        session.check_runner(&owner, asked.runner_id.as_deref()).await?;
+    match provider {
+        ProviderKind::LocalRunner => session.check_runner(&owner, asked.runner_id.as_deref()).await?,
+        // Where the operator has no sandboxes, the session stays where it is: nothing could ever be made there.
+        ProviderKind::E2b if session.settings.runtime.e2b_api_key.is_none() => return Err(Error::RuntimeUnavailable),
+        ProviderKind::E2b | ProviderKind::LocalDev => {}
     }
     let to = MovedTo { provider, runner_id: asked.runner_id };
     session.begin_move(&to, asked.force)?;
