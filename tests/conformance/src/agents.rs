@@ -1,7 +1,7 @@
 //! A stand-in for the agents worker: it answers with what it was asked, so that tests see what was forwarded.
 
 use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
@@ -66,8 +66,7 @@ fn answer(stream: &TcpStream, calls: &Mutex<HashMap<String, Calls>>) -> Option<(
         let Some((name, value)) = line.trim_end().split_once(": ") else { break };
         headers.insert(name.to_lowercase(), value.to_owned());
     }
-    let mut body = vec![0; headers.get("content-length").and_then(|n| n.parse().ok()).unwrap_or(0)];
-    reader.read_exact(&mut body).ok()?;
+    let body = read_body(&mut reader, &headers)?;
     let seen = {
         let mut calls = calls.lock().ok()?;
         let seen = calls.entry(path.clone()).or_default();
@@ -83,4 +82,27 @@ fn answer(stream: &TcpStream, calls: &Mutex<HashMap<String, Calls>>) -> Option<(
     .to_string();
     let mut stream = stream;
     write!(stream, "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nx-agents: yes\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{said}", said.len()).ok()
+}
+
+/// All of a body, also in chunks: a connection that is closed with bytes of it unread is reset, and may take the answer with it.
+fn read_body(reader: &mut impl BufRead, headers: &HashMap<String, String>) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    if headers.get("transfer-encoding").is_none_or(|encoding| encoding != "chunked") {
+        body.resize(headers.get("content-length").and_then(|n| n.parse().ok()).unwrap_or(0), 0);
+        reader.read_exact(&mut body).ok()?;
+        return Some(body);
+    }
+    loop {
+        let mut size = String::new();
+        reader.read_line(&mut size).ok()?;
+        let size = usize::from_str_radix(size.trim_end(), 16).ok()?;
+        let begun = body.len();
+        body.resize(begun + size, 0);
+        reader.read_exact(&mut body[begun..]).ok()?;
+        // The end of the line behind each chunk.
+        reader.read_line(&mut String::new()).ok()?;
+        if size == 0 {
+            return Some(body);
+        }
+    }
 }
