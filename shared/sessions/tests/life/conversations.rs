@@ -30,6 +30,17 @@ fn claims(world: &World, token: &str) -> Claims {
     RunTokens::parse(KEYS).unwrap().verify(token, world.clock.now.get()).unwrap()
 }
 
+/// A session in a world that keeps conversations, whose runner has begun the turn of its first message; what it was given for it.
+fn begun<'a>(world: &'a World, message: &str) -> (Runner<'a>, Value) {
+    world.has_objects();
+    world.create();
+    world.message(message);
+    let runner = Runner::of(world);
+    let prompt = runner.begins();
+    runner.starts(&prompt);
+    (runner, prompt)
+}
+
 /// What a sandbox is given for a run.
 fn of_sandbox(run: u64) -> Claims {
     Claims {
@@ -162,12 +173,7 @@ fn a_conversation_goes_from_a_runner_to_a_sandbox_and_back_and_to_another_runner
 #[test]
 fn a_run_that_has_ended_may_be_stored_for_a_day_by_the_runner_that_had_it() {
     let world = world();
-    world.has_objects();
-    world.create();
-    world.message("hello");
-    let runner = Runner::of(&world);
-    let prompt = runner.begins();
-    runner.starts(&prompt);
+    let (runner, prompt) = begun(&world, "hello");
     let lease = runner.lease.get();
     assert_eq!(claims(&world, &runner.token(lease, 1).unwrap()).scope.len(), 3, "everything, while it runs");
     runner.ends(&prompt, "end_turn");
@@ -184,12 +190,7 @@ fn a_run_that_has_ended_may_be_stored_for_a_day_by_the_runner_that_had_it() {
 #[test]
 fn a_conversation_that_was_begun_anew_is_not_brought_back_by_a_runner_that_was_away() {
     let world = world();
-    world.has_objects();
-    world.create();
-    world.message("hello");
-    let runner = Runner::of(&world);
-    let prompt = runner.begins();
-    runner.starts(&prompt);
+    let (runner, prompt) = begun(&world, "hello");
     let early = claims(&world, prompt["body"]["run-token"].as_str().unwrap());
     runner.ends(&prompt, "end_turn");
     assert_eq!(world.ask("DELETE", "transcript", None).0, 200);
@@ -202,12 +203,7 @@ fn a_conversation_that_was_begun_anew_is_not_brought_back_by_a_runner_that_was_a
 #[test]
 fn whoever_does_not_load_the_conversation_has_its_end_as_text() {
     let world = world();
-    world.has_objects();
-    world.create();
-    world.message("what is seven");
-    let runner = Runner::of(&world);
-    let prompt = runner.begins();
-    runner.starts(&prompt);
+    let (runner, prompt) = begun(&world, "what is seven");
     runner.speaks("A number.");
     let token = claims(&world, prompt["body"]["run-token"].as_str().unwrap());
     runner.ends(&prompt, "end_turn");
