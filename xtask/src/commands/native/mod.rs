@@ -60,7 +60,7 @@ fn plays(root: &Path, cargo: &dyn Fn() -> Command, all_modes: bool) -> Result<Pa
 
     let script = |file: &str| {
         let mut node = Command::new("node");
-        node.current_dir(root).envs(QUIET).env("LOGSEQ_SYNC", &binary).args(["--test", file]);
+        node.current_dir(root).envs(QUIET).env("LOGSEQ_SYNC", &binary).args(["--test", "--test-force-exit", file]);
         process::run(&mut node)
     };
     step("Every command of docs/self-hosting.md, and the unit");
@@ -73,7 +73,7 @@ fn plays(root: &Path, cargo: &dyn Fn() -> Command, all_modes: bool) -> Result<Pa
     step("The native server's status page, in a browser");
     let mut page = Command::new("node");
     page.current_dir(root).envs(QUIET).env("LOGSEQ_SYNC", &binary).env("CHROMIUM", tools::chromium::ensure()?);
-    process::run(page.args(["--test", "tests/self-host/status.test.mjs"]))?;
+    process::run(page.args(["--test", "--test-force-exit", "tests/self-host/status.test.mjs"]))?;
     Ok(binary)
 }
 

@@ -43,11 +43,16 @@ fn sessions(root: &Path, kills: u64, storm_kills: u64) -> Result<()> {
     let cases = ["sessions", "together", "legacy", "resume", "transcripts", "webhooks", "mailbox"]
         .map(|name| format!("tests/agents/{name}.test.mjs"));
     // One after the other: each file has a worker of its own, and its cases have deadlines.
-    process::run(node().args(["--test", "--test-concurrency=1"]).args(cases).env("SANDBOX_AGENT_BIN", &server))?;
+    process::run(
+        node()
+            .args(["--test", "--test-force-exit", "--test-concurrency=1"])
+            .args(cases)
+            .env("SANDBOX_AGENT_BIN", &server),
+    )?;
 
     step("Stand-ins of E2B and GitHub, as E2B's SDK, Octokit and git see them");
     let cases = ["e2b-sdk", "github-octokit"].map(|name| format!("tests/agents/{name}.test.mjs"));
-    process::run(node().args(["--test", "--test-concurrency=2"]).args(cases))?;
+    process::run(node().args(["--test", "--test-force-exit", "--test-concurrency=2"]).args(cases))?;
 
     step("Sessions in sandboxes, their terminals, their trees, publishing with real git, and what comes back of it");
     let cases = [
@@ -64,12 +69,17 @@ fn sessions(root: &Path, kills: u64, storm_kills: u64) -> Result<()> {
         "guide",
     ]
     .map(|name| format!("tests/agents/{name}.test.mjs"));
-    process::run(node().args(["--test", "--test-concurrency=2"]).args(cases).env("SANDBOX_AGENT_BIN", &server))?;
+    process::run(
+        node()
+            .args(["--test", "--test-force-exit", "--test-concurrency=2"])
+            .args(cases)
+            .env("SANDBOX_AGENT_BIN", &server),
+    )?;
 
     step("Pages for people, in a browser");
     let chromium = tools::chromium::ensure()?;
     let browser = [("SANDBOX_AGENT_BIN", server.as_path()), ("CHROMIUM", chromium.as_path())];
-    process::run(node().args(["--test", "tests/agents/view.test.mjs"]).envs(browser))?;
+    process::run(node().args(["--test", "--test-force-exit", "tests/agents/view.test.mjs"]).envs(browser))?;
 
     runner(root, &server, &node, storm_kills)?;
 
@@ -92,7 +102,7 @@ fn runner(root: &Path, server: &Path, node: &dyn Fn() -> Command, kills: u64) ->
     let runner = [("SANDBOX_AGENT_BIN", server), ("LOGSEQ_RUNNER", binary.as_path())];
     let cases =
         ["runner", "mailbox-runner", "mailbox-git", "mailbox-move"].map(|name| format!("tests/agents/{name}.test.mjs"));
-    process::run(node().args(["--test", "--test-concurrency=1"]).args(cases).envs(runner))?;
+    process::run(node().args(["--test", "--test-force-exit", "--test-concurrency=1"]).args(cases).envs(runner))?;
 
     step(format!("{kills} kills of runners, shims, agents and the worker while messages flow"));
     let mut storm = node();

@@ -39,7 +39,7 @@ pub(super) fn check(root: &Path, amounts: &Amounts) -> Result<()> {
 
     step("Independent reader: transit-js and npm datascript");
     let server = serving(&[])?;
-    process::run(node(&server).args(["--test", "tests/reader/snapshot.test.mjs"]))?;
+    process::run(node(&server).args(["--test", "--test-force-exit", "tests/reader/snapshot.test.mjs"]))?;
     server.stop()?;
 
     step("What the launcher and the scripts say");
