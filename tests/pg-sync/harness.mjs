@@ -1,16 +1,26 @@
 // What the tests of shapes share: a database, a service over it, the official client, and waiting for what comes.
 //
-// Without more the service is the stand-in. `ELECTRIC_URL` (its `/v1/shape`) and `DATABASE_URL` (the same database, for a superuser) name the real one: then what
-// needs a hook of the stand-in is not registered.
+// Without more the service is the stand-in. `ELECTRIC_URL` (its `/v1/shape`), `DATABASE_URL` (the same database, for a superuser) and, where it asks for one,
+// `ELECTRIC_SECRET` name the real one: then cases that need a hook of the stand-in say so, and are skipped.
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
 import { ShapeStream } from '@electric-sql/client';
 import pg from 'pg';
 import { startPostgres } from './postgres.mjs';
+import { canary } from '../agents/secrets.mjs';
 import { startShapeLite } from './shape-lite/service.mjs';
 
 /** Whether the tests run against the real service. */
 export const isReal = process.env.ELECTRIC_URL !== undefined;
+
+/** Options of a case that needs the stand-in: it lets things go wrong, or looks at what it was asked. */
+export const STAND_IN = { skip: isReal && 'needs the stand-in of the service' };
+
+/** What opens the service for bridges. In an address it is written otherwise, and in one way alone, so that the search for it finds it there. */
+export const SERVICE_SECRET = process.env.ELECTRIC_SECRET ?? `${canary('shapes-')}/+&=`;
+
+/** What the real service wants to see of everybody; the stand-in asks for it only where a test says so. */
+const opening = isReal && process.env.ELECTRIC_SECRET ? { secret: process.env.ELECTRIC_SECRET } : {};
 
 const LIMIT_MS = 30_000;
 
@@ -46,12 +56,12 @@ export function harness(prepare = async () => {}) {
     await these.sql('COMMIT');
   };
   these.follow = (params, more = {}) => {
-    const follower = new Follower(these.url, params, more);
+    const follower = new Follower(these.url, { ...opening, ...params }, more);
     (these.streams ??= []).push(follower);
     return follower;
   };
   /** One request. */
-  these.ask = (query, init = {}) => fetch(`${init.url ?? these.url}?${new URLSearchParams(query)}`, init);
+  these.ask = (query, init = {}) => fetch(`${these.url}?${new URLSearchParams({ ...opening, ...query })}`, init);
   return these;
 }
 

@@ -6,10 +6,11 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after } from 'node:test';
+import { canary } from '../agents/secrets.mjs';
+import { SERVICE_SECRET } from './harness.mjs';
 import { until } from './scenes.mjs';
 
-export const SINK_SECRET = 'the sink shares this';
-export const SERVICE_SECRET = 'the service shares that';
+export const SINK_SECRET = canary('sink-');
 export const ADMIN = 'the-operators-token';
 /** What the one user of these servers shows. */
 export const TOKEN = 'a-token-that-is-long-enough';

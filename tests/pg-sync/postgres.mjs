@@ -31,8 +31,8 @@ async function freePort() {
   return port;
 }
 
-/** Starts one. `url` is for a superuser; `stop` ends it and removes its files. */
-export async function startPostgres() {
+/** Starts one, with these settings in place of its own; null: as PostgreSQL has it. `url` is for a superuser; `restart` starts it again over the same files, `stop` ends it and removes them. */
+export async function startPostgres(more = {}) {
   const bin = binaries();
   if (!bin) throw new Error('PostgreSQL is not installed: apt-get install postgresql');
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pg-sync-'));
@@ -44,34 +44,45 @@ export async function startPostgres() {
   const port = await freePort();
   const settings = {
     wal_level: 'logical', fsync: 'off', listen_addresses: '127.0.0.1', port, unix_socket_directories: '', max_replication_slots: 10,
-    max_connections: 50, shared_buffers: '16MB',
+    max_connections: 50, shared_buffers: '16MB', ...more,
   };
-  const options = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
-  const child = spawn(path.join(bin, 'postgres'), ['-D', data, ...options], { ...owner, cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] });
-  let said = '';
-  child.stderr.on('data', (chunk) => { said = (said + chunk).slice(-8_000); });
-  const gone = new Promise((done) => child.once('exit', done));
+  const options = Object.entries(settings).filter(([, value]) => value !== null).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   const url = `postgres://postgres@127.0.0.1:${port}/postgres`;
-  const end = () => { if (child.exitCode === null) child.kill('SIGKILL'); };
-  process.once('exit', end);
-  for (let attempt = 0; ; attempt += 1) {
-    const client = new pg.Client({ connectionString: url });
-    try {
-      await client.connect();
-      await client.end();
-      break;
-    } catch (error) {
-      if (child.exitCode !== null || attempt === 300) throw new Error(`PostgreSQL did not start: ${error.message}\n${said}`);
-      await new Promise((done) => setTimeout(done, 100));
+  let child;
+  let gone;
+  const start = async () => {
+    child = spawn(path.join(bin, 'postgres'), ['-D', data, ...options], { ...owner, cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] });
+    let said = '';
+    child.stderr.on('data', (chunk) => { said = (said + chunk).slice(-8_000); });
+    gone = new Promise((done) => child.once('exit', done));
+    for (let attempt = 0; ; attempt += 1) {
+      const client = new pg.Client({ connectionString: url });
+      try {
+        await client.connect();
+        return await client.end();
+      } catch (error) {
+        if (child.exitCode !== null || attempt === 300) throw new Error(`PostgreSQL did not start: ${error.message}\n${said}`);
+        await new Promise((done) => setTimeout(done, 100));
+      }
     }
-  }
+  };
+  // Connections are ended at once.
+  const end = async () => {
+    child.kill('SIGINT');
+    await gone;
+  };
+  const atExit = () => { if (child.exitCode === null) child.kill('SIGKILL'); };
+  process.once('exit', atExit);
+  await start();
   return {
     url,
+    async restart() {
+      await end();
+      await start();
+    },
     async stop() {
-      process.off('exit', end);
-      // Connections are ended at once.
-      child.kill('SIGINT');
-      await gone;
+      process.off('exit', atExit);
+      await end();
       fs.rmSync(folder, { recursive: true, force: true });
     },
   };

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import Ajv from 'ajv/dist/2020.js';
 import yaml from 'yaml';
-import { harness, isReal } from './harness.mjs';
+import { STAND_IN, harness, isReal } from './harness.mjs';
 
 let table;
 let api;
@@ -166,32 +166,30 @@ test('every described parameter is taken', async () => {
   }
 });
 
-if (!isReal) {
-  test('a log that is deleted is gone', async () => {
-    const [answer] = await now({ where: 'id > 7' });
-    const { handle } = place(answer);
-    assert.equal((await ask({ table, handle }, { method: 'DELETE' })).status, 202);
-    const other = await these.table('id int PRIMARY KEY');
-    assert.equal((await ask({ table: other }, { method: 'DELETE' })).status, 404);
-    assert.equal((await ask({ table, where: 'id > 7', log: 'changes_only', offset: '0_inf', handle })).status, 409);
-  });
+test('a log that is deleted is gone', STAND_IN, async () => {
+  const [answer] = await now({ where: 'id > 7' });
+  const { handle } = place(answer);
+  assert.equal((await ask({ table, handle }, { method: 'DELETE' })).status, 202);
+  const other = await these.table('id int PRIMARY KEY');
+  assert.equal((await ask({ table: other }, { method: 'DELETE' })).status, 404);
+  assert.equal((await ask({ table, where: 'id > 7', log: 'changes_only', offset: '0_inf', handle })).status, 409);
+});
 
-  test('who may ask', async () => {
-    these.service.options.secret = 'open sesame';
-    try {
-      for (const [query, status] of [[{}, 401], [{ secret: 'x' }, 401], [{ secret: 'open sesame' }, 200], [{ api_secret: 'open sesame' }, 200]]) {
-        assert.equal((await ask({ table, offset: 'now', ...query })).status, status);
-      }
-    } finally {
-      these.service.options.secret = undefined;
+test('who may ask', STAND_IN, async () => {
+  these.service.options.secret = 'open sesame';
+  try {
+    for (const [query, status] of [[{}, 401], [{ secret: 'x' }, 401], [{ secret: 'open sesame' }, 200], [{ api_secret: 'open sesame' }, 200]]) {
+      assert.equal((await ask({ table, offset: 'now', ...query })).status, status);
     }
-  });
+  } finally {
+    these.service.options.secret = undefined;
+  }
+});
 
-  test('too many requests are answered as described', async () => {
-    const body = { message: 'busy' };
-    these.service.faults.script([{ way: 'status', status: 429, headers: { 'retry-after': '5' }, body }]);
-    const [answer, told] = await json(await ask({ table, offset: 'now' }));
-    assert.deepEqual([answer.status, answer.headers.get('retry-after')], [429, '5']);
-    described('get', 429, told);
-  });
-}
+test('too many requests are answered as described', STAND_IN, async () => {
+  const body = { message: 'busy' };
+  these.service.faults.script([{ way: 'status', status: 429, headers: { 'retry-after': '5' }, body }]);
+  const [answer, told] = await json(await ask({ table, offset: 'now' }));
+  assert.deepEqual([answer.status, answer.headers.get('retry-after')], [429, '5']);
+  described('get', 429, told);
+});

@@ -1,4 +1,4 @@
-// Scenes that the tests of the native server's bridges and of the worker's play alike (pg-sync.md 6.3).
+// Scenes that the tests of the official client, of the native server's bridges and of the worker's play alike (pg-sync.md 6.3).
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import http from 'node:http';
@@ -68,6 +68,68 @@ export async function loggedTable({ table: make, sql }) {
 
 /** A change as the log of such a table has it. */
 export const brief = ({ operation, value }) => [operation, value.id, value.n];
+
+/** Tables whose log is replaced: what becomes of one, and by which statement. */
+export const REPLACED = [['emptied', (table) => `TRUNCATE ${table}`], ['another one', (table) => `ALTER TABLE ${table} ADD COLUMN more text`]];
+
+/** A row whose primary key is changed: its table, what is there, what is done, and the key of the row that is gone and of the one that has come. */
+export const changedKey = {
+  columns: 'a text, b int, note text, PRIMARY KEY (a, b)',
+  before: (table) => `INSERT INTO ${table} VALUES ('x"/y', 1, 'n')`,
+  change: (table) => `UPDATE ${table} SET b = 2`,
+  keys: (table) => [1, 2].map((b) => `"public"."${table}"/"x""/y"/"${b}"`),
+};
+
+const BUSY = { headers: { 'retry-after': '3' }, body: { code: 'concurrent_request_limit_exceeded', message: 'busy' } };
+
+/** What goes wrong with a request that follows a table, and how long no other may come after it, in milliseconds. */
+export const FAULTS = [
+  [{ way: 'status', status: 503, ...BUSY }, 3_000],
+  [{ way: 'status', status: 429, ...BUSY }, 3_000],
+  [{ way: 'status', status: 500 }, 800],
+  [{ way: 'reset' }, 800],
+  [{ way: 'cut' }, 800],
+  [{ way: 'garbage' }, 800],
+  [{ way: 'slow', ms: 1 }, 0],
+  [{ way: 'status', status: 401 }, 0],
+  [{ way: 'status', status: 400 }, 800],
+];
+/** The service takes a request and says nothing: whoever asks gives up after 45 s, and tries again a little later. */
+export const SILENCE = [[{ way: 'hang' }, 44_900]];
+
+/**
+ * Each of these faults meets a request about a table that a bridge follows; each time a row is inserted. `arrived` waits until so many changes have come. No request
+ * comes before its time.
+ */
+export async function suffer({ service, sql }, table, faults, arrived) {
+  for (const [at, [fault, pauseMs]] of faults.entries()) {
+    const its = { ...fault, of: of(table) };
+    service.faults.script([its]);
+    await sql(`INSERT INTO ${table} VALUES (${at})`);
+    await arrived(at + 1, `after ${fault.status ?? fault.way}`);
+    const asked = service.requests.filter(({ query }) => query.table === table);
+    const met = asked.findIndex(({ fault }) => fault === its);
+    const pause = asked[met + 1].at - asked[met].at;
+    assert.ok(pause >= pauseMs, `after ${fault.status ?? fault.way} the next request came ${pause} ms later`);
+  }
+}
+
+/** By which the requests about a table are known: the name of one begins that of another. */
+export const of = (table) => `table=${table}&`;
+
+/** Fails unless every request of bridges passes by caches on its way, but for those that wait for changes: those say where they are (pg-sync.md 4.7). */
+export function passedByCaches({ requests }) {
+  const asked = requests.filter(({ query }) => query.electric_agents_principal_id);
+  const busters = asked.map(({ query }) => query['cache-buster']).filter(Boolean);
+  const isLive = ({ query }) => query.live === 'true';
+  for (const request of asked) {
+    assert.equal(request.headers['if-none-match'], undefined);
+    assert.equal(request.headers['cache-control'], isLive(request) ? undefined : 'no-cache', request.url);
+    assert.equal(request.query['cache-buster'] === undefined, isLive(request), request.url);
+  }
+  assert.equal(new Set(busters).size, busters.length, 'each has a name of its own');
+  return { live: asked.filter(isLive).length, others: busters.length };
+}
 
 /** All logs of the service are replaced. */
 export const rotate = ({ service }) => [...service.shapes.values()].forEach((shape) => service.forget(shape));

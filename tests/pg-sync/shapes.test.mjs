@@ -2,7 +2,8 @@
 // names the real one.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { brief, harness, isReal } from './harness.mjs';
+import { STAND_IN, brief, harness } from './harness.mjs';
+import { REPLACED, changedKey } from './scenes.mjs';
 
 const these = harness();
 const { sql, together } = these;
@@ -94,14 +95,14 @@ test('rows come into a part of a table and leave it', async () => {
 });
 
 test('a changed primary key is a delete and an insert', async () => {
-  const table = await these.table('a text, b int, note text, PRIMARY KEY (a, b)');
-  await sql(`INSERT INTO ${table} VALUES ('x"/y', 1, 'n')`);
+  const table = await these.table(changedKey.columns);
+  await sql(changedKey.before(table));
   const follower = these.follow(full(table), { offset: 'now', log: 'changes_only' });
   await follower.upToDate();
-  await sql(`UPDATE ${table} SET b = 2`);
+  await sql(changedKey.change(table));
   const [gone, come] = await follower.first(2);
   assert.deepEqual([gone.operation, come.operation], ['delete', 'insert']);
-  assert.equal(gone.key, `"public"."${table}"/"x""/y"/"1"`);
+  assert.deepEqual([gone.key, come.key], changedKey.keys(table));
   assert.deepEqual([gone.headers.key_change_to, come.headers.key_change_from], [come.key, gone.key]);
   assert.equal(gone.headers.lsn, come.headers.lsn);
   assert.ok(gone.headers.op_position < come.headers.op_position);
@@ -131,13 +132,13 @@ test('what is rolled back did not happen', async () => {
   assert.deepEqual(brief(await follower.first(1)), [['insert', 2]]);
 });
 
-for (const [what, change] of [['emptied', 'TRUNCATE $t'], ['another one', 'ALTER TABLE $t ADD COLUMN more text']]) {
+for (const [what, change] of REPLACED) {
   test(`a table that is ${what}: the log is replaced`, async () => {
     const [table, other] = [await these.table('id int PRIMARY KEY'), await these.table('id int PRIMARY KEY')];
     const [follower, beside] = [table, other].map((name) => these.follow({ table: name }, { offset: 'now', log: 'changes_only' }));
     await Promise.all([follower.upToDate(), beside.upToDate()]);
     const { shapeHandle } = follower.stream;
-    await sql(change.replace('$t', table));
+    await sql(change(table));
     await follower.until(() => follower.controls('must-refetch').length > 0, 'must-refetch');
     await follower.until(() => follower.stream.shapeHandle !== shapeHandle, 'another handle');
     await sql(`INSERT INTO ${other} VALUES (1)`);
@@ -209,68 +210,66 @@ test('a part of the rows, without the log', async () => {
   assert.ok(BigInt(metadata.xmin) <= BigInt(metadata.xmax) && Array.isArray(metadata.xip_list));
 });
 
-if (!isReal) {
-  test('a transaction that is cut into several answers comes whole, in order', async () => {
+test('a transaction that is cut into several answers comes whole, in order', STAND_IN, async () => {
+  const table = await these.table('id int PRIMARY KEY');
+  const chunk = these.service.options.chunk;
+  these.service.options.chunk = 3;
+  try {
+    const first = these.follow({ table }, { offset: 'now', log: 'changes_only' });
+    await first.upToDate();
+    await together(Array.from({ length: 20 }, (_, id) => [`INSERT INTO ${table} VALUES ($1)`, [id]]));
+    assert.deepEqual(brief(await first.first(20)).map(([, id]) => id), Array.from({ length: 20 }, (_, id) => id));
+    const lsns = new Set(first.changes.map(({ headers }) => headers.lsn));
+    assert.equal(lsns.size, 1);
+  } finally {
+    these.service.options.chunk = chunk;
+  }
+});
+
+const FAULTS = [
+  [{ way: 'status', status: 503, headers: { 'retry-after': '1' }, body: { code: 'concurrent_request_limit_exceeded', message: 'busy' } }],
+  [{ way: 'status', status: 429, headers: { 'retry-after': '1' }, body: { message: 'busy' } }],
+  [{ way: 'status', status: 500 }, { way: 'status', status: 502 }],
+  [{ way: 'reset' }, { way: 'reset' }],
+  [{ way: 'cut' }],
+  [{ way: 'slow', ms: 2 }],
+];
+for (const faults of FAULTS) {
+  test(`the client goes on after ${faults.map(({ way, status }) => status ?? way).join(', ')}`, STAND_IN, async () => {
     const table = await these.table('id int PRIMARY KEY');
-    const chunk = these.service.options.chunk;
-    these.service.options.chunk = 3;
-    try {
-      const first = these.follow({ table }, { offset: 'now', log: 'changes_only' });
-      await first.upToDate();
-      await together(Array.from({ length: 20 }, (_, id) => [`INSERT INTO ${table} VALUES ($1)`, [id]]));
-      assert.deepEqual(brief(await first.first(20)).map(([, id]) => id), Array.from({ length: 20 }, (_, id) => id));
-      const lsns = new Set(first.changes.map(({ headers }) => headers.lsn));
-      assert.equal(lsns.size, 1);
-    } finally {
-      these.service.options.chunk = chunk;
-    }
+    const follower = these.follow({ table }, { offset: 'now', log: 'changes_only', goesOn: true });
+    await follower.upToDate();
+    these.service.faults.script(faults);
+    for (const id of [1, 2, 3]) await sql(`INSERT INTO ${table} VALUES (${id})`);
+    await follower.first(3);
+    await follower.until(() => these.service.faults.list.length === 0, 'the faults');
+    await sql(`INSERT INTO ${table} VALUES (4)`);
+    assert.deepEqual(brief(await follower.first(4)).map(([, id]) => id), [1, 2, 3, 4]);
+    follower.stop();
   });
+}
 
-  const FAULTS = [
-    [{ way: 'status', status: 503, headers: { 'retry-after': '1' }, body: { code: 'concurrent_request_limit_exceeded', message: 'busy' } }],
-    [{ way: 'status', status: 429, headers: { 'retry-after': '1' }, body: { message: 'busy' } }],
-    [{ way: 'status', status: 500 }, { way: 'status', status: 502 }],
-    [{ way: 'reset' }, { way: 'reset' }],
-    [{ way: 'cut' }],
-    [{ way: 'slow', ms: 2 }],
-  ];
-  for (const faults of FAULTS) {
-    test(`the client goes on after ${faults.map(({ way, status }) => status ?? way).join(', ')}`, async () => {
-      const table = await these.table('id int PRIMARY KEY');
-      const follower = these.follow({ table }, { offset: 'now', log: 'changes_only', goesOn: true });
-      await follower.upToDate();
-      these.service.faults.script(faults);
-      for (const id of [1, 2, 3]) await sql(`INSERT INTO ${table} VALUES (${id})`);
-      await follower.first(3);
-      await follower.until(() => these.service.faults.list.length === 0, 'the faults');
-      await sql(`INSERT INTO ${table} VALUES (4)`);
-      assert.deepEqual(brief(await follower.first(4)).map(([, id]) => id), [1, 2, 3, 4]);
-      follower.stop();
-    });
-  }
+for (const handle of [undefined, 'x-1']) {
+  test(`409 ${handle ? 'with' : 'without'} a handle: the client begins anew`, STAND_IN, async () => {
+    const table = await these.table('id int PRIMARY KEY');
+    await sql(`INSERT INTO ${table} VALUES (1)`);
+    const follower = these.follow({ table });
+    await follower.upToDate();
+    these.service.faults.script([{ way: 'rotated', handle }]);
+    await follower.until(() => follower.controls('must-refetch').length > 0, 'must-refetch');
+    await follower.first(2);
+    assert.deepEqual(brief(follower.changes), [['insert', 1], ['insert', 1]]);
+    follower.stop();
+  });
+}
 
-  for (const handle of [undefined, 'x-1']) {
-    test(`409 ${handle ? 'with' : 'without'} a handle: the client begins anew`, async () => {
-      const table = await these.table('id int PRIMARY KEY');
-      await sql(`INSERT INTO ${table} VALUES (1)`);
-      const follower = these.follow({ table });
-      await follower.upToDate();
-      these.service.faults.script([{ way: 'rotated', handle }]);
-      await follower.until(() => follower.controls('must-refetch').length > 0, 'must-refetch');
-      await follower.first(2);
-      assert.deepEqual(brief(follower.changes), [['insert', 1], ['insert', 1]]);
-      follower.stop();
-    });
-  }
-
-  for (const status of [400, 401]) {
-    test(`${status}: the client says so and stops`, async () => {
-      const table = await these.table('id int PRIMARY KEY');
-      these.service.faults.script([{ way: 'status', status }]);
-      const follower = these.follow({ table });
-      await follower.until(() => follower.errors.length > 0, 'an error');
-      assert.equal(follower.errors[0].status, status);
-      follower.stop();
-    });
-  }
+for (const status of [400, 401]) {
+  test(`${status}: the client says so and stops`, STAND_IN, async () => {
+    const table = await these.table('id int PRIMARY KEY');
+    these.service.faults.script([{ way: 'status', status }]);
+    const follower = these.follow({ table });
+    await follower.until(() => follower.errors.length > 0, 'an error');
+    assert.equal(follower.errors[0].status, status);
+    follower.stop();
+  });
 }

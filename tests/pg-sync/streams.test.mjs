@@ -1,13 +1,14 @@
 // The log of a native bridge as a durable stream, read by the official client in every mode (pg-sync.md 2.9, 4.14). `LOGSEQ_SYNC_BIN` is the server.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { stream } from '@durable-streams/client';
 import { harness } from './harness.mjs';
 import { Server, TOKEN, folder } from './native-server.mjs';
 import { until } from './scenes.mjs';
-import { HEADERS, follow as read, ids } from './stream-reader.mjs';
+import { HEADERS, follow as read, ids, writesNothing } from './stream-reader.mjs';
 
 const these = harness();
 const { sql, together } = these;
@@ -142,6 +143,34 @@ test('nobody else reads or writes, and what cannot be followed is refused', asyn
   assert.equal(answer.headers.get('cache-control'), 'private, no-store');
   const again = await server.ask(streamUrl, { headers: { 'if-none-match': answer.headers.get('etag') } });
   assert.deepEqual([again.status, await again.text(), again.headers.get('cache-control')], [304, '', null]);
+  await server.kill('SIGTERM');
+});
+
+test('a release has none of the routes that write streams', async () => {
+  const server = await started('release');
+  await writesNothing(server.ask);
+  await server.kill('SIGTERM');
+});
+
+test('a table that the operator lets through no more is read no more, and nobody asks for it', async () => {
+  const table = await these.table('id int PRIMARY KEY');
+  const server = await started('closed');
+  const { streamUrl } = await registered(server, { table });
+  assert.equal((await server.ask(streamUrl)).status, 200);
+  await server.kill('SIGTERM');
+  fs.writeFileSync(server.file, config('tables = ["public.others"]'), { mode: 0o600 });
+  const asked = () => these.service?.requests.filter(({ query }) => query.table === table).length;
+  const before = asked();
+  await server.start();
+  for (const method of ['GET', 'HEAD']) assert.equal((await server.ask(streamUrl, { method })).status, 404);
+  assert.equal((await server.register({ table })).status, 403);
+  assert.equal(asked(), before);
+  // What was read stays there for when the operator lets it through again.
+  await server.kill('SIGTERM');
+  fs.writeFileSync(server.file, config(), { mode: 0o600 });
+  await server.start();
+  assert.equal((await registered(server, { table })).streamUrl, streamUrl);
+  assert.equal((await server.ask(streamUrl)).status, 200);
   await server.kill('SIGTERM');
 });
 

@@ -10,7 +10,7 @@ import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/
 import { Client, eventually } from '../agents/client.mjs';
 import { SandboxAgent, Worker } from '../agents/processes.mjs';
 import { Canaries, filesBelow } from '../agents/secrets.mjs';
-import { harness } from './harness.mjs';
+import { SERVICE_SECRET, harness } from './harness.mjs';
 
 let agents;
 let worker;
@@ -19,8 +19,8 @@ const these = harness(async () => {
   agents = await SandboxAgent.start({ env: { AGENT_TOOLS: '1' } });
   worker = await Worker.start(agents.url, {
     env: {
-      PG_SYNC_CONNECTIONS: JSON.stringify({ main: { url: these.url, poll_ms: 200 }, few: { url: these.url, tables: ['public.no_other'] } }),
-      RUN_TOKEN_KEYS: `k1:${crypto.randomBytes(32).toString('base64')}`, PG_SYNC_ALLOW_PRIVATE: '127.0.0.0/8',
+      PG_SYNC_CONNECTIONS: JSON.stringify({ main: { url: these.url, secret_env: 'SHAPES_SECRET', poll_ms: 200 }, few: { url: these.url, tables: ['public.no_other'] } }),
+      SHAPES_SECRET: SERVICE_SECRET, RUN_TOKEN_KEYS: `k1:${crypto.randomBytes(32).toString('base64')}`, PG_SYNC_ALLOW_PRIVATE: '127.0.0.0/8',
     },
   });
   client = new Client(worker.base);

@@ -5,8 +5,8 @@ import { after, test } from 'node:test';
 import { stream } from '@durable-streams/client';
 import { Client } from '../agents/client.mjs';
 import { SandboxAgent, TOKEN, Worker } from '../agents/processes.mjs';
-import { harness } from './harness.mjs';
-import { HEADERS, follow as read, ids } from './stream-reader.mjs';
+import { SERVICE_SECRET, harness } from './harness.mjs';
+import { HEADERS, follow as read, ids, writesNothing } from './stream-reader.mjs';
 
 const LIMIT_MS = 60_000;
 const authorization = `Bearer ${TOKEN}`;
@@ -20,8 +20,9 @@ const these = harness(async () => {
   worker = await Worker.start(agents.url, {
     env: {
       PG_SYNC_CONNECTIONS: JSON.stringify({
-        main: { url: these.url, poll_ms: 100 }, closed: { ...others, users: ['somebody-else'] }, few: { url: `${these.url}?few=1`, tables: ['public.few'] },
+        main: { url: these.url, secret_env: 'SHAPES_SECRET', poll_ms: 100 }, closed: { ...others, users: ['somebody-else'] }, few: { url: `${these.url}?few=1`, tables: ['public.few'] },
       }),
+      SHAPES_SECRET: SERVICE_SECRET,
     },
   });
   client = new Client(worker.base);
@@ -169,6 +170,8 @@ test('nobody else reads or writes, and what cannot be followed is refused (facts
   const again = await ask(streamUrl, { headers: { 'if-none-match': answer.headers.get('etag') } });
   assert.deepEqual([again.status, await again.text(), again.headers.get('cache-control')], [304, '', null]);
 });
+
+test('a release has none of the routes that write streams', () => writesNothing(ask));
 
 test('the stream of an observation is there with it, registered by whoever reads it', async () => {
   const table = await these.table('id int PRIMARY KEY');

@@ -18,6 +18,8 @@ mod value;
 pub(crate) use gather::{Problem, Resolved, Sources, gather};
 pub(crate) use keys::{KEYS, Key};
 pub(crate) use limits::Limits;
+#[cfg(test)]
+pub(crate) use pg_sync::found as observed;
 pub(crate) use pg_sync::{Connection, PgSync, SecretFrom};
 pub(crate) use print::{as_json, as_toml};
 pub(crate) use settings::Config;

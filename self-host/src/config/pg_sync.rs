@@ -52,7 +52,7 @@ pub(crate) struct Connection {
     /// Another one whenever a cursor of before means nothing.
     pub(crate) revision: i64,
     /// Which tables it lets through.
-    pub(crate) tables: Tables,
+    tables: Tables,
     /// Who may read through it, by the ids of users; `*` is everybody.
     users: Vec<String>,
 }
@@ -62,6 +62,11 @@ impl Connection {
     pub(crate) fn is_for(&self, user: &str) -> bool {
         // As long as the configuration has it.
         self.users.iter().any(|named| named == "*" || named == user)
+    }
+
+    /// Whether it lets through what is observed.
+    pub(crate) fn allows(&self, options: &Options) -> bool {
+        self.tables.allow(&options.table, options.filter.as_deref())
     }
 }
 
@@ -207,30 +212,31 @@ fn observation(value: &toml::Value, connections: &BTreeMap<String, Checked>) -> 
         error @ pg_sync::wake::WakeError::FilterNeedsFullReplica => error.to_string(),
     })?;
     let connection = connection.ok_or_else(|| format!("there is no connection {name:?}"))?;
-    if !connection.connection.tables.allow(&options.table, options.filter.as_deref()) {
+    if !connection.connection.allows(&options) {
         return Err(format!("the connection does not let {:?} through, or not with this where", options.table));
     }
     Ok(Observation { id, connection: name, options, wake: wake.unwrap_or_default() })
 }
 
+/// What the text of a configuration says, or what is wrong with it.
+#[cfg(test)]
+pub(crate) fn found(file: &str) -> Result<PgSync, Vec<String>> {
+    let path = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(path.path(), file).unwrap();
+    let sources = super::Sources { flags: &BTreeMap::new(), environment: &[], file: Some(path.path()) };
+    let texts = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let resolved = super::gather(&sources).map_err(|(_, problems)| texts(problems))?;
+    let mut problems = Vec::new();
+    let found = read(&resolved, 30, 5_000, &mut problems);
+    if problems.is_empty() { Ok(found) } else { Err(texts(problems)) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Sources, gather};
 
     const SINK: &str = "[pg_sync]\nsink_url = \"http://127.0.0.1:1/x\"\nsink_secret_file = \"/s\"\n";
     const MAIN: &str = "[pg_sync.connections.main]\nurl = \"http://127.0.0.1:3000/v1/shape\"\n";
-
-    fn found(file: &str) -> Result<PgSync, Vec<String>> {
-        let path = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(path.path(), file).unwrap();
-        let sources = Sources { flags: &BTreeMap::new(), environment: &[], file: Some(path.path()) };
-        let texts = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let resolved = gather(&sources).map_err(|(_, problems)| texts(problems))?;
-        let mut problems = Vec::new();
-        let found = read(&resolved, 30, 5_000, &mut problems);
-        if problems.is_empty() { Ok(found) } else { Err(texts(problems)) }
-    }
 
     #[test]
     fn what_is_observed() {

@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::plan::Planned;
+use super::plan::{Planned, unknown};
 use super::streams::{Readable, Reading, Sent, Stream};
 use super::task::{Message, Outside, Task};
 use super::{NotRegistered, WAITING};
@@ -24,7 +24,7 @@ const MAX_SOURCES: usize = 100;
 
 /// A bridge whose task runs, or has ended.
 struct Running {
-    source_id: String,
+    source: Source,
     number: u64,
     sender: mpsc::Sender<Message>,
     readable: watch::Receiver<Option<Readable>>,
@@ -48,8 +48,8 @@ impl Bridges {
         let mut all = Self { sql: Rc::clone(sql), outside, running: Vec::new(), next };
         // Those that are stored and not observed any more go on to their end.
         let is_planned = |id: &str| planned.iter().any(|planned| planned.source.id == id);
-        let left: Vec<_> =
-            stored.iter().filter(|(_, id)| !is_planned(id)).map(|(_, id)| Planned::unobserved(id.clone())).collect();
+        let left = stored.iter().filter(|(_, id)| !is_planned(id));
+        let left: Vec<_> = left.map(|(number, id)| Planned::unobserved(stored_source(sql, *number, id))).collect();
         for planned in planned.into_iter().chain(left) {
             let known = stored.iter().find(|(_, id)| *id == planned.source.id).map(|(number, _)| *number);
             all.run(planned, known);
@@ -63,13 +63,13 @@ impl Bridges {
         self.next = self.next.max(number + 1);
         let (sender, receiver) = mpsc::channel(WAITING);
         let (shown, readable) = watch::channel(None);
-        let source_id = planned.source.id.clone();
+        let source = planned.source.clone();
         let store = Store::new(Rc::clone(&self.sql), number);
         let task = Task::new(store, planned, Rc::clone(&self.outside), (sender.clone(), receiver), shown);
         let task = tokio::task::spawn_local(task.run());
-        // One of the same source has ended.
-        self.running.retain(|running| running.source_id != source_id);
-        self.running.push(Running { source_id, number, sender: sender.clone(), readable, task });
+        // Users make sources: of those that have ended nothing is kept.
+        self.running.retain(|running| !running.task.is_finished());
+        self.running.push(Running { source, number, sender: sender.clone(), readable, task });
         sender
     }
 
@@ -98,14 +98,14 @@ impl Bridges {
         else {
             return drop(answer.send(Err(NotRegistered::Url)));
         };
-        if !connection.tables.allow(&options.table, options.filter.as_deref()) {
+        if !connection.allows(&options) {
             return drop(answer.send(Err(NotRegistered::Table)));
         }
         let source_ref = of_source(&url, &options);
         let id = source_id(&owner, Origin::Connection(name), &options);
         let source = Source { id, owner, connection: name.clone(), options };
         let sender =
-            match self.running.iter().find(|running| running.source_id == source.id && !running.task.is_finished()) {
+            match self.running.iter().find(|running| running.source.id == source.id && !running.task.is_finished()) {
                 Some(running) => running.sender.clone(),
                 None if self.count(&source.owner) >= MAX_SOURCES => {
                     return drop(answer.send(Err(NotRegistered::Quota(MAX_SOURCES))));
@@ -121,19 +121,21 @@ impl Bridges {
         });
     }
 
+    /// How many sources a user has, also those that cannot be read yet.
     fn count(&self, owner: &str) -> usize {
-        let is_of =
-            |running: &&Running| running.readable.borrow().as_ref().is_some_and(|readable| readable.is_of(owner));
+        let is_of = |running: &&Running| running.source.owner == owner && !running.task.is_finished();
         self.running.iter().filter(is_of).count()
     }
 
-    /// Answers one who reads: at once, or later.
+    /// Answers one who reads: at once, or later. Whoever may not use the connection any more reads no more, and nobody reads a table that it
+    /// does not let through any more.
     pub(super) fn read(&self, owner: &str, source_ref: &str, reading: Reading, answer: oneshot::Sender<Sent>) {
         let is_asked = |running: &&Running| {
-            let readable = running.readable.borrow();
-            let readable = readable.as_ref().filter(|readable| readable.is(owner, source_ref));
-            let connection = readable.and_then(|readable| self.outside.connections.get(readable.connection()));
-            connection.is_some_and(|connection| connection.is_for(owner))
+            let Running { source, readable, .. } = running;
+            let is_read = readable.borrow().as_ref().is_some_and(|readable| readable.is(source_ref));
+            let connection = self.outside.connections.get(&source.connection);
+            let is_open = connection.is_some_and(|its| its.is_for(owner) && its.allows(&source.options));
+            source.owner == owner && is_read && is_open
         };
         let Some(running) = self.running.iter().find(is_asked) else {
             return drop(answer.send(Sent::Whole(durable_streams::missing())));
@@ -146,7 +148,7 @@ impl Bridges {
 
     /// Answers one who reads a source's log piece by piece.
     pub(super) fn changes(&self, source_id: String, wanted: Wanted, answer: oneshot::Sender<changes::Read>) {
-        let Some(running) = self.running.iter().find(|running| running.source_id == source_id) else { return };
+        let Some(running) = self.running.iter().find(|running| running.source.id == source_id) else { return };
         let stream = self.stream(running);
         self.spawn(async move { stream.changes(&source_id, wanted, answer).await });
     }
@@ -164,8 +166,20 @@ impl Bridges {
         });
     }
 
+    /// Of how many sources something is kept.
+    #[cfg(test)]
+    pub(super) fn running(&self) -> usize {
+        self.running.len()
+    }
+
     /// Ends all tasks.
     pub(super) fn end(self) {
         self.running.into_iter().for_each(|running| running.task.abort());
     }
+}
+
+/// What a stored bridge follows. One that cannot be read is said by its task, which tries again.
+fn stored_source(sql: &Rc<Rusqlite>, number: u64, id: &str) -> Source {
+    let bridge = Store::new(Rc::clone(sql), number).open().ok().flatten();
+    bridge.map_or_else(|| unknown(id.to_owned()), |bridge| bridge.stored().source.clone())
 }

@@ -10,6 +10,8 @@ mod service;
 mod sink;
 mod streams;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;

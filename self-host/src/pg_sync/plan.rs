@@ -29,16 +29,7 @@ pub(super) struct PlannedObserver {
 
 impl Planned {
     /// A bridge that is stored, of whose source the configuration says nothing any more.
-    pub(super) fn unobserved(source_id: String) -> Self {
-        let options = Options {
-            table: String::new(),
-            columns: None,
-            filter: None,
-            params: None,
-            replica: Replica::Default,
-            on_gap: OnGap::Event,
-        };
-        let source = Source { id: source_id, owner: OWNER.into(), connection: String::new(), options };
+    pub(super) const fn unobserved(source: Source) -> Self {
         Self { source, observers: Vec::new(), is_read: false }
     }
 
@@ -46,6 +37,19 @@ impl Planned {
     pub(super) const fn read(source: Source) -> Self {
         Self { source, observers: Vec::new(), is_read: true }
     }
+}
+
+/// A source that is stored and cannot be read: nobody's, of no connection.
+pub(super) const fn unknown(id: String) -> Source {
+    let options = Options {
+        table: String::new(),
+        columns: None,
+        filter: None,
+        params: None,
+        replica: Replica::Default,
+        on_gap: OnGap::Event,
+    };
+    Source { id, owner: String::new(), connection: String::new(), options }
 }
 
 /// Equal sources are one bridge.

@@ -10,7 +10,10 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use pg_sync::bridge::Outcome;
 use serde_json::Value as Json;
 use sha2::Sha256;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
+use crate::host::now_ms;
 use crate::serve::client::{Client, plain};
 
 /// The header of the signature.
@@ -18,6 +21,13 @@ const SIGNATURE: &str = "x-logseq-signature";
 
 /// How long the sink may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Wakes that are on their way at once: a change of a table that all observe is told by 1,000 observations in the same moment.
+const PLACES: usize = 64;
+
+/// How long a wake waits for its place. Together with [`PATIENCE`] it is less than the minute after which a bridge sends a wake again, so none
+/// waits twice.
+const QUEUE: Duration = Duration::from_secs(25);
 
 /// Bytes of its answer that are read: the number in a 409.
 const ANSWER_BYTES: usize = 4 * 1024;
@@ -27,16 +37,19 @@ pub(super) struct Sink {
     client: Client<Full<Bytes>>,
     url: Uri,
     secret: Vec<u8>,
+    places: Semaphore,
 }
 
 impl Sink {
     pub(super) fn new(url: Uri, secret: Vec<u8>) -> Self {
-        Self { client: plain(), url, secret }
+        Self { client: plain(), url, secret, places: Semaphore::new(PLACES) }
     }
 
-    /// Sends one body, and says what came of it.
-    pub(super) async fn send(&self, body: String, now: i64) -> Outcome {
-        tokio::time::timeout(PATIENCE, self.exchange(body, now)).await.unwrap_or(Outcome::Failed)
+    /// Sends one body as soon as there is a place for it, and says what came of it.
+    pub(super) async fn send(&self, body: String) -> Outcome {
+        // Its places are never closed.
+        let Ok(Ok(_place)) = timeout(QUEUE, self.places.acquire()).await else { return Outcome::Failed };
+        timeout(PATIENCE, self.exchange(body, now_ms())).await.unwrap_or(Outcome::Failed)
     }
 
     async fn exchange(&self, body: String, now: i64) -> Outcome {
@@ -72,6 +85,7 @@ fn signature(secret: &[u8], now: i64, body: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{Stub, alone, told};
     use super::*;
 
     #[test]
@@ -81,5 +95,20 @@ mod tests {
             signature(b"secret", 1_760_000_000_000, "{}"),
             "t=1760000000000,v1=a72af05e81f55eef9d3debef841c63d61c0b9ca54f7ee500e30a0af13a5b7b4d"
         );
+    }
+
+    #[test]
+    fn a_thousand_wakes_at_once_all_arrive_and_only_so_many_are_under_way() {
+        alone(async {
+            let stub = Stub::start(async |_| {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                told("200 OK", "", "{}")
+            })
+            .await;
+            let sink = Sink::new(stub.url.parse().unwrap(), b"secret".to_vec());
+            let sent = futures_util::future::join_all((0..1_000).map(|_| sink.send("{}".into()))).await;
+            assert!(sent.iter().all(|outcome| *outcome == Outcome::Taken));
+            assert!((2..=PLACES).contains(&stub.most.get()), "{} at once", stub.most.get());
+        });
     }
 }

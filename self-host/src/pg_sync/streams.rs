@@ -28,35 +28,18 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Readable {
     extent: Extent,
-    owner: String,
-    connection: String,
     source_ref: Option<String>,
 }
 
 impl Readable {
     pub(super) fn of(bridge: &Bridge) -> Self {
         let stored = bridge.stored();
-        Self {
-            extent: extent(stored),
-            owner: stored.source.owner.clone(),
-            connection: stored.source.connection.clone(),
-            source_ref: stored.reader.as_ref().map(|reader| reader.source_ref.clone()),
-        }
+        Self { extent: extent(stored), source_ref: stored.reader.as_ref().map(|reader| reader.source_ref.clone()) }
     }
 
-    /// Whether this user reads it under this name.
-    pub(super) fn is(&self, owner: &str, source_ref: &str) -> bool {
-        self.owner == owner && self.source_ref.as_deref() == Some(source_ref)
-    }
-
-    /// The name of its connection.
-    pub(super) fn connection(&self) -> &str {
-        &self.connection
-    }
-
-    /// Whether it is this user's.
-    pub(super) fn is_of(&self, owner: &str) -> bool {
-        self.owner == owner
+    /// Whether it is read under this name.
+    pub(super) fn is(&self, source_ref: &str) -> bool {
+        self.source_ref.as_deref() == Some(source_ref)
     }
 }
 

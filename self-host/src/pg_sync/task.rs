@@ -1,18 +1,16 @@
 //! One bridge as a task: what happens to it is decided, stored and done, one after the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use database::local::SqlError;
 use database::local_sqlite::Rusqlite;
-use http_body_util::Empty;
 use pg_sync::answer::Answer;
 use pg_sync::body::BlockedReason;
 use pg_sync::bridge::{
-    Action, Bridge, Connection, ConnectionFault, Context, Event, NotJoined, Stored, decide, next_alarm,
+    Action, Bridge, Connection, ConnectionFault, Context, Event, NotJoined, Observer, Stored, decide, next_alarm,
 };
 use pg_sync::shape::{Ask, ShapeRequest};
 use pg_sync::store::Store;
@@ -21,17 +19,17 @@ use serde_json::Value as Json;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
-use super::plan::Planned;
-use super::service;
+use super::plan::{Planned, PlannedObserver};
+use super::service::Service;
 use super::sink::Sink;
 use super::streams::Readable;
 use crate::config::{self, PgSync, SecretFrom};
 use crate::daemon::Hold;
 use crate::host::{now_ms, random_uuid};
 use crate::log::Log;
-use crate::serve::client::{Client, plain};
+use crate::serve::client::plain;
 
-/// The pause before a source that was refused is tried again, or the database after it failed, in milliseconds.
+/// [`Outside::again_ms`] of a server.
 const AGAIN_MS: i64 = 60_000;
 
 /// Bytes of a secret's file at most.
@@ -40,9 +38,12 @@ const SECRET_BYTES: u64 = 64 * 1024;
 /// What all bridges share.
 pub(super) struct Outside {
     pub(super) connections: BTreeMap<String, config::Connection>,
-    client: Client<Empty<Bytes>>,
+    /// The services of the connections, by the same names.
+    services: BTreeMap<String, Service>,
     sink: Option<Arc<Sink>>,
     max_wakes: u32,
+    /// The pause before a source that was refused is tried again, or the database after it failed, in milliseconds.
+    pub(super) again_ms: i64,
     hold: Arc<Hold>,
     pub(super) log: Log,
 }
@@ -76,6 +77,8 @@ pub(super) struct Task {
     readable: watch::Sender<Option<Readable>>,
     /// Those who wait until it can be read, under which name.
     registering: Vec<(String, oneshot::Sender<Result<(), NotJoined>>)>,
+    /// The observations that were ever joined since the start, by the names of their subscriptions.
+    joined: BTreeSet<String>,
     /// When it is opened, or its observations are asked for, again.
     again_at: Option<i64>,
 }
@@ -86,8 +89,10 @@ impl Outside {
             Some(sink) => Some(Arc::new(Sink::new(sink.url.clone(), secret_of(&sink.secret)?.into_bytes()))),
             None => None,
         };
+        let client = plain();
+        let services = config.connections.keys().map(|name| (name.clone(), Service::new(client.clone()))).collect();
         let (connections, max_wakes) = (config.connections.clone(), config.max_wakes);
-        Ok(Self { connections, client: plain(), sink, max_wakes, hold, log })
+        Ok(Self { connections, services, sink, max_wakes, again_ms: AGAIN_MS, hold, log })
     }
 }
 
@@ -118,7 +123,7 @@ impl Task {
         (sender, messages): (mpsc::Sender<Message>, mpsc::Receiver<Message>),
         readable: watch::Sender<Option<Readable>>,
     ) -> Self {
-        let (asking, registering) = (None, Vec::new());
+        let (asking, registering, joined) = (None, Vec::new(), BTreeSet::new());
         Self {
             store,
             planned,
@@ -129,6 +134,7 @@ impl Task {
             asking,
             readable,
             registering,
+            joined,
             again_at: Some(0),
         }
     }
@@ -162,14 +168,23 @@ impl Task {
         }
     }
 
-    /// Opens what is stored, or makes it, and observes as the configuration says.
+    /// Opens what is stored, or makes it, and observes as the configuration says. An observation that has ended since the start stays ended.
     fn begin(&mut self) -> Result<(), SqlError> {
         let now = now_ms();
         if self.bridge.is_none() {
             self.bridge = self.store.open()?;
         }
+        let observers = self.bridge.as_ref().map(Bridge::observers);
+        let is_active = |id: &String| observers.and_then(|its| its.get(id)).is_some_and(Observer::is_active);
+        let going_on = self.planned.observers.iter().filter(|its| is_active(&its.id) || !self.joined.contains(&its.id));
+        let subscribe = |observer: &PlannedObserver| Event::Subscribe {
+            id: observer.id.clone(),
+            session: observer.name.clone(),
+            wake: observer.wake.clone(),
+        };
+        let wanted: Vec<Event> = going_on.map(subscribe).collect();
         if self.bridge.is_none() {
-            if self.planned.observers.is_empty() && !self.planned.is_read {
+            if wanted.is_empty() && !self.planned.is_read {
                 return Ok(());
             }
             self.store.create(&Stored::new(self.planned.source.clone(), now))?;
@@ -179,16 +194,13 @@ impl Task {
         // Once it is there, it goes when nobody reads it any more.
         self.planned.is_read = false;
         self.readable.send_replace(Some(Readable::of(bridge)));
-        let is_wanted = |id: &String| self.planned.observers.iter().any(|observer| observer.id == *id);
+        let is_wanted = |id: &String| {
+            let is_registering = id == REGISTERING && !self.registering.is_empty();
+            is_registering || self.planned.observers.iter().any(|observer| observer.id == *id)
+        };
         let unwanted: Vec<String> = bridge.observers().keys().filter(|id| !is_wanted(id)).cloned().collect();
-        let mut events: Vec<Event> = unwanted.into_iter().map(|id| Event::Unsubscribe { id }).collect();
-        events.extend(self.planned.observers.iter().map(|observer| Event::Subscribe {
-            id: observer.id.clone(),
-            session: observer.name.clone(),
-            wake: observer.wake.clone(),
-        }));
-        events.push(Event::Due);
-        events.into_iter().try_for_each(|event| self.decide(event))
+        let ended = unwanted.into_iter().map(|id| Event::Unsubscribe { id });
+        ended.chain(wanted).chain([Event::Due]).try_for_each(|event| self.decide(event))
     }
 
     fn happens(&mut self, event: Event) {
@@ -228,7 +240,7 @@ impl Task {
         self.bridge = None;
         self.registering.clear();
         self.abort();
-        self.again_at = Some(now_ms().saturating_add(AGAIN_MS));
+        self.again_at = Some(now_ms().saturating_add(self.outside.again_ms));
     }
 
     fn abort(&mut self) {
@@ -272,7 +284,7 @@ impl Task {
             Action::Send { id, .. } if id == REGISTERING => {}
             Action::Send { id, key, body, .. } => self.send(id, key, body),
             Action::Joined { id } if id == REGISTERING => self.registered()?,
-            Action::Joined { .. } => {}
+            Action::Joined { id } => drop(self.joined.insert(id)),
             Action::NotJoined { id, why } if id == REGISTERING => {
                 for (_, answer) in std::mem::take(&mut self.registering) {
                     let _ = answer.send(Err(why.clone()));
@@ -281,7 +293,7 @@ impl Task {
             Action::NotJoined { id, why } => {
                 let name = self.planned.observers.iter().find(|observer| observer.id == id).map_or("", |o| &o.name);
                 self.outside.log.warn(&format!("pg-sync: {name} is not observed: {}", told(&why)));
-                self.again_at = Some(now_ms().saturating_add(AGAIN_MS));
+                self.again_at = Some(now_ms().saturating_add(self.outside.again_ms));
             }
             Action::Remove => {
                 self.abort();
@@ -295,9 +307,12 @@ impl Task {
 
     fn connection(&self) -> Result<(Connection, Option<String>), ConnectionFault> {
         // That of the bridge: one that is not observed any more may have lost its place in the configuration.
-        let name = self.bridge.as_ref().map(|bridge| bridge.stored().source.connection.as_str()).unwrap_or_default();
         let missing = ConnectionFault::Unusable(BlockedReason::ConnectionMissing);
-        let found = self.outside.connections.get(name).ok_or(missing)?;
+        let source = self.bridge.as_ref().map(|bridge| &bridge.stored().source).ok_or(missing)?;
+        let found = self.outside.connections.get(&source.connection).ok_or(missing)?;
+        if !found.allows(&source.options) {
+            return Err(ConnectionFault::Unusable(BlockedReason::TableNotAllowed));
+        }
         Ok((Connection { revision: found.revision, mode: found.mode }, secret(found)?))
     }
 
@@ -306,9 +321,10 @@ impl Task {
         let Some(source) = self.bridge.as_ref().map(|bridge| bridge.stored().source.clone()) else { return };
         let timeout = Duration::from_millis(timeout_ms.unsigned_abs());
         let task = tokio::task::spawn_local(async move {
-            let found = outside.connections.get(&source.connection);
-            let answer = match found.map(|found| (found, secret(found))) {
-                Some((found, Ok(secret))) => {
+            let name = &source.connection;
+            let found = outside.connections.get(name).zip(outside.services.get(name));
+            let answer = match found.map(|(found, service)| (found, service, secret(found))) {
+                Some((found, service, Ok(secret))) => {
                     let cache_buster = random_uuid().simple().to_string();
                     let request = ShapeRequest {
                         base: &found.url,
@@ -318,7 +334,7 @@ impl Task {
                         cache_buster: &cache_buster,
                         ask: &ask,
                     };
-                    service::ask(&outside.client, &request, timeout).await
+                    service.ask(request, timeout).await
                 }
                 _ => Answer::Broken("the connection cannot be read".into()),
             };
@@ -332,7 +348,7 @@ impl Task {
         let Some(sink) = self.outside.sink.clone() else { return };
         let sender = self.sender.clone();
         tokio::task::spawn_local(async move {
-            let outcome = sink.send(body, now_ms()).await;
+            let outcome = sink.send(body).await;
             let _ = sender.send(Message::Happened(Event::Sent { id, key, outcome })).await;
         });
     }

@@ -54,11 +54,12 @@ export class Faults {
     this.list.push(...list);
   }
 
-  /** Whether the request was dealt with. */
-  async strike(request, response) {
+  /** Whether the request was dealt with. What is kept of it says which fault it met. */
+  async strike(request, response, kept) {
     const at = this.list.findIndex(({ of }) => !of || request.url.includes(of));
     if (at < 0) return false;
     const [fault] = this.list.splice(at, 1);
+    kept.fault = fault;
     if (fault.way === 'none') return false;
     return WAYS[fault.way](response, fault, this.service) !== 'goes on';
   }

@@ -30,7 +30,7 @@ class Service {
     this.shapes = new Map();
     this.faults = new Faults(this);
     this.waiting = new Set();
-    /** Queries of the requests that came, newest last. */
+    /** Requests that came, newest last: `{url, query, headers, at, fault?}`, the time in milliseconds. */
     this.requests = [];
   }
 
@@ -125,10 +125,12 @@ class Service {
 
   async respond(request, response) {
     const url = new URL(request.url, this.url);
+    if (url.pathname === '/v1/health') return send(response, 200, { status: 'active' });
     if (url.pathname !== '/v1/shape') return send(response, 404, { message: 'Not found' });
     const query = url.searchParams;
-    this.requests.push(Object.fromEntries(query));
-    if (await this.faults.strike(request, response)) return undefined;
+    const kept = { url: request.url, query: Object.fromEntries(query), headers: request.headers, at: Date.now() };
+    this.requests.push(kept);
+    if (await this.faults.strike(request, response, kept)) return undefined;
     if (this.options.secret !== undefined && ![query.get('secret'), query.get('api_secret')].includes(this.options.secret)) {
       return send(response, 401, { message: 'Unauthorized - Invalid API secret' });
     }
