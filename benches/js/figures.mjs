@@ -3,8 +3,8 @@
 /** The figures of a part: `figure` tells one at once, and `lines` has all of them, `PART FIGURE value unit` each. */
 export function figures(part) {
   const lines = [];
-  const figure = (name, value, unit) => {
-    const line = `${part} ${name} ${Number(value.toFixed(2))} ${unit}`;
+  const figure = (name, value, unit, digits = 2) => {
+    const line = `${part} ${name} ${Number(value.toFixed(digits))} ${unit}`;
     lines.push(line);
     console.error(line);
   };

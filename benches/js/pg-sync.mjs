@@ -1,9 +1,10 @@
 // Figures of observed databases: `cargo xtask bench pg-sync`. The agents worker runs under workerd, the native server as a process of its own (LOGSEQ_SYNC_BIN);
 // the shape service, the sink and whoever waits for events are this process.
 //
-//   node benches/js/pg-sync.mjs [--only wake|quiet|native|through] [--window SECONDS] [--samples N]
+//   node benches/js/pg-sync.mjs [--only wake|quiet|native|through] [--window SECONDS] [--samples N] [--check]
 //
-// Prints one line a figure, `pg-sync FIGURE value unit`.
+// Prints one line a figure, `pg-sync FIGURE value unit`. With `--check` figures are compared with the targets that docs/benchmarks.md names, and one beyond its target is
+// a failure.
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import http from 'node:http';
@@ -19,7 +20,7 @@ import { Runtime } from './agent-runtime.mjs';
 import { figures, percentile } from './figures.mjs';
 import { Shapes } from './shapes.mjs';
 
-const { values: args } = parseArgs({ options: { only: { type: 'string' }, window: { type: 'string', default: '180' }, samples: { type: 'string', default: '10' } } });
+const { values: args } = parseArgs({ options: { only: { type: 'string' }, window: { type: 'string', default: '180' }, samples: { type: 'string', default: '10' }, check: { type: 'boolean' } } });
 /** How long is counted, in seconds. */
 const WINDOW_S = Number(args.window);
 /** Changes of each observation whose way is measured, and how many observations there are at once. */
@@ -36,7 +37,28 @@ const THROUGH = 100_000;
 const TICK_MS = 10;
 const LIMIT_MS = 120_000;
 
-const { lines, figure } = figures('pg-sync');
+/** Figures that have a target, and how their rows in docs/benchmarks.md begin. */
+const TARGETS = {
+  [`native-${NATIVE}-quiet-processor`]: '| 200 quiet bridges of the native server, mode `live`: processor time |',
+  [`native-${NATIVE}-quiet-resident`]: '| their memory, with the server |',
+  [`native-${NATIVE}-quiet-requests`]: '| their requests |',
+};
+
+const { lines, figure: tell } = figures('pg-sync');
+const told = new Map();
+const figure = (name, value, ...more) => { told.set(name, value); tell(name, value, ...more); };
+
+/** What is wrong with the figures that were told: those beyond their targets. */
+function beyond() {
+  const page = fs.readFileSync(path.join(import.meta.dirname, '../../docs/benchmarks.md'), 'utf8');
+  const section = page.slice(page.indexOf('## (m) Observed databases'));
+  return [...told].filter(([name]) => TARGETS[name]).flatMap(([name, value]) => {
+    const row = section.split('\n').find((line) => line.startsWith(TARGETS[name]));
+    const [, sign, limit] = /^ ([<≤]) ([\d.]+)/.exec(row?.slice(TARGETS[name].length)) ?? [];
+    if (!limit) throw new Error(`docs/benchmarks.md has no target for ${name}`);
+    return (sign === '<' ? value < Number(limit) : value <= Number(limit)) ? [] : [`${name} is ${value}, and not ${sign} ${limit}`];
+  });
+}
 const shapes = await Shapes.start();
 const runtime = await Runtime.start();
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'bench-pg-sync-'));
@@ -94,7 +116,7 @@ async function delays(tables, waiting, pauseMs) {
   return times;
 }
 
-function tell(name, times) {
+function spread(name, times) {
   figure(`${name}-p50`, percentile(times, 0.5), 'ms');
   figure(`${name}-p99`, percentile(times, 0.99), 'ms');
 }
@@ -110,7 +132,7 @@ async function wake() {
       const [waiting, tables] = [new Map(), named(`w${mode}`, OBSERVED)];
       await observe(worker, mode, tables, arrived(waiting));
       await sleep(3_000);
-      tell(`worker-${mode}-change-to-event`, await delays(tables, waiting, pauseMs));
+      spread(`worker-${mode}-change-to-event`, await delays(tables, waiting, pauseMs));
     }
   } finally {
     await worker.stop();
@@ -118,7 +140,7 @@ async function wake() {
   for (const [mode, pauseMs] of [['live', 400], ['interval', 6_000]]) {
     const [waiting, tables] = [new Map(), named(`n${mode}`, OBSERVED)];
     const server = await Native.start(mode, tables, arrived(waiting));
-    tell(`native-${mode}-change-to-sink`, await delays(tables, waiting, pauseMs));
+    spread(`native-${mode}-change-to-sink`, await delays(tables, waiting, pauseMs));
     await server.stop();
   }
 }
@@ -228,14 +250,15 @@ class Native {
 
 /** Bridges of the native server that nothing happens to. */
 async function native() {
-  const server = await Native.start('quiet', named('t', NATIVE), () => {}, { mode: 'live' });
+  const tables = named('t', NATIVE);
+  const server = await Native.start('quiet', tables, () => {}, { mode: 'live' });
   await sleep(25_000);
-  const [used, asked, begun] = [server.processor(), shapes.requests, performance.now()];
+  const [used, begun] = [server.processor(), performance.now()];
   await sleep(WINDOW_S * 1_000);
   const passed = performance.now() - begun;
   figure(`native-${NATIVE}-quiet-processor`, (100 * (server.processor() - used)) / passed, '% of a core');
   figure(`native-${NATIVE}-quiet-resident`, Number(/VmRSS:\s+(\d+)/.exec(read(server.child.pid, 'status'))[1]) / 1024, 'MiB');
-  figure(`native-${NATIVE}-quiet-requests`, (60_000 * (shapes.requests - asked)) / passed / NATIVE, 'a minute and bridge');
+  figure(`native-${NATIVE}-quiet-requests`, shapes.rate(tables, begun), 'a minute and bridge', 3);
   await server.stop();
 }
 
@@ -264,6 +287,9 @@ if (args.only && !Object.hasOwn(parts, args.only)) throw new Error(`no part ${ar
 try {
   for (const [name, part] of Object.entries(parts)) if (!args.only || args.only === name) await part();
   console.log(lines.join('\n'));
+  const failures = args.check ? beyond() : [];
+  failures.forEach((failure) => console.error(failure));
+  process.exitCode = failures.length > 0 ? 1 : 0;
 } finally {
   shapes.stop();
   runtime.stop();

@@ -10,7 +10,6 @@ export class Shapes {
   static async start() {
     const shapes = new Shapes();
     shapes.tables = new Map();
-    shapes.requests = 0;
     shapes.server = http.createServer({ noDelay: true }, (request, response) => shapes.respond(new URL(request.url, 'http://shapes'), response));
     shapes.server.keepAliveTimeout = 120_000;
     await new Promise((done) => shapes.server.listen(0, '127.0.0.1', done));
@@ -19,13 +18,22 @@ export class Shapes {
   }
 
   table(name) {
-    if (!this.tables.has(name)) this.tables.set(name, { items: [], waiting: new Set(), requests: 0 });
+    if (!this.tables.has(name)) this.tables.set(name, { items: [], waiting: new Set(), requests: 0, times: [] });
     return this.tables.get(name);
   }
 
   /** How often was asked for tables whose names begin so. */
   requestsFor(prefix) {
     return [...this.tables].filter(([name]) => name.startsWith(prefix)).reduce((sum, [, { requests }]) => sum + requests, 0);
+  }
+
+  /** How often a minute was asked for each of these tables since then, on average: from the first request to the last, whenever they came. */
+  rate(names, since) {
+    const one = (name) => {
+      const times = this.table(name).times.filter((at) => at >= since);
+      return times.length < 2 ? 0 : (60_000 * (times.length - 1)) / (times.at(-1) - times[0]);
+    };
+    return names.reduce((sum, name) => sum + one(name), 0) / names.length;
   }
 
   /** Commits inserts. */
@@ -39,9 +47,9 @@ export class Shapes {
   }
 
   respond({ searchParams: query }, response) {
-    this.requests += 1;
     const table = this.table(query.get('table'));
     table.requests += 1;
+    table.times.push(performance.now());
     const offset = query.get('offset');
     if (offset === 'now') return this.answer(response, table, table.items.length, false);
     const from = Number(offset.split('_')[0]);

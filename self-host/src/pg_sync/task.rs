@@ -171,7 +171,8 @@ impl Task {
     /// Opens what is stored, or makes it, and observes as the configuration says. An observation that has ended since the start stays ended.
     fn begin(&mut self) -> Result<(), SqlError> {
         let now = now_ms();
-        if self.bridge.is_none() {
+        let is_opened = self.bridge.is_none();
+        if is_opened {
             self.bridge = self.store.open()?;
         }
         let observers = self.bridge.as_ref().map(Bridge::observers);
@@ -200,7 +201,9 @@ impl Task {
         };
         let unwanted: Vec<String> = bridge.observers().keys().filter(|id| !is_wanted(id)).cloned().collect();
         let ended = unwanted.into_iter().map(|id| Event::Unsubscribe { id });
-        ended.chain(wanted).chain([Event::Due]).try_for_each(|event| self.decide(event))
+        // The configuration may be another one than that for which it was blocked.
+        let last = if is_opened { Event::ConnectionTouched } else { Event::Due };
+        ended.chain(wanted).chain([last]).try_for_each(|event| self.decide(event))
     }
 
     fn happens(&mut self, event: Event) {

@@ -150,6 +150,15 @@ fn begun(folder: &std::path::Path, configuration: &str) -> (Rc<Rusqlite>, Bridge
     (sql, bridges)
 }
 
+/// Ends bridges, with the lock of their folder.
+async fn ended((sql, bridges): (Rc<Rusqlite>, Bridges)) {
+    bridges.end();
+    // Whoever has a task's end of it holds the database.
+    while Rc::strong_count(&sql) > 1 {
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
 fn connection(service: &Stub, more: &str) -> String {
     format!("[pg_sync.connections.main]\nurl = \"{}\"\n{more}\n", service.url)
 }
@@ -176,11 +185,10 @@ fn a_table_that_is_let_through_no_more_is_read_no_more() {
     alone(async {
         let folder = tempfile::tempdir().unwrap();
         let service = service(&Rc::default()).await;
-        let (_, mut bridges) = begun(folder.path(), &connection(&service, "tables = [\"orders\"]"));
+        let (sql, mut bridges) = begun(folder.path(), &connection(&service, "tables = [\"orders\"]"));
         let source_ref = asked(&mut bridges, &service, 0).await.unwrap().unwrap();
         assert_eq!(status(&bridges, &source_ref).await, StatusCode::OK);
-        bridges.end();
-        sleep(Duration::from_millis(20)).await;
+        ended((sql, bridges)).await;
 
         let before = service.requests.borrow().len();
         let (sql, bridges) = begun(folder.path(), &connection(&service, "tables = [\"others\"]"));
@@ -189,7 +197,13 @@ fn a_table_that_is_let_through_no_more_is_read_no_more() {
         assert_eq!(block().unwrap().reason, BlockedReason::TableNotAllowed);
         assert_eq!(status(&bridges, &source_ref).await, StatusCode::NOT_FOUND);
         assert_eq!(service.requests.borrow().len(), before, "nobody asks for it any more");
-        bridges.end();
+        ended((sql, bridges)).await;
+
+        let (sql, bridges) = begun(folder.path(), &connection(&service, ""));
+        let is_blocked = || Store::new(Rc::clone(&sql), 0).open().unwrap().unwrap().stored().block.is_some();
+        until(|| !is_blocked()).await;
+        assert_eq!(status(&bridges, &source_ref).await, StatusCode::OK);
+        ended((sql, bridges)).await;
     });
 }
 
@@ -268,7 +282,7 @@ fn a_burst_of_registrations_gets_no_more_than_the_quota() {
     alone(async {
         let folder = tempfile::tempdir().unwrap();
         let service = service(&Rc::default()).await;
-        let (_, mut bridges) = begun(folder.path(), &connection(&service, ""));
+        let (sql, mut bridges) = begun(folder.path(), &connection(&service, ""));
         let burst: Vec<_> = (0..130).map(|after| asked(&mut bridges, &service, after)).collect();
         let mut refused = 0;
         for registered in burst {
@@ -279,7 +293,7 @@ fn a_burst_of_registrations_gets_no_more_than_the_quota() {
             }
         }
         assert_eq!(refused, 30);
-        bridges.end();
+        ended((sql, bridges)).await;
 
         // Those that are stored count from the beginning on.
         let (_, mut bridges) = begun(folder.path(), &connection(&service, ""));
