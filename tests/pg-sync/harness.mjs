@@ -22,7 +22,7 @@ export const SERVICE_SECRET = process.env.ELECTRIC_SECRET ?? `${canary('shapes-'
 /** What the real service wants to see of everybody; the stand-in asks for it only where a test says so. */
 const opening = isReal && process.env.ELECTRIC_SECRET ? { secret: process.env.ELECTRIC_SECRET } : {};
 
-const LIMIT_MS = 30_000;
+const LIMIT_MS = 120_000;
 
 /** Registers database and service for a file of tests, and what it does first. */
 export function harness(prepare = async () => {}) {

@@ -98,18 +98,18 @@ export const FAULTS = [
 export const SILENCE = [[{ way: 'hang' }, 44_900]];
 
 /**
- * Each of these faults meets a request about a table that a bridge follows; each time a row is inserted. `arrived` waits until so many changes have come. No request
+ * Each of these faults meets a request about a table that a bridge follows, for which a row was just inserted. `arrived` waits until so many changes have come. No request
  * comes before its time.
  */
 export async function suffer({ service, sql }, table, faults, arrived) {
   for (const [at, [fault, pauseMs]] of faults.entries()) {
-    const its = { ...fault, of: of(table) };
+    const its = { ...fault, of: of(table), before: () => sql(`INSERT INTO ${table} VALUES (${at})`) };
     service.faults.script([its]);
-    await sql(`INSERT INTO ${table} VALUES (${at})`);
     await arrived(at + 1, `after ${fault.status ?? fault.way}`);
-    const asked = service.requests.filter(({ query }) => query.table === table);
-    const met = asked.findIndex(({ fault }) => fault === its);
-    const pause = asked[met + 1].at - asked[met].at;
+    const asked = () => service.requests.filter(({ query }) => query.table === table);
+    const met = asked().findIndex(({ fault }) => fault === its);
+    const next = await until(() => asked()[met + 1], () => 'the next request');
+    const pause = next.at - asked()[met].at;
     assert.ok(pause >= pauseMs, `after ${fault.status ?? fault.way} the next request came ${pause} ms later`);
   }
 }

@@ -178,12 +178,15 @@ test('rows that come while a shape is made come once', async () => {
     while (!isOver) await sql(`INSERT INTO ${table} DEFAULT VALUES`);
   })();
   const followers = [];
-  for (const part of [`id > 0`, `id > -1`, `id > -2`, `id > -3`]) {
-    followers.push(these.follow({ table, where: part }));
-    await followers.at(-1).first(1);
+  try {
+    for (const part of [`id > 0`, `id > -1`, `id > -2`, `id > -3`]) {
+      followers.push(these.follow({ table, where: part }));
+      await followers.at(-1).first(1);
+    }
+  } finally {
+    isOver = true;
+    await writing;
   }
-  isOver = true;
-  await writing;
   const { rows: [{ count }] } = await sql(`SELECT count(*)::int AS count FROM ${table}`);
   for (const follower of followers) {
     await follower.first(count);

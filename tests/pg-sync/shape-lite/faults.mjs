@@ -49,7 +49,7 @@ export class Faults {
     this.list = [];
   }
 
-  /** What becomes of the next requests, in order: `[{way: 'status', status: 503}, …]`; with `of` of those alone whose address has this text. */
+  /** What becomes of the next requests, in order: `[{way: 'status', status: 503}, …]`; with `of` of those alone whose address has this text. `before` is done first. */
   script(list) {
     this.list.push(...list);
   }
@@ -60,6 +60,7 @@ export class Faults {
     if (at < 0) return false;
     const [fault] = this.list.splice(at, 1);
     kept.fault = fault;
+    await fault.before?.();
     if (fault.way === 'none') return false;
     return WAYS[fault.way](response, fault, this.service) !== 'goes on';
   }
