@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use database::local::Sql as _;
@@ -12,6 +13,7 @@ use pg_sync::bridge::NotJoined;
 use pg_sync::register::Registration;
 use pg_sync::store::{Store, create_tables};
 use serde_json::{Value as Json, json};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -138,22 +140,22 @@ fn insert(number: usize) -> String {
     json!({"key": format!("k{number}"), "value": {"id": number.to_string()}, "headers": headers}).to_string()
 }
 
-/// Bridges over a folder, as a configuration says.
-fn begun(folder: &std::path::Path, configuration: &str) -> (Rc<Rusqlite>, Bridges) {
+/// Bridges over a folder, as a configuration says. The lock is that of all that are begun there: requests of bridges that have ended go on for a while.
+fn begun(folder: &TempDir, hold: &Arc<Hold>, configuration: &str) -> (Rc<Rusqlite>, Bridges) {
+    let folder = folder.path();
     let config = config::observed(configuration).unwrap();
     let sql = Rc::new(Rusqlite::open(&folder.join("pg-sync.sqlite"), Synchronous::Full).unwrap());
     create_tables(&sql).unwrap();
     let log = Log::open(Format::Text, Threshold::Warn, Some(&folder.join("log"))).unwrap();
-    let mut outside = Outside::new(&config, Hold::of_test(folder), log).unwrap();
+    let mut outside = Outside::new(&config, Arc::clone(hold), log).unwrap();
     outside.again_ms = 20;
     let bridges = Bridges::begin(&sql, plan(&config), Rc::new(outside)).unwrap();
     (sql, bridges)
 }
 
-/// Ends bridges, with the lock of their folder.
+/// Ends bridges, and waits until nobody has their database any more.
 async fn ended((sql, bridges): (Rc<Rusqlite>, Bridges)) {
     bridges.end();
-    // Whoever has a task's end of it holds the database.
     while Rc::strong_count(&sql) > 1 {
         sleep(Duration::from_millis(5)).await;
     }
@@ -184,14 +186,15 @@ async fn status(bridges: &Bridges, source_ref: &str) -> StatusCode {
 fn a_table_that_is_let_through_no_more_is_read_no_more() {
     alone(async {
         let folder = tempfile::tempdir().unwrap();
+        let hold = Hold::of_test(folder.path());
         let service = service(&Rc::default()).await;
-        let (sql, mut bridges) = begun(folder.path(), &connection(&service, "tables = [\"orders\"]"));
+        let (sql, mut bridges) = begun(&folder, &hold, &connection(&service, "tables = [\"orders\"]"));
         let source_ref = asked(&mut bridges, &service, 0).await.unwrap().unwrap();
         assert_eq!(status(&bridges, &source_ref).await, StatusCode::OK);
         ended((sql, bridges)).await;
 
         let before = service.requests.borrow().len();
-        let (sql, bridges) = begun(folder.path(), &connection(&service, "tables = [\"others\"]"));
+        let (sql, bridges) = begun(&folder, &hold, &connection(&service, "tables = [\"others\"]"));
         let block = || Store::new(Rc::clone(&sql), 0).open().unwrap().unwrap().stored().block.clone();
         until(|| block().is_some()).await;
         assert_eq!(block().unwrap().reason, BlockedReason::TableNotAllowed);
@@ -199,7 +202,7 @@ fn a_table_that_is_let_through_no_more_is_read_no_more() {
         assert_eq!(service.requests.borrow().len(), before, "nobody asks for it any more");
         ended((sql, bridges)).await;
 
-        let (sql, bridges) = begun(folder.path(), &connection(&service, ""));
+        let (sql, bridges) = begun(&folder, &hold, &connection(&service, ""));
         let is_blocked = || Store::new(Rc::clone(&sql), 0).open().unwrap().unwrap().stored().block.is_some();
         until(|| !is_blocked()).await;
         assert_eq!(status(&bridges, &source_ref).await, StatusCode::OK);
@@ -211,6 +214,7 @@ fn a_table_that_is_let_through_no_more_is_read_no_more() {
 fn an_observation_that_has_ended_stays_so_when_others_are_begun_again() {
     alone(async {
         let folder = tempfile::tempdir().unwrap();
+        let hold = Hold::of_test(folder.path());
         let secret = folder.path().join("secret");
         std::fs::write(&secret, "secret").unwrap();
         let changes: Rc<RefCell<Vec<String>>> = Rc::default();
@@ -238,7 +242,7 @@ fn an_observation_that_has_ended_stays_so_when_others_are_begun_again() {
             let its = bodies.filter(|body| body["key"].as_str().unwrap().contains(id));
             its.map(|body| body["type"].as_str().unwrap().to_owned()).collect()
         };
-        let (sql, bridges) = begun(folder.path(), &configuration);
+        let (sql, bridges) = begun(&folder, &hold, &configuration);
         let observers =
             |sql: &Rc<Rusqlite>| Store::new(Rc::clone(sql), 0).open().ok().flatten().map(|it| it.observers().len());
         until(|| observers(&sql) == Some(2)).await;
@@ -265,8 +269,9 @@ fn an_observation_that_has_ended_stays_so_when_others_are_begun_again() {
 fn sources_that_the_service_refuses_leave_nothing_behind() {
     alone(async {
         let folder = tempfile::tempdir().unwrap();
+        let hold = Hold::of_test(folder.path());
         let service = Stub::start(async |_| told("400 Bad Request", "", "{\"message\":\"no\"}")).await;
-        let (sql, mut bridges) = begun(folder.path(), &connection(&service, ""));
+        let (sql, mut bridges) = begun(&folder, &hold, &connection(&service, ""));
         for after in 0..200 {
             let refused = asked(&mut bridges, &service, after).await.unwrap();
             assert!(matches!(refused, Err(NotRegistered::Bridge(NotJoined::Refused(_)))), "{refused:?}");
@@ -281,8 +286,9 @@ fn sources_that_the_service_refuses_leave_nothing_behind() {
 fn a_burst_of_registrations_gets_no_more_than_the_quota() {
     alone(async {
         let folder = tempfile::tempdir().unwrap();
+        let hold = Hold::of_test(folder.path());
         let service = service(&Rc::default()).await;
-        let (sql, mut bridges) = begun(folder.path(), &connection(&service, ""));
+        let (sql, mut bridges) = begun(&folder, &hold, &connection(&service, ""));
         let burst: Vec<_> = (0..130).map(|after| asked(&mut bridges, &service, after)).collect();
         let mut refused = 0;
         for registered in burst {
@@ -296,7 +302,7 @@ fn a_burst_of_registrations_gets_no_more_than_the_quota() {
         ended((sql, bridges)).await;
 
         // Those that are stored count from the beginning on.
-        let (_, mut bridges) = begun(folder.path(), &connection(&service, ""));
+        let (_, mut bridges) = begun(&folder, &hold, &connection(&service, ""));
         let more = asked(&mut bridges, &service, 200);
         assert_eq!(more.await.unwrap(), Err(NotRegistered::Quota(100)));
         bridges.end();

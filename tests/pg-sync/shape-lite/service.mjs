@@ -3,6 +3,7 @@
 // published description by the tests beside it, which also run against the real one.
 import http from 'node:http';
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { answerGet } from './answers.mjs';
 import { Faults } from './faults.mjs';
 import { Shape, identity } from './shape.mjs';
@@ -44,14 +45,24 @@ class Service {
     this.server.listen(this.options.port, '127.0.0.1');
     await once(this.server, 'listening');
     this.url = `http://127.0.0.1:${this.server.address().port}/v1/shape`;
-    this.timers = [setInterval(() => this.drain().catch(() => {}), this.options.drainMs), setInterval(() => this.checkSchemas().catch(() => {}), this.options.schemaMs)];
+    this.stopping = new AbortController();
+    this.loops = [this.repeat(this.options.drainMs, () => this.drain()), this.repeat(this.options.schemaMs, () => this.checkSchemas())];
+  }
+
+  /** Does something until the service is closed, with pauses. The next time begins after the one before has ended: on a slow machine nothing piles up. */
+  async repeat(pauseMs, work) {
+    const { signal } = this.stopping;
+    while (!signal.aborted) {
+      await work().catch(() => {});
+      await sleep(pauseMs, undefined, { signal }).catch(() => {});
+    }
   }
 
   async close() {
-    this.timers.forEach(clearInterval);
+    this.stopping.abort();
     this.server.closeAllConnections();
     await new Promise((done) => this.server.close(done));
-    await this.draining?.catch(() => {});
+    await Promise.all([...this.loops, this.draining?.catch(() => {})]);
     await this.source.close();
   }
 
@@ -73,8 +84,11 @@ class Service {
 
   /** A table that is another one by now has no shapes any more. */
   async checkSchemas() {
+    const tables = new Map();
     for (const shape of [...this.shapes.values()]) {
-      const table = await this.source.alone(() => this.source.describe(shape.table.oid));
+      const { oid } = shape.table;
+      if (!tables.has(oid)) tables.set(oid, await this.source.alone(() => this.source.describe(oid)));
+      const table = tables.get(oid);
       const columns = (of) => JSON.stringify([of?.schema, of?.name, of?.columns]);
       if (columns(table) !== columns(shape.table)) this.forget(shape);
     }
