@@ -31,9 +31,6 @@ function mounts(pid) {
   }
 }
 
-/** Whether a program is on the path. */
-const programs = (name) => process.env.PATH.split(':').some((folder) => fs.existsSync(path.join(folder, name)));
-
 /** The configuration of both agents, of which `agent` is the script of the first, which can be read within walls. */
 function config(agent) {
   const text = JSON.stringify;
@@ -52,14 +49,13 @@ env = ["AGENT_KEEPS", "AGENT_LOG", "SANDBOX_AGENT_REQUIRE_PREINSTALL"]
 }
 
 export class Machine {
-  /** `base`: the address of the worker. `walls`: agents may be walled in with bubblewrap, or its stand-in where this computer has none. */
-  constructor(base, { id = 'workstation', agent = path.join(here, 'agent.mjs'), walls = false } = {}) {
+  /** `base`: the address of the worker. */
+  constructor(base, { id = 'workstation', agent = path.join(here, 'agent.mjs') } = {}) {
     const home = fs.mkdtempSync(path.join(os.tmpdir(), 'machine-'));
     Object.assign(this, { base, id, home, state: path.join(home, 'state'), programs: path.join(home, 'bin'), output: '' });
     fs.writeFileSync(path.join(home, 'config.toml'), config(agent));
     fs.mkdirSync(this.programs);
     standIns(this.programs);
-    if (walls && !programs('bwrap')) fs.symlinkSync(path.join(here, 'bwrap.sh'), path.join(this.programs, 'bwrap'));
   }
 
   /** Starts a runner. `env`: its further variables; `before`: the words of a program that starts it in its own place. */

@@ -15,6 +15,7 @@ const MAX_STORM_MESSAGES: u64 = 200;
 
 /// The shim and the runner, recorded conversations, sessions from end to end, and the description of the API.
 pub(super) fn check(root: &Path, amounts: &Amounts) -> Result<()> {
+    tools::for_tests::bubblewrap()?;
     step("An agent beside a mailbox, and a runner that calls its worker");
     let mut shim = process::cargo();
     shim.current_dir(root).args(["test", "--quiet", "-p", "agent-shim", "-p", "logseq-runner"]);
