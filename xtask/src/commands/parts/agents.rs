@@ -101,8 +101,8 @@ fn runner(root: &Path, server: &Path, node: &dyn Fn() -> Command, kills: u64) ->
     let built = native::target(root).join("fast");
     let binary = built.join("logseq-runner");
     let runner = [("SANDBOX_AGENT_BIN", server), ("LOGSEQ_RUNNER", binary.as_path())];
-    let cases =
-        ["runner", "runner-guide", "mailbox-runner", "mailbox-git", "mailbox-move"].map(|name| format!("tests/agents/{name}.test.mjs"));
+    let cases = ["runner", "runner-guide", "mailbox-runner", "mailbox-git", "mailbox-move"]
+        .map(|name| format!("tests/agents/{name}.test.mjs"));
     process::run(node().args(["--test", "--test-force-exit", "--test-concurrency=1"]).args(cases).envs(runner))?;
 
     step(format!("{kills} kills of runners, shims, agents and the worker while messages flow"));
