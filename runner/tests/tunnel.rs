@@ -148,6 +148,23 @@ fn what_is_in_force_is_printed_without_secrets() {
     assert!(!text.contains("test-token"));
 }
 
+#[test]
+fn the_scripts_of_upstreams_readme_call_the_runner() {
+    let world = World::new();
+    let printed = |script: &str, transport: &str| {
+        let mut command = world.as_upstream(script);
+        let output = command.env("RUNNER_TRANSPORT", transport).args(["--print-config"]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(printed("start-local-runner-daemon.sh", "mailbox").contains("transport = \"mailbox\""));
+    assert!(printed("start-local-runner-tunnel.sh", "mailbox").contains("transport = \"tunnel\""));
+    world.script("sandbox-agent", "echo \"$*\" > \"$0.words\"");
+    let output = world.as_upstream("start-local-sandbox-agent.sh").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(world.started("sandbox-agent").contains(&format!("--port {}", world.agent.port)));
+}
+
 /// A second signal does not wait for processes that take their time.
 #[test]
 fn whoever_asks_twice_does_not_wait() {

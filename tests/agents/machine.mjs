@@ -2,7 +2,7 @@
 // `pi` the same behind the real sandbox-agent server.
 // LOGSEQ_RUNNER names the binary; agent-shim lies beside it.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -31,9 +31,6 @@ function mounts(pid) {
   }
 }
 
-/** Whether a program is on the path. */
-const programs = (name) => process.env.PATH.split(':').some((folder) => fs.existsSync(path.join(folder, name)));
-
 /** The configuration of both agents, of which `agent` is the script of the first, which can be read within walls. */
 function config(agent) {
   const text = JSON.stringify;
@@ -51,15 +48,33 @@ env = ["AGENT_KEEPS", "AGENT_LOG", "SANDBOX_AGENT_REQUIRE_PREINSTALL"]
 `;
 }
 
+/** Whether bubblewrap works here. Where REQUIRE_WALLS is set, it has to. */
+export function hasWalls() {
+  try {
+    execFileSync('bwrap', ['--unshare-user', '--unshare-pid', '--ro-bind', '/', '/', '--', '/bin/true'], { stdio: 'ignore' });
+    return true;
+  } catch (error) {
+    assert.ok(!process.env.REQUIRE_WALLS, `bubblewrap cannot be used here: ${error}`);
+    return false;
+  }
+}
+
 export class Machine {
-  /** `base`: the address of the worker. `walls`: agents may be walled in with bubblewrap, or its stand-in where this computer has none. */
-  constructor(base, { id = 'workstation', agent = path.join(here, 'agent.mjs'), walls = false } = {}) {
+  /** `base`: the address of the worker. */
+  constructor(base, { id = 'workstation', agent = path.join(here, 'agent.mjs') } = {}) {
     const home = fs.mkdtempSync(path.join(os.tmpdir(), 'machine-'));
     Object.assign(this, { base, id, home, state: path.join(home, 'state'), programs: path.join(home, 'bin'), output: '' });
     fs.writeFileSync(path.join(home, 'config.toml'), config(agent));
     fs.mkdirSync(this.programs);
     standIns(this.programs);
-    if (walls && !programs('bwrap')) fs.symlinkSync(path.join(here, 'bwrap.sh'), path.join(this.programs, 'bwrap'));
+  }
+
+  /** What programs of this machine are started with, and `more`. */
+  variables(more) {
+    return {
+      PATH: `${this.programs}:${process.env.PATH}`, HOME: this.home, SANDBOX_AGENT_REQUIRE_PREINSTALL: '1', AGENT_KEEPS: '1', AGENT_LOG: path.join(this.home, 'agent.log'), STDIN_LOG: path.join(this.home, 'stdin.log'),
+      RUNNER_STATE_DIR: this.state, RUNNER_CONFIG: path.join(this.home, 'config.toml'), ...more,
+    };
   }
 
   /** Starts a runner. `env`: its further variables; `before`: the words of a program that starts it in its own place. */
@@ -67,11 +82,9 @@ export class Machine {
     const [program, ...words] = [...before, BINARY, 'run'];
     this.runner = spawn(program, words, {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: {
-        PATH: `${this.programs}:${process.env.PATH}`, HOME: this.home, SANDBOX_AGENT_REQUIRE_PREINSTALL: '1', AGENT_KEEPS: '1', AGENT_LOG: path.join(this.home, 'agent.log'), STDIN_LOG: path.join(this.home, 'stdin.log'), BASE_URL: this.base, TOKEN,
-        RUNNER_ID: this.id, RUNNER_MAX_SESSIONS: '64', RUNNER_TRANSPORT: 'mailbox', RUNNER_DRIVER: 'plain',
-        RUNNER_STATE_DIR: this.state, RUNNER_CONFIG: path.join(this.home, 'config.toml'), ...env,
-      },
+      env: this.variables({
+        BASE_URL: this.base, TOKEN, RUNNER_ID: this.id, RUNNER_MAX_SESSIONS: '64', RUNNER_TRANSPORT: 'mailbox', RUNNER_DRIVER: 'plain', ...env,
+      }),
     });
     this.runner.stderr.setEncoding('utf8').on('data', (text) => {
       this.output += text;

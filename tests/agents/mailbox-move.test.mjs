@@ -2,26 +2,15 @@
 // docs/spec/transcripts.md 4.6); it is begun anew; its session is deleted. The real binaries, the built worker under workerd, the stand-in of
 // E2B, and an agent that refuses a conversation of which anything was changed.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { eventually, textOf } from './client.mjs';
-import { Machine } from './machine.mjs';
+import { Machine, hasWalls } from './machine.mjs';
 import { Sandboxed } from './sandboxed.mjs';
 
-/** Whether this user may have mounts of its own. */
-function hasWalls() {
-  try {
-    execFileSync('unshare', ['--user', '--map-root-user', '--mount', 'true'], { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-const skip = hasWalls() ? false : 'no namespaces for users';
+const skip = hasWalls() ? false : 'bubblewrap cannot be used here';
 /** An agent within a wall writes its log there, and does not outlive the test for long. */
 const SETTINGS = { RUNNER_DRIVER: 'bubblewrap', IDLE_EXIT: '2s', AGENT_LOG: '/home/user/agent.log', STDIN_LOG: '/home/user/stdin.log' };
 let it; const machines = [];
@@ -30,7 +19,7 @@ before(async () => {
   if (skip) return;
   it = await Sandboxed.start({ env: { RUN_TOKEN_KEYS: `k:${Buffer.alloc(32).toString('base64')}` } });
   for (const id of ['workstation', 'laptop']) {
-    const machine = new Machine(it.worker.base, { id, walls: true });
+    const machine = new Machine(it.worker.base, { id });
     machines.push(machine);
     await machine.start(SETTINGS);
   }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -80,9 +80,53 @@ const fn yes() -> bool {
 /// Where agents look for skills of which nobody says so.
 const SKILLS: [(&str, &str); 1] = [("claude", ".claude/skills")];
 
-/// Agents that need not be named: their programs are those which speak ACP for them.
-const KNOWN: [(&str, &str); 4] =
-    [("claude", "claude-agent-acp"), ("codex", "codex-acp"), ("pi", "pi-acp"), ("amp", "amp-acp")];
+/// An agent that need not be named.
+struct Known {
+    name: &'static str,
+    /// The program that speaks ACP for it.
+    command: &'static str,
+    /// Variables that may hold its key.
+    env: &'static [&'static str],
+    /// Files below the home folder that may hold its login.
+    login: &'static [&'static str],
+}
+
+const KNOWN: [Known; 4] = [
+    Known {
+        name: "claude",
+        command: "claude-agent-acp",
+        env: &["ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"],
+        login: &[".claude/.credentials.json"],
+    },
+    Known {
+        name: "codex",
+        command: "codex-acp",
+        env: &["OPENAI_API_KEY", "CODEX_API_KEY"],
+        login: &[".codex/auth.json"],
+    },
+    Known { name: "pi", command: "pi-acp", env: &[], login: &[".pi/agent/auth.json"] },
+    Known { name: "amp", command: "amp-acp", env: &["AMP_API_KEY"], login: &[".local/share/amp/secrets.json"] },
+];
+
+impl Known {
+    /// It as a table; `home` is where its login is looked for.
+    fn table(&self, home: Option<&Path>) -> Agent {
+        let login = self.login.iter().filter_map(|file| Some(home?.join(file))).filter(|file| file.is_file());
+        Agent {
+            command: self.command.to_owned(),
+            args: Vec::new(),
+            env: self.env.iter().map(|name| (*name).to_owned()).collect(),
+            load: true,
+            transcript: None,
+            declares_limits: BTreeMap::new(),
+            login_check: Vec::new(),
+            login: login.collect(),
+            skills: None,
+            skills_at: None,
+            binds: Vec::new(),
+        }
+    }
+}
 
 impl Tables {
     /// Reads them.
@@ -105,22 +149,7 @@ impl Tables {
 
     /// The agent of this name.
     pub fn agent(&self, name: &str) -> Option<Agent> {
-        let known = || {
-            let (_, command) = KNOWN.iter().find(|(known, _)| *known == name)?;
-            Some(Agent {
-                command: (*command).to_owned(),
-                args: Vec::new(),
-                env: Vec::new(),
-                load: true,
-                transcript: None,
-                declares_limits: BTreeMap::new(),
-                login_check: Vec::new(),
-                login: Vec::new(),
-                skills: None,
-                skills_at: None,
-                binds: Vec::new(),
-            })
-        };
+        let known = || Some(KNOWN.iter().find(|known| known.name == name)?.table(std::env::home_dir().as_deref()));
         let mut agent = self.agents.get(name).cloned().or_else(known)?;
         let usual = SKILLS.iter().find(|(known, _)| *known == name).map(|(_, place)| PathBuf::from(place));
         agent.skills_at = agent.skills_at.or(usual);
@@ -129,7 +158,7 @@ impl Tables {
 
     /// Names of all agents, those that are known without being named last.
     pub fn names(&self) -> Vec<String> {
-        let known = KNOWN.iter().map(|(name, _)| (*name).to_owned()).filter(|name| !self.agents.contains_key(name));
+        let known = KNOWN.iter().map(|known| known.name.to_owned()).filter(|name| !self.agents.contains_key(name));
         self.agents.keys().cloned().chain(known).collect()
     }
 }
@@ -189,6 +218,21 @@ mod tests {
         assert_eq!(tables.agent("codex").unwrap().command, "codex-acp");
         assert_eq!(tables.agent("nobody"), None);
         assert_eq!(tables.names(), ["claude", "own", "codex", "pi", "amp"]);
+    }
+
+    #[test]
+    fn a_known_agent_is_logged_in_as_this_user_is_and_one_that_is_named_has_what_is_said() {
+        let home = tempfile::tempdir().unwrap();
+        let claude = KNOWN.iter().find(|known| known.name == "claude").unwrap();
+        assert!(claude.table(Some(home.path())).login.is_empty(), "there is none to bring");
+        assert!(claude.table(None).login.is_empty());
+        std::fs::create_dir(home.path().join(".claude")).unwrap();
+        let login = home.path().join(".claude/.credentials.json");
+        std::fs::write(&login, "{}").unwrap();
+        let table = claude.table(Some(home.path()));
+        assert_eq!((table.login, table.env[0].as_str()), (vec![login], "ANTHROPIC_API_KEY"));
+        let named = read("[agents.claude]\ncommand = \"other\"\n").unwrap().agent("claude").unwrap();
+        assert!(named.env.is_empty() && named.login.is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A machine with an agents worker, a sandbox-agent and programs on the path.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -67,7 +67,19 @@ impl World {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_logseq-runner"));
+        self.started_as(Path::new(env!("CARGO_BIN_EXE_logseq-runner")))
+    }
+
+    /// A script of the repository, as whoever follows upstream's README calls it.
+    pub(crate) fn as_upstream(&self, script: &str) -> Command {
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("scripts");
+        let mut command = self.started_as(&scripts.join(script));
+        command.env("LOGSEQ_RUNNER", env!("CARGO_BIN_EXE_logseq-runner"));
+        command
+    }
+
+    fn started_as(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command
             .env_clear()
             .env("PATH", format!("{}:/usr/bin:/bin", self.path("bin").display()))

@@ -33,9 +33,11 @@ Options:
   --fuzz-seconds N   seconds of mutations instead, shared by the targets
   --server-kills N   how often the native server is killed under load (default 50)
   --server-faults N  how often its system calls fail under load (default 20)
+  --storm-kills N    how often runners, shims, agents and the worker are killed while messages flow (default 100)
   --part NAME        only this part of what is built already: worker, native or agents
 
 Tests with PostgreSQL install it where apt can; elsewhere they say that they were not run, and fail with REQUIRE_POSTGRES=1.
+Tests of walls say that they were not run where this user may make no namespaces, and fail with REQUIRE_WALLS=1.
 AGENTS_KILLS is how often the agents worker is killed while turns run (default 15, with --long 100).
 GOLDEN_DIR names another folder of recorded vectors and conversations (default tests/reference/golden).";
 
@@ -73,7 +75,7 @@ impl Amounts {
         fuzz_seconds: None,
         all_faults: false,
         kills: 15,
-        storm_kills: 30,
+        storm_kills: 100,
         observing_kills: 10,
         api_seconds: 60,
         server_kills: 50,
@@ -99,7 +101,7 @@ impl Amounts {
     fn parse(mut args: lexopt::Parser) -> Result<Option<Self>> {
         let (mut long, mut random, mut fuzz_seconds) = (false, false, None);
         let (mut seeds, mut graphs, mut mutations) = (None, None, None);
-        let (mut server_kills, mut server_faults, mut part) = (None, None, None);
+        let (mut server_kills, mut server_faults, mut storm_kills, mut part) = (None, None, None, None);
         while let Some(arg) = args.next()? {
             match arg {
                 lexopt::Arg::Long("long") => long = true,
@@ -110,6 +112,7 @@ impl Amounts {
                 lexopt::Arg::Long("fuzz-seconds") => fuzz_seconds = Some(args.value()?.parse()?),
                 lexopt::Arg::Long("server-kills") => server_kills = Some(args.value()?.parse()?),
                 lexopt::Arg::Long("server-faults") => server_faults = Some(args.value()?.parse()?),
+                lexopt::Arg::Long("storm-kills") => storm_kills = Some(args.value()?.parse()?),
                 lexopt::Arg::Long("part") => part = Some(Part::named(&args.value()?.string()?)?),
                 lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => {
                     println!("{HELP}");
@@ -126,7 +129,7 @@ impl Amounts {
             fuzz_seconds,
             all_faults: base.all_faults,
             kills: base.kills,
-            storm_kills: base.storm_kills,
+            storm_kills: storm_kills.unwrap_or(base.storm_kills),
             observing_kills: base.observing_kills,
             api_seconds: base.api_seconds,
             server_kills: server_kills.unwrap_or(base.server_kills),

@@ -237,7 +237,8 @@ pub(super) async fn register<P: Platform>(
         return Err(Error::TooManyRunners);
     }
     let new_key = || platform.random_uuid().simple().to_string();
-    let mut key = known.and_then(|known| known.mailbox).map_or_else(new_key, |mailbox| mailbox.key);
+    let before = known.and_then(|known| known.mailbox).map(|mailbox| mailbox.key);
+    let mut key = before.clone().unwrap_or_else(new_key);
     for _ in 0..TRIES {
         let asked = Asked {
             key: key.clone(),
@@ -261,7 +262,9 @@ pub(super) async fn register<P: Platform>(
         let registered = Registered { key: &key, epoch };
         let kept = mailbox_runners::register(db, user, &wanted, &registered, limit, platform.now_ms()).await;
         let is_kept = kept.as_ref().is_ok_and(|kept| kept.mailbox.as_ref().is_some_and(|mailbox| mailbox.key == key));
-        if !is_kept {
+        // A runner that was there already stays one when its row cannot be written: it registers again.
+        let is_runner = kept.is_err() && before.as_ref() == Some(&key);
+        if !is_kept && !is_runner {
             // Nobody gets to know the token: the object is nobody's.
             ask::<P>(runners, &key, call("revoke", Vec::new())).await?;
         }

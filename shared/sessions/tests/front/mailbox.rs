@@ -1,5 +1,7 @@
 //! Runners that call us, at the front (session-mailbox.md 7.2–7.6, 7.9): only their own tokens are let through, to their own objects.
 
+use database::Database;
+use pollster::block_on;
 use serde_json::json;
 use sessions::front::route::ROUTES;
 
@@ -114,4 +116,36 @@ fn without_the_binding_or_with_the_setting_nobody_may_call() {
     let world = World::new(&[]);
     world.has_runners.set(true);
     assert_eq!(world.send(signed("GET", "/runners", "")).headers["x-logseq-mailbox"], "1");
+}
+
+/// Its sessions and its token would be gone, and its agents ended, for a database that is away for a moment.
+#[test]
+fn a_runner_whose_row_cannot_be_written_stays_a_runner() {
+    let world = World::new(&[("AGENT_RATE_LIMITS", "off")]);
+    world.has_runners.set(true);
+    *world.answers.borrow_mut() = Box::new(|_| Some((200, Vec::new())));
+    let body = json!({
+        "runner-id": "r", "transport": "mailbox", "instance-id": "0b9ad6a5-3a6f-4d3c-9d46-0a1b2c3d4e5f",
+    });
+    let asked = |world: &World| {
+        let lines = world.sent.borrow().iter().map(|sent| sent.line.clone()).collect::<Vec<_>>();
+        lines.into_iter().filter_map(|line| Some(line.split_once("__runner__/")?.1.to_owned())).collect::<Vec<_>>()
+    };
+    let fails = |world: &World, event: &str| {
+        let trigger =
+            format!("CREATE TRIGGER fails BEFORE {event} ON agent_runners BEGIN SELECT RAISE(FAIL, 'away'); END");
+        block_on(world.db.as_ref().unwrap().execute(&trigger, &[])).unwrap();
+    };
+    assert_eq!(world.call("POST", "/runners", &body.to_string()).status, 200);
+    fails(&world, "UPDATE");
+    assert_eq!(world.call("POST", "/runners", &body.to_string()).status, 500);
+    assert_eq!(asked(&world), ["register", "register"]);
+
+    // One that nobody knows yet is nobody's.
+    let world = World::new(&[("AGENT_RATE_LIMITS", "off")]);
+    world.has_runners.set(true);
+    *world.answers.borrow_mut() = Box::new(|_| Some((200, Vec::new())));
+    fails(&world, "INSERT");
+    assert_eq!(world.call("POST", "/runners", &body.to_string()).status, 500);
+    assert_eq!(asked(&world), ["register", "revoke"]);
 }

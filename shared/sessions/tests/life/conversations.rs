@@ -59,13 +59,24 @@ fn of_sandbox(run: u64) -> Claims {
 
 /// The holder of a token asks, as the service sends it on.
 fn ask(world: &World, claims: &Claims, method: &str, path: &str, body: Option<&Bundle>) -> (u16, Vec<u8>) {
+    ask_as(world, claims, method, path, body, "completed")
+}
+
+fn ask_as(
+    world: &World,
+    claims: &Claims,
+    method: &str,
+    path: &str,
+    body: Option<&Bundle>,
+    status: &str,
+) -> (u16, Vec<u8>) {
     let mut request = http::Request::new(Body(body.map(|bundle| archive::write(bundle).unwrap())));
     *request.method_mut() = method.parse().unwrap();
     *request.uri_mut() = format!("https://session/__session__/{path}").parse().unwrap();
     let told = web::url::encode(&serde_json::to_string(claims).unwrap());
     let headers = [("x-session-id", "s"), ("x-user-id", "ann"), ("x-caller", "run"), ("x-run-claims", &told)];
     let more = [("accept", "application/x-tar"), ("content-type", "application/x-tar")];
-    for (name, value) in headers.into_iter().chain(more).chain([("x-terminal-status", "completed")]) {
+    for (name, value) in headers.into_iter().chain(more).chain([("x-terminal-status", status)]) {
         request.headers_mut().insert(name, value.parse().unwrap());
     }
     world.answer(request).unwrap()
@@ -106,6 +117,26 @@ fn goes(world: &World, from: Option<&Runner<'_>>, to: &Value) {
 
 fn to_runner(id: &str) -> Value {
     json!({"runtime-provider": "local-runner", "runner-id": id, "force": false})
+}
+
+/// transcripts.md 4.7: whoever runs the agent stores it as `failed`, and the session tells its people.
+#[test]
+fn a_conversation_that_a_runner_could_not_keep_whole_is_told_once() {
+    let world = world_with(&[]);
+    world.has_objects();
+    world.create();
+    world.message("one");
+    let runner = Runner::of(&world);
+    let items = runner.take();
+    runner.opens_as("conversation", false);
+    runner.starts(&items[1]);
+    let token = claims(&world, items[1]["body"]["run-token"].as_str().unwrap());
+    runner.ends(&items[1], "end_turn");
+    let half = written("{\"content\":[{\"type\":\"tool_use\",\"id\":\"t\"}]}\n");
+    for _ in 0..2 {
+        assert_eq!(ask_as(&world, &token, "PUT", "transcript/run-1", Some(&half), "failed").0, 200);
+        assert_eq!(told_of(&world), ["transcript.incomplete run-1"]);
+    }
 }
 
 #[test]

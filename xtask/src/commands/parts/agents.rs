@@ -15,6 +15,7 @@ const MAX_STORM_MESSAGES: u64 = 200;
 
 /// The shim and the runner, recorded conversations, sessions from end to end, and the description of the API.
 pub(super) fn check(root: &Path, amounts: &Amounts) -> Result<()> {
+    tools::for_tests::bubblewrap()?;
     step("An agent beside a mailbox, and a runner that calls its worker");
     let mut shim = process::cargo();
     shim.current_dir(root).args(["test", "--quiet", "-p", "agent-shim", "-p", "logseq-runner"]);
@@ -100,8 +101,8 @@ fn runner(root: &Path, server: &Path, node: &dyn Fn() -> Command, kills: u64) ->
     let built = native::target(root).join("fast");
     let binary = built.join("logseq-runner");
     let runner = [("SANDBOX_AGENT_BIN", server), ("LOGSEQ_RUNNER", binary.as_path())];
-    let cases =
-        ["runner", "mailbox-runner", "mailbox-git", "mailbox-move"].map(|name| format!("tests/agents/{name}.test.mjs"));
+    let cases = ["runner", "runner-guide", "mailbox-runner", "mailbox-git", "mailbox-move"]
+        .map(|name| format!("tests/agents/{name}.test.mjs"));
     process::run(node().args(["--test", "--test-force-exit", "--test-concurrency=1"]).args(cases).envs(runner))?;
 
     step(format!("{kills} kills of runners, shims, agents and the worker while messages flow"));

@@ -41,7 +41,7 @@ pub use runtime::{
     on_runtime_lost, on_task_canceled, on_task_completed,
 };
 pub use terminals::{on_terminal_closed, on_terminal_opened, on_terminal_used};
-pub use transcripts::{Keep, on_kept, on_reset, on_stored};
+pub use transcripts::{Keep, on_kept, on_reset, on_stored, on_stored_incomplete};
 pub use turns::{
     NotReached, on_heard, on_killed, on_not_reached, on_prepared, on_prompt_failed, on_sent, on_turn_ended,
 };

@@ -44,10 +44,7 @@ pub fn on_kept(state: &mut State, decide: &mut Decide<'_>, generation: u64, outc
     let run = run_name(keeping.run);
     match outcome {
         Keep::Kept(kept) => note(state, kept),
-        Keep::Incomplete(why) => {
-            let draft = Draft::new(Kind::stored("transcript.incomplete"), json!({"run": run, "error": why}));
-            decide.append(state, draft);
-        }
+        Keep::Incomplete(why) => on_stored_incomplete(state, decide, keeping.run, &why),
         Keep::Failed(why) => {
             let draft = Draft::new(Kind::stored("transcript.failed"), json!({"run": run, "error": why}));
             decide.append(state, draft);
@@ -61,6 +58,12 @@ pub fn on_kept(state: &mut State, decide: &mut Decide<'_>, generation: u64, outc
 /// A run was kept by whoever ran the agent.
 pub fn on_stored(state: &mut State, kept: Kept) {
     note(state, kept);
+}
+
+/// A run was kept that nobody can go on from: it is there for people.
+pub fn on_stored_incomplete(state: &mut State, decide: &mut Decide<'_>, run: u64, why: &str) {
+    let told = json!({"run": run_name(run), "error": why});
+    decide.append(state, Draft::new(Kind::stored("transcript.incomplete"), told));
 }
 
 /// The last run counts, whatever the order in which they are kept.

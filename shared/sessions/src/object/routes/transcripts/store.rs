@@ -10,9 +10,9 @@ use sha2::{Digest, Sha256};
 use transcripts::alias::Upload;
 use transcripts::bundle::{BundleError, Described};
 use transcripts::limits::{ALIAS_REST_BYTES, ARCHIVE_BYTES, JSON_GROWTH};
-use transcripts::rules::Status;
+use transcripts::rules::{Outcome, Status};
 use transcripts::store::Place;
-use transcripts::{Bundle, Refused, archive, codec};
+use transcripts::{Bundle, Refused, archive, codec, integrity};
 use web::url;
 
 use super::super::ok;
@@ -20,7 +20,7 @@ use super::{ARCHIVE, Asker, body, check_epoch, writable};
 use crate::error::Error;
 use crate::object::transcripts::StoreFailure;
 use crate::object::{Platform, Session};
-use crate::session::decide::on_stored;
+use crate::session::decide::{on_stored, on_stored_incomplete};
 use crate::session::transcript::{Kept, run_number};
 
 /// Stores an upload of a run; `status` is none for one that goes on.
@@ -55,7 +55,13 @@ async fn keep<P: Platform>(
         Some(status) => store.keep(&place, status, attempt, &bundle, now).await,
         None => store.keep_partial(&place, attempt, &bundle, now).await,
     };
-    kept.map_err(|error| answered(error.into()))?;
+    let outcome = kept.map_err(|error| answered(error.into()))?;
+    if status == Some(Status::Failed)
+        && outcome == Outcome::Store
+        && let Err(why) = integrity::check(&bundle)
+    {
+        session.change(|core, decide| on_stored_incomplete(&mut core.state, decide, seq, &why.to_string()))?;
+    }
     if status == Some(Status::Completed) {
         let (described, sha256) = (bundle.manifest().described.clone(), Some(bundle.sha256()));
         session.change(|core, _| {
