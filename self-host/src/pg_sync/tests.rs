@@ -30,7 +30,7 @@ use crate::daemon::Hold;
 use crate::log::{Format, Log, Threshold};
 
 /// How long a test may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Runs a test that has tasks of its own.
 pub(super) fn alone(test: impl Future<Output = ()>) {
