@@ -224,10 +224,12 @@ fn plain(file: &OwnedFd) -> Result<Seen, Error> {
         return Err(Error::Hostile("no plain file"));
     }
     let seen = Seen { size: u64::try_from(stat.st_size).unwrap_or_default(), links: stat.st_nlink, owner: stat.st_uid };
-    if seen.links != 1 {
-        return Err(Error::Hostile("a file has several names"));
+    match seen.links {
+        1 => Ok(seen),
+        // Removed between its opening and this look: a writer removes its journal with each commit.
+        0 => Err(io::Error::from(io::ErrorKind::NotFound).into()),
+        _ => Err(Error::Hostile("a file has several names")),
     }
-    Ok(seen)
 }
 
 /// What the first bytes of a database say about its journal, from docs of SQLite: 1 and 1 for a rollback journal.
@@ -308,6 +310,20 @@ mod tests {
         assert!(matches!(create(&top, "last", b"x"), Err(Error::Hostile(_))));
         assert!(matches!(remove_folder(&top, "way"), Err(Error::Hostile(_))));
         assert_eq!(std::fs::read(outside.path().join("f")).unwrap(), b"secret");
+    }
+
+    #[test]
+    fn a_file_that_is_removed_while_it_is_looked_at_is_absent_and_not_hostile() {
+        let (place, top) = place();
+        create(&top, "journal", b"x").unwrap();
+        let opened = open_as(&top, &["journal"], OFlags::RDONLY).unwrap();
+        plain(&opened).unwrap();
+        std::fs::hard_link(place.path().join("journal"), place.path().join("second")).unwrap();
+        assert!(matches!(plain(&opened), Err(Error::Hostile(_))));
+        for name in ["journal", "second"] {
+            remove(&top, name).unwrap();
+        }
+        assert!(matches!(plain(&opened), Err(Error::Io(error)) if error.kind() == io::ErrorKind::NotFound));
     }
 
     #[test]
