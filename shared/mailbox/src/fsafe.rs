@@ -142,7 +142,11 @@ pub fn replace(folder: impl AsFd, name: &str, content: &[u8]) -> Result<(), Erro
         Ok(()) | Err(Errno::NOENT) => {}
         Err(error) => return Err(error.into()),
     }
-    create(&folder, &aside, content)?;
+    if let Err(error) = create(&folder, &aside, content) {
+        // Half a file takes room that may be what is missing.
+        let _ = rustix::fs::unlinkat(&folder, aside.as_str(), AtFlags::empty());
+        return Err(error);
+    }
     rustix::fs::renameat(&folder, aside.as_str(), &folder, name)?;
     Ok(rustix::fs::fsync(&folder)?)
 }
@@ -245,7 +249,7 @@ pub fn examine(folder: impl AsFd, name: &str, owner: u32, limit: u64) -> Result<
     let (mut file, seen) = match open(folder, &[name]) {
         Ok(opened) => opened,
         Err(Error::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+        Err(error) => return Err(closed(error)),
     };
     if seen.owner != owner {
         return Err(Error::Hostile("a file belongs to somebody else"));
@@ -266,7 +270,15 @@ pub fn examine(folder: impl AsFd, name: &str, owner: u32, limit: u64) -> Result<
         Ok((_, journal)) if journal.size > limit => Err(Error::Hostile("a file is too long")),
         Ok(_) => Ok(Some(seen)),
         Err(Error::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(Some(seen)),
-        Err(error) => Err(error),
+        Err(error) => Err(closed(error)),
+    }
+}
+
+/// A file that may not be read was closed by the other side: whoever looks owns it, or it is somebody else's.
+fn closed(error: Error) -> Error {
+    match error {
+        Error::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => Error::Hostile("a file may not be read"),
+        other => other,
     }
 }
 
@@ -376,6 +388,24 @@ mod tests {
         create(&inner, "a", b"1").unwrap();
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
         assert!(place.path().join("was/a").exists());
+    }
+
+    /// As root every file may be read, whatever its mode is: what the system says then is put in the place of the file.
+    #[test]
+    fn a_file_that_may_not_be_read_is_hostile() {
+        for refused in [Errno::ACCESS, Errno::PERM] {
+            assert!(matches!(closed(refused.into()), Error::Hostile(_)), "{refused:?}");
+        }
+        assert!(matches!(closed(Errno::IO.into()), Error::Io(_)));
+    }
+
+    #[test]
+    fn a_file_that_is_written_in_vain_takes_no_room() {
+        let (place, top) = place();
+        assert!(replace(&top, "a", b"old").is_ok());
+        std::fs::create_dir(place.path().join(".b.tmp")).unwrap();
+        assert!(replace(&top, "b", b"new").is_err());
+        assert!(!place.path().join("b").exists());
     }
 
     /// Row of docs/spec/session-mailbox.md 5: "Host opens what the container wrote: symlink, FIFO, WAL header, journal naming
