@@ -4,12 +4,18 @@
 use mailbox::tools::Tools;
 use serde_json::{Value, json};
 
+use crate::outputs::{MAX_TEXT, clip};
+
 /// The longest line of an agent that is read, in bytes.
 pub(crate) const MAX_LINE: usize = 8 << 20;
+/// The method by which an agent asks for permission.
+pub(crate) const PERMISSION: &str = "session/request_permission";
 /// The version that is spoken.
 const PROTOCOL_VERSION: u16 = 1;
 /// JSON-RPC: there is no such method.
 const METHOD_NOT_FOUND: i64 = -32601;
+/// What a refusal says that says nothing.
+const NO_REASON: &str = "the agent gave no reason";
 
 /// What a line of the agent's says.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +51,7 @@ pub(crate) enum Incoming {
 pub(crate) struct Refusal {
     /// JSON-RPC's code.
     pub(crate) code: i64,
-    /// What the agent says.
+    /// What the agent says: something, of bounded length.
     pub(crate) message: String,
     /// More of it.
     pub(crate) data: Value,
@@ -59,7 +65,7 @@ pub(crate) fn read(line: &[u8]) -> Incoming {
     let id = envelope.get("id").filter(|id| id.is_string() || id.is_number()).cloned();
     let params = || envelope.get("params").cloned().unwrap_or_default();
     match (method, id) {
-        (Some("session/request_permission"), Some(rpc_id)) => Incoming::Permission { rpc_id, params: params() },
+        (Some(PERMISSION), Some(rpc_id)) => Incoming::Permission { rpc_id, params: params() },
         (Some(_), Some(rpc_id)) => Incoming::Unsupported(rpc_id),
         (Some("$/cancel_request"), None) => Incoming::Withdrawn(params().get("requestId").cloned().unwrap_or_default()),
         (Some(_), None) => Incoming::Told(envelope),
@@ -74,11 +80,14 @@ pub(crate) fn read(line: &[u8]) -> Incoming {
 fn outcome(envelope: &Value) -> Result<Value, Refusal> {
     match envelope.get("error").filter(|error| !error.is_null()) {
         None => Ok(envelope.get("result").cloned().unwrap_or_default()),
-        Some(error) => Err(Refusal {
-            code: error.get("code").and_then(Value::as_i64).unwrap_or_default(),
-            message: error.get("message").and_then(Value::as_str).unwrap_or_default().chars().take(4_000).collect(),
-            data: error.get("data").cloned().unwrap_or_default(),
-        }),
+        Some(error) => {
+            let said = error.get("message").and_then(Value::as_str).filter(|said| !said.is_empty());
+            Err(Refusal {
+                code: error.get("code").and_then(Value::as_i64).unwrap_or_default(),
+                message: clip(said.unwrap_or(NO_REASON), MAX_TEXT).to_owned(),
+                data: error.get("data").cloned().unwrap_or_default(),
+            })
+        }
     }
 }
 

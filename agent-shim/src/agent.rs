@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::time::{Duration, Instant};
 
@@ -15,14 +16,13 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use serde_json::Value;
 
 use crate::acp::MAX_LINE;
+use crate::ahead::Ahead;
 use crate::arguments::Places;
 use crate::git;
 use crate::server::Server;
 use crate::session::Event;
 use crate::tree::MARK;
 
-/// How many lines of the agent's are read ahead of what was taken in.
-const AHEAD: usize = 256;
 /// How many messages may wait for the agent to read them.
 const UNREAD: usize = 64;
 /// The longest log of an agent, in bytes; one before it is kept.
@@ -41,8 +41,9 @@ pub(crate) struct Agent {
     pub(crate) number: u64,
     child: Child,
     messages: SyncSender<Value>,
-    permits: Sender<()>,
-    owed: usize,
+    ahead: Arc<Ahead>,
+    /// Lines and bytes that were taken in while nothing more was to be read.
+    owed: (usize, usize),
 }
 
 /// What an agent is started with.
@@ -83,31 +84,27 @@ impl Agent {
         // A group of its own: a signal from a terminal is for this process.
         let mut child = command.process_group(0).spawn()?;
         let (messages, written) = mpsc::sync_channel(UNREAD);
-        let (permits, allowed) = mpsc::channel();
-        for _ in 0..AHEAD {
-            // The receiver is in the next lines.
-            let _ = permits.send(());
-        }
+        let ahead = Arc::new(Ahead::default());
         if let Some(errors) = child.stderr.take() {
             let outside = launch.outside;
             std::thread::Builder::new().name("agent-log".into()).spawn(move || keep(errors, &outside))?;
         }
         if let Some((server, _)) = server {
-            let events = launch.events;
+            let (events, passing) = (launch.events, Arc::clone(&ahead));
             let posting = std::thread::Builder::new().name("to-server".into());
-            posting.spawn(move || server.post_all(number, &written, allowed, &events))?;
-            return Ok(Self { number, child, messages, permits, owed: 0 });
+            posting.spawn(move || server.post_all(number, &written, &passing, &events))?;
+            return Ok(Self { number, child, messages, ahead, owed: (0, 0) });
         }
         if let Some(input) = child.stdin.take() {
             std::thread::Builder::new().name("to-agent".into()).spawn(move || write(input, &written))?;
         }
         if let Some(output) = child.stdout.take() {
-            let events = launch.events;
+            let (events, passing) = (launch.events, Arc::clone(&ahead));
             std::thread::Builder::new()
                 .name("from-agent".into())
-                .spawn(move || read(output, number, &allowed, &events))?;
+                .spawn(move || read(output, number, &passing, &events))?;
         }
-        Ok(Self { number, child, messages, permits, owed: 0 })
+        Ok(Self { number, child, messages, ahead, owed: (0, 0) })
     }
 
     /// Sends a message. False when the agent does not read what it is sent.
@@ -115,23 +112,18 @@ impl Agent {
         self.messages.try_send(message).is_ok()
     }
 
-    /// A line was taken in: another one may be read, unless too much waits for the host.
-    pub(crate) fn taken(&mut self, room: bool) {
-        self.owed += 1;
+    /// A line of so many bytes was taken in: more may be read, unless too much waits for the host.
+    pub(crate) fn taken(&mut self, bytes: usize, room: bool) {
+        self.owed = (self.owed.0.saturating_add(1), self.owed.1.saturating_add(bytes));
         if room {
-            for _ in 0..std::mem::take(&mut self.owed) {
-                // A reader that is gone reads no more.
-                let _ = self.permits.send(());
-            }
+            self.go_on();
         }
     }
 
     /// There is room again.
     pub(crate) fn go_on(&mut self) {
-        if self.owed > 0 {
-            self.owed -= 1;
-            self.taken(true);
-        }
+        let (lines, bytes) = std::mem::take(&mut self.owed);
+        self.ahead.leave(lines, bytes);
     }
 
     /// The code with which it has ended by itself, if it has: asked for before its tree is looked at, which takes the exits of
@@ -156,6 +148,12 @@ impl Agent {
     }
 }
 
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.ahead.close();
+    }
+}
+
 /// Gives a program of the agent's tree the variables that all of them have, and no others.
 pub(crate) fn surround(command: &mut Command, home: &Path, mark: &str) {
     // Within a wall there are no variables.
@@ -177,16 +175,19 @@ fn write(mut input: ChildStdin, messages: &Receiver<Value>) {
     }
 }
 
-fn read(output: impl Read, number: u64, permits: &Receiver<()>, events: &Sender<Event>) {
+fn read(output: impl Read, number: u64, ahead: &Ahead, events: &Sender<Event>) {
     let mut output = BufReader::new(output);
-    // One permit a line: what waits to be taken in is bounded.
-    while permits.recv().is_ok() {
-        let event = match line(&mut output) {
-            Ok(Some(line)) => Event::Line { number, line },
-            Ok(None) | Err(_) => Event::Ended { number },
+    // Ends with the agent's output, or when it is dropped. One line is held here at most, and what waits to be taken in is bounded.
+    loop {
+        let (event, bytes) = match line(&mut output) {
+            Ok(Some(line)) => {
+                let bytes = line.len();
+                (Event::Line { number, line }, bytes)
+            }
+            Ok(None) | Err(_) => (Event::Ended { number }, 0),
         };
         let over = matches!(event, Event::Ended { .. });
-        if events.send(event).is_err() || over {
+        if !ahead.enter(bytes) || events.send(event).is_err() || over {
             return;
         }
     }

@@ -4,10 +4,14 @@
 use mailbox::message::MAX_OUTPUT_BYTES;
 use serde_json::{Value, json};
 
+use crate::outputs::{self, MAX_DEPTH};
+
 /// A text that waits is given out at this length, in bytes.
 const JOINED: usize = 4 << 10;
 /// So much of a long text of a tool is kept, in bytes.
 const KEPT: usize = 64 << 10;
+/// A piece of a text is no longer than this as JSON, in bytes.
+const PIECE: usize = 128 << 10;
 /// Room for what stands around a text.
 const AROUND: usize = 16 << 10;
 
@@ -46,7 +50,7 @@ impl Chunks {
         let mut told = Vec::new();
         // Bounded by the text, of which each turn takes a piece.
         while !rest.is_empty() {
-            let (piece, more) = rest.split_at(rest.floor_char_boundary(KEPT));
+            let (piece, more) = rest.split_at(piece(rest));
             let mut one = envelope.clone();
             if let Some(slot) = one.pointer_mut(TEXT) {
                 *slot = piece.into();
@@ -61,6 +65,24 @@ impl Chunks {
     pub(crate) fn is_waiting(&self) -> bool {
         self.waiting.is_some()
     }
+}
+
+/// How long the next piece of a text is, in bytes: at most [`KEPT`], and less where JSON writes its letters longer.
+fn piece(text: &str) -> usize {
+    let mut written = 0;
+    // Bounded by KEPT.
+    for (at, letter) in text.char_indices() {
+        written += match letter {
+            '\0'..='\x1f' => 6,
+            '"' | '\\' => 2,
+            other => other.len_utf8(),
+        };
+        let end = at + letter.len_utf8();
+        if end > KEPT || written > PIECE {
+            return at;
+        }
+    }
+    text.len()
 }
 
 const TEXT: &str = "/params/update/content/text";
@@ -79,27 +101,35 @@ fn without_text(envelope: &Value) -> Value {
     envelope
 }
 
-/// A message that fits into an output, and what was cut off of it, whole.
+/// A message that fits into an output, in length and depth, and what was cut off of it, whole.
 pub(crate) fn fit(mut envelope: Value) -> (Value, Vec<String>) {
     let mut cut = Vec::new();
-    if envelope.to_string().len() + AROUND <= MAX_OUTPUT_BYTES {
-        return (envelope, cut);
+    let is_too_long = |envelope: &Value| envelope.to_string().len() + AROUND > MAX_OUTPUT_BYTES;
+    let is_shallow = outputs::is_shallow(&envelope, MAX_DEPTH);
+    if is_shallow {
+        if !is_too_long(&envelope) {
+            return (envelope, cut);
+        }
+        cut_texts(&mut envelope, &mut cut);
     }
-    cut_texts(&mut envelope, &mut cut);
-    if envelope.to_string().len() + AROUND > MAX_OUTPUT_BYTES {
+    if !is_shallow || is_too_long(&envelope) {
         let update = envelope.pointer("/params/update");
-        let keep =
-            |key: &str| update.and_then(|update| update.get(key)).filter(|value| value.to_string().len() < 1_000);
+        let keep = |key: &str| {
+            update
+                .and_then(|update| update.get(key))
+                .filter(|value| value.is_string() && value.to_string().len() < 1_000)
+        };
         let mut short = json!({"truncated": true});
         for key in ["sessionUpdate", "toolCallId", "title", "kind", "status"] {
             if let (Some(value), Some(short)) = (keep(key), short.as_object_mut()) {
                 short.insert(key.to_owned(), value.clone());
             }
         }
-        let session = envelope.pointer("/params/sessionId").filter(|id| id.to_string().len() < 1_000).cloned();
-        cut.push(envelope.to_string());
-        envelope =
+        let session = envelope.pointer("/params/sessionId").filter(|id| id.is_string() && id.to_string().len() < 1_000);
+        let shown =
             json!({"jsonrpc": "2.0", "method": "session/update", "params": {"sessionId": session, "update": short}});
+        cut.push(envelope.to_string());
+        envelope = shown;
     }
     (envelope, cut)
 }
@@ -160,6 +190,11 @@ mod tests {
         let text = "é".repeat(300_000);
         let told = chunks.push(chunk("agent_message_chunk", &text));
         assert!(told.iter().all(|one| one.to_string().len() < MAX_OUTPUT_BYTES));
+        assert_eq!(texts(&told).concat(), text);
+        // Letters that JSON writes in six bytes.
+        let text = "\u{1}\u{1}a".repeat(100_000);
+        let told = chunks.push(chunk("agent_message_chunk", &text));
+        assert!(told.iter().all(|one| fit(one.clone()).1.is_empty()));
         assert_eq!(texts(&told).concat(), text);
     }
 

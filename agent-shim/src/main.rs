@@ -2,11 +2,12 @@
 //! (docs/spec/session-mailbox.md 8.5). The runner on the other side of the mailbox may die, be upgraded or be away: a turn goes
 //! on without it.
 //!
-//! What is decided is pure ([`chunks`], [`prompt`], [`provider`], [`tools`], [`acp`]); [`session`] is the loop, over a mailbox
+//! What is decided is pure ([`chunks`], [`outputs`], [`prompt`], [`provider`], [`tools`], [`acp`]); [`session`] is the loop, over a mailbox
 //! and a process; [`tree`] ends processes and proves it.
 
 mod acp;
 mod agent;
+mod ahead;
 mod arguments;
 mod awake;
 mod chunks;
@@ -15,6 +16,7 @@ mod git;
 mod http;
 mod local;
 mod log;
+mod outputs;
 mod prompt;
 mod provider;
 mod push;

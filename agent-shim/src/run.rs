@@ -5,7 +5,7 @@ use std::io::{BufRead as _, Read as _};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use mailbox::agent::AgentMailbox as _;
+use mailbox::agent::{AgentMailbox as _, UNREADABLE};
 use mailbox::config::Config;
 use mailbox::doorbell::{self, Watcher};
 use mailbox::liveness::HEARTBEAT;
@@ -19,8 +19,6 @@ use crate::{git, log, tree, verbs};
 /// The longest line of standard input, in bytes, and how long it is waited for.
 const MAX_INPUT: u64 = 64 << 10;
 const INPUT_LIMIT: Duration = Duration::from_secs(10);
-/// So long the host's file may be unreadable.
-pub(crate) const UNREADABLE: Duration = Duration::from_mins(1);
 
 /// Drives an agent until there is nothing to do.
 pub(crate) fn run(places: &Places) -> Result<(), Failure> {

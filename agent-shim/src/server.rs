@@ -2,6 +2,7 @@
 //! 4.2): what is sent to the agent is posted, what it says comes as an event stream. The server descends from this process, so
 //! that it ends with the agent and all tools.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -9,8 +10,10 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
-use crate::acp::MAX_LINE;
+use crate::acp::{self, Incoming, MAX_LINE, PERMISSION};
+use crate::ahead::Ahead;
 use crate::http::{self, Request};
 use crate::session::Event;
 
@@ -23,6 +26,8 @@ const SILENCE: Duration = Duration::from_mins(1);
 const TRIES: u32 = 20;
 /// Between two looks at a server that starts, and between two tries.
 const STEP: Duration = Duration::from_millis(100);
+/// How many questions are remembered.
+const MAX_ASKED: usize = 256;
 /// How much of an answer is read.
 const MAX_ANSWER: u64 = 64 << 10;
 
@@ -55,18 +60,12 @@ impl Server {
     }
 
     /// Posts what is sent to the agent, until it is given up.
-    pub(crate) fn post_all(
-        self,
-        number: u64,
-        messages: &Receiver<Value>,
-        permits: Receiver<()>,
-        events: &Sender<Event>,
-    ) {
+    pub(crate) fn post_all(self, number: u64, messages: &Receiver<Value>, ahead: &Arc<Ahead>, events: &Sender<Event>) {
         let server = Arc::new(self);
-        let mut permits = Some(permits);
+        let mut first = Some(Arc::clone(ahead));
         // Ends when the agent is dropped.
         for message in messages {
-            let Some(first) = permits.take() else {
+            let Some(ahead) = first.take() else {
                 let (server, events) = (Arc::clone(&server), events.clone());
                 // A prompt is answered at its end: each has a thread. Their number is bounded by the turns, one at a time.
                 let posted = std::thread::Builder::new()
@@ -82,7 +81,7 @@ impl Server {
             server.post(&message, true, number, events);
             let (server, events) = (Arc::clone(&server), events.clone());
             let reading = std::thread::Builder::new().name("stream".into());
-            if reading.spawn(move || server.read_all(number, &first, &events)).is_err() {
+            if reading.spawn(move || server.read_all(number, &ahead, &events)).is_err() {
                 return;
             }
         }
@@ -122,14 +121,15 @@ impl Server {
     }
 
     /// Reads the stream, and goes on where it broke.
-    fn read_all(&self, number: u64, permits: &Receiver<()>, events: &Sender<Event>) {
-        let mut last: Option<u64> = None;
+    fn read_all(&self, number: u64, ahead: &Ahead, events: &Sender<Event>) {
+        let (mut last, mut asked) = (None, Asked::default());
         let mut tries = 0;
         while tries < TRIES {
             let before = last;
-            if !self.read(number, &mut last, permits, events) {
+            if !self.read(number, &mut last, &mut asked, ahead, events) {
                 return;
             }
+            asked.begin_again();
             tries = if last == before { tries + 1 } else { 0 };
             std::thread::sleep(STEP);
         }
@@ -137,7 +137,14 @@ impl Server {
     }
 
     /// Reads one stream to its end. Whether another one is worth it.
-    fn read(&self, number: u64, last: &mut Option<u64>, permits: &Receiver<()>, events: &Sender<Event>) -> bool {
+    fn read(
+        &self,
+        number: u64,
+        last: &mut Option<u64>,
+        asked: &mut Asked,
+        ahead: &Ahead,
+        events: &Sender<Event>,
+    ) -> bool {
         let since = last.map(|id| id.to_string()).unwrap_or_default();
         let mut headers = vec![("accept", "text/event-stream")];
         if last.is_some() {
@@ -154,13 +161,17 @@ impl Server {
                 continue;
             }
             *last = id.or(*last);
+            if asked.is_repeat(&data) {
+                continue;
+            }
+            let bytes = data.len();
             let event = if data.contains("_adapter/agent_exited") && is_exit(&data) {
                 Event::Ended { number }
             } else {
                 Event::Line { number, line: data.into_bytes() }
             };
             let over = matches!(event, Event::Ended { .. });
-            if permits.recv().is_err() || events.send(event).is_err() || over {
+            if !ahead.enter(bytes) || events.send(event).is_err() || over {
                 return false;
             }
         }
@@ -178,6 +189,42 @@ impl Server {
         let mut all = vec![("authorization", self.authorization.as_str())];
         all.extend(headers);
         http::ask(self.address, &Request { method, path, headers: &all, body, silence })
+    }
+}
+
+/// Questions of the agent's that were passed on. A stream that is opened again repeats those that had no answer then, as new messages: whoever has
+/// answered one meanwhile would answer it twice, and the server passes both on.
+#[derive(Debug, Default)]
+struct Asked {
+    /// Digests of those of earlier streams, the newest last.
+    earlier: VecDeque<[u8; 32]>,
+    /// Of this stream.
+    now: VecDeque<[u8; 32]>,
+}
+
+impl Asked {
+    /// Whether a message is a question of an earlier stream. Else it is noted, if it is a question.
+    fn is_repeat(&mut self, data: &str) -> bool {
+        if !data.contains(PERMISSION) {
+            return false;
+        }
+        let Incoming::Permission { rpc_id, params } = acp::read(data.as_bytes()) else { return false };
+        let digest: [u8; 32] = Sha256::digest(format!("{rpc_id} {params}")).into();
+        if self.earlier.contains(&digest) {
+            return true;
+        }
+        if self.now.len() >= MAX_ASKED {
+            self.now.pop_front();
+        }
+        self.now.push_back(digest);
+        false
+    }
+
+    /// Another stream begins.
+    fn begin_again(&mut self) {
+        self.earlier.append(&mut self.now);
+        let excess = self.earlier.len().saturating_sub(MAX_ASKED);
+        self.earlier.drain(..excess);
     }
 }
 
@@ -246,6 +293,30 @@ mod tests {
         let lines = [": heartbeat", "event: message", "id: 7", "data: {\"a\":", "data:1}", "", "", "data: x", ""];
         let read: Vec<_> = lines.iter().filter_map(|line| frame.take(line)).collect();
         assert_eq!(read, [(Some(7), "{\"a\":\n1}".to_owned()), (None, "x".to_owned())]);
+    }
+
+    #[test]
+    fn a_question_is_a_repeat_when_an_earlier_stream_had_it() {
+        let question = |id: &str, title: &str| {
+            json!({"id": id, "method": PERMISSION, "params": {"toolCall": {"title": title}}}).to_string()
+        };
+        let mut asked = Asked::default();
+        assert!(!asked.is_repeat(&question("1", "a")) && !asked.is_repeat(&question("1", "a")));
+        asked.begin_again();
+        assert!(asked.is_repeat(&question("1", "a")) && asked.is_repeat(&question("1", "a")));
+        // Another one, another id, and what only speaks of questions.
+        assert!(!asked.is_repeat(&question("1", "b")) && !asked.is_repeat(&question("2", "a")));
+        let said = json!({"method": "session/update", "params": {"text": PERMISSION}}).to_string();
+        for _ in 0..2 {
+            assert!(!asked.is_repeat(&said));
+            asked.begin_again();
+        }
+        for number in 0..2 * MAX_ASKED {
+            assert!(!asked.is_repeat(&question("n", &number.to_string())));
+        }
+        asked.begin_again();
+        assert!(asked.earlier.len() == MAX_ASKED && asked.now.is_empty());
+        assert!(asked.is_repeat(&question("n", &(2 * MAX_ASKED - 1).to_string())));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::failure::Failure;
 use crate::inspect;
 use crate::leaving::Leaving;
 use crate::log::Log;
+use crate::logs;
 use crate::program::write_once;
 use crate::relay;
 use crate::relay::driver::Driver;
@@ -188,7 +189,7 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         Some(("logs", logs)) => {
             let session = logs.get_one::<String>("session").map(String::as_str).unwrap_or_default();
             let lines = logs.get_one::<usize>("lines").copied().unwrap_or_default();
-            inspect::logs(&settings, session, lines, logs.get_flag("follow"))?;
+            logs::show(&settings, session, lines, logs.get_flag("follow"))?;
             Ok(ExitCode::SUCCESS)
         }
         Some(("unregister", _)) => {

@@ -13,7 +13,7 @@ use time::format_description::well_known::Rfc2822;
 
 use crate::api::Api;
 use crate::http::Client;
-use crate::program::on_path;
+use crate::program::{COMMAND, on_path, output};
 use crate::relay::cgroup::Group;
 use crate::relay::driver::Driver;
 use crate::sandbox_agent::is_healthy;
@@ -236,7 +236,7 @@ fn agents(settings: &Settings) -> Vec<Check> {
     let mut checks = vec![Check::when(!there.is_empty(), Level::Warn, "agent-missing", text, fix)];
     for (agent, name) in there {
         let Some((program, words)) = agent.login_check.split_first() else { continue };
-        let is_in = Command::new(program).args(words).output().is_ok_and(|output| output.status.success());
+        let is_in = output(Command::new(program).args(words), COMMAND).is_ok_and(|said| said.status.success());
         checks.push(Check::when(is_in, Level::Fail, "agent-login", name, "log in with the agent's own program"));
     }
     checks
@@ -273,8 +273,8 @@ fn locks(folder: &Path) -> Check {
 
 /// Whether git answers these words with something.
 fn git(words: &[&str], otherwise: Level, code: &'static str, fix: &'static str) -> Check {
-    let output = Command::new("git").args(words).output().ok().filter(|output| output.status.success());
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    let said = output(Command::new("git").args(words), COMMAND).ok().filter(|said| said.status.success());
+    let text = said.map(|said| String::from_utf8_lossy(&said.stdout).trim().to_owned());
     let text = text.filter(|text| !text.is_empty());
     Check::when(
         text.is_some(),

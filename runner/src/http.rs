@@ -12,6 +12,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
+/// How long it may take to be connected.
+const CONNECT: Duration = Duration::from_secs(10);
 /// How long an answer may take, all of it.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Bytes of an answer that are read: work for a runner is 1 MiB of bodies, and their heads.
@@ -67,11 +69,18 @@ impl Answer {
 impl Client {
     /// A client that trusts the certificates of the system; where it has none, those that browsers trust.
     pub(crate) fn new() -> Self {
+        Self::within(CONNECT)
+    }
+
+    fn within(connect: Duration) -> Self {
         let builder = match HttpsConnectorBuilder::new().with_native_roots() {
             Ok(native) => native,
             Err(_) => HttpsConnectorBuilder::new().with_webpki_roots(),
         };
-        let connector = builder.https_or_http().enable_http1().build();
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(connect));
+        let connector = builder.https_or_http().enable_http1().wrap_connector(tcp);
         Self(legacy::Client::builder(TokioExecutor::new()).build(connector))
     }
 
@@ -125,4 +134,29 @@ fn causes(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A listener that takes nobody: the system lets connections in up to its backlog, and those that follow wait.
+    #[tokio::test]
+    async fn a_machine_that_does_not_answer_is_given_up_long_before_an_answer_would_be() {
+        use rustix::net::{AddressFamily, SocketAddrAny, SocketType, bind, getsockname, listen, socket};
+        let listener = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&listener, &std::net::SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        listen(&listener, 0).unwrap();
+        let address: std::net::SocketAddr = SocketAddrAny::try_into(getsockname(&listener).unwrap()).unwrap();
+        let short = std::time::Duration::from_millis(200);
+        let mut held = Vec::new();
+        // Bounded: a backlog of nothing holds one or two.
+        while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, short) {
+            held.push(stream);
+            assert!(held.len() < 100);
+        }
+        let began = std::time::Instant::now();
+        let answer = Client::within(short).ask(Method::GET, &format!("http://{address}/"), None, None).await;
+        assert!(answer.is_err() && began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    }
 }

@@ -1,12 +1,10 @@
-//! Verbs that look at sessions, or say farewell, without a running runner (docs/spec/session-mailbox.md 8.1).
+//! Verbs that list sessions, or say farewell, without a running runner (docs/spec/session-mailbox.md 8.1).
 
 use std::fmt::Write as _;
-use std::path::Path;
-use std::time::Duration;
 
 use http::Method;
 use mailbox::host::{HostMailbox as _, Settings as HostSettings};
-use mailbox::{FileHost, Places, fsafe};
+use mailbox::{FileHost, Places};
 use serde_json::{Value, json};
 
 use crate::api::Api;
@@ -17,10 +15,6 @@ use crate::relay::records::{self, Session, Spawn};
 use crate::relay::register;
 use crate::settings::Settings;
 
-/// Bytes of a log that are read.
-const LOG_BYTES: u64 = 8 << 20;
-/// Between two looks at logs that are followed.
-const LOOK: Duration = Duration::from_millis(500);
 /// The columns of a table.
 const HEAD: [&str; 8] = ["SESSION", "STATE", "GEN", "DRIVER", "QUEUED", "UNSENT", "PID", "LAST"];
 /// Outputs that are counted.
@@ -45,7 +39,7 @@ impl Told {
             HostSettings { max_bytes: settings.mailbox.max_bytes, ..HostSettings::default() },
         )?;
         let known = Session::read(places).unwrap_or_default();
-        let spawn = Spawn::read(places);
+        let spawn = Spawn::read(places).ok().flatten();
         let pid = spawn.as_ref().and_then(|spawn| spawn.process.as_ref()).filter(|it| it.lives()).map(Identity::pid);
         let seen = host.seen(&[]).ok().flatten().unwrap_or_default();
         let phase = seen.state.as_ref().filter(|_| pid.is_some()).map(|state| state.phase.as_str());
@@ -143,62 +137,6 @@ fn table(told: &[Told], as_json: bool) -> String {
     text
 }
 
-/// The last lines of the logs of a session's shim and agent, and with `follow` what comes after them, until the process is ended.
-///
-/// # Errors
-/// [`Failure::NoSession`].
-pub(crate) fn logs(settings: &Settings, session: &str, lines: usize, follow: bool) -> Result<(), Failure> {
-    let state = settings.state_dir.canonicalize().map_err(|_| Failure::NoSession(session.to_owned()))?;
-    let places = Places::of(&state, session);
-    if !places.folder().is_dir() {
-        return Err(Failure::NoSession(session.to_owned()));
-    }
-    let secrets = secrets(settings, &state);
-    let read = || {
-        // The agent wrote one of them: both are opened as if somebody hostile had laid them out.
-        let shim = fsafe::folder(&places.folder().join("log"))
-            .and_then(|folder| fsafe::read(folder, &["shim.log"], LOG_BYTES));
-        let agent = fsafe::folder(&places.outside()).and_then(|folder| fsafe::read(folder, &["agent.log"], LOG_BYTES));
-        [("shim", shim), ("agent", agent)].map(|(name, text)| {
-            let text = String::from_utf8_lossy(&text.unwrap_or_default()).into_owned();
-            text.lines().map(|line| format!("{name}: {}", masked(line, &secrets))).collect::<Vec<_>>()
-        })
-    };
-    let mut shown = [0; 2];
-    let mut is_first = true;
-    // Ends with the process when it follows.
-    loop {
-        for (text, shown) in read().iter().zip(&mut shown) {
-            let from = if is_first { text.len().saturating_sub(lines) } else { (*shown).min(text.len()) };
-            for line in text.get(from..).unwrap_or_default() {
-                println!("{line}");
-            }
-            *shown = text.len();
-        }
-        if !follow {
-            return Ok(());
-        }
-        is_first = false;
-        std::thread::sleep(LOOK);
-    }
-}
-
-/// What is not to be shown: tokens, and what agents get of this process's variables.
-fn secrets(settings: &Settings, state: &Path) -> Vec<String> {
-    let tables = &settings.tables;
-    let names = tables.names().into_iter().filter_map(|name| tables.agent(&name)).flat_map(|agent| agent.env);
-    let mut secrets: Vec<String> = names.filter_map(|name| std::env::var(name).ok()).collect();
-    secrets.push(settings.token.clone());
-    secrets.extend(register::stored(state).ok().flatten().map(|(token, _)| token));
-    // Short values are words like any other.
-    secrets.retain(|secret| secret.len() >= 8);
-    secrets
-}
-
-fn masked(line: &str, secrets: &[String]) -> String {
-    secrets.iter().fold(line.to_owned(), |line, secret| line.replace(secret.as_str(), "***"))
-}
-
 /// Deletes the runner at the worker, and its token here. True when the worker knew it.
 pub(crate) async fn unregister(settings: &Settings) -> Result<bool, Failure> {
     let client = Client::new();
@@ -226,12 +164,6 @@ pub(crate) async fn unregister(settings: &Settings) -> Result<bool, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn secrets_are_masked_and_short_words_are_none() {
-        let secrets = ["lrt_secret_secret".to_owned()];
-        assert_eq!(masked("token lrt_secret_secret, lrt_secret_secret", &secrets), "token ***, ***");
-    }
 
     #[test]
     fn a_table_ends_with_a_count() {

@@ -16,6 +16,8 @@ mod http;
 mod inspect;
 mod leaving;
 pub mod log;
+mod logs;
+mod mask;
 mod program;
 mod relay;
 mod run;

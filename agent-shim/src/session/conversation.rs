@@ -16,9 +16,9 @@ use transcripts::places::Places as Patterns;
 use transcripts::{Bundle, Status, archive, integrity, sha256_hex};
 
 use super::Session;
-use super::opening::is_id;
 use crate::failure::Failure;
 use crate::local::Local;
+use crate::outputs::is_id;
 use crate::{log, prompt};
 
 /// The one of a turn that goes on.

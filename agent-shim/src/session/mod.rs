@@ -9,16 +9,17 @@ mod saying;
 mod stopping;
 mod turn;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::time::{Duration, Instant};
 
-use mailbox::agent::{AgentMailbox as _, NewAck, Step};
+use mailbox::agent::{AgentMailbox as _, Inbound, NewAck, Step, UNREADABLE};
 use mailbox::config::Config;
 use mailbox::message::{AckStatus, Lane, Message, NewOutput, Phase, RuntimeState};
+use mailbox::sweep::reasons;
 use mailbox::{Error, FileAgent, due, fsafe, places};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::acp::{self, Incoming};
 use crate::agent::Agent;
@@ -27,7 +28,6 @@ use crate::awake::Awake;
 use crate::chunks::Chunks;
 use crate::failure::Failure;
 use crate::push::Pushed;
-use crate::run::UNREADABLE;
 use crate::tools::Tools;
 use crate::{log, prompt, tree};
 
@@ -36,8 +36,12 @@ use pushing::Pushing;
 use questions::Questions;
 use turn::Turn;
 
-/// How often is cleaned up.
+/// How often is cleaned up, and how often while there is no room.
 const PRUNE: Duration = Duration::from_mins(1);
+const PRUNE_FULL: Duration = Duration::from_secs(1);
+
+/// The kind of a message that asks for a push.
+const PUSH: &str = "push";
 
 /// What can happen.
 #[derive(Debug)]
@@ -95,6 +99,8 @@ pub(crate) struct Session {
     /// What was kept then, by its digest.
     kept_part: Option<String>,
     next_rpc: u64,
+    /// Messages that were taken and are not begun: it is still to be seen whether somebody has taken them back meanwhile.
+    taken: Vec<Message>,
     turn: Option<Turn>,
     pushing: Option<Pushing>,
     questions: Questions,
@@ -139,6 +145,7 @@ impl Session {
             kept_at: awake.now(),
             kept_part: None,
             next_rpc: 1,
+            taken: Vec::new(),
             turn: None,
             pushing: None,
             questions: Questions::default(),
@@ -199,7 +206,7 @@ impl Session {
                     self.on_line(&line)?;
                     let room = self.has_room;
                     if let Some(agent) = &mut self.agent {
-                        agent.taken(room);
+                        agent.taken(line.len(), room);
                     }
                 }
                 Ok(Flow::On)
@@ -225,56 +232,41 @@ impl Session {
         }
         self.turn_on_time()?;
         self.keep_part_on_time()?;
-        if now.saturating_duration_since(self.pruned) >= PRUNE {
+        if now.saturating_duration_since(self.pruned) >= if self.has_room { PRUNE } else { PRUNE_FULL } {
             self.pruned = now;
-            match self.mailbox.prune(log::now()) {
-                Err(error) if !error.is_passing() => return Err(error.into()),
-                _ => {}
-            }
-            self.look_for_room()?;
+            self.clean_up()?;
         }
         Ok(())
     }
 
-    /// Reads the agent on only while the host takes what it says.
-    fn look_for_room(&mut self) -> Result<(), Failure> {
-        let full = self.mailbox.backlog()?.is_full();
-        if full && self.has_room {
-            log::line("warn", "output_backlog", "the agent is read on when the host has taken what it said");
-            self.tell("state", &json!({"phase": self.state.phase.as_str(), "notice": "output_backlog"}), None);
+    /// Looks into the host's file. Nothing when it cannot be read for now.
+    fn look_inside(&mut self) -> Result<Option<Inbound>, Failure> {
+        match self.mailbox.look(log::now()) {
+            Ok(inbound) => {
+                self.unreadable = None;
+                Ok(Some(inbound))
+            }
+            Err(error) if error.is_passing() => {
+                let since = *self.unreadable.get_or_insert_with(|| self.awake.now());
+                if self.awake.since(since) > UNREADABLE { Err(Failure::Unreadable(error)) } else { Ok(None) }
+            }
+            Err(error) => Err(error.into()),
         }
-        self.has_room = !full;
-        if let Some(agent) = self.agent.as_mut().filter(|_| !full) {
-            agent.go_on();
-        }
-        Ok(())
     }
 
     fn look(&mut self) -> Result<Flow, Failure> {
+        let Some(inbound) = self.look_inside()? else { return Ok(Flow::On) };
         let now = log::now();
-        let inbound = match self.mailbox.look(now) {
-            Ok(inbound) => inbound,
-            Err(error) if error.is_passing() => {
-                let since = *self.unreadable.get_or_insert_with(|| self.awake.now());
-                return if self.awake.since(since) > UNREADABLE {
-                    Err(Failure::Unreadable(error))
-                } else {
-                    Ok(Flow::On)
-                };
-            }
-            Err(error) => return Err(error.into()),
-        };
-        self.unreadable = None;
         if inbound.control.stop_requested_at.is_some() {
             return Ok(Flow::Over);
-        }
-        if !self.has_room {
-            self.look_for_room()?;
         }
         for message in inbound.fresh.iter().filter(|message| message.lane == Lane::Control) {
             self.on_control(message)?;
         }
         self.on_interrupt(inbound.control.interrupt_seq)?;
+        if !self.taken.is_empty() {
+            return self.begin_taken();
+        }
         if self.turn.is_some() || self.pushing.is_some() {
             return Ok(Flow::On);
         }
@@ -285,9 +277,9 @@ impl Session {
         let batch: Vec<Message> = due::batch(&inbound.fresh, now, self.first).into_iter().cloned().collect();
         self.first = false;
         if !batch.is_empty() {
-            self.take(batch)?;
+            let flow = self.take(batch)?;
             self.idle_since = self.awake.now();
-            return Ok(Flow::On);
+            return Ok(flow);
         }
         if self.state.phase == Phase::RateLimited && self.state.until.is_none_or(|until| until <= now) {
             self.state.phase = Phase::Idle;
@@ -300,8 +292,7 @@ impl Session {
         // Said first, looked then: what came meanwhile is either seen here or finds a process that said that it ends.
         self.state.phase = Phase::Stopping;
         self.tell_state()?;
-        let late = self.mailbox.look(log::now())?;
-        if due::batch(&late.fresh, log::now(), false).is_empty() {
+        if self.look_inside()?.is_some_and(|late| due::batch(&late.fresh, log::now(), false).is_empty()) {
             return Ok(Flow::Over);
         }
         self.state.phase = Phase::Idle;
@@ -320,22 +311,55 @@ impl Session {
         self.awake.since(self.host.1) >= Duration::from_millis(self.config.limits.orphan_limit_ms)
     }
 
-    fn take(&mut self, mut batch: Vec<Message>) -> Result<(), Failure> {
+    fn take(&mut self, mut batch: Vec<Message>) -> Result<Flow, Failure> {
         // The command that ends the conversation is a turn of its own; what comes after it waits.
         let clears = |message: &Message| prompt::read(message).as_ref().is_some_and(prompt::clears);
         if let Some(place) = batch.iter().position(clears) {
             batch.truncate(place.max(1));
         }
-        let Some(first) = batch.first().cloned() else { return Ok(()) };
+        let Some(first) = batch.first().cloned() else { return Ok(Flow::On) };
         match first.kind.as_str() {
-            "prompt" | "system" => self.begin_turn(batch),
+            "prompt" | "system" | PUSH => {
+                let acks = batch.iter().map(|one| NewAck::of(one, AckStatus::Processing)).collect();
+                self.commit(Step { acks, ..Step::default() })?;
+                self.taken = batch;
+                self.begin_taken()
+            }
             "session.open" => self.open_as_asked(&first),
-            "push" => self.begin_push(first),
             "session.close" => {
                 self.end_agent();
-                self.acknowledge(&first, AckStatus::Completed, None)
+                self.acknowledge(&first, AckStatus::Completed, None)?;
+                Ok(Flow::On)
             }
-            _ => self.acknowledge(&first, AckStatus::Failed, Some("unsupported")),
+            _ => {
+                self.acknowledge(&first, AckStatus::Failed, Some("unsupported"))?;
+                Ok(Flow::On)
+            }
+        }
+    }
+
+    /// Begins what was taken and is still wanted. Taken first, and looked then: whoever takes it back does the same in the other order. While
+    /// the host's file cannot be read it waits for the next look.
+    fn begin_taken(&mut self) -> Result<Flow, Failure> {
+        let mut gone = BTreeSet::new();
+        for message in &self.taken {
+            match self.mailbox.is_wanted(&message.id) {
+                Ok(true) => {}
+                Ok(false) => drop(gone.insert(message.id.clone())),
+                Err(error) if error.is_passing() => return Ok(Flow::On),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let taken = std::mem::take(&mut self.taken);
+        let (gone, wanted): (Vec<Message>, Vec<Message>) = taken.into_iter().partition(|one| gone.contains(&one.id));
+        if !gone.is_empty() {
+            let skipped = |one: &Message| NewAck::of(one, AckStatus::Skipped).because(reasons::CANCELLED);
+            self.commit(Step { acks: gone.iter().map(skipped).collect(), ..Step::default() })?;
+        }
+        match wanted.first() {
+            None => Ok(Flow::On),
+            Some(push) if push.kind == PUSH => self.begin_push(push.clone()).map(|()| Flow::On),
+            Some(_) => self.begin_turn(wanted),
         }
     }
 
@@ -417,3 +441,6 @@ impl Session {
         if self.config.agent.cwd.is_empty() { self.places.work.clone() } else { PathBuf::from(&self.config.agent.cwd) }
     }
 }
+
+#[cfg(test)]
+mod tests;

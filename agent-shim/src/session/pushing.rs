@@ -1,8 +1,7 @@
 //! A push between two turns (docs/spec/session-mailbox.md 7.4): nothing else is begun meanwhile, so that what is pushed is what stands there.
 
-use mailbox::agent::{AgentMailbox as _, NewAck, Step};
+use mailbox::agent::{NewAck, Step};
 use mailbox::message::{AckStatus, Message, Phase};
-use mailbox::sweep::reasons;
 use serde_json::{Value, json};
 
 use super::Session;
@@ -19,15 +18,10 @@ pub(super) struct Pushing {
 }
 
 impl Session {
-    /// Begins a push. One that died with its process is begun again: what is there already is not pushed twice.
+    /// Begins a push that was taken. One that died with its process is begun again: what is there already is not pushed twice.
     pub(super) fn begin_push(&mut self, message: Message) -> Result<(), Failure> {
         let body: Value =
             message.content.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-        self.acknowledge(&message, AckStatus::Processing, None)?;
-        // Taken first, and looked then: whoever takes it back does the same in the other order.
-        if !self.mailbox.is_wanted(&message.id)? {
-            return self.acknowledge(&message, AckStatus::Skipped, Some(reasons::CANCELLED));
-        }
         let Some(push) = Push::read(&body) else {
             return self.acknowledge(&message, AckStatus::Failed, Some("invalid_push"));
         };

@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 
 use mailbox::agent::{AgentMailbox as _, Asked, NewAck, Step};
 use mailbox::message::{AckStatus, Message, Phase};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Session;
-use crate::acp;
 use crate::failure::Failure;
+use crate::{acp, outputs};
 
 /// How many questions may be open. A further one is answered with a cancellation.
 const MAX_OPEN: usize = 64;
-/// The longest question that is passed on, in bytes.
-const MAX_BYTES: usize = 200 << 10;
 
 /// Questions of the agent that runs.
 #[derive(Debug, Default)]
@@ -30,16 +28,19 @@ impl Session {
         self.void(&others, "agent-gone")
     }
 
-    /// Passes a question on.
+    /// Passes a question on. One that is open already comes again when the stream of a server was opened anew.
     pub(super) fn ask(&mut self, rpc_id: Value, params: &Value) -> Result<(), Failure> {
+        if self.questions.open.values().any(|open| *open == rpc_id) {
+            return Ok(());
+        }
         let stopping = self.turn.as_ref().is_none_or(|turn| turn.stopping.is_some());
-        if stopping || self.questions.open.len() >= MAX_OPEN || params.to_string().len() > MAX_BYTES {
+        if stopping || self.questions.open.len() >= MAX_OPEN || !outputs::is_question(params) {
             self.send(acp::answer_cancelled(&rpc_id));
             return Ok(());
         }
         self.questions.asked += 1;
         let id = format!("{}.{}", self.config.generation, self.questions.asked);
-        self.tell("permission", &json!({"request-id": id, "params": params}), None);
+        self.tell("permission", &outputs::permission(&id, params), None);
         self.state.phase = Phase::WaitingUser;
         self.commit(Step { asked: vec![(id.clone(), rpc_id.to_string())], ..Step::default() })?;
         self.questions.open.insert(id, rpc_id);
@@ -90,7 +91,9 @@ impl Session {
         if ids.is_empty() {
             return Ok(());
         }
-        self.tell("permission.void", &json!({"request-ids": ids, "reason": reason}), None);
+        for told in outputs::permission_void(ids, reason) {
+            self.tell("permission.void", &told, None);
+        }
         let closed = ids.iter().map(|id| (id.clone(), Asked::Void)).collect();
         self.commit(Step { closed, ..Step::default() })
     }

@@ -1,10 +1,10 @@
 //! What is said to the host: gathered for a moment, then stored in one commit (docs/spec/session-mailbox.md 4.8).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mailbox::agent::{AgentMailbox as _, Step};
 use mailbox::message::{Message, NewOutput};
-use mailbox::{fsafe, places};
+use mailbox::{Error, fsafe, places};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -16,6 +16,11 @@ use crate::{chunks, log};
 const GATHER: Duration = Duration::from_millis(50);
 /// So much is gathered at most, in bytes.
 const GATHERED: usize = 1 << 20;
+/// How long somebody may keep this process from storing something. A query of the host's takes 10 s at most, and one attempt waits 5 s.
+const LOCKED: Duration = Duration::from_secs(30);
+
+/// After so many milliseconds without a word of an agent that is not read on it is said that it is not stuck.
+const SILENT_MS: i64 = 60_000;
 
 impl Session {
     /// Gathers an output.
@@ -81,9 +86,61 @@ impl Session {
         outputs.append(&mut step.outputs);
         step.outputs = outputs;
         step.state.get_or_insert_with(|| self.state.clone());
-        self.mailbox.commit(&step, log::now())?;
+        self.store(&step)?;
         self.pending.clear();
         self.flush_at = None;
+        self.look_for_room()
+    }
+
+    /// Stores a step, once nobody's reading is in its way.
+    fn store(&mut self, step: &Step) -> Result<(), Failure> {
+        let deadline = Instant::now() + LOCKED;
+        // Bounded by the deadline; each attempt waits.
+        loop {
+            match self.mailbox.commit(step, log::now()) {
+                Err(Error::Busy) if Instant::now() < deadline => {
+                    log::line("warn", "lock_held", "somebody reads for long");
+                }
+                stored => return Ok(stored.map(drop)?),
+            }
+        }
+    }
+
+    /// Reads the agent on only while the host takes what it says.
+    fn look_for_room(&mut self) -> Result<(), Failure> {
+        let backlog = self.mailbox.backlog();
+        if self.has_room && backlog.is_full() {
+            self.has_room = false;
+            log::line("warn", "output_backlog", "the agent is read on when the host has taken what it said");
+            self.tell("state", &json!({"phase": self.state.phase.as_str(), "notice": "output_backlog"}), None);
+            return self.flush_soon();
+        }
+        if !self.has_room && backlog.has_room() {
+            self.has_room = true;
+            if let Some(agent) = &mut self.agent {
+                agent.go_on();
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what the host has taken, and looks whether that makes room.
+    pub(super) fn clean_up(&mut self) -> Result<(), Failure> {
+        // What was gathered names files that no stored output names yet.
+        if !self.pending.is_empty() {
+            self.flush()?;
+        }
+        match self.mailbox.prune(log::now()) {
+            Err(error) if !error.is_passing() => return Err(error.into()),
+            _ => {}
+        }
+        self.look_for_room()?;
+        let is_silent = self.state.progress_at.is_none_or(|at| log::now().saturating_sub(at) >= SILENT_MS);
+        if !self.has_room && self.turn.is_some() && is_silent {
+            // It is this process that does not read on: the agent is not stuck.
+            self.state.progress_at = Some(log::now());
+            self.tell_state()?;
+        }
         Ok(())
     }
 

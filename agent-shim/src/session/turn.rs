@@ -3,19 +3,19 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use mailbox::agent::{AgentMailbox as _, NewAck, Step};
+use mailbox::agent::{NewAck, Step};
 use mailbox::message::{AckStatus, Message, Phase};
 use mailbox::sweep::reasons;
 use serde_json::{Value, json};
 
-use super::Session;
 use super::opening::NotOpen;
 use super::stopping::Stopping;
+use super::{Flow, Session};
 use crate::acp::{self, Refusal};
 use crate::failure::Failure;
 use crate::prompt::{self, Prompt};
 use crate::provider::{self, Verdict};
-use crate::{log, tree};
+use crate::{log, outputs, tree};
 
 /// A turn that runs.
 #[derive(Debug)]
@@ -47,23 +47,15 @@ impl Turn {
 }
 
 impl Session {
-    pub(super) fn begin_turn(&mut self, mut messages: Vec<Message>) -> Result<(), Failure> {
-        let acks = messages.iter().map(|one| NewAck::of(one, AckStatus::Processing)).collect();
-        self.commit(Step { acks, ..Step::default() })?;
-        // Taken first, and looked then: whoever takes it back does the same in the other order.
-        let mut refused = Vec::new();
-        for message in &messages {
-            if !self.mailbox.is_wanted(&message.id)? {
-                refused.push(NewAck::of(message, AckStatus::Skipped).because(reasons::CANCELLED));
-            } else if message.trigger && prompt::read(message).is_none() {
-                refused.push(NewAck::of(message, AckStatus::Failed).because("invalid_prompt"));
-            }
-        }
-        messages.retain(|message| refused.iter().all(|ack| ack.message_id != message.id));
+    /// Begins a turn of messages that were taken and are wanted.
+    pub(super) fn begin_turn(&mut self, mut messages: Vec<Message>) -> Result<Flow, Failure> {
+        let is_odd = |message: &Message| message.trigger && prompt::read(message).is_none();
+        let failed = |message: &Message| NewAck::of(message, AckStatus::Failed).because("invalid_prompt");
+        let mut refused: Vec<NewAck> = messages.iter().filter(|message| is_odd(message)).map(failed).collect();
+        messages.retain(|message| !is_odd(message));
         if !messages.iter().any(|message| message.trigger) {
             // What rode along has done so.
-            refused.extend(messages.iter().map(|one| NewAck::of(one, AckStatus::Completed)));
-            return self.commit(Step { acks: refused, ..Step::default() });
+            refused.extend(messages.drain(..).map(|one| NewAck::of(&one, AckStatus::Completed)));
         }
         if !refused.is_empty() {
             self.commit(Step { acks: refused, ..Step::default() })?;
@@ -71,33 +63,59 @@ impl Session {
         if let [only] = messages.as_slice()
             && prompt::read(only).as_ref().is_some_and(prompt::clears)
         {
-            return self.clear(&messages);
+            self.clear(&messages)?;
+            return Ok(Flow::On);
         }
         // Whoever was interrupted before it was taken does not begin.
-        let through = self.state.interrupted_through;
-        let is_late = |message: &Message| message.trigger && message.work_seq.is_some_and(|own| own <= through);
-        let (late, messages): (Vec<Message>, Vec<Message>) = messages.into_iter().partition(is_late);
-        if !late.is_empty() {
-            self.tell_started(&late);
-            let end = End { status: AckStatus::Completed, stop_reason: "cancelled", stopped: None, error: None };
-            self.tell_ended(&late, &end, Vec::new())?;
-        }
-        if !messages.iter().any(|message| message.trigger) {
-            // What only rides along does so with nothing.
-            let acks = messages.iter().map(|one| NewAck::of(one, AckStatus::Completed)).collect();
-            return self.commit(Step { acks, ..Step::default() });
+        let messages = self.end_late(messages, None)?;
+        if messages.is_empty() {
+            return Ok(Flow::On);
         }
         let number = messages.iter().map(prompt::conversation).max().unwrap_or_default();
         self.forget_before(number)?;
         let again = messages.iter().any(|message| message.sent_tries > 0);
-        match self.ensure_open() {
+        match self.ensure_open(&messages) {
             // An agent that does not know what happened is not told to do it again.
-            Ok(false) if again => self.fail(&messages, reasons::TURN_INTERRUPTED),
-            Ok(_) => self.send_prompt(messages),
-            Err(NotOpen::Refused(why)) => self.fail(&messages, &why),
-            Err(NotOpen::Stopped) => Ok(()),
-            Err(NotOpen::Failed(failure)) => Err(failure),
+            Ok(false) if again => self.fail(&messages, reasons::TURN_INTERRUPTED)?,
+            Ok(_) => {
+                // The start may have taken long. What cannot be read now is read when the turn runs.
+                if let Some(inbound) = self.look_inside()? {
+                    self.state.interrupted_through = self.state.interrupted_through.max(inbound.control.interrupt_seq);
+                }
+                let messages = self.end_late(messages, None)?;
+                if !messages.is_empty() {
+                    self.send_prompt(messages)?;
+                }
+            }
+            Err(NotOpen::Refused(why)) => self.fail(&messages, &why)?,
+            Err(NotOpen::Interrupted) => {
+                let stopped = if self.end_agent() { "killed" } else { "unproven" };
+                self.end_late(messages, Some(stopped))?;
+            }
+            Err(NotOpen::Stopped) => return Ok(Flow::Over),
+            Err(NotOpen::Failed(failure)) => return Err(failure),
         }
+        Ok(Flow::On)
+    }
+
+    /// Ends the messages whose interrupt came before the agent had them. Those that are left to be begun: none when only what rides along is.
+    fn end_late(&mut self, messages: Vec<Message>, stopped: Option<&str>) -> Result<Vec<Message>, Failure> {
+        let through = self.state.interrupted_through;
+        let is_late = |message: &Message| message.trigger && message.work_seq.is_some_and(|own| own <= through);
+        let (late, messages): (Vec<Message>, Vec<Message>) = messages.into_iter().partition(is_late);
+        if late.is_empty() {
+            return Ok(messages);
+        }
+        self.tell_started(&late);
+        let end = End { status: AckStatus::Completed, stop_reason: "cancelled", stopped, error: None };
+        self.tell_ended(&late, &end, Vec::new())?;
+        if messages.iter().any(|message| message.trigger) {
+            return Ok(messages);
+        }
+        // What only rides along does so with nothing.
+        let acks = messages.iter().map(|one| NewAck::of(one, AckStatus::Completed)).collect();
+        self.commit(Step { acks, ..Step::default() })?;
+        Ok(Vec::new())
     }
 
     fn send_prompt(&mut self, messages: Vec<Message>) -> Result<(), Failure> {
@@ -122,8 +140,7 @@ impl Session {
     fn tell_started(&mut self, messages: &[Message]) {
         for message in messages {
             if let Some(Prompt { run, attempt, .. }) = prompt::read(message).filter(|_| message.trigger) {
-                let started = json!({"message-id": message.id, "run": run, "attempt": attempt});
-                self.tell("turn.started", &started, Some(message));
+                self.tell("turn.started", &outputs::turn_started(&message.id, &run, attempt), Some(message));
             }
         }
     }
@@ -153,7 +170,7 @@ impl Session {
         }
         match outcome {
             Ok(result) => {
-                let reason = result.get("stopReason").and_then(Value::as_str).unwrap_or("end_turn").to_owned();
+                let reason = outputs::stop_reason(&result);
                 let messages = turn.messages.clone();
                 self.tell_update(envelope);
                 let end = End { status: AckStatus::Completed, stop_reason: &reason, stopped: None, error: None };
@@ -237,13 +254,8 @@ impl Session {
         for message in messages.iter().filter(|message| message.trigger) {
             let read = prompt::read(message);
             let (run, attempt) = read.map_or((Value::Null, message.attempt()), |prompt| (prompt.run, prompt.attempt));
-            let mut ended =
-                json!({"message-id": message.id, "run": run, "attempt": attempt, "stop-reason": end.stop_reason});
-            for (key, value) in [("stopped", end.stopped), ("error", end.error.as_deref())] {
-                if let (Some(value), Some(ended)) = (value, ended.as_object_mut()) {
-                    ended.insert(key.to_owned(), value.into());
-                }
-            }
+            let about = (message.id.as_str(), &run, attempt);
+            let ended = outputs::turn_ended(about, end.stop_reason, end.stopped, end.error.as_deref());
             self.tell("turn.ended", &ended, Some(message));
         }
         let ack = |message: &Message| {

@@ -69,6 +69,17 @@ fn what_is_wrong_with_the_configuration_or_the_input_is_no_start() {
     config.mailbox_id = "other".into();
     config.store(runner.host.inside()).unwrap();
     assert_eq!(code(&runner, good), Some(65), "another mailbox");
+    store(&runner, generation);
+    let places = runner.host.places().clone();
+    for (file, told) in [(places.inbound(), "host's"), (places.outbound(), "own")] {
+        let newer = |version: i64| {
+            rusqlite::Connection::open(&file).unwrap().pragma_update(None, "user_version", version).unwrap();
+        };
+        newer(2);
+        assert_eq!(code(&runner, good), Some(65), "a later version of the {told} file");
+        assert!(runner.shim_log().lines().last().unwrap().contains("mailbox_newer"), "{}", runner.shim_log());
+        newer(1);
+    }
 }
 
 #[test]

@@ -8,11 +8,15 @@
 mod credentials;
 mod deaths;
 mod ends;
+mod floods;
+mod hidden;
 mod offers;
 mod pushes;
 mod questions;
 mod runner;
 mod server;
+mod starts;
 mod stops;
 mod storm;
 mod turns;
+mod unreadable;

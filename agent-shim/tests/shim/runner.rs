@@ -24,9 +24,23 @@ pub(crate) struct Worker {
     pub(crate) events: Vec<Event>,
 }
 
+/// An event in a request, as the runner sends it, is read by the worker's own readers.
+fn read(event: &Event) {
+    let data: Value = serde_json::from_str(&event.data).unwrap();
+    let mut one = json!({"seq": event.seq, "prev": event.prev, "id": event.id, "ts": event.at, "generation": event.generation,
+        "attempt": event.attempt, "kind": event.kind, "data": data});
+    if let (Some(about), Some(members)) = (&event.in_reply_to, one.as_object_mut()) {
+        members.insert("in-reply-to".to_owned(), json!(about));
+    }
+    let body = json!({"mailbox-id": "m", "lease": 1, "events": [one]}).to_string();
+    assert!(sessions::request::mailbox::events(body.as_bytes()).is_ok(), "{event:?}");
+    assert!(sessions::mailbox::desk::Said::read(&event.kind, data).is_ok(), "{event:?}");
+}
+
 impl Relay for Worker {
     fn send(&mut self, events: &[Event]) -> Sent {
         for event in events {
+            read(event);
             let accepted = self.events.last().map_or(0, |last| last.seq);
             if event.seq > accepted {
                 assert_eq!(event.prev, accepted, "a gap before {event:?}");
@@ -187,7 +201,7 @@ impl Runner {
     /// The same, with further members.
     pub(crate) fn prompt_with(&mut self, id: &str, text: &str, more: &[(&str, Value)]) {
         self.work_seq += 1;
-        let mut body = json!({"run": format!("run-{id}"), "attempt": 1, "content": [{"type": "text", "text": text}]});
+        let mut body = json!({"run": self.work_seq, "attempt": 1, "content": [{"type": "text", "text": text}]});
         let members = more.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
         body.as_object_mut().unwrap().extend(members);
         self.insert(id, "prompt", &body, false);

@@ -78,3 +78,31 @@ fn an_agent_that_dies_behind_the_server_is_replaced_with_its_server_and_loads_th
     runner.until_ended("two");
     assert!(runner.said().contains("say before | exit 3"), "{}", runner.said());
 }
+
+/// docs/spec/session-mailbox.md 4.7: "Reconnecting repeats an unanswered permission request".
+#[test]
+fn a_question_that_a_stream_repeats_is_asked_once_and_answered_once() {
+    let mut runner = Runner::new();
+    let server = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shim/server.mjs");
+    let agent = runner.command.1.remove(0);
+    runner.command.1 = vec![server.to_str().unwrap().to_owned(), "{port}".into(), "{token}".into(), agent];
+    runner.prompt("one", "ask; ask; say over");
+    runner.spawn();
+    let noted = |runner: &Runner, name: &str| std::fs::read_to_string(runner.home().join(name)).unwrap_or_default();
+    let id =
+        |runner: &Runner, place: usize| runner.told("permission")[place]["request-id"].as_str().unwrap().to_owned();
+    runner.until_told("permission");
+    // Open when it is repeated.
+    runner.until("it is repeated", |runner| noted(runner, "repeated").lines().count() == 1);
+    let first = id(&runner, 0);
+    runner.answer("a1", &first, "allow");
+    runner.until("the second question", |runner| runner.told("permission").len() == 2);
+    // Answered when it is repeated.
+    let second = id(&runner, 1);
+    runner.answer("a2", &second, "reject");
+    runner.until_ended("one");
+    assert_eq!(noted(&runner, "repeated").lines().count(), 2);
+    assert_eq!(runner.said(), "allowedrejectedover");
+    assert_eq!((runner.told("permission").len(), noted(&runner, "answers").lines().count()), (2, 2));
+    assert!(runner.told("permission.void").is_empty(), "nothing is left open");
+}

@@ -18,7 +18,7 @@ fn fact_28_a_prompt_is_answered_and_its_end_and_its_completion_are_one_commit() 
     runner.prompt("one", "say hello; think hm; stream 20");
     runner.spawn();
     let ended = runner.until_ended("one");
-    assert_eq!(ended, json!({"message-id": "one", "run": "run-one", "attempt": 1, "stop-reason": "end_turn"}));
+    assert_eq!(ended, json!({"message-id": "one", "run": 1, "attempt": 1, "stop-reason": "end_turn"}));
     let opened = runner.until_told("opened");
     assert_eq!((&opened["loaded"], &opened["cwd"]), (&json!(false), &json!(runner.host.places().work())));
     let kinds: Vec<_> = runner.worker.events.iter().map(|event| event.kind.as_str()).collect();
@@ -184,6 +184,35 @@ fn a_long_output_of_a_tool_is_cut_and_kept_in_a_file() {
     assert!(runner.worker.events.iter().all(|event| event.data.len() < 200_000 && event.kind != "tombstone"));
 }
 
+/// What the worker would refuse is told in a form that it takes (the stand-in of the worker reads each event as the worker does), or not at all.
+#[test]
+fn odd_words_of_an_agents_neither_lose_the_end_of_a_turn_nor_hold_anything_up() {
+    let mut runner = Runner::new();
+    let deep = format!("{}{}", "[".repeat(120), "]".repeat(120));
+    let lines = [
+        json!({"jsonrpc": "2.0", "id": "q1", "method": "session/request_permission", "params": null}).to_string(),
+        json!({"jsonrpc": "2.0", "id": "q2", "method": "session/request_permission", "params": ["x"]}).to_string(),
+        format!("{{\"jsonrpc\":\"2.0\",\"method\":\"session/update\",\"params\":{deep}}}"),
+    ];
+    runner.script("odd", &format!("{}\n", lines.join("\n")));
+    runner.prompt("odd", "raw odd; say on");
+    runner.spawn();
+    assert_eq!(runner.until_ended("odd")["stop-reason"], "end_turn");
+    assert!(runner.told("permission").is_empty() && runner.told("file").len() == 1);
+    for (id, reason, told) in
+        [("empty", String::new(), "end_turn".to_owned()), ("long", "é".repeat(300), "é".repeat(128))]
+    {
+        let end = json!({"jsonrpc": "2.0", "id": "PROMPT", "result": {"stopReason": reason}});
+        raw(&runner, id, &end);
+        runner.prompt(id, &format!("raw {id}"));
+        assert_eq!(runner.until_ended(id)["stop-reason"], told);
+    }
+    let refusal = json!({"code": -32000, "message": "…".repeat(4_000)});
+    raw(&runner, "refused", &json!({"jsonrpc": "2.0", "id": "PROMPT", "error": refusal}));
+    runner.prompt("refused", "raw refused");
+    assert_eq!(runner.until_ended("refused")["error"], "…".repeat(1_365));
+}
+
 #[test]
 fn a_shim_that_keeps_the_host_s_file_open_sees_all_that_is_written_there() {
     let mut runner = Runner::new();
@@ -225,7 +254,9 @@ fn the_conversation_of_a_turn_is_laid_out_while_it_runs_and_when_it_has_ended() 
     runner.until_ended("one");
     runner.until("all is laid out", |runner| laid_out(runner).iter().any(|one| one["status"] == "completed"));
     let all = laid_out(&runner);
-    assert_eq!(all.iter().filter(|one| one["status"] == "partial").count(), 1, "the same is laid out once: {all:?}");
+    let parts: Vec<_> = all.iter().filter(|one| one["status"] == "partial").map(|one| &one["sha256"]).collect();
+    let distinct: std::collections::BTreeSet<_> = parts.iter().map(|digest| digest.as_str().unwrap()).collect();
+    assert!(!parts.is_empty() && parts.len() == distinct.len(), "the same is laid out once: {all:?}");
     let folder = runner.host.places().outside().join("transcripts");
     let last = std::fs::read(folder.join(all.last().unwrap()["file"].as_str().unwrap())).unwrap();
     let bundle = transcripts::archive::read(&last, 1 << 20).unwrap();
@@ -238,6 +269,23 @@ fn the_conversation_of_a_turn_is_laid_out_while_it_runs_and_when_it_has_ended() 
     }
     runner.until("all are laid out", |runner| laid_out(runner).len() == all.len() + 5);
     assert_eq!(std::fs::read_dir(folder).unwrap().count(), 5, "four, and the last part");
+}
+
+/// docs/spec/transcripts.md 4.6: nobody goes on from a conversation in which a call of a tool has no result.
+#[test]
+fn a_conversation_that_is_incomplete_is_laid_out_as_one_that_cannot_be_gone_on_with() {
+    let mut runner = Runner::new();
+    runner.prompt("half", "half; say bye");
+    runner.spawn();
+    runner.until_ended("half");
+    let of = |runner: &Runner, id: &str| {
+        let laid_out = runner.asked.iter().filter(|output| output.kind == "transcript");
+        let mut ours = laid_out.filter(|output| output.in_reply_to.as_deref() == Some(id));
+        let content = ours.next_back().map(|output| serde_json::from_str::<Value>(&output.content).unwrap());
+        content.filter(|content| content["status"] != "partial")
+    };
+    runner.until("it is laid out", |runner| of(runner, "half").is_some());
+    assert_eq!(of(&runner, "half").unwrap()["status"], "failed");
 }
 
 /// What the shim has told its host of conversations.

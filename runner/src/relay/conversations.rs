@@ -31,6 +31,8 @@ pub(crate) enum Failed {
     Token(String),
     /// For good.
     Refused(String),
+    /// It was broken off here, for something that does not wait.
+    BrokenOff,
 }
 
 fn failed(answer: &Answer) -> Failed {

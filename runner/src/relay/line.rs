@@ -128,10 +128,15 @@ impl Line {
             }
             // It was asked with what does not count any more, by this very process.
             Some(_) => Reply::Later(refusal),
-            None if matches!(answer.status.as_u16(), 408 | 429 | 500..=599) => Reply::Later(refusal),
+            None if is_later(answer.status, &text) => Reply::Later(refusal),
             None => Reply::Refused(answer.status, text, body),
         }
     }
+}
+
+/// Whether asking again may help. A request without an attach id was sent between two of them.
+fn is_later(status: StatusCode, text: &str) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 500..=599) || text == "missing attach id"
 }
 
 fn fate(status: StatusCode, text: &str) -> Option<Fate> {
@@ -158,5 +163,12 @@ mod tests {
         for (status, text) in [(409, "lease lost"), (409, "sequence gap"), (404, "not found"), (500, "server error")] {
             assert_eq!(of(status, text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn what_was_asked_between_two_attaches_is_asked_again() {
+        let of = |status: u16, text| is_later(StatusCode::from_u16(status).unwrap(), text);
+        assert!(of(400, "missing attach id") && of(503, "") && of(429, "rate limited"));
+        assert!(!of(400, "invalid body") && !of(413, "too large"));
     }
 }

@@ -16,7 +16,6 @@ mod tidy;
 mod wire;
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -36,7 +35,7 @@ use bells::Bells;
 use driver::Driver;
 use line::{Fate, Line, PATIENCE, POLL, Reply};
 use register::Registered;
-use session::{Order, Session, Station, Status};
+use session::{Caller, Order, Station, Status};
 use wire::{Ack, Item, Work};
 
 /// How long the worker is to wait for work, in milliseconds.
@@ -85,7 +84,7 @@ pub(crate) struct Given<'a> {
 
 /// A session at work.
 struct Slot {
-    orders: Sender<Order>,
+    caller: Caller,
     status: Arc<Mutex<Status>>,
     thread: JoinHandle<()>,
 }
@@ -103,6 +102,10 @@ struct Runner<'a> {
     station: Arc<Station>,
     bells: Bells,
     slots: BTreeMap<String, Slot>,
+    /// Sessions that were told to end, and whose threads have not: nobody else opens their mailboxes.
+    lingering: BTreeMap<String, JoinHandle<()>>,
+    /// What the worker is to hear of sessions that could not be opened, once it listens.
+    farewells: Vec<attaching::Farewell>,
     acks: UnboundedReceiver<Ack>,
     fates: UnboundedReceiver<Fate>,
     process_id: String,
@@ -142,6 +145,8 @@ pub(crate) async fn work(given: Given<'_>, stop: impl Future<Output = Result<(),
         station,
         bells,
         slots: BTreeMap::new(),
+        lingering: BTreeMap::new(),
+        farewells: Vec::new(),
         acks,
         fates,
         process_id,
@@ -240,14 +245,20 @@ impl Runner<'_> {
         Ok(())
     }
 
-    fn start(&mut self, id: String, session: Session) -> Result<(), Failure> {
-        let (orders, heard) = channel();
+    fn start(&mut self, id: String, opened: attaching::Opened) -> Result<(), Failure> {
+        let attaching::Opened { session, caller, orders } = opened;
         let (status, bell) = (session.status(), session.bell());
-        self.bells.watch(bell, orders.clone());
-        let thread = std::thread::Builder::new().name("session".into()).spawn(move || session.run(&heard));
+        self.bells.watch(bell, caller.orders());
+        let thread = std::thread::Builder::new().name("session".into()).spawn(move || session.run(&orders));
         let thread = thread.map_err(|error| Failure::other("a thread", error))?;
-        self.slots.insert(id, Slot { orders, status, thread });
+        self.slots.insert(id, Slot { caller, status, thread });
         Ok(())
+    }
+
+    /// Whether a thread still has the mailbox of a session that was told to end.
+    fn lingers(&mut self, id: &str) -> bool {
+        self.lingering.retain(|_, thread| !thread.is_finished());
+        self.lingering.contains_key(id)
     }
 
     /// Asks for work until the runner has to attach again. Why.
@@ -306,7 +317,7 @@ impl Runner<'_> {
 
     /// Removes what nobody needs any more. Moved aside here, where no session is opened meanwhile; that is quick.
     fn tidy(&self) {
-        let is_here = |id: &str| self.slots.contains_key(id);
+        let is_here = |id: &str| self.slots.contains_key(id) || self.lingering.contains_key(id);
         let keeps_work = self.given.settings.keep_work;
         match tidy::set_aside(self.state(), session::now(), keeps_work, &is_here) {
             Ok(folders) if folders.is_empty() => {}
@@ -342,13 +353,13 @@ impl Runner<'_> {
 
     /// Gives items to their sessions, and gathers what they acknowledge soon.
     async fn hand_out(&mut self, items: Vec<Item>) -> Result<Vec<Ack>, Failure> {
-        let count = items.len();
+        let mut count = items.len();
         let mut acks = Vec::new();
         let begins = |item: &Item| matches!(item.kind.as_str(), "session.open" | "prompt" | "push");
         let (later, items): (Vec<Item>, Vec<Item>) =
             items.into_iter().partition(|item| self.given.daemon.leaving().is_some() && begins(item));
         // Not acknowledged: the next runner gets them.
-        let count = count.saturating_sub(later.len());
+        count = count.saturating_sub(later.len());
         // Bounded by what a poll asks for.
         for item in items {
             let id = item.session_id.clone();
@@ -358,10 +369,16 @@ impl Runner<'_> {
                     acks.push(Ack::of(&item, Err("no such session".to_owned())));
                     continue;
                 }
+                if self.lingers(&id) {
+                    // It comes again, and by then the thread before has ended.
+                    count = count.saturating_sub(1);
+                    continue;
+                }
                 let (station, session_id, lease) = (Arc::clone(&self.station), id.clone(), item.lease);
-                let opened = tokio::task::spawn_blocking(move || Session::open(&station, &session_id, lease)).await;
+                let opened =
+                    tokio::task::spawn_blocking(move || attaching::Opened::new(&station, &session_id, lease)).await;
                 match opened.map_err(|error| Failure::other("a session", error))? {
-                    Ok(session) => self.start(id.clone(), session)?,
+                    Ok(opened) => self.start(id.clone(), opened)?,
                     Err(error) => {
                         self.log.warn(format_args!("session {id}: {}: {error}", error.code()));
                         acks.push(Ack::of(&item, Err(error.code().to_owned())));
@@ -371,7 +388,7 @@ impl Runner<'_> {
             }
             if let Some(slot) = self.slots.get(&id) {
                 // One that ends meanwhile does not acknowledge it: it comes again.
-                let _ = slot.orders.send(Order::Item(item));
+                slot.caller.tell(Order::Item(item));
             }
         }
         let deadline = tokio::time::Instant::now() + SOON;
@@ -392,7 +409,7 @@ impl Runner<'_> {
             Some((
                 id.clone(),
                 json!({"session-id": id, "lease": status.lease, "run": run, "attempt": attempt}),
-                slot.orders.clone(),
+                slot.caller.clone(),
             ))
         });
         let turns: Vec<_> = turns.collect();
@@ -409,9 +426,8 @@ impl Runner<'_> {
             let listed = answer.get("sessions").and_then(Value::as_array).into_iter().flatten();
             for session in listed.filter(is_lost) {
                 let id = session.get("session-id").and_then(Value::as_str).unwrap_or_default();
-                if let Some((.., orders)) = turns.iter().find(|(own, ..)| own == id) {
-                    // It may have ended meanwhile.
-                    let _ = orders.send(Order::Lost);
+                if let Some((.., caller)) = turns.iter().find(|(own, ..)| own == id) {
+                    caller.tell(Order::Lost);
                 }
             }
         });
@@ -436,18 +452,19 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Ends the threads of all sessions, and with `kill` their processes.
+    /// Ends the threads of all sessions, and with `kill` their processes. Those that take longer keep their mailboxes.
     async fn end(&mut self, kill: bool) {
         let slots = std::mem::take(&mut self.slots);
         for slot in slots.values() {
-            // Some have ended by themselves.
-            let _ = slot.orders.send(Order::End { kill });
+            slot.caller.tell(Order::End { kill });
         }
         let deadline = Instant::now() + END;
-        // Bounded by the deadline: a request of theirs may still wait for its answer.
+        // Bounded by the deadline: a file of theirs may be locked.
         while slots.values().any(|slot| !slot.thread.is_finished()) && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        let left = slots.into_iter().filter(|(_, slot)| !slot.thread.is_finished());
+        self.lingering.extend(left.map(|(id, slot)| (id, slot.thread)));
     }
 }
 

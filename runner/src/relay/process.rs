@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use daemon_lifecycle::identity;
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::cgroup::Group;
 use super::driver::{Driver, Kind};
 use super::records::Spawn;
+use crate::program::{COMMAND, output};
 
 /// The variable by which an agent's processes are known; the shim gives it to them.
 const MARK: &str = "LOGSEQ_MAILBOX";
@@ -69,13 +70,40 @@ fn stat(pid: u32) -> Option<(char, u64)> {
     Some((state, start))
 }
 
+/// A container. Without a runtime nobody can tell whether it runs.
+#[derive(Debug)]
+struct Container {
+    runtime: Option<PathBuf>,
+    name: String,
+}
+
+impl Container {
+    fn run(&self, words: &[&str]) -> std::io::Result<std::process::Output> {
+        let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
+        output(Command::new(self.runtime.as_ref().ok_or_else(missing)?).args(words).arg(&self.name), COMMAND)
+    }
+
+    /// Whether it is proven that it does not run: its runtime says so, or that there is none. A runtime that says nothing proves nothing.
+    fn is_gone(&self) -> bool {
+        self.run(&["inspect", "--format", "{{.State.Running}}"]).is_ok_and(|said| says_gone(&said))
+    }
+}
+
+fn says_gone(said: &std::process::Output) -> bool {
+    if said.status.success() {
+        return said.stdout.trim_ascii() == b"false";
+    }
+    let told = String::from_utf8_lossy(&said.stderr).to_lowercase();
+    told.contains("no such container") || told.contains("no such object")
+}
+
 /// A process of a session.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Option<Child>,
     identity: Option<Identity>,
     /// The container, where it is in one.
-    container: Option<(PathBuf, String)>,
+    container: Option<Container>,
     /// What is known by [`MARK`] belongs to it.
     mark: Option<String>,
     /// What is in this control group belongs to it.
@@ -88,6 +116,8 @@ pub(crate) struct Process {
 pub(crate) struct Exit {
     /// Its exit code; none for one that was killed, or that another runner started.
     pub(crate) code: Option<i32>,
+    /// Whether it is known that it did not end by itself and well.
+    pub(crate) is_failure: bool,
 }
 
 impl Process {
@@ -111,7 +141,7 @@ impl Process {
         Self {
             child: None,
             identity: identity.filter(|_| spawn.driver != Kind::Container),
-            container: runtime.filter(|_| spawn.driver == Kind::Container).map(|runtime| (runtime, spawn.name.clone())),
+            container: (spawn.driver == Kind::Container).then(|| Container { runtime, name: spawn.name.clone() }),
             mark: (spawn.driver == Kind::Plain).then(|| format!("{MARK}={mailbox_id}:")),
             group: spawn.group.clone(),
             inside,
@@ -125,23 +155,24 @@ impl Process {
 
     /// Whether it, or anything that it started, may still run. Its exit once nothing does. It blocks while what is left is ended.
     pub(crate) fn exit(&mut self) -> Option<Exit> {
-        let mut code = None;
+        let mut exit = Exit { code: None, is_failure: false };
         if let Some(child) = &mut self.child {
-            code = match child.try_wait() {
+            match child.try_wait() {
                 Ok(None) => return None,
-                Ok(Some(status)) => status.code(),
-                Err(_) => None,
-            };
+                Ok(Some(status)) => exit = Exit { code: status.code(), is_failure: !status.success() },
+                Err(_) => {}
+            }
         }
-        let lives = self.identity.as_ref().is_some_and(Identity::lives) || self.container_runs();
-        (!lives && self.end_rest()).then_some(Exit { code })
+        let may_run = self.container.as_ref().is_some_and(|container| !container.is_gone());
+        let lives = self.identity.as_ref().is_some_and(Identity::lives) || may_run;
+        (!lives && self.end_rest()).then_some(exit)
     }
 
     /// Kills it with all that it started.
     pub(crate) fn kill(&mut self) {
-        if let Some((runtime, name)) = &self.container {
+        if let Some(container) = &self.container {
             // It may be gone.
-            let _ = quiet(runtime, &["kill", name]);
+            let _ = container.run(&["kill"]);
         }
         if let Some(identity) = &self.identity {
             identity.kill();
@@ -159,21 +190,12 @@ impl Process {
         }
     }
 
-    fn container_runs(&self) -> bool {
-        let Some((runtime, name)) = &self.container else { return false };
-        let output = Command::new(runtime)
-            .args(["inspect", "--format", "{{.State.Running}}", name])
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .output();
-        output.is_ok_and(|output| output.stdout.trim_ascii() == b"true")
-    }
-
     /// Ends what is left of it: processes with its words, those with its mark, and what is in its group. Whether nothing is.
     fn end_rest(&self) -> bool {
-        if let Some((runtime, name)) = &self.container {
-            let _ = quiet(runtime, &["rm", "--force", name]);
-            return !self.container_runs();
+        if let Some(container) = &self.container {
+            // What comes of it is looked at.
+            let _ = container.run(&["rm", "--force"]);
+            return container.is_gone();
         }
         let deadline = Instant::now() + PATIENCE;
         // Bounded by the deadline: what starts processes faster than they are ended is not proven gone.
@@ -195,10 +217,6 @@ impl Process {
             std::thread::sleep(STEP);
         }
     }
-}
-
-fn quiet(program: &Path, words: &[&str]) -> std::io::Result<std::process::ExitStatus> {
-    Command::new(program).args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()
 }
 
 fn processes(is_meant: impl Fn(u32) -> bool) -> BTreeSet<u32> {
@@ -268,7 +286,7 @@ mod tests {
         let mut process = process(&mark, child);
         assert_eq!(process.exit(), None);
         process.kill();
-        assert_eq!(process.exit(), Some(Exit { code: None }));
+        assert_eq!(process.exit(), Some(Exit { code: None, is_failure: true }));
     }
 
     #[test]
@@ -277,5 +295,39 @@ mod tests {
         assert!(own.lives());
         assert!(!Identity { start: own.start + 1, ..own.clone() }.lives());
         assert!(!Identity { boot_id: "another".into(), ..own }.lives());
+    }
+
+    /// A container whose runtime says what a script says.
+    fn contained(place: &Path, script: &str) -> Process {
+        use std::os::unix::fs::PermissionsExt as _;
+        let runtime = place.join("runtime");
+        std::fs::write(&runtime, format!("#!/bin/sh\necho \"$1\" >> {}/words\n{script}\n", place.display())).unwrap();
+        std::fs::set_permissions(&runtime, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let container = Some(Container { runtime: Some(runtime), name: "logseq-x-1".into() });
+        Process { child: None, identity: None, container, mark: None, group: None, inside: place.into() }
+    }
+
+    #[test]
+    fn a_container_is_gone_when_its_runtime_says_so_and_not_when_it_says_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        let gone = Some(Exit { code: None, is_failure: false });
+        for (script, expected) in [
+            ("[ $1 = inspect ] && echo true", None),
+            ("echo 'cannot connect to the daemon' >&2; exit 125", None),
+            ("exit 1", None),
+            ("echo not a word", None),
+            ("[ $1 = inspect ] && echo false", gone),
+            ("echo 'Error: No such object: logseq-x-1' >&2; exit 1", gone),
+            ("echo 'Error: no such container logseq-x-1' >&2; exit 125", gone),
+        ] {
+            let mut process = contained(place.path(), script);
+            process.kill();
+            assert_eq!(process.exit(), expected, "{script}");
+        }
+        let mut unknown = contained(place.path(), "exit 0");
+        unknown.container = Some(Container { runtime: None, name: "logseq-x-1".into() });
+        assert_eq!(unknown.exit(), None, "without a runtime nobody knows");
+        let words = std::fs::read_to_string(place.path().join("words")).unwrap();
+        assert!(words.starts_with("kill\nrm\ninspect\n"), "{words}");
     }
 }

@@ -116,9 +116,33 @@ impl Session {
 }
 
 impl Spawn {
-    /// Reads it. None when there is none.
-    pub(crate) fn read(places: &Places) -> Option<Self> {
-        read(places.folder(), SPAWN)
+    /// Reads it. None when there is none: then no process was begun.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read: the process that it names may run.
+    pub(crate) fn read(places: &Places) -> Result<Option<Self>, mailbox::Error> {
+        let unreadable =
+            |why: &dyn std::fmt::Display| mailbox::Error::Io(std::io::Error::other(format!("{SPAWN}: {why}")));
+        let text = fsafe::folder(places.folder()).and_then(|folder| fsafe::read(folder, &[SPAWN], MAX_BYTES));
+        match text {
+            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| unreadable(&error)),
+            Err(mailbox::Error::Io(error)) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unreadable(&error)),
+        }
+    }
+
+    /// One that is about to be started, as it is known before anything is.
+    pub(crate) fn of(places: &Places, generation: i64, driver: Kind) -> Self {
+        let folder = places.folder().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let short: String = folder.chars().take(12).collect();
+        Self {
+            generation,
+            driver,
+            name: format!("logseq-{short}-{generation}"),
+            nonce: uuid::Uuid::new_v4().to_string(),
+            process: None,
+            group: None,
+        }
     }
 
     /// Writes it, to the disk.
@@ -191,9 +215,23 @@ mod tests {
         std::fs::create_dir(root.join("sessions/odd")).unwrap();
         assert_eq!(sessions(&root).unwrap(), ["s1", "s2"]);
         let places = Places::of(&root, "s1");
-        assert_eq!((Session::read(&places), Spawn::read(&places)), (None, None));
+        assert_eq!((Session::read(&places), Spawn::read(&places).unwrap()), (None, None));
         let known = Session { session_id: "s1".into(), lease: 3, open: Some(Value::Null), ..Session::default() };
         known.write(&places).unwrap();
         assert_eq!(Session::read(&places).unwrap(), Session { open: None, ..known });
+    }
+
+    #[test]
+    fn what_is_written_of_a_process_and_cannot_be_read_is_not_nothing() {
+        let state = tempfile::tempdir().unwrap();
+        let root = state.path().canonicalize().unwrap();
+        let places = Places::of(&root, "s1");
+        assert_eq!(Spawn::read(&places).unwrap(), None, "without a folder nothing was begun");
+        FileHost::create(&root, "s1", Settings::default(), 0).unwrap();
+        let spawn = Spawn::of(&places, 3, Kind::Plain);
+        spawn.write(&places).unwrap();
+        assert_eq!(Spawn::read(&places).unwrap(), Some(spawn));
+        std::fs::write(places.folder().join(SPAWN), "{").unwrap();
+        assert!(Spawn::read(&places).is_err());
     }
 }

@@ -178,6 +178,14 @@ pub(crate) fn event(event: &Event) -> Value {
     shown
 }
 
+/// Whether the agent's side says by it that it reads its agent no more until something was sent.
+pub(crate) fn says_backlog(event: &Event) -> bool {
+    // Most events are none of these, and are not read for it.
+    event.kind == "state"
+        && serde_json::from_str::<Value>(&event.data)
+            .is_ok_and(|data| data.get("notice").and_then(Value::as_str) == Some("output_backlog"))
+}
+
 /// The event's own id where it is a UUID, else one that follows from it: the same each time.
 fn event_id(event: &Event) -> String {
     let own = uuid::Uuid::try_parse(&event.id).ok().filter(|_| event.id.len() == 36);

@@ -86,11 +86,30 @@ impl Machine {
         runner
     }
 
+    /// A runner that attached, and whose state lies on a disk of its own, with some MiB beside the shim. Nobody else sees that disk but through the runner.
+    pub(crate) fn start_on_small_disk(&self) -> Runner {
+        let mib = (std::fs::metadata(shim()).unwrap().len() >> 20) + 24;
+        std::fs::create_dir_all(self.state()).unwrap();
+        let mut command = self.command();
+        let runner = std::mem::replace(&mut command, Command::new("unshare"));
+        let mount = format!("mount -t tmpfs -o size={mib}m,mode=700 none \"$RUNNER_STATE_DIR\" && exec \"$0\"");
+        command.args(["-Urm", "sh", "-c", &mount]).arg(runner.get_program()).env_clear().stdin(Stdio::null());
+        command.envs(runner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut runner = self.spawn(command);
+        runner.line();
+        runner
+    }
+
     /// A runner that was started.
     pub(crate) fn begin(&self, variables: &[(&str, &str)]) -> Runner {
-        let log = tempfile::NamedTempFile::new_in(self.folder.path()).unwrap();
         let mut command = self.command();
-        command.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(log.reopen().unwrap());
+        command.envs(variables.iter().copied());
+        self.spawn(command)
+    }
+
+    fn spawn(&self, mut command: Command) -> Runner {
+        let log = tempfile::NamedTempFile::new_in(self.folder.path()).unwrap();
+        command.stdout(Stdio::piped()).stderr(log.reopen().unwrap());
         Runner { child: command.spawn().unwrap(), log }
     }
 
@@ -172,6 +191,11 @@ impl Runner {
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// The state folder as this runner sees it.
+    pub(crate) fn sees(&self, machine: &Machine) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{}", self.child.id(), machine.state().to_str().unwrap()))
     }
 
     pub(crate) fn pid(&self) -> u32 {

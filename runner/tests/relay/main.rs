@@ -6,6 +6,7 @@
 mod conversations;
 mod credentials;
 mod endings;
+mod hostile;
 mod machine;
 mod offers;
 mod plane;
@@ -14,6 +15,8 @@ mod points;
 mod pushes;
 mod rest;
 mod restarts;
+mod shortage;
 mod storm;
 mod turns;
+mod urgent;
 mod verbs;

@@ -26,6 +26,8 @@ pub(crate) enum Fault {
     Error,
     /// It was done, and nobody hears of it.
     Dropped,
+    /// Nothing comes for so long, and then nothing was done.
+    Hangs(Duration),
 }
 
 /// One session.
@@ -54,6 +56,8 @@ pub(crate) struct State {
     /// Paths that were asked, with what came with them.
     pub(crate) asked: Vec<(String, Value)>,
     pub(crate) files: BTreeMap<String, Vec<u8>>,
+    /// Batches of events that hold this text are refused as a whole: 400.
+    pub(crate) refuses: Option<&'static str>,
     /// Conversations that were kept, in the order in which they came.
     pub(crate) transcripts: Vec<Transcript>,
     /// The token with which tools are offered; none where they are not.

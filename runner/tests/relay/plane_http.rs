@@ -41,8 +41,13 @@ pub(crate) fn serve(plane: Plane, listener: TcpListener) {
                     let _gone = stream.write_all(&bytes);
                     return;
                 }
+                if let Some(Fault::Hangs(time)) = fault {
+                    std::thread::sleep(time);
+                }
                 let (status, body) = match fault {
-                    Some(Fault::Error) => (StatusCode::INTERNAL_SERVER_ERROR, json!({"error": "server error"})),
+                    Some(Fault::Error | Fault::Hangs(_)) => {
+                        (StatusCode::INTERNAL_SERVER_ERROR, json!({"error": "server error"}))
+                    }
                     _ => reply(&plane, &asked),
                 };
                 plane.shared.1.notify_all();
@@ -387,6 +392,10 @@ fn leases(plane: &Plane, body: &Value) -> Answer {
 fn events(plane: &Plane, id: &str, body: &Value) -> Answer {
     let mut state = plane.lock();
     let events = body["events"].as_array().cloned().unwrap_or_default();
+    let has = |text: &str| events.iter().any(|event| event["data"].to_string().contains(text));
+    if state.refuses.is_some_and(has) {
+        return (StatusCode::BAD_REQUEST, json!({"error": "invalid body"}));
+    }
     let events = events.into_iter().map(|event| {
         let id = text(&event, "id");
         let (seq, prev, generation) = (number(&event, "seq"), number(&event, "prev"), number(&event, "generation"));

@@ -2,7 +2,7 @@
 //! silence. What is sent is decided by [`plan`], a pure function; [`deliver`] sends it over a [`Relay`].
 
 use crate::Error;
-use crate::host::{HostMailbox, Outcome, Reading};
+use crate::host::{HostMailbox, Notice, Outcome, Reading};
 use crate::message::{Millis, NewMessage, Output};
 
 /// How much one batch holds: events, and bytes of their data.
@@ -17,6 +17,8 @@ const LONGEST_PAUSE_MS: i64 = 60_000;
 
 /// The kind of an event that stands in the place of one that is not sent.
 pub const TOMBSTONE: &str = "tombstone";
+/// Why a row goes as one that is no output, and the code of the notice that says so.
+const INVALID: &str = "invalid_output";
 
 /// An event for the worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,8 +115,8 @@ pub fn plan(readings: &[Reading], chain: &Chain, destinations: &[String], now: M
                     kind: String::new(),
                     data: String::new(),
                 };
-                plan.events.push(event.tombstone("invalid_output"));
-                plan.buried.push((id, "invalid_output".into()));
+                plan.events.push(event.tombstone(INVALID));
+                plan.buried.push((id, INVALID.into()));
                 prev = seq;
                 continue;
             }
@@ -151,7 +153,7 @@ fn why_not(output: &Output, prev: i64, generation: i64, chain: &Chain, destinati
         return Some("fenced".into());
     }
     if output.prev != Some(prev) {
-        return Some("invalid_output".into());
+        return Some(INVALID.into());
     }
     let elsewhere = output.target.as_ref().is_some_and(|target| !destinations.contains(target));
     elsewhere.then(|| "unknown_destination".into())
@@ -171,6 +173,8 @@ pub enum Sent {
     Gap(i64),
     /// Nothing is known of it: again later.
     Failed(String),
+    /// It was broken off here, for something that does not wait: again at once. Counts as no attempt.
+    BrokenOff,
 }
 
 /// The way to the worker.
@@ -229,6 +233,7 @@ pub fn deliver(
             mailbox.record(&[(first.id.clone(), Outcome::Later(why))], now)?;
             done.again_at = Some(now.saturating_add(pause(attempts.saturating_add(1))));
         }
+        Sent::BrokenOff => done.sent = 0,
         Sent::Gap(accepted) => chain.accepted = accepted,
         Sent::Accepted { seq, rejected } => {
             let accepted: Vec<&Event> = plan.events.iter().filter(|event| event.seq <= seq).collect();
@@ -245,6 +250,9 @@ pub fn deliver(
                     tell_agent(mailbox, id, why, now)?;
                 }
             }
+            let is_invalid = |event: &Event| plan.buried.iter().any(|(id, why)| *id == event.id && why == INVALID);
+            let invalid: Vec<&Event> = accepted.iter().copied().filter(|event| is_invalid(event)).collect();
+            tell_session(mailbox, &invalid, now)?;
             mailbox.record(&outcomes, now)?;
             chain.accepted = chain.accepted.max(seq);
             let newest = accepted.iter().map(|event| event.generation).max().unwrap_or_default();
@@ -260,6 +268,18 @@ pub fn deliver(
         }
     }
     Ok(done)
+}
+
+/// Reports rows that are no outputs, once a batch: a batch that is sent again has the same first place.
+fn tell_session(mailbox: &mut dyn HostMailbox, invalid: &[&Event], now: Millis) -> Result<(), Error> {
+    let Some(first) = invalid.first() else { return Ok(()) };
+    let message = format!("{} rows of the agent's side are no outputs, from place {} on", invalid.len(), first.seq);
+    let notice = Notice {
+        id: format!("invalid-output-{}-{}", first.generation, first.seq),
+        code: INVALID.into(),
+        data: serde_json::json!({ "message": message }).to_string(),
+    };
+    mailbox.note(&notice, now)
 }
 
 /// Lets the agent know that nobody got what it said: it rides along with the next prompt.

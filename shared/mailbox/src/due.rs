@@ -101,7 +101,6 @@ mod tests {
         assert_eq!(seqs(&rows, false), (1..=10).map(|n| 2 * n).collect::<Vec<_>>());
     }
 
-    /// Row of docs/spec/session-mailbox.md 5: "Sort by timestamp of 1 s resolution".
     #[test]
     fn what_is_no_prompt_is_done_alone_and_in_its_place() {
         let mut rows = vec![message(2), message(4), message(6), message(8)];

@@ -86,6 +86,11 @@ impl Error {
         }
     }
 
+    /// Whether no room is left on the disk, whoever says so.
+    pub fn is_full(&self) -> bool {
+        self.code() == "disk_full"
+    }
+
     /// Whether a reader of a file that somebody else writes just tries again at its next poll
     /// (docs/spec/session-mailbox.md 4.4): where locks do not cross a mount, each of these may show for one poll.
     pub fn is_passing(&self) -> bool {

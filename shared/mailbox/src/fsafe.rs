@@ -142,7 +142,11 @@ pub fn replace(folder: impl AsFd, name: &str, content: &[u8]) -> Result<(), Erro
         Ok(()) | Err(Errno::NOENT) => {}
         Err(error) => return Err(error.into()),
     }
-    create(&folder, &aside, content)?;
+    if let Err(error) = create(&folder, &aside, content) {
+        // Half a file takes room that may be what is missing.
+        let _ = rustix::fs::unlinkat(&folder, aside.as_str(), AtFlags::empty());
+        return Err(error);
+    }
     rustix::fs::renameat(&folder, aside.as_str(), &folder, name)?;
     Ok(rustix::fs::fsync(&folder)?)
 }
@@ -224,10 +228,12 @@ fn plain(file: &OwnedFd) -> Result<Seen, Error> {
         return Err(Error::Hostile("no plain file"));
     }
     let seen = Seen { size: u64::try_from(stat.st_size).unwrap_or_default(), links: stat.st_nlink, owner: stat.st_uid };
-    if seen.links != 1 {
-        return Err(Error::Hostile("a file has several names"));
+    match seen.links {
+        1 => Ok(seen),
+        // Removed between its opening and this look: a writer removes its journal with each commit.
+        0 => Err(io::Error::from(io::ErrorKind::NotFound).into()),
+        _ => Err(Error::Hostile("a file has several names")),
     }
-    Ok(seen)
 }
 
 /// What the first bytes of a database say about its journal, from docs of SQLite: 1 and 1 for a rollback journal.
@@ -243,7 +249,7 @@ pub fn examine(folder: impl AsFd, name: &str, owner: u32, limit: u64) -> Result<
     let (mut file, seen) = match open(folder, &[name]) {
         Ok(opened) => opened,
         Err(Error::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+        Err(error) => return Err(closed(error)),
     };
     if seen.owner != owner {
         return Err(Error::Hostile("a file belongs to somebody else"));
@@ -264,7 +270,15 @@ pub fn examine(folder: impl AsFd, name: &str, owner: u32, limit: u64) -> Result<
         Ok((_, journal)) if journal.size > limit => Err(Error::Hostile("a file is too long")),
         Ok(_) => Ok(Some(seen)),
         Err(Error::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(Some(seen)),
-        Err(error) => Err(error),
+        Err(error) => Err(closed(error)),
+    }
+}
+
+/// A file that may not be read was closed by the other side: whoever looks owns it, or it is somebody else's.
+fn closed(error: Error) -> Error {
+    match error {
+        Error::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => Error::Hostile("a file may not be read"),
+        other => other,
     }
 }
 
@@ -308,6 +322,20 @@ mod tests {
         assert!(matches!(create(&top, "last", b"x"), Err(Error::Hostile(_))));
         assert!(matches!(remove_folder(&top, "way"), Err(Error::Hostile(_))));
         assert_eq!(std::fs::read(outside.path().join("f")).unwrap(), b"secret");
+    }
+
+    #[test]
+    fn a_file_that_is_removed_while_it_is_looked_at_is_absent_and_not_hostile() {
+        let (place, top) = place();
+        create(&top, "journal", b"x").unwrap();
+        let opened = open_as(&top, &["journal"], OFlags::RDONLY).unwrap();
+        plain(&opened).unwrap();
+        std::fs::hard_link(place.path().join("journal"), place.path().join("second")).unwrap();
+        assert!(matches!(plain(&opened), Err(Error::Hostile(_))));
+        for name in ["journal", "second"] {
+            remove(&top, name).unwrap();
+        }
+        assert!(matches!(plain(&opened), Err(Error::Io(error)) if error.kind() == io::ErrorKind::NotFound));
     }
 
     #[test]
@@ -360,6 +388,24 @@ mod tests {
         create(&inner, "a", b"1").unwrap();
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
         assert!(place.path().join("was/a").exists());
+    }
+
+    /// As root every file may be read, whatever its mode is: what the system says then is put in the place of the file.
+    #[test]
+    fn a_file_that_may_not_be_read_is_hostile() {
+        for refused in [Errno::ACCESS, Errno::PERM] {
+            assert!(matches!(closed(refused.into()), Error::Hostile(_)), "{refused:?}");
+        }
+        assert!(matches!(closed(Errno::IO.into()), Error::Io(_)));
+    }
+
+    #[test]
+    fn a_file_that_is_written_in_vain_takes_no_room() {
+        let (place, top) = place();
+        assert!(replace(&top, "a", b"old").is_ok());
+        std::fs::create_dir(place.path().join(".b.tmp")).unwrap();
+        assert!(replace(&top, "b", b"new").is_err());
+        assert!(!place.path().join("b").exists());
     }
 
     /// Row of docs/spec/session-mailbox.md 5: "Host opens what the container wrote: symlink, FIFO, WAL header, journal naming

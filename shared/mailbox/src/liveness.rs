@@ -142,6 +142,8 @@ pub struct Watch {
     limited: Option<(Since<Option<Millis>>, Duration)>,
     claims: BTreeMap<String, Since<i64>>,
     interrupted: Option<Duration>,
+    /// When it last said anything of itself: at first, when it was started.
+    told: Duration,
 }
 
 impl Watch {
@@ -157,7 +159,13 @@ impl Watch {
             limited: None,
             claims: BTreeMap::new(),
             interrupted: None,
+            told: clocks.monotonic,
         }
+    }
+
+    /// Whether the process has said anything of itself.
+    pub fn has_spoken(&self) -> bool {
+        self.phase.is_some()
     }
 
     /// Takes in what is seen now, and decides.
@@ -175,6 +183,7 @@ impl Watch {
         // What another generation says does not count; in particular not the limit of a tool that it ran.
         let state = sight.state.filter(|state| state.generation == self.generation);
         if let Some(state) = state {
+            self.told = now;
             Since::see(&mut self.progress, state.progress_at, now);
             Since::see(&mut self.phase, state.phase, now);
             if self.limited.is_none_or(|(seen, _)| seen.value != state.until) {
@@ -204,6 +213,7 @@ impl Watch {
     /// as the monotonic clock stands still meanwhile.
     fn leave_out(&mut self, gap: Duration) {
         self.spawned += gap;
+        self.told += gap;
         let times = [self.heartbeat.as_mut().map(|seen| &mut seen.at), self.progress.as_mut().map(|seen| &mut seen.at)];
         let more = [
             self.phase.as_mut().map(|seen| &mut seen.at),
@@ -225,7 +235,10 @@ impl Watch {
         if silent {
             return Some(Decision::Kill(Reason::ShimDead));
         }
-        let (state, phase) = (state?, self.phase?);
+        let (Some(state), Some(phase)) = (state, self.phase) else {
+            // It gives signs of life, and nobody can tell what it does: it has as long as for its start.
+            return (age(self.told) > limits.start).then_some(Decision::Kill(Reason::StartTimeout));
+        };
         let in_phase = age(phase.at);
         let since_progress = age(self.progress.map_or(phase.at, |seen| seen.at).max(phase.at));
         let overdue = match state.phase {

@@ -79,7 +79,7 @@ pub fn free(folder: impl AsFd) -> Result<u64, Error> {
 /// Those of `work`.
 pub fn with_reserve<T>(folder: impl AsFd, mut work: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
     match work() {
-        Err(Error::Full) => {
+        Err(error) if error.is_full() => {
             give_up(folder)?;
             work()
         }

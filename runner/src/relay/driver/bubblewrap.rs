@@ -2,9 +2,10 @@
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::{HOME, INSIDE, Launch, SHARE, SHIM, inner_run, words};
+use crate::program::{COMMAND, output};
 
 /// The descriptor on which it tells of the process inside.
 pub(crate) const INFO: i32 = 3;
@@ -13,8 +14,7 @@ pub(crate) const INFO: i32 = 3;
 pub(super) fn works(program: &Path) -> bool {
     let mut command = Command::new(program);
     command.args(["--unshare-user", "--unshare-pid", "--ro-bind", "/", "/", "--", "/bin/true"]);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
+    output(&mut command, COMMAND).is_ok_and(|said| said.status.success())
 }
 
 fn wall(program: &Path, launch: &Launch<'_>, tells: bool) -> Vec<OsString> {

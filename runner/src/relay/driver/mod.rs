@@ -112,7 +112,8 @@ impl Driver {
         let namespaces = || {
             on_path("bwrap").filter(|program| bubblewrap::works(program)).map(|program| Self::Bubblewrap { program })
         };
-        match settings.mailbox.driver {
+        let network = settings.mailbox.network.as_str();
+        let driver = match settings.mailbox.driver {
             DriverKind::Plain => Ok(Self::Plain),
             DriverKind::Bubblewrap => namespaces().ok_or_else(|| {
                 wrong("bubblewrap cannot be used: install it, and let users make namespaces (kernel.unprivileged_userns_clone)")
@@ -120,9 +121,28 @@ impl Driver {
             DriverKind::Container => {
                 container().ok_or_else(|| wrong("a container needs podman or docker on the path, and RUNNER_IMAGE"))
             }
-            DriverKind::Auto => namespaces().or_else(container).ok_or_else(|| {
-                wrong("neither bubblewrap nor a container can be used; plain, which is no wall, has to be named")
-            }),
+            DriverKind::Auto => {
+                let by_network = || namespaces().filter(|driver| driver.has_network(network));
+                by_network().or_else(container).or_else(namespaces).ok_or_else(|| {
+                    wrong("neither bubblewrap nor a container can be used; plain, which is no wall, has to be named")
+                })
+            }
+        }?;
+        if !driver.has_network(network) {
+            let name = driver.name();
+            return Err(Failure::Configuration(format!(
+                "RUNNER_NETWORK: the driver {name} has no network {network:?}"
+            )));
+        }
+        Ok(driver)
+    }
+
+    /// Whether it can give an agent this network: a wall of namespaces the machine's or none, a container any that its runtime knows.
+    fn has_network(&self, network: &str) -> bool {
+        match self {
+            Self::Plain => network == "host",
+            Self::Bubblewrap { .. } => matches!(network, "host" | "none"),
+            Self::Container { .. } => true,
         }
     }
 

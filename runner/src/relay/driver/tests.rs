@@ -101,3 +101,13 @@ fn a_walled_in_agent_works_where_its_conversation_was_or_at_a_place_of_its_own()
     }
     assert_eq!(Driver::Plain.cwd("s", Some("/home/user/workspace/x"), work), "/state/w");
 }
+
+#[test]
+fn a_network_that_a_driver_cannot_give_is_not_taken_for_another() {
+    let bubblewrap = Driver::Bubblewrap { program: "/usr/bin/bwrap".into() };
+    let container = Driver::Container { runtime: "/usr/bin/podman".into(), image: "debian".into() };
+    let which = |network: &str| [&Driver::Plain, &bubblewrap, &container].map(|driver| driver.has_network(network));
+    assert_eq!(which("host"), [true, true, true]);
+    assert_eq!(which("none"), [false, true, true]);
+    assert_eq!(which("agents"), [false, false, true]);
+}

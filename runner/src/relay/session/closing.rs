@@ -20,36 +20,47 @@ const KEEP: Duration = Duration::from_secs(20);
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Progress {
     begun: Option<Instant>,
+    is_taken_back: bool,
     stopped: Option<Instant>,
+    is_asked: bool,
     gone: Option<Instant>,
 }
 
 impl Session {
-    pub(super) fn go_on_closing(&mut self) -> Result<(), Error> {
+    /// Ends the process of a session that is being ended: its turn has its time, then it is asked to stop, then killed. Each of these comes in
+    /// its time, also when what the one before wanted could not be stored.
+    pub(super) fn end_for_closing(&mut self) -> Result<(), Error> {
         let Some(closing) = self.known.closing.clone() else { return Ok(()) };
-        let control = self.host.control()?;
-        if self.process.is_some() {
-            let begun = if let Some(begun) = self.closing.begun {
-                begun
-            } else {
-                let before = TakeBack::Below { work_seq: closing.work_seq, process: Presence::MayLive };
-                self.host.take_back(before, now())?;
-                *self.closing.begun.insert(Instant::now())
-            };
-            let is_over = begun.elapsed() >= Duration::from_millis(closing.grace_ms) || !self.has_turn(&control)?;
-            match self.closing.stopped {
-                None if is_over => {
-                    self.host.ask_to_stop(now())?;
-                    self.closing.stopped = Some(Instant::now());
-                }
-                Some(stopped) if stopped.elapsed() >= GRACE => {
-                    self.end_process();
-                }
-                _ => {}
-            }
+        if self.process.is_none() {
             return Ok(());
         }
-        if is_open(&control) {
+        let begun = *self.closing.begun.get_or_insert_with(Instant::now);
+        let mut done = Ok(());
+        if !self.closing.is_taken_back {
+            let before = TakeBack::Below { work_seq: closing.work_seq, process: Presence::MayLive };
+            done = self.host.take_back(before, now()).map(drop);
+            self.closing.is_taken_back = done.is_ok();
+        }
+        let is_over = begun.elapsed() >= Duration::from_millis(closing.grace_ms)
+            || (done.is_ok() && self.host.control().and_then(|control| self.has_turn(&control)).is_ok_and(|has| !has));
+        if !is_over && self.closing.stopped.is_none() {
+            return done;
+        }
+        let stopped = *self.closing.stopped.get_or_insert_with(Instant::now);
+        if stopped.elapsed() >= GRACE {
+            self.end_process();
+        } else if !self.closing.is_asked {
+            let asked = self.host.ask_to_stop(now());
+            self.closing.is_asked = asked.is_ok();
+            return done.and(asked);
+        }
+        done
+    }
+
+    /// Takes back what is left of a session whose process is gone, and tells the worker that it is ended.
+    pub(super) fn finish_closing(&mut self) -> Result<(), Error> {
+        let Some(closing) = self.known.closing.clone() else { return Ok(()) };
+        if self.process.is_some() || is_open(&self.host.control()?) {
             return Ok(());
         }
         // Whoever has the session next goes on with what is kept.
@@ -62,6 +73,6 @@ impl Session {
         self.host.note(&Notice { id, code: "closed".to_owned(), data }, now())?;
         tools::lay_out(self.host.inside(), None)?;
         (self.known.closing, self.known.open, self.known.closed_at) = (None, None, Some(now()));
-        self.known.write(self.host.places())
+        self.write_known()
     }
 }

@@ -66,10 +66,12 @@ impl Session {
         }
         let run = self.known.prompt.as_ref().map(|prompt| prompt.run).ok_or("no run has begun")?;
         let told = |failed| match failed {
+            Failed::BrokenOff => "something came that does not wait".to_owned(),
             Failed::Later(why) | Failed::Token(why) | Failed::Refused(why) => why,
         };
         let token = self.token_of(run).map_err(told)?;
         let asked = self.station.line.ask_for_git(&self.known.session_id, &token, question);
+        // Not broken off, for git asks once; it waits no longer than git does.
         let answered = self.station.handle.block_on(asked);
         if matches!(answered, Err(Failed::Token(_))) {
             self.forget_token(run);

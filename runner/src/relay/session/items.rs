@@ -9,69 +9,92 @@ use serde_json::Value;
 
 use super::super::records::{Closing, Prompt, Session as Record};
 use super::super::wire::{Ack, Item};
-use super::{Session, closing, now};
+use super::{Session, Taken, closing, now};
 
 /// How long a session that leaves has to end its turn, in milliseconds.
 const LEAVE_MS: u64 = 2_000;
 /// The longest that a canceled one has.
 const LONGEST_GRACE_MS: i64 = 60_000;
 
-/// What became of an item: it is in the mailbox, or will never be.
-type Stored = Result<(), String>;
+/// It is in the mailbox.
+const STORED: Taken = Taken::Settled(Ok(()));
+
+fn refused(why: &str) -> Taken {
+    Taken::Settled(Err(why.to_owned()))
+}
 
 impl Session {
     /// Takes an item in, and says so. What cannot be taken in now is not acknowledged, and comes again.
-    pub(super) fn on_item(&mut self, item: &Item) {
-        match self.take(item) {
-            Ok(Some(stored)) => {
-                // Nobody hears it when the runner ends.
-                let _ = self.station.acks.send(Ack::of(item, stored));
-            }
-            Ok(None) => {}
-            Err(error) => {
-                let log = &self.station.log;
-                log.warn(format_args!("session {}: {} is not taken in: {error}", item.session_id, item.kind));
-            }
+    pub(super) fn on_item(&mut self, item: &Item) -> Taken {
+        let taken = self.take(item).unwrap_or_else(|error| {
+            self.locked.see(&error, std::time::Instant::now());
+            let log = &self.station.log;
+            log.warn(format_args!("session {}: {} is not taken in: {error}", item.session_id, item.kind));
+            Taken::Later
+        });
+        if let Taken::Settled(stored) = &taken {
+            // Nobody hears it when the runner ends.
+            let _ = self.station.acks.send(Ack::of(item, stored.clone()));
         }
+        taken
     }
 
-    fn take(&mut self, item: &Item) -> Result<Option<Stored>, Error> {
+    fn take(&mut self, item: &Item) -> Result<Taken, Error> {
+        if self.farewell.is_some() {
+            // Another mailbox takes it in.
+            return Ok(Taken::Later);
+        }
         if item.lease > self.known.lease && !self.begin_anew(item.lease)? {
-            return Ok(None);
+            return Ok(Taken::Later);
         }
         if item.lease < self.known.lease || self.is_fenced {
-            return Ok(None);
+            return Ok(Taken::Later);
         }
+        let before = self.known.clone();
         let stored = match self.store(item) {
-            Ok(stored) => stored,
+            Ok(Taken::Settled(stored)) => stored,
+            Ok(unsettled) => return Ok(unsettled),
             Err(error @ Error::Conflict) => Err(error.code().to_owned()),
-            Err(error @ (Error::Full | Error::Hostile(_))) => {
+            Err(error) if error.is_full() || matches!(error, Error::Hostile(_)) => {
+                // What it was to change is not stored, and counts no more.
+                self.known = before;
                 self.report(error.code(), &error.to_string());
                 Err(error.code().to_owned())
             }
             Err(error) => return Err(error),
         };
         self.known.work_seq = self.known.work_seq.max(item.work_seq);
-        self.known.write(self.host.places())?;
-        Ok(Some(stored))
+        match (self.write_known(), &stored) {
+            // A refusal is one, whether or not its number could be stored.
+            (Err(error), Err(_)) => {
+                self.station.log.warn(format_args!("session {}: {error}", item.session_id));
+            }
+            (written, _) => written?,
+        }
+        Ok(Taken::Settled(stored))
     }
 
-    fn store(&mut self, item: &Item) -> Result<Stored, Error> {
+    /// Writes what is known of the session; on a full disk with what is kept free for it.
+    pub(super) fn write_known(&self) -> Result<(), Error> {
+        mailbox::space::with_reserve(self.host.inside(), || self.known.write(self.host.places()))
+    }
+
+    fn store(&mut self, item: &Item) -> Result<Taken, Error> {
         match item.kind.as_str() {
             "session.open" => self.offer_tools(item).and_then(|()| self.store_open(item)),
             "prompt" => self.offer_tools(item).and_then(|()| self.store_prompt(item)),
             "permission.answer" => self.insert(item, item.body.to_string(), true),
-            "push" if self.known.open.is_none() => Ok(Err("session-not-open".to_owned())),
+            "push" if self.known.open.is_none() => Ok(refused("session-not-open")),
             "push" => self.insert(item, item.body.to_string(), false),
             "withdraw" => {
                 if let Some(prompt) = item.text("item-id") {
                     self.host.take_back(TakeBack::One(prompt), now())?;
                 }
-                Ok(Ok(()))
+                Ok(STORED)
             }
             "interrupt" => {
                 self.host.interrupt(item.number("through-work-seq").unwrap_or_default())?;
-                Ok(Ok(()))
+                Ok(STORED)
             }
             "session.cancel" | "session.close" => {
                 let asked = item.number("grace-ms").map(|ms| ms.clamp(0, LONGEST_GRACE_MS).unsigned_abs());
@@ -79,9 +102,9 @@ impl Session {
                 self.known.closing =
                     Some(Closing { item_id: item.item_id.clone(), work_seq, grace_ms: asked.unwrap_or(LEAVE_MS) });
                 self.closing = closing::Progress::default();
-                Ok(Ok(()))
+                Ok(STORED)
             }
-            _ => Ok(Err("not supported".to_owned())),
+            _ => Ok(refused("not supported")),
         }
     }
 
@@ -90,21 +113,22 @@ impl Session {
         tools::lay_out(self.host.inside(), Tools::of(&item.body).as_ref())
     }
 
-    fn store_open(&mut self, item: &Item) -> Result<Stored, Error> {
+    fn store_open(&mut self, item: &Item) -> Result<Taken, Error> {
         let task = item.body.get("task");
         let repository =
             task.and_then(|task| task.pointer("/project/repo-url").or_else(|| task.get("repo-url"))?.as_str());
         let settings = self.station.settings.get();
         let tables = &settings.tables;
         if !tables.allow.admits_repo(repository) {
-            return Ok(Err("not allowed by the runner".to_owned()));
+            return Ok(refused("not allowed by the runner"));
         }
         if item.text("agent").and_then(|name| tables.agent(name)).is_none() {
-            return Ok(Err("agent-missing".to_owned()));
+            return Ok(refused("agent-missing"));
         }
         let body = match self.with_conversation(item)? {
-            Ok(body) => body,
-            Err(why) => return Ok(Err(why)),
+            Some(Ok(body)) => body,
+            Some(Err(why)) => return Ok(refused(&why)),
+            None => return Ok(Taken::BrokenOff),
         };
         (self.known.open, self.known.opened_by) = (Some(body.clone()), Some(item.item_id.clone()));
         (self.known.closing, self.known.closed_at) = (None, None);
@@ -113,18 +137,18 @@ impl Session {
         self.insert(item, body.to_string(), false)
     }
 
-    fn store_prompt(&mut self, item: &Item) -> Result<Stored, Error> {
+    fn store_prompt(&mut self, item: &Item) -> Result<Taken, Error> {
         if !self.station.settings.get().tables.allow.admits_user(item.text("by")) {
-            return Ok(Err("not allowed by the runner".to_owned()));
+            return Ok(refused("not allowed by the runner"));
         }
         let said = item.body.pointer("/content/0/text").and_then(Value::as_str).unwrap_or_default();
         match gate::judge(said, item.text("role").and_then(Role::read)) {
             Verdict::Pass => {}
-            Verdict::Drop => return Ok(Err("command-not-for-agents".to_owned())),
-            Verdict::Deny => return Ok(Err("permission-denied".to_owned())),
+            Verdict::Drop => return Ok(refused("command-not-for-agents")),
+            Verdict::Deny => return Ok(refused("permission-denied")),
         }
         if self.known.open.is_none() {
-            return Ok(Err("session-not-open".to_owned()));
+            return Ok(refused("session-not-open"));
         }
         let mut body = item.body.clone();
         if let Some(members) = body.as_object_mut() {
@@ -143,7 +167,7 @@ impl Session {
         self.insert(item, body.to_string(), false)
     }
 
-    fn insert(&mut self, item: &Item, content: String, control: bool) -> Result<Stored, Error> {
+    fn insert(&mut self, item: &Item, content: String, control: bool) -> Result<Taken, Error> {
         let at = now();
         let message = NewMessage {
             id: item.item_id.clone(),
@@ -155,7 +179,7 @@ impl Session {
             ..NewMessage::default()
         };
         self.host.insert(&message, at)?;
-        Ok(Ok(()))
+        Ok(STORED)
     }
 
     /// Another lease: nothing counts that is here. It is moved aside, and another mailbox made. False while the process is not proven gone.
@@ -164,7 +188,7 @@ impl Session {
             return Ok(false);
         }
         let places = self.host.places().clone();
-        let unsent = self.host.outputs(self.chain.accepted, 1_000, 1 << 20).unwrap_or_default().len();
+        let unsent = self.host.unsent(super::UNSENT).unwrap_or_default();
         FileHost::set_aside(&places, now())?;
         let station = std::sync::Arc::clone(&self.station);
         let session_id = self.known.session_id.clone();
@@ -178,10 +202,8 @@ impl Session {
         self.answered = 0;
         self.rung = None;
         if unsent > 0 {
-            self.report(
-                "output_discarded",
-                &format!("{unsent} outputs were not sent before another holder had the session"),
-            );
+            let note = super::discarded(unsent);
+            self.host.note(&note, now())?;
         }
         Ok(true)
     }

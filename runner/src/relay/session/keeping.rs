@@ -97,11 +97,11 @@ impl Session {
     }
 
     /// The body of an item that opens the agent's session, with the conversation laid out that it goes on with. A refusal: the session cannot be
-    /// opened without it.
-    pub(super) fn with_conversation(&mut self, item: &Item) -> Result<Result<Value, String>, Error> {
+    /// opened without it. None when fetching it was broken off.
+    pub(super) fn with_conversation(&mut self, item: &Item) -> Result<Option<Result<Value, String>>, Error> {
         if let Some(open) = self.known.open.as_ref().filter(|_| self.known.opened_by.as_ref() == Some(&item.item_id)) {
             // It comes again, and is the same as before.
-            return Ok(Ok(open.clone()));
+            return Ok(Some(Ok(open.clone())));
         }
         let mut body = item.body.clone();
         let token = body.as_object_mut().and_then(|members| {
@@ -110,37 +110,44 @@ impl Session {
             members.remove("run-token")
         });
         let run = body.pointer("/resume/run").and_then(Value::as_u64);
-        let (Some(run), Some(token)) = (run, token.as_ref().and_then(Value::as_str)) else { return Ok(Ok(body)) };
+        let (Some(run), Some(token)) = (run, token.as_ref().and_then(Value::as_str)) else { return Ok(Some(Ok(body))) };
         if self.known.kept.as_ref().is_some_and(|kept| kept.run >= run) {
             // The agent's home has it, or a later one.
-            return Ok(Ok(body));
+            return Ok(Some(Ok(body)));
         }
-        match self.fetch(token) {
+        let Some(fetched) = self.fetch(token) else { return Ok(None) };
+        match fetched {
             Ok(Some(fetched)) => self.lay_out_given(&mut body, &fetched)?,
             Ok(None) => self.warn("there is no conversation to go on with"),
             Err(Failed::Later(why)) if !self.station.settings.get().transcripts.continues => {
                 self.warn(&why);
-                return Ok(Err("hydrate_failed".to_owned()));
+                return Ok(Some(Err("hydrate_failed".to_owned())));
             }
+            Err(Failed::BrokenOff) => return Ok(None),
             Err(Failed::Later(why) | Failed::Token(why) | Failed::Refused(why)) => self.warn(&why),
         }
-        Ok(Ok(body))
+        Ok(Some(Ok(body)))
     }
 
     fn warn(&self, why: &str) {
         self.station.log.warn(format_args!("session {}: its conversation: {why}", self.known.session_id));
     }
 
-    fn fetch(&self, token: &str) -> Result<Option<Fetched>, Failed> {
+    /// Fetches the conversation, with some tries. None when that was broken off.
+    fn fetch(&self, token: &str) -> Option<Result<Option<Fetched>, Failed>> {
         let most = self.station.settings.get().transcripts.max_bytes;
         let once = || {
             let asked = self.station.line.fetch_conversation(&self.known.session_id, token, most);
-            self.station.handle.block_on(asked)
+            self.calls.wait(&self.station.handle, asked)
         };
         for pause in HYDRATE_PAUSES_MS {
-            match once() {
-                Err(Failed::Later(_)) => std::thread::sleep(Duration::from_millis(pause.into())),
-                done => return done,
+            match once()? {
+                Err(Failed::Later(_)) => {
+                    let pause = Duration::from_millis(pause.into());
+                    // Made where it is waited for: a timer belongs to its runtime.
+                    self.calls.wait(&self.station.handle, async move { tokio::time::sleep(pause).await })?;
+                }
+                done => return Some(done),
             }
         }
         once()
@@ -272,6 +279,7 @@ impl Session {
                     self.keeping.failures = 0;
                     drop_file(&one.path)?;
                 }
+                Err(Failed::BrokenOff) => return Ok(false),
                 Err(Failed::Refused(why)) => {
                     self.report("transcript_refused", &format!("the conversation of run-{}: {why}", one.run));
                     drop_file(&one.path)?;
@@ -303,7 +311,7 @@ impl Session {
         let token = self.token_of(one.run)?;
         let line = &self.station.line;
         let sent = line.keep_conversation(&self.known.session_id, one.run, &token, one.status, bytes);
-        match self.station.handle.block_on(sent) {
+        match self.calls.wait(&self.station.handle, sent).ok_or(Failed::BrokenOff)? {
             Ok(()) => {}
             Err(Failed::Token(why)) => {
                 self.forget_token(one.run);
@@ -313,7 +321,7 @@ impl Session {
         }
         if one.status == "completed" && self.known.kept.as_ref().is_none_or(|kept| kept.run <= one.run) {
             self.known.kept = Some(Kept { run: one.run, sha256: bundle.sha256() });
-            self.known.write(self.host.places()).map_err(|error| Failed::Later(error.to_string()))?;
+            self.write_known().map_err(|error| Failed::Later(error.to_string()))?;
         }
         Ok(())
     }
@@ -331,7 +339,7 @@ impl Session {
         });
         let body = json!({"sessions": [wanted]});
         let asked = self.station.line.ask(Method::POST, "/leases", Some(&body), PATIENCE);
-        match self.station.handle.block_on(asked) {
+        match self.calls.wait(&self.station.handle, asked).ok_or(Failed::BrokenOff)? {
             Reply::Done(answer) => {
                 let token = answer.pointer("/sessions/0/run-token").and_then(Value::as_str);
                 let token = token.ok_or_else(|| Failed::Refused("the worker gives no token for it".to_owned()))?;

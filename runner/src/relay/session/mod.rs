@@ -1,15 +1,19 @@
 //! One session of this machine, on a thread of its own: what the worker wants goes into its mailbox, a process is there while something is to
 //! be done, and what that says goes to the worker (docs/spec/session-mailbox.md 4).
 
+mod calls;
 mod closing;
 mod credentials;
 mod items;
 mod keeping;
+mod locked;
 mod logins;
 mod process;
 mod sending;
 mod skills;
 
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
@@ -25,12 +29,16 @@ use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::driver::Driver;
-use super::line::Line;
+use super::line::{Line, Reply};
 use super::process::Process;
 use super::records::{self, Spawn};
 use super::wire::{Ack, Claim, Item, Turn};
 use crate::log::Log;
 use crate::settings::Current;
+use calls::Calls;
+pub(crate) use calls::{Caller, calls};
+use locked::Locked;
+pub(crate) use sending::shown;
 
 /// How often everything is looked at.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -44,6 +52,10 @@ const PRUNE: Duration = Duration::from_mins(10);
 
 /// How long it may take until the agent's file can be read at the start.
 const CLAIM: Duration = Duration::from_secs(10);
+/// Outputs that are counted when nobody may send them any more.
+const UNSENT: usize = 1_000;
+/// Between two tries to tell the worker why a mailbox is given up, in milliseconds.
+const FAREWELL_MS: Millis = 5_000;
 
 /// What all sessions of a runner share.
 pub(crate) struct Station {
@@ -111,6 +123,17 @@ enum Found {
     Over,
 }
 
+/// What became of an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Taken {
+    /// It is in the mailbox, or will never be: the worker is told.
+    Settled(Result<(), String>),
+    /// Not now: it is not acknowledged, and comes again.
+    Later,
+    /// It waited for the network, and something came that does not wait: it is taken in after that.
+    BrokenOff,
+}
+
 /// A session.
 pub(crate) struct Session {
     station: Arc<Station>,
@@ -136,6 +159,11 @@ pub(crate) struct Session {
     is_unproven: bool,
     /// The process was killed for being stuck.
     was_killed: bool,
+    /// A lock that is in the way.
+    locked: Locked,
+    /// Why the mailbox is given up, until the worker knows.
+    farewell: Option<Notice>,
+    calls: Calls,
     rung: Option<Instant>,
     pruned: Instant,
     begun: Instant,
@@ -158,8 +186,8 @@ impl Session {
     /// Opens the mailbox of a session, or makes one. Nothing is started before [`Session::run`].
     ///
     /// # Errors
-    /// What the mailbox reports.
-    pub(crate) fn open(station: &Arc<Station>, session_id: &str, lease: i64) -> Result<Self, Error> {
+    /// What the mailbox reports, and a process of which cannot be told whether it runs.
+    pub(crate) fn open(station: &Arc<Station>, session_id: &str, lease: i64, calls: Calls) -> Result<Self, Error> {
         let places = Places::of(&station.state, session_id);
         let known = records::Session::read(&places);
         let host = FileHost::create(&station.state, session_id, station.host_settings(), now())?;
@@ -169,9 +197,7 @@ impl Session {
             ..records::Session::default()
         });
         known.write(&places)?;
-        let process = Spawn::read(&places)
-            .filter(|spawn| host.control().is_ok_and(|control| control.generation == spawn.generation))
-            .map(|spawn| Process::adopted(&spawn, &station.driver, &places, host.mailbox_id()));
+        let process = open_process(station, &host, &host.control()?)?;
         Ok(Self {
             station: Arc::clone(station),
             chain: Chain { generation: known.generation, ..Chain::default() },
@@ -190,11 +216,19 @@ impl Session {
             again_at: None,
             is_unproven: false,
             was_killed: false,
+            locked: Locked::default(),
+            farewell: None,
+            calls,
             rung: None,
             pruned: Instant::now(),
             begun: Instant::now(),
             status: Arc::default(),
         })
+    }
+
+    /// Its id.
+    pub(crate) fn id(&self) -> &str {
+        &self.known.session_id
     }
 
     /// What it shows of itself.
@@ -244,16 +278,17 @@ impl Session {
         self.above = generation;
     }
 
-    /// Its process is ended, and its folder moved aside. False while it is not proven gone.
+    /// Its process is ended, and its folder moved aside. How many outputs lie there that were not sent; none while it is not proven gone.
     ///
     /// # Errors
     /// What the system refuses.
-    pub(crate) fn set_aside(mut self) -> Result<bool, Error> {
+    pub(crate) fn set_aside(mut self) -> Result<Option<usize>, Error> {
         if !self.end_process() {
-            return Ok(false);
+            return Ok(None);
         }
+        let unsent = self.host.unsent(UNSENT).unwrap_or_default();
         FileHost::set_aside(self.host.places(), now())?;
-        Ok(true)
+        Ok(Some(unsent))
     }
 
     /// Works until it is told to end, or nothing is left.
@@ -267,31 +302,33 @@ impl Session {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let mut is_bell = first.is_some();
-            // Bounded by what was given out: the worker waits for acknowledgements.
-            for order in first.into_iter().chain(orders.try_iter()) {
-                is_bell &= matches!(order, Order::Wake);
-                match order {
-                    Order::Item(item) => self.on_item(&item),
-                    Order::Wake => {}
-                    Order::Lost => self.fence("another holder has the session"),
-                    Order::End { kill } => {
-                        if kill {
-                            self.end_process();
-                        }
-                        return;
-                    }
-                }
-            }
+            let ControlFlow::Continue(is_bell) = self.take_in(first, orders) else { return };
             // Whoever rings has something to say; everything else is looked at in its time.
             let is_soon = is_bell && !self.is_fenced && looked.is_some_and(|at| at.elapsed() < SWEEP);
+            if self.farewell.is_some() {
+                looked = Some(Instant::now());
+                if self.part() {
+                    return;
+                }
+                continue;
+            }
             let done = if is_soon {
                 self.send_outputs().map(|_| Found::Work)
             } else {
                 looked = Some(Instant::now());
                 self.look()
             };
+            if self.calls.is_called() {
+                // What was broken off for it is gone on with right after it.
+                looked = None;
+            }
             pace = if matches!(done, Ok(Found::Rest)) { REST } else { SWEEP };
+            if let Err(error) = &done {
+                self.locked.see(error, Instant::now());
+            }
+            if !is_soon && self.locked.is_too_long(Instant::now()) {
+                self.end_whoever_locks();
+            }
             match done {
                 Ok(Found::Over) => return,
                 Ok(Found::Work | Found::Rest) => {}
@@ -301,6 +338,35 @@ impl Session {
                     if self.is_broken(&error) && self.give_up(&error) {
                         return;
                     }
+                }
+            }
+        }
+    }
+
+    /// Does what the session is told: what does not wait first, the rest in its order. Whether nothing but bells came; a break is its end.
+    fn take_in(&mut self, first: Option<Order>, orders: &Receiver<Order>) -> ControlFlow<(), bool> {
+        let mut is_bell = first.is_some();
+        let mut waiting: VecDeque<Order> = first.into_iter().collect();
+        // Bounded by what was given out: the worker waits for acknowledgements.
+        loop {
+            self.calls.note();
+            waiting.extend(orders.try_iter());
+            waiting.make_contiguous().sort_by_key(|order| !order.goes_first());
+            let Some(order) = waiting.pop_front() else { return ControlFlow::Continue(is_bell) };
+            is_bell &= matches!(order, Order::Wake);
+            match order {
+                Order::Item(item) => {
+                    if self.on_item(&item) == Taken::BrokenOff {
+                        waiting.push_front(Order::Item(item));
+                    }
+                }
+                Order::Wake => {}
+                Order::Lost => self.fence("another holder has the session"),
+                Order::End { kill } => {
+                    if kill {
+                        self.end_process();
+                    }
+                    return ControlFlow::Break(());
                 }
             }
         }
@@ -316,19 +382,44 @@ impl Session {
         }
     }
 
-    /// Says why, and moves the mailbox aside: the worker begins another one when the runner attaches again. False while the process is not
-    /// proven gone.
+    /// From now on nothing is done with the mailbox but to part with it.
     fn give_up(&mut self, error: &Error) -> bool {
-        if !self.end_process() {
+        self.farewell.get_or_insert_with(|| notice(error.code(), &error.to_string()));
+        self.again_at = None;
+        self.part()
+    }
+
+    /// Ends the process, tells the worker why, and moves the mailbox aside: the worker begins another one when the runner attaches again. False
+    /// while the process is not proven gone, or the worker does not answer: without it nothing can go on anyway.
+    fn part(&mut self) -> bool {
+        let Some(farewell) = self.farewell.clone() else { return false };
+        if !self.end_process() || self.again_at.is_some_and(|at| at > now()) {
             return false;
         }
-        self.report(error.code(), &error.to_string());
+        if matches!(self.post(&farewell), None | Some(Reply::Later(_))) {
+            self.again_at = Some(now().saturating_add(FAREWELL_MS));
+            return false;
+        }
+        // What the agent's side has said cannot be read any more: nothing waits for it.
+        self.notes_after = Some(self.chain.accepted);
         let said = self.send_notes().map(drop);
         let moved = FileHost::set_aside(self.host.places(), now());
         for wrong in [said, moved].into_iter().filter_map(Result::err) {
             self.station.log.warn(format_args!("session {}: {wrong}", self.known.session_id));
         }
         true
+    }
+
+    /// Ends the process that holds a lock for too long: with it the lock goes. A lock of somebody else's stays, and is met again.
+    fn end_whoever_locks(&mut self) {
+        self.locked = Locked::default();
+        if self.process.is_none() {
+            return;
+        }
+        self.end_process();
+        self.was_killed = true;
+        self.report(Error::Busy.code(), "the agent's process held a lock, and is ended");
+        self.crashed();
     }
 
     /// Looks at everything once, does what follows, and shows what came of it.
@@ -344,11 +435,27 @@ impl Session {
         if self.is_fenced {
             return Ok(if self.end_process() { Found::Over } else { Found::Work });
         }
-        let control = self.look_after_process()?;
+        if self.locked.is_met()
+            && let Err(error) = self.host.interrupt(0)
+        {
+            // It changes nothing, and shows whether the lock is still there although nothing else is to be written.
+            self.locked.see(&error, Instant::now());
+        }
+        let looked = self.look_after_process();
+        // The end of a process waits neither for what it has locked or laid out, nor for the network.
+        let ended = self.end_for_closing();
+        let control = looked?;
+        ended?;
         let is_sent = self.send_outputs()?;
+        if self.calls.is_called() {
+            return Ok(Found::Work);
+        }
         self.keeping.is_sent = self.send_conversations()?;
+        if self.calls.is_called() {
+            return Ok(Found::Work);
+        }
         if self.known.closing.is_some() {
-            self.go_on_closing()?;
+            self.finish_closing()?;
         } else if self.known.closed_at.is_none() {
             self.start_if_due(&control)?;
         }
@@ -387,16 +494,13 @@ impl Session {
         *self.status.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = status;
     }
 
-    /// Reports something of the runner's own.
-    fn report(&mut self, code: &str, message: &str) {
-        let notice = Notice {
-            id: uuid::Uuid::new_v4().to_string(),
-            code: code.to_owned(),
-            data: json!({"message": message}).to_string(),
-        };
-        if let Err(error) = self.host.note(&notice, now()) {
+    /// Reports something of the runner's own. Whether that is stored.
+    fn report(&mut self, code: &str, message: &str) -> bool {
+        let noted = self.host.note(&notice(code, message), now());
+        if let Err(error) = &noted {
             self.station.log.warn(format_args!("a report is lost ({code}): {error}"));
         }
+        noted.is_ok()
     }
 
     fn clocks(&self) -> Clocks {
@@ -415,6 +519,28 @@ impl Session {
         std::fs::create_dir_all(&folder)?;
         Ok(folder.canonicalize()?)
     }
+}
+
+/// What is reported of outputs that nobody may send any more.
+pub(crate) fn discarded(unsent: usize) -> Notice {
+    notice("output_discarded", &format!("{unsent} outputs were not sent before another holder had the session"))
+}
+
+/// A report of the runner's own.
+pub(crate) fn notice(code: &str, message: &str) -> Notice {
+    let data = json!({"message": message}).to_string();
+    Notice { id: uuid::Uuid::new_v4().to_string(), code: code.to_owned(), data }
+}
+
+/// The process of a generation that is not settled: as it was written down, else as it would be known if it ran. None where none is open.
+fn open_process(station: &Station, host: &FileHost, control: &Control) -> Result<Option<Process>, Error> {
+    if !is_open(control) {
+        return Ok(None);
+    }
+    let places = host.places();
+    let written = Spawn::read(places)?.filter(|spawn| spawn.generation == control.generation);
+    let spawn = written.unwrap_or_else(|| Spawn::of(places, control.generation, station.driver.kind()));
+    Ok(Some(Process::adopted(&spawn, &station.driver, places, host.mailbox_id())))
 }
 
 /// Prompts, and what else is to be done in their lane, that are not final.

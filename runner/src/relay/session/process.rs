@@ -17,12 +17,13 @@ use super::super::cgroup::Group;
 use super::super::driver::{Commands, Driver, INFO, Kind, Launch};
 use super::super::process::{Exit, Identity, Process};
 use super::super::records::Spawn;
-use super::{SWEEP, Session, is_open, jitter, logins, now, prompts};
-use crate::program::append_log;
+use super::{SWEEP, Session, is_open, jitter, logins, now, open_process, prompts};
+use crate::program::{COMMAND, append_or_rotate, wait};
 
-/// How long bubblewrap may take to tell which process is inside, and rolling back may take.
+/// How long bubblewrap may take to tell which process is inside.
 const TELLS: Duration = Duration::from_secs(10);
-const RECOVERY: Duration = Duration::from_secs(30);
+/// Bytes of a shim's log after which the next process begins another one; one before it is kept.
+const SHIM_LOG: u64 = 4 << 20;
 /// Bytes of what bubblewrap tells.
 const TOLD: u64 = 4096;
 /// Exit codes of a shim that would end the same way again (docs/spec/session-mailbox.md 8.3), and what its messages end with.
@@ -32,6 +33,10 @@ impl Session {
     /// Looks whether the process lives, and settles what it has left. What the agent's side is told now.
     pub(super) fn look_after_process(&mut self) -> Result<Control, Error> {
         let (control, rules) = (self.host.control()?, self.rules());
+        if self.process.is_none() {
+            // Nobody has seen its end: what was written down of it says what to look for.
+            self.process = open_process(&self.station, &self.host, &control)?;
+        }
         let exit = self.process.as_mut().and_then(Process::exit);
         if exit.is_some() {
             self.process = None;
@@ -41,7 +46,7 @@ impl Session {
         if self.process.is_some() {
             self.watch_process(&control)?;
             let changes = match host::sweep(&mut self.host, Presence::MayLive, rules, now(), &mut jitter) {
-                Err(error) if error.is_passing() => return Ok(control),
+                Err(error) if self.is_passing(&error) => return Ok(control),
                 changes => changes?,
             };
             self.on_changes(&changes)?;
@@ -55,19 +60,28 @@ impl Session {
             self.recover_if_gone()?;
             self.give_up_what_is_hopeless(exit, &control, &unfinished)?;
         }
+        // It has failed before it took anything, and would do so again at once.
+        let has_failed = exit.is_some_and(|exit| exit.is_failure && !is_hopeless(exit)) && !unfinished.is_empty();
         let changes = match host::sweep(&mut self.host, Presence::Gone, rules, now(), &mut jitter) {
             // What cannot be read now is looked at again.
-            Err(error) if error.is_passing() => return Ok(control),
+            Err(error) if self.is_passing(&error) => return Ok(control),
             changes => changes?,
         };
         let broke = |change: &Change| matches!(change, Change::Retry(_) | Change::SendAgain | Change::Die);
         let was_killed = std::mem::take(&mut self.was_killed);
         // What was killed was counted then.
-        if is_open(&control) && !was_killed && changes.iter().any(|(_, change)| broke(change)) {
+        let has_broken = has_failed || changes.iter().any(|(_, change)| broke(change));
+        if is_open(&control) && !was_killed && has_broken {
             self.crashed();
         }
         self.on_changes(&changes)?;
         self.host.control()
+    }
+
+    /// Whether what has failed may work at the next look. A lock is noted: it may not last.
+    pub(super) fn is_passing(&mut self, error: &Error) -> bool {
+        self.locked.see(error, Instant::now());
+        error.is_passing()
     }
 
     fn rules(&self) -> Rules {
@@ -131,9 +145,14 @@ impl Session {
 
     fn watch_process(&mut self, control: &Control) -> Result<(), Error> {
         let unfinished = self.host.unfinished()?;
-        let seen = match self.seen(&unfinished) {
-            Err(error) if error.is_passing() => Seen::default(),
-            seen => seen?,
+        let ids: Vec<&str> = unfinished.iter().map(|message| message.id.as_str()).collect();
+        let seen = match self.host.seen(&ids) {
+            // It spoke, and its file is gone: nobody but the agent's side removes that.
+            Ok(None) if self.watch.as_ref().is_some_and(Watch::has_spoken) => {
+                return Err(Error::Hostile("its file was removed"));
+            }
+            Err(error) if self.is_passing(&error) => Seen::default(),
+            seen => seen?.unwrap_or_default(),
         };
         let taken: Vec<&Message> =
             unfinished.iter().filter(|one| sweep::is_taken(one, seen.acks.get(&one.id), control.generation)).collect();
@@ -159,20 +178,20 @@ impl Session {
                 self.host.interrupt(through)?;
             }
             Some(Decision::Kill(reason)) => {
-                self.report(reason.name(), "the agent's process is ended");
-                if let Some(process) = &mut self.process {
-                    process.kill();
+                // One that cannot be ended is tried again and again, and told of once.
+                if !std::mem::replace(&mut self.was_killed, true) {
+                    self.report(reason.name(), "the agent's process is ended");
+                    if reason.is_crash() {
+                        self.crashed();
+                    }
                 }
-                self.was_killed = true;
-                if reason.is_crash() {
-                    self.crashed();
-                }
+                self.end_process();
             }
         }
         Ok(())
     }
 
-    fn crashed(&mut self) {
+    pub(super) fn crashed(&mut self) {
         if self.crashes.killed(self.begun.elapsed()) {
             self.report(
                 "crash_loop",
@@ -192,23 +211,28 @@ impl Session {
         }
         let (work, cwd) = self.workplace()?;
         let command = self.with_launch(&work, &cwd, 0, "", Driver::recovery);
-        let mut child = quiet(&command)?;
-        let deadline = Instant::now() + RECOVERY;
-        // Bounded by the deadline.
-        while child.try_wait()?.is_none() {
-            if Instant::now() >= deadline {
-                child.kill()?;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        // How it went is seen at the file.
+        let _ = wait(&mut quiet(&command)?, COMMAND);
         match self.host.seen(&[]) {
             Err(error) if hurts(&error) => Err(Error::Corrupt("it cannot be rolled back".into())),
             _ => Ok(()),
         }
     }
 
-    /// Ends the process with all that it started. Whether it is gone, and settled.
+    /// Ends the process with all that it started. Whether it is gone.
     pub(super) fn end_process(&mut self) -> bool {
+        if self.process.is_none() {
+            match self.last_process() {
+                Ok(last) => self.process = last,
+                Err(error) => {
+                    let id = &self.known.session_id;
+                    self.station
+                        .log
+                        .warn(format_args!("session {id}: whether its process runs cannot be told: {error}"));
+                    return false;
+                }
+            }
+        }
         let Some(process) = &mut self.process else { return true };
         process.kill();
         let gone = process.exit().is_some();
@@ -216,10 +240,19 @@ impl Session {
             self.process = None;
             self.watch = None;
         } else if !self.is_unproven {
-            self.is_unproven = true;
-            self.report("unproven", "processes of the agent cannot be ended");
+            self.is_unproven = self.report("unproven", "processes of the agent cannot be ended");
         }
         gone
+    }
+
+    /// The process that may run although nobody here has it. Where the mailbox cannot tell, what was written down last counts.
+    fn last_process(&self) -> Result<Option<Process>, Error> {
+        if let Ok(control) = self.host.control() {
+            return open_process(&self.station, &self.host, &control);
+        }
+        let places = self.host.places();
+        let last = Spawn::read(places)?;
+        Ok(last.map(|spawn| Process::adopted(&spawn, &self.station.driver, places, self.host.mailbox_id())))
     }
 
     /// Starts a process if something is due.
@@ -240,16 +273,7 @@ impl Session {
         let skills = self.link_skills(&agent)?;
         self.config(agent, skills, &cwd, generation).store(self.host.inside())?;
         let places = self.host.places().clone();
-        let folder = places.folder().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let short: String = folder.chars().take(12).collect();
-        let mut spawn = Spawn {
-            generation,
-            driver: self.station.driver.kind(),
-            name: format!("logseq-{short}-{generation}"),
-            nonce: uuid::Uuid::new_v4().to_string(),
-            process: None,
-            group: None,
-        };
+        let mut spawn = Spawn::of(&places, generation, self.station.driver.kind());
         if spawn.driver == Kind::Plain {
             // Sessions of other runners may have the same name.
             spawn.group = Group::make(&format!("{}-{}", spawn.name, spawn.nonce));
@@ -359,7 +383,7 @@ impl Session {
     /// Starts what a driver says. The variables that the agent may know go over standard input; nothing else of this process's does.
     fn start(&self, commands: &Commands, spawn: &mut Spawn) -> Result<Child, Error> {
         if let Some(before) = &commands.before {
-            let made = quiet(before)?.wait()?;
+            let made = wait(&mut quiet(before)?, COMMAND)?;
             if !made.success() {
                 return Err(Error::Config(format!(
                     "{} ended with {made}",
@@ -368,7 +392,7 @@ impl Session {
             }
         }
         let Some((program, words)) = commands.main.split_first() else { return Err(Error::BadName) };
-        let log = append_log(&self.host.places().folder().join("log/shim.log"))?;
+        let log = append_or_rotate(&self.host.places().folder().join("log/shim.log"), SHIM_LOG)?;
         let mut command = Command::new(program);
         command.args(words).env_clear().stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
         for name in ["PATH", "LANG", "HOME"] {
@@ -410,6 +434,10 @@ impl Session {
         };
         Ok(child)
     }
+}
+
+fn is_hopeless(exit: Exit) -> bool {
+    HOPELESS.iter().any(|(code, _)| exit.code == Some(*code))
 }
 
 /// The process inside of a wall, as bubblewrap tells it.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
-use super::{AgentMailbox, Asked, Backlog, Inbound, Request, Step};
+use super::{AgentMailbox, Asked, Backlog, Inbound, Request, Step, UNREADABLE, kept};
 use crate::config::Reopen;
 use crate::host::rows;
 use crate::message::{Ack, Control, Lane, MAX_OUTPUT_BYTES, Message, Millis};
@@ -39,6 +39,9 @@ pub struct FileAgent {
     last_chained: i64,
     host_seq: i64,
     looked: Option<Instant>,
+    /// Since when the host's file cannot be read, and when that was last tried.
+    unreadable: Option<(Instant, Instant)>,
+    backlog: Backlog,
     /// Whether a connection to the host's file stays open, and the one that does.
     keeps_open: bool,
     kept: RefCell<Option<Kept>>,
@@ -81,6 +84,8 @@ impl FileAgent {
             last_chained: 0,
             host_seq: 0,
             looked: None,
+            unreadable: None,
+            backlog: Backlog::default(),
             keeps_open: false,
             kept: RefCell::new(None),
             connection,
@@ -94,6 +99,9 @@ impl FileAgent {
             self.connection.query_row("SELECT coalesce(max(seq), 0) FROM messages_out", [], |row| row.get(0))?;
         let chained = "SELECT coalesce(max(seq), 0) FROM messages_out WHERE prev IS NOT NULL";
         self.last_chained = self.connection.query_row(chained, [], |row| row.get(0))?;
+        let waiting = "SELECT count(*), coalesce(sum(length(CAST(content AS BLOB))), 0) FROM messages_out";
+        let (rows, bytes): (i64, i64) = self.connection.query_row(waiting, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        self.backlog = Backlog { rows: rows.unsigned_abs(), bytes: bytes.unsigned_abs() };
         let mut statement = self.connection.prepare(&format!("SELECT {} FROM processing_ack", rows::ACK))?;
         let mut found = statement.query([])?;
         // Bounded by what `prune` leaves.
@@ -171,7 +179,37 @@ impl FileAgent {
             return Err(Error::Fenced(control.generation));
         }
         self.looked = Some(Instant::now());
+        self.unreadable = None;
         Ok(control)
+    }
+
+    /// Looks, after a pause, whether another process has taken over. While the host's file cannot be read it is not known; whoever has taken
+    /// over then says so in `outbound.db`, where each commit looks too.
+    fn heed_after_pause(&mut self) -> Result<(), Error> {
+        let is_recent = |at: Instant| at.elapsed() <= PAUSE;
+        if self.looked.is_some_and(is_recent) || self.unreadable.is_some_and(|(_, tried)| is_recent(tried)) {
+            return Ok(());
+        }
+        match self.reading(crate::host::read_control) {
+            Ok(control) => self.heed(control).map(drop),
+            Err(error) => self.bear(error, Instant::now()),
+        }
+    }
+
+    /// A failure that passes is borne for as long as the host's file may be unreadable.
+    fn bear(&mut self, error: Error, now: Instant) -> Result<(), Error> {
+        if !error.is_passing() {
+            return Err(error);
+        }
+        let since = self.note_unreadable(now);
+        if now.saturating_duration_since(since) < UNREADABLE { Ok(()) } else { Err(error) }
+    }
+
+    /// The host's file could not be read. Since when it cannot.
+    fn note_unreadable(&mut self, now: Instant) -> Instant {
+        let since = self.unreadable.map_or(now, |(since, _)| since);
+        self.unreadable = Some((since, now));
+        since
     }
 
     /// What the host wants: what it tells this process, the greatest number of a message, and the messages about whose attempt nothing was said.
@@ -213,7 +251,12 @@ impl FileAgent {
         if let Some(newest) = newest.filter(|newest| *newest > generation) {
             return Err(Error::Fenced(newest));
         }
-        let mut written = Written { seqs: Vec::new(), last_seq: self.last_seq, last_chained: self.last_chained };
+        let mut written = Written {
+            seqs: Vec::new(),
+            last_seq: self.last_seq,
+            last_chained: self.last_chained,
+            backlog: self.backlog,
+        };
         for output in &step.outputs {
             if output.content.len() > MAX_OUTPUT_BYTES {
                 return Err(Error::Config("an output is too long".into()));
@@ -238,6 +281,7 @@ impl FileAgent {
                 ],
             )?;
             written.seqs.push(seq);
+            written.backlog = written.backlog.with(output.content.len());
             written.last_seq = seq;
             if prev.is_some() {
                 written.last_chained = seq;
@@ -327,6 +371,7 @@ struct Written {
     seqs: Vec<i64>,
     last_seq: i64,
     last_chained: i64,
+    backlog: Backlog,
 }
 
 /// A random id of the form that the worker asks for.
@@ -343,7 +388,12 @@ fn uuid() -> Result<String, Error> {
 
 impl AgentMailbox for FileAgent {
     fn look(&mut self, now: Millis) -> Result<Inbound, Error> {
-        let (control, host_seq, fresh) = self.reading(|connection| self.read_inbound(connection, now))?;
+        let looked = self.reading(|connection| self.read_inbound(connection, now));
+        let (control, host_seq, fresh) = looked.inspect_err(|error| {
+            if error.is_passing() {
+                self.note_unreadable(Instant::now());
+            }
+        })?;
         let control = self.heed(control)?;
         self.host_seq = host_seq;
         Ok(Inbound { control, fresh })
@@ -355,10 +405,7 @@ impl AgentMailbox for FileAgent {
     }
 
     fn commit(&mut self, step: &Step, now: Millis) -> Result<Vec<i64>, Error> {
-        if self.looked.is_none_or(|looked| looked.elapsed() > PAUSE) {
-            let control = self.reading(crate::host::read_control)?;
-            self.heed(control)?;
-        }
+        self.heed_after_pause()?;
         let written = match self.write(step, now) {
             // What is said needs room of its own; what is said about messages finds that of the reserve.
             Err(Error::Full) if step.outputs.is_empty() => {
@@ -368,6 +415,7 @@ impl AgentMailbox for FileAgent {
             other => other,
         }?;
         (self.last_seq, self.last_chained) = (written.last_seq, written.last_chained);
+        self.backlog = written.backlog;
         for ack in &step.acks {
             let stored = Ack {
                 message_id: ack.message_id.clone(),
@@ -399,10 +447,8 @@ impl AgentMailbox for FileAgent {
         Ok(found.collect::<Result<_, _>>()?)
     }
 
-    fn backlog(&self) -> Result<Backlog, Error> {
-        let sql = "SELECT count(*), coalesce(sum(length(CAST(content AS BLOB))), 0) FROM messages_out";
-        let (rows, bytes): (i64, i64) = self.connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(Backlog { rows: rows.unsigned_abs(), bytes: bytes.unsigned_abs() })
+    fn backlog(&self) -> Backlog {
+        self.backlog
     }
 
     fn prune(&mut self, now: Millis) -> Result<(), Error> {
@@ -416,10 +462,28 @@ impl AgentMailbox for FileAgent {
         // The newest rows stay: the numbers of the next ones are made of theirs.
         let (last, chained) = (self.last_seq, self.last_chained);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for id in &delivered {
-            transaction
-                .execute("DELETE FROM messages_out WHERE id = ?1 AND seq NOT IN (?2, ?3)", (id, last, chained))?;
+        let (mut taken, mut waiting) = (BTreeSet::new(), BTreeSet::new());
+        {
+            let mut files = transaction.prepare("SELECT id, content FROM messages_out WHERE kind = ?1")?;
+            let mut found = files.query([kept::KIND])?;
+            // Bounded by the backlog.
+            while let Some(row) = found.next()? {
+                let (id, content): (String, String) = (row.get(0)?, row.get(1)?);
+                let place = if delivered.contains(&id) { &mut taken } else { &mut waiting };
+                place.extend(kept::named(&content));
+            }
         }
+        let mut backlog = self.backlog;
+        let mut delete = transaction.prepare(
+            "DELETE FROM messages_out WHERE id = ?1 AND seq NOT IN (?2, ?3) RETURNING length(CAST(content AS BLOB))",
+        )?;
+        for id in &delivered {
+            let freed: Option<i64> = delete.query_row((id, last, chained), |row| row.get(0)).optional()?;
+            if let Some(freed) = freed {
+                backlog = backlog.without(freed.unsigned_abs());
+            }
+        }
+        drop(delete);
         let old = now.saturating_sub(REMEMBERED_MS);
         let mut statement = transaction.prepare("SELECT message_id FROM processing_ack WHERE changed_at <= ?1")?;
         let old_ones: Vec<String> = statement.query_map([old], |row| row.get(0))?.collect::<Result<_, _>>()?;
@@ -430,9 +494,11 @@ impl AgentMailbox for FileAgent {
         }
         transaction.execute("DELETE FROM requests WHERE state <> 'open' AND asked_at <= ?1", [old])?;
         transaction.commit()?;
+        self.backlog = backlog;
         for id in &over {
             self.acks.remove(id);
         }
+        kept::remove(&self.outside, &taken, &waiting, now);
         space::renew(&self.outside)?;
         Ok(())
     }
@@ -497,6 +563,39 @@ mod tests {
         assert_eq!(seen(&mut agent).len(), 4);
         std::fs::rename(copy, places.inbound()).unwrap();
         assert_eq!(seen(&mut agent), ["a", "b", "c"]);
+    }
+
+    /// docs/spec/session-mailbox.md 4.4: what is said while the host's file cannot be read is not lost, and a minute of that is the end.
+    #[test]
+    fn what_is_said_is_stored_while_the_hosts_file_cannot_be_read_for_a_minute() {
+        let state = tempfile::tempdir().unwrap();
+        let root = state.path().canonicalize().unwrap();
+        let mut host = FileHost::create(&root, "s", Settings::default(), 0).unwrap();
+        let generation = host.begin(&Spawn::default(), 0).unwrap();
+        let places = host.places().clone();
+        let mut agent = FileAgent::open(&places.inside(), &places.outside(), host.mailbox_id(), generation).unwrap();
+        agent.look(0).unwrap();
+        let step = Step { state: Some(crate::message::RuntimeState::starting(generation)), ..Step::default() };
+        let aside = places.inside().join("aside");
+        std::fs::rename(places.inbound(), &aside).unwrap();
+        let ago = |seconds: u64| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+        agent.looked = Some(ago(6));
+        agent.commit(&step, 1).unwrap();
+        for (since, borne) in [(59, true), (61, false)] {
+            agent.unreadable = Some((ago(since), ago(6)));
+            let stored = agent.commit(&step, 2);
+            assert_eq!(stored.is_ok(), borne, "{since} s: {stored:?}");
+        }
+        // It is not tried with each commit; and whoever has taken over says so here too.
+        agent.unreadable = Some((ago(61), ago(1)));
+        agent.commit(&step, 3).unwrap();
+        let newer = "UPDATE runtime_state SET generation = generation + 1";
+        rusqlite::Connection::open(places.outbound()).unwrap().execute(newer, []).unwrap();
+        assert!(matches!(agent.commit(&step, 4), Err(Error::Fenced(_))));
+        // Once it can be read, nothing of that counts any more.
+        std::fs::rename(aside, places.inbound()).unwrap();
+        agent.unreadable = Some((ago(50), ago(6)));
+        assert!(agent.look(5).is_ok() && agent.unreadable.is_none());
     }
 
     #[test]

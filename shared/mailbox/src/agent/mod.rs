@@ -1,7 +1,10 @@
 //! The half of the agent's side: it reads what is wanted, and writes what was done (docs/spec/session-mailbox.md 4).
 
 mod files;
+mod kept;
 mod lock;
+
+use std::time::Duration;
 
 use crate::Error;
 use crate::message::{AckStatus, Control, Message, Millis, NewOutput, RuntimeState};
@@ -98,6 +101,9 @@ pub struct Backlog {
     pub bytes: u64,
 }
 
+/// So long the host's file may be unreadable (docs/spec/session-mailbox.md 4.4): until then what is to be stored is stored.
+pub const UNREADABLE: Duration = Duration::from_mins(1);
+
 /// So much may wait before the agent is read no further (docs/spec/session-mailbox.md 4.8).
 pub const MAX_BACKLOG: Backlog = Backlog { rows: 20_000, bytes: 64 << 20 };
 
@@ -105,6 +111,21 @@ impl Backlog {
     /// Whether the agent is to be read no further.
     pub fn is_full(self) -> bool {
         self.rows >= MAX_BACKLOG.rows || self.bytes >= MAX_BACKLOG.bytes
+    }
+
+    /// Whether one that was full leaves room again: a quarter of it was taken, so that the agent is not stopped at each output.
+    pub fn has_room(self) -> bool {
+        self.rows < MAX_BACKLOG.rows / 4 * 3 && self.bytes < MAX_BACKLOG.bytes / 4 * 3
+    }
+
+    /// With one output more, of so many bytes.
+    fn with(self, bytes: usize) -> Self {
+        Self { rows: self.rows.saturating_add(1), bytes: self.bytes.saturating_add(bytes as u64) }
+    }
+
+    /// With one output less.
+    fn without(self, bytes: u64) -> Self {
+        Self { rows: self.rows.saturating_sub(1), bytes: self.bytes.saturating_sub(bytes) }
     }
 }
 
@@ -133,7 +154,8 @@ pub trait AgentMailbox {
     ///
     /// # Errors
     ///
-    /// [`Error::Fenced`] when another process has taken over: nothing was stored. [`Error::Full`].
+    /// [`Error::Fenced`] when another process has taken over: nothing was stored. [`Error::Full`]. [`Error::Busy`] when somebody reads for long:
+    /// nothing was stored, and another try may be. An error that passes of the host's file is none before [`UNREADABLE`].
     fn commit(&mut self, step: &Step, now: Millis) -> Result<Vec<i64>, Error>;
 
     /// A value that was stored.
@@ -150,14 +172,10 @@ pub trait AgentMailbox {
     /// What the storage reports.
     fn open_requests(&self) -> Result<Vec<Request>, Error>;
 
-    /// How much waits for the host.
-    ///
-    /// # Errors
-    ///
-    /// What the storage reports.
-    fn backlog(&self) -> Result<Backlog, Error>;
+    /// How much waits for the host: since the last [`AgentMailbox::prune`] also what it has taken.
+    fn backlog(&self) -> Backlog;
 
-    /// Removes outputs that the host has sent on, and what was said about messages that are over.
+    /// Removes outputs that the host has sent on with their files, and what was said about messages that are over.
     ///
     /// # Errors
     ///

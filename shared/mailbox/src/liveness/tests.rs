@@ -117,7 +117,8 @@ fn an_old_tool_limit_does_not_survive_a_restart_nor_the_tool() {
     scene.state().generation = 6;
     scene.claims = vec![("m", 1)];
     scene.look();
-    assert_eq!(scene.within(3 * HOUR), None, "an older generation's state says nothing at all");
+    let killed = Some((301, Decision::Kill(Reason::StartTimeout)));
+    assert_eq!(scene.within(3 * HOUR), killed, "an older generation's state says nothing: this one has not spoken");
 }
 
 #[test]
@@ -250,4 +251,19 @@ fn the_time_of_day_may_jump() {
         scene.wall += jump;
         assert_eq!(scene.within(30 * 60), None, "{jump}");
     }
+}
+
+#[test]
+fn a_process_that_beats_and_says_nothing_of_itself_has_as_long_as_for_its_start() {
+    let killed = Some((301, Decision::Kill(Reason::StartTimeout)));
+    let mut scene = Scene::new(Phase::Running);
+    scene.state = None;
+    assert_eq!(scene.within(HOUR), killed, "it never said anything");
+    let mut scene = Scene::new(Phase::Running);
+    assert_eq!(scene.within(100), None);
+    scene.state = None;
+    assert_eq!(scene.within(HOUR), killed, "it has taken back what it said");
+    let mut scene = Scene::new(Phase::Running);
+    scene.state().generation = 6;
+    assert_eq!(scene.within(HOUR), killed, "what another process said does not count");
 }

@@ -221,6 +221,34 @@ fn random_damage_never_panics_and_never_touches_anything_else() {
 
 /// Row of docs/spec/session-mailbox.md 5: "Hot journal".
 #[test]
+fn a_hot_journal_is_told_as_one_and_left_to_whoever_may_roll_it_back() {
+    let scene = said();
+    let outside = scene.outside();
+    let names = ["outbound.db", "outbound.db-journal"];
+    // As a writer leaves them that is killed when some of its pages are written and the transaction is not.
+    let mut writer = scene.outbound();
+    writer.execute_batch("PRAGMA cache_size = 5").unwrap();
+    let transaction = writer.transaction().unwrap();
+    for key in 0..200 {
+        let sql = "INSERT INTO session_state(key, value, updated_at) VALUES (?1, hex(zeroblob(2000)), 0)";
+        transaction.execute(sql, [key]).unwrap();
+    }
+    let left = names.map(|name| std::fs::read(outside.join(name)).unwrap());
+    transaction.rollback().unwrap();
+    drop(writer);
+    for (name, bytes) in names.iter().zip(&left) {
+        std::fs::write(outside.join(name), bytes).unwrap();
+    }
+    for _ in 0..3 {
+        assert!(matches!(scene.host.seen(&[]), Err(Error::HotJournal)));
+        assert!(matches!(scene.host.outputs(0, 10, 1 << 20), Err(Error::HotJournal)));
+    }
+    assert_eq!(names.map(|name| std::fs::read(outside.join(name)).unwrap()), left, "the host has written nothing");
+    mailbox::agent::recover(&outside).unwrap();
+    assert_eq!(scene.host.outputs(0, 10, 1 << 20).unwrap().len(), 1);
+}
+
+#[test]
 fn a_session_beside_a_hostile_one_is_undisturbed() {
     let scene = said();
     let mut other =

@@ -21,11 +21,17 @@ struct Worker {
     fail: usize,
     /// Data that it refuses.
     refuse: Option<&'static str>,
+    /// Requests that are broken off before they reach it.
+    break_off: usize,
 }
 
 impl Relay for Worker {
     fn send(&mut self, events: &[Event]) -> Sent {
         self.calls += 1;
+        if self.break_off > 0 {
+            self.break_off -= 1;
+            return Sent::BrokenOff;
+        }
         if self.fail > 0 {
             self.fail -= 1;
             return Sent::Failed("500".into());
@@ -134,6 +140,37 @@ fn a_refused_output_becomes_a_tombstone_and_the_agent_is_told() {
     assert_eq!(scene.told::<String>("SELECT error FROM delivered WHERE status = 'failed'"), "too large");
     let told = agent.look(0).unwrap().fresh.remove(0);
     assert!(!told.trigger && told.content.unwrap().contains("delivery_failed"));
+}
+
+#[test]
+fn what_is_broken_off_is_sent_again_at_once_and_counts_as_no_attempt() {
+    let (mut scene, _agent) = saying(&["1"]);
+    let mut worker = Worker { break_off: 1, ..Worker::default() };
+    let mut chain = Chain::default();
+    let broken_off = deliver(&mut scene.host, &mut worker, &mut chain, 0).unwrap();
+    assert_eq!((broken_off.sent, broken_off.again_at), (0, None));
+    assert_eq!(deliver(&mut scene.host, &mut worker, &mut chain, 0).unwrap().sent, 1);
+    assert_eq!(scene.told::<i64>("SELECT attempts FROM delivered"), 1);
+}
+
+/// Row "poison" of docs/spec/session-mailbox.md 4.8: tombstone, notice.
+#[test]
+fn rows_that_are_none_are_reported_once_a_batch() {
+    let (mut scene, agent) = saying(&["1", "2", "3"]);
+    drop(agent);
+    scene.outbound().execute("UPDATE messages_out SET content = 'no JSON' WHERE seq > 1", []).unwrap();
+    let mut worker = Worker { lose: 1, ..Worker::default() };
+    let mut chain = Chain::default();
+    // The first answer is lost: the same batch is sent again.
+    for now in [0, 10_000] {
+        deliver(&mut scene.host, &mut worker, &mut chain, now).unwrap();
+    }
+    let kinds: Vec<&str> = worker.stored.iter().map(|(_, kind, _)| kind.as_str()).collect();
+    assert_eq!(kinds, ["update", "tombstone", "tombstone"]);
+    let notes = scene.host.notes().unwrap();
+    let codes: Vec<&str> = notes.iter().map(|note| note.code.as_str()).collect();
+    assert_eq!(codes, ["invalid_output"]);
+    assert!(notes[0].data.contains("2 rows"), "{}", notes[0].data);
 }
 
 /// Row of docs/spec/session-mailbox.md 5: "Host writes to outbound through a read-only handle".
